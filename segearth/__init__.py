@@ -1,0 +1,37 @@
+"""SegEarth: open-vocabulary segmentation of aerial and satellite images, without training.
+
+    from segearth import load_model
+
+    predictor = load_model("clip-vit-b16", classes="road; tree,forest; water; building,roof,house")
+    result = predictor.predict("scene.tif")     # result.labels (H, W), result.scores (C, H, W)
+
+Names are imported when they are used: `import segearth` costs nothing and does not load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segearth.errors import UserError as UserError
+    from segearth.loading import load_model as load_model
+    from segearth.predictor import Predictor as Predictor
+    from segearth.predictor import Result as Result
+    from segearth.vocabulary import Vocabulary as Vocabulary
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Predictor": "segearth.predictor",
+    "Result": "segearth.predictor",
+    "UserError": "segearth.errors",
+    "Vocabulary": "segearth.vocabulary",
+    "load_model": "segearth.loading",
+}
+__all__ = ["Predictor", "Result", "UserError", "Vocabulary", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

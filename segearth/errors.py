@@ -1,0 +1,14 @@
+"""What the person running this can mend, told apart from our own defects."""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: a path, a name, an option, a file.
+
+    The message has three parts: what happened (with the value), what was expected, what to do next.
+    Scripts print it as it is, without a traceback, and exit with code 2; everything else that is
+    raised is a defect of ours and keeps its traceback.
+    """
+
+
+class UserNotice(UserWarning):
+    """Something the user should know although it stops nothing; scripts print its one sentence."""
