@@ -1,0 +1,213 @@
+"""The whole method on tensors: windows, upsampling, [CLS] subtraction, scores, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segearth.errors import UserError
+from segearth.models.dense_clip import DenseCLIP
+from segearth.windows import padding, sliding_windows
+
+
+class SegEarth(nn.Module):
+    """SegEarth-OV (Li et al., CVPR 2025, arXiv 2410.01768).
+
+    logits(x, q) = f(x) · q + λ · [CLS] · q for every pixel x and query q, with f the upsampled patch
+    features, all L2-normalised; averaged over sliding windows.
+    """
+
+    query_features: Tensor
+    query_to_class: Tensor
+
+    def __init__(
+        self,
+        encoder: DenseCLIP,
+        query_features: Tensor,
+        query_to_class: Tensor,
+        upsampler: nn.Module | None = None,
+        cls_token_lambda: float = -0.3,
+        logit_scale: float = 50.0,
+        prob_thd: float = 0.0,
+        bg_idx: int = 0,
+        slide_crop: int = 224,
+        slide_stride: int = 112,
+        window_batch: int = 9,
+    ) -> None:
+        """Assembles the parts.
+
+        Args:
+            encoder: the dense image encoder.
+            query_features: (Q, D), normalised text features, one a query (a class name or a synonym).
+            query_to_class: (Q,) int64, the class of each query; every class 0..C-1 has at least one.
+            upsampler: module (source (B, D, h, w), guidance (B, 3, H, W)) -> (B, D, H, W); None takes
+                logits on the patch grid and interpolates those.
+            cls_token_lambda: factor λ of the [CLS] token's share; negative subtracts it (paper, "global
+                bias alleviation"; -0.3 from its released settings).
+            logit_scale: factor before the softmax (50 in the released settings).
+            prob_thd: pixels whose best score is below become `bg_idx`; in [0, 1], tuned per data set.
+            bg_idx: the class that such pixels get.
+            slide_crop: side of a window in pixels; 0 takes the whole image in one pass.
+            slide_stride: step between windows in pixels, at most `slide_crop`.
+            window_batch: windows that go through the encoder at once; a matter of memory and speed only.
+
+        Raises:
+            UserError: an option out of its range, or a [CLS] factor with a method that has no [CLS].
+        """
+        super().__init__()
+        if not encoder.has_cls and cls_token_lambda != 0:
+            raise UserError(
+                f"{encoder.method} has no [CLS] token, but cls_token_lambda is {cls_token_lambda:g}: "
+                "expected 0; pass cls_token_lambda=0 with this method"
+            )
+        _check_queries(query_features, query_to_class, encoder.dim)
+        classes = int(query_to_class.max()) + 1
+        if not 0 <= bg_idx < classes:
+            raise UserError(f"bg_idx {bg_idx} is not one of the {classes} classes: use 0 to {classes - 1}")
+        if not 0 <= prob_thd <= 1:
+            raise UserError(f"prob_thd {prob_thd:g} is no probability: use a value between 0 and 1")
+        if slide_crop != 0 and not 1 <= slide_stride <= slide_crop:
+            raise UserError(
+                f"slide_crop {slide_crop} with slide_stride {slide_stride} leaves pixels out: "
+                "expected 1 ≤ slide_stride ≤ slide_crop, or slide_crop=0 for the whole image at once"
+            )
+        width = getattr(upsampler, "feat_dim", encoder.dim)
+        if width != encoder.dim:
+            raise UserError(
+                f"the upsampler was made for features of width {width}, this CLIP gives {encoder.dim}: "
+                "use the upsampler trained for this CLIP, or 'bilinear'"
+            )
+        self.encoder = encoder
+        self.upsampler = upsampler
+        self.register_buffer("query_features", query_features.float(), persistent=False)
+        self.register_buffer("query_to_class", query_to_class.long(), persistent=False)
+        self.num_classes = classes
+        self.cls_token_lambda = cls_token_lambda
+        self.logit_scale = logit_scale
+        self.prob_thd = prob_thd
+        self.bg_idx = bg_idx
+        self.slide_crop = slide_crop
+        self.slide_stride = slide_stride
+        self.window_batch = window_batch
+
+    def forward(self, image: Tensor, out_size: tuple[int, int] | None = None) -> Tensor:
+        """Labels (B, height, width) of normalised images (B, 3, H, W); `out_size` defaults to (H, W)."""
+        return self.labels(self.scores(self.logits(image, out_size or (image.shape[-2], image.shape[-1]))))
+
+    def logits(
+        self, image: Tensor, out_size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """Similarity of every pixel with every query.
+
+        Args:
+            image: (B, 3, H, W), normalised with CLIP's mean and standard deviation.
+            out_size: (height, width) of the result; the windows' mean is resized to it bilinearly.
+            progress: called with (windows done, windows in all).
+
+        Returns:
+            (B, Q, height, width) float32, before `logit_scale` and softmax.
+        """
+        logits = self._whole(image) if self.slide_crop == 0 else self._slide(image, progress)
+        return F.interpolate(logits, size=out_size, mode="bilinear", align_corners=False)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores per class: softmax over all queries, then the best query of each class.
+
+        Args:
+            logits: (B, Q, H, W).
+
+        Returns:
+            (B, C, H, W) in [0, 1], not renormalised: they sum to 1 only where no class has synonyms.
+        """
+        probabilities = (logits * self.logit_scale).softmax(dim=1)
+        index = self.query_to_class[None, :, None, None].expand_as(probabilities)
+        scores = probabilities.new_zeros(len(logits), self.num_classes, *logits.shape[-2:])
+        return scores.scatter_reduce_(1, index, probabilities, reduce="amax")
+
+    def labels(self, scores: Tensor) -> Tensor:
+        """The best class of every pixel (the first of equals), or `bg_idx` below `prob_thd`.
+
+        Args:
+            scores: (B, C, H, W) in [0, 1].
+
+        Returns:
+            (B, H, W) int64.
+        """
+        best, labels = scores.max(dim=1)
+        return labels.masked_fill(best < self.prob_thd, self.bg_idx)
+
+    def _slide(self, image: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
+        """Mean over the windows at every pixel, (B, Q, H, W)."""
+        height, width = image.shape[-2:]
+        windows = sliding_windows(height, width, self.slide_crop, self.slide_stride)
+        total = image.new_zeros(len(image), len(self.query_features), height, width, dtype=torch.float32)
+        count = total.new_zeros(height, width)
+        for window in windows:
+            count[window.top : window.bottom, window.left : window.right] += 1
+        jobs = [(b, window) for b in range(len(image)) for window in windows]
+        for first in range(0, len(jobs), self.window_batch):
+            batch = jobs[first : first + self.window_batch]
+            crops = [image[b, :, w.top : w.bottom, w.left : w.right] for b, w in batch]
+            for (b, w), logits in zip(batch, self._window(torch.stack(crops)), strict=True):
+                total[b, :, w.top : w.bottom, w.left : w.right] += logits
+            if progress is not None:
+                progress(first + len(batch), len(jobs))
+        return total / count
+
+    def _window(self, crops: Tensor) -> Tensor:
+        """Logits (n, Q, h, w) of windows (n, 3, h, w), padded with zeros to whole patches and cut back."""
+        height, width = crops.shape[-2:]
+        patch = self.encoder.patch_size
+        (top, bottom), (left, right) = padding(height, patch), padding(width, patch)
+        padded = F.pad(crops, [left, right, top, bottom])
+        logits = self._encode(padded)
+        if logits.shape[-2:] != padded.shape[-2:]:
+            logits = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[:, :, top : top + height, left : left + width]
+
+    def _whole(self, image: Tensor) -> Tensor:
+        """Logits of the whole image in one pass.
+
+        Without upsampler they stay on the patch grid, and a remainder that fills no patch is dropped, as
+        the official system does; with one, they are per pixel of the padded image, cut back.
+        """
+        if self.upsampler is None and min(image.shape[-2:]) >= self.encoder.patch_size:
+            return self._encode(image)
+        return torch.cat([self._window(one) for one in image.split(1)])
+
+    def _encode(self, image: Tensor) -> Tensor:
+        """Logits (n, Q, H, W) with upsampler, (n, Q, h, w) on the patch grid without."""
+        features, cls = self.encoder(image)
+        features = features.float()
+        if self.upsampler is None:
+            logits = self._similarity(features)
+        else:
+            # one window at a time: D × H × W floats are what memory has to hold
+            pairs = zip(features.split(1), image.split(1), strict=True)
+            logits = torch.cat([self._similarity(self.upsampler(f, g.float())) for f, g in pairs])
+        if cls is not None and self.cls_token_lambda != 0:
+            share = F.normalize(cls.float(), dim=-1) @ self.query_features.T  # (n, Q)
+            logits = logits + self.cls_token_lambda * share[:, :, None, None]
+        return logits
+
+    def _similarity(self, features: Tensor) -> Tensor:
+        """Cosine of features (n, D, H, W) and queries: (n, Q, H, W)."""
+        return torch.einsum("ndhw,qd->nqhw", F.normalize(features, dim=1), self.query_features)
+
+
+def _check_queries(query_features: Tensor, query_to_class: Tensor, dim: int) -> None:
+    """Refuses queries that do not fit the encoder or each other."""
+    if query_features.ndim != 2 or query_features.shape[1] != dim or not len(query_features):
+        raise UserError(
+            f"query_features have the shape {tuple(query_features.shape)}: expected (Q, {dim}) with Q ≥ 1; "
+            "encode the vocabulary with the text tower of the same CLIP"
+        )
+    found = query_to_class.unique().tolist()
+    if query_to_class.shape != query_features.shape[:1] or found != list(range(len(found))):
+        raise UserError(
+            f"query_to_class has the shape {tuple(query_to_class.shape)} and the classes {found}: expected one "
+            f"class for each of the {len(query_features)} queries, 0 to C-1 without gaps"
+        )

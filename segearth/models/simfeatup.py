@@ -1,0 +1,261 @@
+"""From the patch grid to pixels: learned joint bilateral upsampling (JBU).
+
+FeatUp (Fu et al., arXiv 2403.10516) doubles a feature map step by step; in every step each output pixel
+is a weighted sum of its neighbours in the bicubically enlarged map, and the weights come from the image
+itself (the guidance). SimFeatUp (Li et al., SegEarth-OV, arXiv 2410.01768) shares one step with a wider
+kernel between all doublings. Parameter names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segearth.errors import UserError
+
+GUIDANCE_DIM = 3
+KEY_DIM = 32
+# Floats of one band of rows: kernel and features of a band stay in a core's cache, and memory does not
+# grow with the map. Any other value gives the same result.
+BAND_FLOATS = 1 << 19
+
+
+def adaptive_convolution(padded: Tensor, kernel: Tensor) -> Tensor:
+    """Convolves with a kernel of its own at every pixel, the same for all channels.
+
+    Args:
+        padded: (B, C, H + 2r, W + 2r), the map with a border of the kernel's radius r.
+        kernel: (B, T, H, W) with T = (2r + 1)² taps, row-major from the top left.
+
+    Returns:
+        (B, C, H, W) with out[y, x] = Σ_t kernel[t, y, x] · padded[y + dy(t), x + dx(t)].
+
+    Raises:
+        ValueError: the number of taps does not fit the border.
+    """
+    taps, height, width = kernel.shape[1:]
+    side = padded.shape[-2] - height + 1
+    if side * side != taps or padded.shape[-1] - width + 1 != side:
+        raise ValueError(f"{taps} taps do not fit a map of {tuple(padded.shape[-2:])} for {height} × {width}")
+    out = torch.zeros_like(padded[..., :height, :width])
+    for t in range(taps):
+        dy, dx = divmod(t, side)
+        out = torch.addcmul(out, kernel[:, t : t + 1], padded[:, :, dy : dy + height, dx : dx + width])
+    return out
+
+
+class JBUStep(nn.Module):
+    """One doubling: the learned range kernel times the spatial kernel, and its correction."""
+
+    def __init__(self, radius: int) -> None:
+        super().__init__()
+        taps = (2 * radius + 1) ** 2
+        self.radius = radius
+        self.range_temp = nn.Parameter(torch.tensor(0.0))
+        self.sigma_spatial = nn.Parameter(torch.tensor(1.0))
+        self.range_proj = nn.Sequential(
+            nn.Conv2d(GUIDANCE_DIM, KEY_DIM, 1), nn.GELU(), nn.Dropout2d(0.1), nn.Conv2d(KEY_DIM, KEY_DIM, 1)
+        )
+        self.fixup_proj = nn.Sequential(
+            nn.Conv2d(taps + GUIDANCE_DIM, taps, 1), nn.GELU(), nn.Dropout2d(0.1), nn.Conv2d(taps, taps, 1)
+        )
+
+    def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """Doubles a map, in bands of rows.
+
+        Args:
+            source: (B, C, h, w), any number of channels: every channel is treated alike.
+            guidance: (B, 3, H, W), the normalised image, of any size.
+
+        Returns:
+            (B, C, 2h, 2w).
+        """
+        radius = self.radius
+        height, width = 2 * source.shape[-2], 2 * source.shape[-1]
+        guidance = F.adaptive_avg_pool2d(guidance, (height, width))
+        border = [radius] * 4
+        keys = F.pad(self.range_proj(guidance), border, mode="reflect")
+        padded = F.interpolate(source, size=(height, width), mode="bicubic", align_corners=False)
+        padded = F.pad(padded, border, mode="reflect")
+        per_row = len(source) * width * (source.shape[1] + (2 * radius + 1) ** 2)
+        rows = max(1, BAND_FLOATS // per_row)
+        bands = []
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            kernel = self.kernel(keys[:, :, top : bottom + 2 * radius], guidance[:, :, top:bottom])
+            bands.append(adaptive_convolution(padded[:, :, top : bottom + 2 * radius], kernel))
+        return torch.cat(bands, dim=2)
+
+    def kernel(self, keys: Tensor, guidance: Tensor) -> Tensor:
+        """The weights of every pixel's neighbours.
+
+        Args:
+            keys: (B, 32, H + 2r, W + 2r), projected guidance with a reflected border.
+            guidance: (B, 3, H, W), pooled to the output's size.
+
+        Returns:
+            (B, T, H, W), T = (2r + 1)² taps, row-major from the top left. They sum to about 1, not to 1.
+        """
+        range_kernel = self._range_kernel(keys, *guidance.shape[-2:])
+        kernel = range_kernel * self._spatial_kernel()[:, None, None]
+        kernel = kernel / kernel.sum(dim=1, keepdim=True).clamp(min=1e-7)
+        return kernel + 0.1 * self.fixup_proj(torch.cat([kernel, guidance], dim=1))
+
+    def _range_kernel(self, keys: Tensor, height: int, width: int) -> Tensor:
+        """Softmax over the taps of temperature · (pixel's key · neighbour's key)."""
+        radius, side = self.radius, 2 * self.radius + 1
+        centre = keys[:, :, radius : radius + height, radius : radius + width]
+        products = [
+            (centre * keys[:, :, dy : dy + height, dx : dx + width]).sum(dim=1)
+            for dy in range(side)
+            for dx in range(side)
+        ]
+        temperature = self.range_temp.exp().clamp(1e-4, 1e4)
+        return (temperature * torch.stack(products, dim=1)).softmax(dim=1)
+
+    def _spatial_kernel(self) -> Tensor:
+        """exp(-(dx² + dy²) / (2 σ²)) with dx, dy from -1 to 1 over the window; (T,)."""
+        line = torch.linspace(-1, 1, 2 * self.radius + 1, device=self.sigma_spatial.device)
+        squared = line[:, None] ** 2 + line[None, :] ** 2
+        return torch.exp(-squared / (2 * self.sigma_spatial**2)).flatten()
+
+
+class JBU(nn.Module):
+    """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z."""
+
+    radius: int
+
+    def __init__(self, feat_dim: int) -> None:
+        super().__init__()
+        self.feat_dim = feat_dim
+        self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), nn.Conv2d(feat_dim, feat_dim, 1))
+        # Reflected borders need 2h, 2w > radius in the first step.
+        self.min_patches = self.radius // 2 + 1
+
+    def steps(self, factor: float) -> list[JBUStep]:
+        """The doublings that cover a factor (pixels a patch side)."""
+        raise NotImplementedError
+
+    def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """Upsamples features to the guidance's pixels.
+
+        Args:
+            source: (B, D, h, w), patch features, not normalised.
+            guidance: (B, 3, H, W), the normalised image that they were taken from.
+
+        Returns:
+            (B, D, H, W).
+
+        Raises:
+            UserError: features of another width than `feat_dim`; a patch size that the model cannot cover.
+        """
+        if source.shape[1] != self.feat_dim:
+            raise UserError(
+                f"the upsampler was made for features of width {self.feat_dim}, these have {source.shape[1]}: "
+                "use the upsampler trained for this CLIP, or 'bilinear'"
+            )
+        z = self.interpolate(source, guidance)
+        return z + 0.1 * self.fixup_proj(z)
+
+    def interpolate(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """The linear part U, which acts on pixels and leaves channels alone: (B, C, h, w) to (B, C, H, W).
+
+        A map of fewer patches than the reflected border of the first step needs is padded with zeros
+        (patches and guidance alike) and cut back.
+        """
+        (h, w), (height, width) = source.shape[-2:], guidance.shape[-2:]
+        steps = self.steps(max(height / h, width / w))
+        (top, bottom), (left, right) = (_missing(side, self.min_patches) for side in (h, w))
+        if top + bottom + left + right:
+            py, px = height / h, width / w
+            border = [round(left * px), round(right * px), round(top * py), round(bottom * py)]
+            source = F.pad(source, [left, right, top, bottom])
+            guidance = F.pad(guidance, border)
+        for step in steps:
+            source = step(source, guidance)
+        if source.shape[-2:] != guidance.shape[-2:]:  # a patch size that is no power of two
+            source = F.interpolate(source, size=guidance.shape[-2:], mode="bilinear", align_corners=False)
+        if top + bottom + left + right:
+            source = source[:, :, border[2] : border[2] + height, border[0] : border[0] + width]
+        return source
+
+
+def _missing(side: int, least: int) -> tuple[int, int]:
+    """Patches to add (before, after) so that `side` becomes at least `least`; the smaller half before."""
+    lack = max(0, least - side)
+    return lack // 2, lack - lack // 2
+
+
+class JBUOne(JBU):
+    """SimFeatUp: one step of radius 5, repeated until the patch is covered (4 times for 16, 5 for 32)."""
+
+    radius = 5
+
+    def __init__(self, feat_dim: int) -> None:
+        super().__init__(feat_dim)
+        self.up = JBUStep(self.radius)
+
+    def steps(self, factor: float) -> list[JBUStep]:
+        """The one step, ⌈log₂ factor⌉ times."""
+        return [self.up] * math.ceil(math.log2(factor))
+
+
+class JBUStack(JBU):
+    """FeatUp: four steps of radius 3, each with weights of its own; for patches of 16 pixels only."""
+
+    radius = 3
+
+    def __init__(self, feat_dim: int) -> None:
+        super().__init__(feat_dim)
+        self.up1, self.up2, self.up3, self.up4 = (JBUStep(self.radius) for _ in range(4))
+
+    def steps(self, factor: float) -> list[JBUStep]:
+        """The four steps.
+
+        Raises:
+            UserError: the factor is not 16.
+        """
+        if factor != 16:
+            raise UserError(
+                f"jbu_stack upsamples patches of 16 pixels, these have {factor:g}: use jbu_one, "
+                "which repeats its step for any patch size"
+            )
+        return [self.up1, self.up2, self.up3, self.up4]
+
+
+class Bilinear(nn.Module):
+    """Plain bilinear interpolation of the features (not of the logits), nothing learned."""
+
+    def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """(B, D, h, w) and (B, 3, H, W) to (B, D, H, W)."""
+        return F.interpolate(source, size=guidance.shape[-2:], mode="bilinear", align_corners=False)
+
+
+UPSAMPLERS: dict[str, type[JBU]] = {"jbu_one": JBUOne, "jbu_stack": JBUStack}
+
+
+def published_name(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Tells which upsampler a checkpoint holds.
+
+    Args:
+        state: the checkpoint's tensors; with or without the published prefix `upsampler.`, and then
+            with whatever else was saved beside it.
+
+    Returns:
+        `jbu_one` or `jbu_stack`, and the upsampler's own tensors under its own names.
+
+    Raises:
+        UserError: it holds neither.
+    """
+    prefix = "upsampler."
+    inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)} or dict(state)
+    for name, key in (("jbu_one", "up.range_temp"), ("jbu_stack", "up4.range_temp")):
+        if key in inner and "fixup_proj.1.weight" in inner:
+            return name, inner
+    raise UserError(
+        f"no upsampler in this checkpoint (first names: {', '.join(list(inner)[:3]) or 'none'}): expected the "
+        "parameters of a jbu_one ('up.*') or a jbu_stack ('up1.*' to 'up4.*'), as SimFeatUp and FeatUp save them"
+    )

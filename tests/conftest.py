@@ -1,0 +1,59 @@
+"""A tiny random CLIP stands in for the real one; real data only where the environment names it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from segearth.loading import load_tokenizer
+from segearth.vocabulary import Vocabulary
+
+MINI = {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 7, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+}
+
+
+def mini_clip(**vision: int) -> open_clip.CLIP:
+    """A random CLIP of the usual architecture; keywords change its image tower."""
+    torch.manual_seed(0)
+    return open_clip.CLIP(**{**MINI, "vision_cfg": {**MINI["vision_cfg"], **vision}}).eval()
+
+
+@pytest.fixture(scope="session")
+def clip() -> open_clip.CLIP:
+    return mini_clip()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return load_tokenizer(77)
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary.from_string("road; tree,forest; building,roof,house")
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A smooth random picture (90, 130, 3) uint8."""
+    small = torch.rand(1, 3, 9, 13, generator=torch.Generator().manual_seed(1))
+    large = torch.nn.functional.interpolate(small, size=(90, 130), mode="bilinear")
+    return (255 * large[0].permute(1, 2, 0)).byte().numpy()
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of golden values and real samples, where there is one."""
+    name = os.environ.get("SEGEARTH_TEST_DATA")
+    if not name or not Path(name).is_dir():
+        pytest.skip("set SEGEARTH_TEST_DATA to the folder with golden/, samples/ and weights/ to run this")
+    return Path(name)

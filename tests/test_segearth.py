@@ -1,0 +1,123 @@
+import pytest
+import torch
+from conftest import mini_clip
+from torch.testing import assert_close
+
+from segearth.errors import UserError
+from segearth.models import Bilinear, DenseCLIP, JBUOne, SegEarth
+from segearth.windows import sliding_windows
+
+QUERIES = torch.nn.functional.normalize(torch.randn(6, 16, generator=torch.Generator().manual_seed(3)), dim=-1)
+CLASSES = torch.tensor([0, 1, 1, 2, 2, 2])
+
+
+def build(clip, method="SegEarth", upsampler=None, **options):
+    options = {"slide_crop": 64, "slide_stride": 32, **options}
+    return SegEarth(DenseCLIP(clip, method), QUERIES, CLASSES, upsampler, **options).eval().requires_grad_(False)
+
+
+def images(batch, height, width):
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("upsampler", [None, Bilinear(), JBUOne(16).eval()], ids=["none", "bilinear", "jbu_one"])
+@pytest.mark.parametrize("slide_crop", [64, 0])
+def test_a_batch_equals_single_images(clip, upsampler, slide_crop):
+    model = build(clip, upsampler=upsampler, slide_crop=slide_crop)
+    batch = images(3, 80, 100)
+    together = model.logits(batch, (40, 50))
+    assert together.shape == (3, 6, 40, 50)
+    singles = torch.cat([model.logits(one, (40, 50)) for one in batch.split(1)])
+    assert_close(together, singles, atol=1e-5, rtol=0)
+    assert torch.equal(model.labels(model.scores(together)), model.labels(model.scores(singles)))
+
+
+@pytest.mark.parametrize("window_batch", [1, 4, 100])
+def test_window_batch_is_a_matter_of_speed_only(clip, window_batch):
+    expected = build(clip).logits(images(2, 150, 90), (150, 90))
+    assert_close(
+        build(clip, window_batch=window_batch).logits(images(2, 150, 90), (150, 90)), expected, atol=1e-5, rtol=0
+    )
+
+
+def test_windows_are_averaged(clip):
+    """Every pixel has the mean of the windows that hold it, each computed on its own."""
+    model = build(clip, upsampler=Bilinear())
+    image = images(1, 80, 112)
+    total, count = torch.zeros(1, 6, 80, 112), torch.zeros(80, 112)
+    for top, bottom, left, right in sliding_windows(80, 112, 64, 32):
+        total[:, :, top:bottom, left:right] += model.logits(image[:, :, top:bottom, left:right], (64, 64))
+        count[top:bottom, left:right] += 1
+    assert_close(model.logits(image, (80, 112)), total / count, atol=1e-5, rtol=0)
+
+
+def test_logits_are_cosines_plus_the_cls_share(clip):
+    image = images(1, 64, 64)
+    features, cls = DenseCLIP(clip)(image)
+    cosine = torch.nn.functional.normalize(features, dim=1)[0].flatten(1).T @ QUERIES.T
+    share = torch.nn.functional.normalize(cls, dim=-1) @ QUERIES.T
+    expected = (cosine - 0.7 * share).T.reshape(1, 6, 4, 4)
+    expected = torch.nn.functional.interpolate(expected, (64, 64), mode="bilinear")
+    assert_close(build(clip, cls_token_lambda=-0.7).logits(image, (64, 64)), expected.detach(), atol=1e-5, rtol=0)
+
+
+def test_scores_and_labels_by_hand(clip):
+    model = build(clip, logit_scale=1.0, prob_thd=0.3, bg_idx=1)
+    logits = torch.log(torch.tensor([0.05, 0.10, 0.20, 0.10, 0.40, 0.15]))[None, :, None, None]
+    scores = model.scores(logits)
+    assert_close(scores[0, :, 0, 0], torch.tensor([0.05, 0.20, 0.40]))
+    assert model.labels(scores).item() == 2
+    assert model.labels(torch.tensor([0.2, 0.1, 0.29])[None, :, None, None]).item() == 1
+    assert model.labels(torch.tensor([0.3, 0.1, 0.3])[None, :, None, None]).item() == 0  # not below; first wins
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (3, 200), (15, 17), (64, 65), (47, 31)])
+@pytest.mark.parametrize("slide_crop", [64, 0])
+@pytest.mark.parametrize("upsampler", [None, JBUOne(16).eval()], ids=["none", "jbu_one"])
+def test_any_size(clip, size, slide_crop, upsampler):
+    logits = build(clip, upsampler=upsampler, slide_crop=slide_crop).logits(images(1, *size), size)
+    assert logits.shape == (1, 6, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("patch_size", [14, 32])
+def test_other_patch_sizes(patch_size):
+    model = build(mini_clip(patch_size=patch_size, image_size=4 * patch_size), upsampler=JBUOne(16).eval())
+    assert model.logits(images(1, 70, 90), (70, 90)).isfinite().all()
+
+
+def test_progress_is_told(clip):
+    seen = []
+    build(clip, window_batch=4).logits(images(2, 128, 96), (128, 96), lambda done, total: seen.append((done, total)))
+    assert seen == [(4, 12), (8, 12), (12, 12)]
+
+
+def test_gem_has_no_cls(clip):
+    with pytest.raises(ValueError, match=r"GEM has no \[CLS\].*-0.3.*cls_token_lambda=0"):
+        build(clip, "GEM")
+    assert build(clip, "GEM", cls_token_lambda=0).logits(images(1, 64, 64), (64, 64)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bg_idx": 3}, "bg_idx 3 is not one of the 3 classes"),
+        ({"prob_thd": 1.5}, "prob_thd 1.5 is no probability"),
+        ({"slide_stride": 65}, "leaves pixels out"),
+        ({"slide_crop": -1}, "leaves pixels out"),
+        ({"upsampler": JBUOne(8)}, "features of width 8, this CLIP gives 16"),
+    ],
+)
+def test_exceptions(clip, options, message):
+    with pytest.raises(UserError, match=message):
+        build(clip, **options)
+
+
+def test_queries_must_fit(clip):
+    encoder = DenseCLIP(clip)
+    with pytest.raises(UserError, match=r"expected \(Q, 16\)"):
+        SegEarth(encoder, torch.zeros(2, 8), torch.tensor([0, 1]))
+    with pytest.raises(UserError, match="without gaps"):
+        SegEarth(encoder, torch.zeros(2, 16), torch.tensor([0, 2]))
+    with pytest.raises(UserError, match="one class for each"):
+        SegEarth(encoder, torch.zeros(2, 16), torch.tensor([0]))
