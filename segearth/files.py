@@ -1,0 +1,107 @@
+"""A file that lives elsewhere: what is known of its content, and whether a copy agrees with that."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is downloaded when it is needed, and what is known of its content.
+
+    Attributes:
+        name: File name in the cache.
+        url: Where it lives; None for a file of a model hub.
+        size: Exact size in bytes; None where it was never seen.
+        about_size: Rounded size in bytes, for display, where the exact one is unknown.
+        sha256: SHA-256 of the content, in hex.
+        git_blob: Git's blob id of the content, in hex: a hash as well.
+        hub: Repository and file name on the Hugging Face hub.
+        licence: Licence of the content, as far as its publisher states one.
+        about: What it is, in a sentence.
+    """
+
+    name: str
+    url: str | None = None
+    size: int | None = None
+    about_size: int = 0
+    sha256: str | None = None
+    git_blob: str | None = None
+    hub: tuple[str, str] | None = None
+    licence: str = ""
+    about: str = ""
+
+    @property
+    def address(self) -> str:
+        """The address to ask; for files of the hub it begins with `HF_ENDPOINT`, a mirror, if that is set."""
+        if self.hub is None:
+            return self.url or ""
+        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        repository, name = self.hub
+        return f"{endpoint.rstrip('/')}/{repository}/resolve/main/{name}"
+
+    @property
+    def size_text(self) -> str:
+        """The size for display."""
+        if self.size is None:
+            return f"about {self.about_size / 1e6:.0f} MB"
+        return f"{self.size / 1e6:.1f} MB"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a hash is known."""
+        return self.sha256 is not None or self.git_blob is not None
+
+    def is_complete(self, path: Path) -> bool:
+        """Whether the copy at `path` has the length it must have; an interrupted copy has not.
+
+        Without a known size, a safetensors file still tells by its own header how long it is.
+        """
+        if self.size is not None:
+            return path.stat().st_size == self.size
+        return not self.name.endswith(".safetensors") or is_whole_safetensors(path)
+
+    def damage(self, path: Path) -> str | None:
+        """How the content at `path` contradicts the known hashes; None when it does not."""
+        if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
+            return f"its SHA-256 is {found}, expected {self.sha256}"
+        if self.git_blob is not None and (found := git_blob_of(path)) != self.git_blob:
+            return f"its git blob id is {found}, expected {self.git_blob}"
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    return _digest(path, hashlib.sha256())
+
+
+def git_blob_of(path: Path) -> str:
+    r"""Git's blob id of a file: SHA-1 over `blob SIZE\0` and the content, in hex."""
+    header = b"blob %d\0" % path.stat().st_size
+    return _digest(path, hashlib.sha1(header, usedforsecurity=False))
+
+
+def is_whole_safetensors(path: Path) -> bool:
+    """Whether the header is readable and the file is exactly as long as it says."""
+    size = path.stat().st_size
+    with path.open("rb") as source:
+        length = int.from_bytes(source.read(8), "little")
+        if length > size - 8:
+            return False
+        try:
+            entries = json.loads(source.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+            return bool(8 + length + max(ends) == size)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return False
+
+
+def _digest(path: Path, digest: "hashlib._Hash") -> str:
+    with path.open("rb") as source:
+        while block := source.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

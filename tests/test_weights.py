@@ -1,0 +1,213 @@
+"""The table itself, and where files are found; a request is an error here."""
+
+import ast
+import os
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from segearth import downloads, weights
+from segearth.checkpoints import read_state_dict
+from segearth.errors import UserError
+from segearth.files import File, git_blob_of, sha256_of
+from segearth.weights import FILES, MODELS, Packaged
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Empty caches; a request is an error."""
+
+    def no_request(*_args, **_options):
+        raise AssertionError("a request was made")
+
+    monkeypatch.setattr(downloads, "_open", no_request)
+    monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A row of the table for a file that the test can make."""
+    source = tmp_path / "source"
+    source.write_bytes(b"hello\n")
+    file = File("small.ckpt", "https://example.org/small.ckpt", size=6, git_blob=git_blob_of(source))
+    monkeypatch.setitem(FILES, "small", file)
+    return file
+
+
+def hub_copy(root, file):
+    """Random weights where the hub's own client, and so open_clip, puts this file."""
+    repository, name = file.hub
+    folder = root / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / "0123456789abcdef"
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(snapshot.name)
+    save_file({"w": torch.rand(100)}, snapshot / name)
+    return snapshot / name
+
+
+@pytest.mark.parametrize("key", FILES)
+def test_rows_of_files(key):
+    file = FILES[key]
+    assert file.name.startswith(key) or file.hub
+    assert file.address.startswith("https://")
+    assert file.licence
+    assert file.about
+    assert file.pinned or file.hub
+    assert (file.size is None) == (file.about_size > 0)
+    assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+    assert file.git_blob is None or re.fullmatch("[0-9a-f]{40}", file.git_blob)
+
+
+def test_rows_of_models():
+    assert all(name == row.name for name, row in MODELS.items())
+    assert len({(row.clip_type, row.vit_type) for row in MODELS.values()}) == len(MODELS)
+    paper, tiny = weights.model("clip-vit-b16"), weights.model("tiny")
+    assert [file.name for file in paper.downloads] == [
+        "vit_base_patch16_clip_224.openai.safetensors",
+        "xclip_jbu_one_million_aid.ckpt",
+    ]
+    assert 600e6 < paper.download_bytes < 610e6
+    assert tiny.downloads == ()
+    assert tiny.download_bytes == 0
+    assert "NOT OpenAI" in tiny.about
+
+
+def test_lookups():
+    assert weights.model_for("CLIP", "ViT-B/16") is MODELS["clip-vit-b16"]
+    with pytest.raises(UserError, match=r"'huge'.*clip-vit-b16, tiny"):
+        weights.model("huge")
+    with pytest.raises(UserError, match=r"'BLIP'.*vit_type='ViT-B/16'.*Change the config"):
+        weights.model_for("BLIP", "large")
+    with pytest.raises(UserError, match=r"'nothing'.*xclip_jbu_one_million_aid"):
+        weights.find("nothing")
+
+
+def test_cache_dir(monkeypatch, tmp_path):
+    assert weights.cache_dir() == tmp_path / "home"
+    monkeypatch.setenv("SEGEARTH_HOME", "~/somewhere")
+    assert weights.cache_dir() == Path.home() / "somewhere"
+    monkeypatch.delenv("SEGEARTH_HOME")
+    monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert weights.cache_dir() == tmp_path / "caches" / "segearth"
+    monkeypatch.delenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    assert weights.cache_dir() == Path.home() / ".cache" / "segearth"
+
+
+def test_find_in_the_cache(cache, small):
+    assert weights.find("small") is None
+    path = cache / small.name
+    path.write_bytes(b"hello\n")
+    assert weights.find("small") == weights.find(small) == weights.fetch("small") == path
+    path.write_bytes(b"hell")
+    assert weights.find("small") is None  # interrupted
+    path.write_bytes(b"jello\n")
+    with pytest.raises(UserError, match=f"{path} is damaged.*{git_blob_of(path)}.*{small.git_blob}.*Delete it"):
+        weights.find("small")
+
+
+def test_large_files_are_not_hashed_again(cache, small, monkeypatch):
+    monkeypatch.setattr(weights, "HASHED_BYTES", 5)
+    (cache / small.name).write_bytes(b"jello\n")
+    assert weights.find("small") == cache / small.name
+
+
+def test_find_in_the_cache_of_the_hub(cache, tmp_path):
+    file = FILES["clip-vit-b16"]
+    assert weights.find(file) is None
+    path = hub_copy(tmp_path / "hub", file)
+    assert weights.find(file) == weights.fetch(file) == path
+    mine = cache / file.name
+    mine.write_bytes(path.read_bytes()[:-1])
+    assert weights.find(file) == path  # mine is interrupted
+    save_file({"w": torch.rand(3)}, mine)
+    assert weights.find(file) == mine
+
+
+def test_available(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(downloads, "reachable", lambda file, _: asked.append(file.name) or online)
+    assert weights.available("tiny") == "cached"
+    assert asked == []
+    online = True
+    assert weights.available("clip-vit-b16") == "reachable"
+    online = False
+    assert weights.available(MODELS["clip-vit-b16"]) == "missing"
+    assert asked == ["vit_base_patch16_clip_224.openai.safetensors"] * 2
+    hub_copy(tmp_path / "hub", FILES["clip-vit-b16"])
+    assert weights.available("clip-vit-b16") == "missing"
+    assert asked[2:] == ["xclip_jbu_one_million_aid.ckpt"]
+
+
+def test_available_when_all_is_cached(cache, tmp_path, small):
+    hub_copy(tmp_path / "hub", FILES["clip-vit-b16"])
+    (cache / small.name).write_bytes(b"hello\n")
+    paper = MODELS["clip-vit-b16"]
+    row = weights.Model(**{**vars(paper), "upsampler_file": small})
+    assert weights.available(row) == "cached"
+
+
+def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):
+    monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
+    (cache / small.name).write_bytes(b"hell")
+    with pytest.raises(UserError) as caught:
+        weights.fetch("small")
+    assert f"put the file at {cache / small.name} yourself (what is there now is not complete: 4 bytes)" in str(
+        caught.value
+    )
+    with pytest.raises(UserError, match=r"about 599 MB.*--model tiny"):
+        weights.fetch("clip-vit-b16")
+    with pytest.raises(UserError) as caught:
+        weights.fetch("oem_koeln_50.tif")
+    assert "--model tiny" not in str(caught.value)
+
+
+def test_fetch_downloads_into_the_cache(monkeypatch, cache, small):
+    def download(file, target, *, advice, progress, timeout):
+        assert (file, target, progress, timeout) == (small, cache / small.name, False, 2.0)
+        assert advice
+
+    monkeypatch.setattr(downloads, "download", download)
+    assert weights.fetch("small", progress=False, timeout=2.0) == cache / small.name
+
+
+def test_packaged(monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny.json").write_text("{}")
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    path = tmp_path / "data" / "tiny.json"
+    assert weights.packaged("tiny.json") == path
+    assert weights.find(Packaged("tiny.json")) == weights.fetch(Packaged("tiny.json")) == path
+    with pytest.raises(UserError, match=r"lacks .*absent\.json.*Install segearth again"):
+        weights.packaged("absent.json")
+
+
+@pytest.mark.parametrize("module", ["errors", "files", "downloads", "weights"])
+def test_imports_are_light(module):
+    """At import: the standard library and each other, nothing else."""
+    source = Path(str(resources.files("segearth") / f"{module}.py")).read_text()
+    for node in ast.parse(source).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            assert name.split(".")[0] in {*sys.stdlib_module_names, "segearth"}, name
+
+
+def test_the_published_upsampler_is_the_one_in_the_table():
+    root = os.environ.get("SEGEARTH_TEST_DATA")
+    path = Path(root or "", "weights", "clip_jbu_stack_cocostuff.ckpt")
+    if root is None or not path.is_file():
+        pytest.skip("SEGEARTH_TEST_DATA names no folder with weights/clip_jbu_stack_cocostuff.ckpt")
+    row = FILES["clip_jbu_stack_cocostuff"]
+    assert (path.stat().st_size, sha256_of(path)) == (row.size, row.sha256)
+    state = read_state_dict(path)
+    assert state["upsampler.fixup_proj.1.weight"].shape == (512, 512, 1, 1)
