@@ -1,0 +1,143 @@
+"""Images in: anything Pillow opens becomes (H, W, 3) uint8 RGB, or one sentence that says why not."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segearth.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ImageLike: TypeAlias = "str | Path | Image.Image | NDArray[np.uint8]"
+
+_EXIF_ORIENTATION = 274
+_TIFF_BITS_PER_SAMPLE = 258
+_MENDING = {
+    "16-bit": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
+    "float": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
+    "32-bit": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
+}
+
+
+def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
+    """Reads an image and tells what was done to it.
+
+    Args:
+        source: a path, a PIL image, or an array (H, W, 3) uint8 in RGB order.
+
+    Returns:
+        The image, (H, W, 3) uint8 RGB, upright; and remarks, one sentence each: alpha dropped, rotated
+        by its EXIF tag, gray or palette made RGB, first of several frames taken.
+
+    Raises:
+        UserError: no file, empty, truncated, not an image, not 8-bit, over Pillow's pixel limit, or an
+            array of another shape or type.
+    """
+    if isinstance(source, np.ndarray):
+        return _check_array(source), []
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, "the given image")
+    path = Path(source)
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"the image {path} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    if path.stat().st_size == 0:
+        raise UserError(f"the image {path} is empty (0 bytes): copy or download it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own check says it better
+            with Image.open(path) as image:
+                _check_pixels(image, path)
+                return _to_rgb(image, str(path))
+    except Image.DecompressionBombError:
+        raise UserError(_too_large(path)) from None
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{path} is not an image that Pillow can read: expected 8-bit PNG, JPEG, TIFF, WebP, ...; "
+            "convert it first, for example: gdal_translate -of PNG in out.png"
+        ) from None
+    except (OSError, SyntaxError, EOFError, ValueError, IndexError, MemoryError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"the image {path} is damaged or truncated ({error}): copy or download it again") from None
+
+
+def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Accepts (H, W, 3) uint8 with at least one pixel, as it is."""
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
+        raise UserError(
+            f"the image is an array of shape {array.shape} and type {array.dtype}: expected (H, W, 3) uint8 "
+            "in RGB order; scale other types to 0-255 first"
+        )
+    return array
+
+
+def _to_rgb(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], list[str]]:
+    """8-bit RGB, upright, and the remarks."""
+    _check_depth(image, name)
+    remarks = []
+    if getattr(image, "n_frames", 1) > 1:
+        remarks.append(f"{name} has {image.n_frames} frames; the first one is used")  # type: ignore[attr-defined]
+    image.load()
+    if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+        remarks.append(f"{name} is turned upright as its EXIF orientation says")
+        image = ImageOps.exif_transpose(image)
+    if "A" in image.getbands() or "transparency" in image.info:
+        remarks.append(f"{name} has an alpha channel, which is dropped")
+    if image.mode in ("L", "LA", "1"):
+        remarks.append(f"{name} is grayscale; its one band is used three times")
+    elif image.mode not in ("RGB", "RGBA", "P", "PA"):
+        remarks.append(f"{name} is {image.mode} and was converted to RGB")
+    if image.mode == "RGBA":  # drop alpha, do not blend it
+        rgb = Image.merge("RGB", image.split()[:3])
+    elif image.mode in ("P", "PA"):
+        rgb = image.convert("RGBA").convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    return np.asarray(rgb), remarks
+
+
+def _check_depth(image: Image.Image, name: str) -> None:
+    """Refuses more than 8 bits a band, also where Pillow would silently drop the lower half."""
+    raw = str([tile[3] for tile in getattr(image, "tile", [])])  # decoder arguments, such as 'RGB;16B'
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (8,))
+    if image.mode == "F":
+        kind = "float"
+    elif image.mode.startswith("I;16") or ";16" in raw or max(bits) == 16:
+        kind = "16-bit"
+    elif image.mode == "I" or max(bits) > 16:
+        # Pillow opens 16-bit PNGs of older versions as I
+        kind = "16-bit" if image.format == "PNG" else "32-bit"
+    else:
+        return
+    raise UserError(f"{name} is a {kind} image ({image.mode}): expected 8 bits a band; {_MENDING[kind]}")
+
+
+def _check_pixels(image: Image.Image, path: Path) -> None:
+    """Keeps Pillow's own limit as an error: such a file may be made to fill the memory."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise UserError(_too_large(path, image.width, image.height))
+
+
+def _too_large(path: Path, width: int | None = None, height: int | None = None) -> str:
+    size = f"has {width} × {height} pixels" if width else "is very large"
+    return (
+        f"the image {path} {size}, more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels: "
+        "cut it into tiles first, for example with gdal_retile.py"
+    )
+
+
+def resized_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """The size (height, width) whose long side is `long_side`, rounded as mmcv does: ⌊side · scale + 0.5⌋.
+
+    A very slim image keeps at least one pixel (mmcv would give zero and fail).
+    """
+    scale = long_side / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))

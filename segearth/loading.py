@@ -1,0 +1,177 @@
+"""Models by name: from the table of weights to a predictor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from segearth import weights
+from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.errors import UserError
+from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
+from segearth.models.simfeatup import UPSAMPLERS, published_name
+from segearth.predictor import Predictor
+from segearth.vocabulary import Vocabulary
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_model(
+    name: str = "clip-vit-b16",
+    classes: Vocabulary | str | Path | Iterable[str | Sequence[str]] = "background; building; road; tree; water",
+    device: str | torch.device = "auto",
+    precision: str = "fp32",
+    *,
+    method: str = "SegEarth",
+    ignore_residual: bool = True,
+    upsampler: str | Path | None = "default",
+    progress: bool = True,
+    **options: Any,
+) -> Predictor:
+    """Builds a predictor from a model's name and class names.
+
+    Args:
+        name: a name of `segearth.weights.MODELS`; downloaded on first use.
+        classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, or the path of a
+            `cls_*.txt` file.
+        device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
+        precision: of the image encoder, "fp32", "bf16" or "fp16"; all else is computed in float32.
+        method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
+        ignore_residual: see `DenseCLIP`.
+        upsampler: "default" (the model's own), "bilinear", a name of `segearth.weights.FILES`, the path of
+            a SimFeatUp or FeatUp checkpoint, or None for none.
+        progress: whether a download draws a progress bar.
+        **options: of `SegEarth`: cls_token_lambda, logit_scale, prob_thd, bg_idx (default: the
+            vocabulary's background), slide_crop, slide_stride, window_batch.
+
+    Raises:
+        UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
+    """
+    vocabulary = Vocabulary.of(classes)
+    target = choose_device(device)
+    if precision not in PRECISIONS:
+        raise UserError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    row = weights.model(name)
+    clip: Any = load_clip(row, progress)
+    encoder = DenseCLIP(clip, method, ignore_residual)
+    options.setdefault("bg_idx", vocabulary.background)
+    model = SegEarth(
+        encoder,
+        encode_text(clip.to(target), load_tokenizer(int(clip.context_length)), vocabulary),
+        torch.tensor(vocabulary.query_to_class),
+        load_upsampler(upsampler, row, progress),
+        **options,
+    )
+    model.encoder.to(PRECISIONS[precision])
+    return Predictor(model.to(target), vocabulary)
+
+
+def load_clip(row: weights.Model, progress: bool = True) -> nn.Module:
+    """The CLIP of a table row: an `open_clip.CLIP` in eval mode, float32, on the CPU.
+
+    Args:
+        row: a row of `segearth.weights.MODELS`.
+        progress: whether a download draws a progress bar.
+
+    Raises:
+        UserError: weights that cannot be had, are damaged, or do not fit the architecture.
+    """
+    path = weights.fetch(row.file, progress=progress)
+    clip: nn.Module = open_clip.CLIP(**clip_config(row.architecture))
+    load_strictly(clip, read_state_dict(path), str(path))
+    return clip.eval().requires_grad_(False)
+
+
+def clip_config(architecture: str) -> dict[str, Any]:
+    """The architecture of a CLIP, as `open_clip.CLIP` takes it.
+
+    Args:
+        architecture: a name that open_clip knows, or that of a JSON file shipped in `segearth/data`.
+    """
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        config = json.loads(weights.packaged(f"{architecture}.json").read_text())
+    return dict(config)
+
+
+def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
+    """CLIP's byte-pair tokenizer: texts -> (n, context length) int64; it comes with open_clip."""
+    tokenizer: Callable[..., Tensor] = open_clip.SimpleTokenizer(context_length=context_length)
+    return tokenizer
+
+
+def load_upsampler(
+    choice: str | Path | None, row: weights.Model | None = None, progress: bool = True
+) -> nn.Module | None:
+    """An upsampler by name or from a file, in eval mode on the CPU.
+
+    Args:
+        choice: "default" (that of `row`), "bilinear", a key of `segearth.weights.FILES`, the path of a
+            SimFeatUp or FeatUp checkpoint, or None for none.
+        row: the model that it is for.
+        progress: whether a download draws a progress bar.
+
+    Raises:
+        UserError: no such name or file, or a file that holds no upsampler.
+    """
+    if choice == "default" and row is not None:
+        choice = None if row.upsampler is None else row.upsampler
+        if row.upsampler_file is not None:
+            return read_upsampler(weights.fetch(row.upsampler_file, progress=progress))
+    if choice is None:
+        return None
+    if choice == "bilinear":
+        return Bilinear()
+    if str(choice) in weights.FILES:
+        return read_upsampler(weights.fetch(str(choice), progress=progress))
+    if not Path(choice).is_file():
+        names = ", ".join(name for name in weights.FILES if "jbu" in name)
+        raise UserError(
+            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, {names}, or the "
+            "path of a SimFeatUp or FeatUp checkpoint"
+        )
+    return read_upsampler(Path(choice))
+
+
+def read_upsampler(path: Path) -> nn.Module:
+    """A `JBUOne` or `JBUStack` from a checkpoint; its kind and width are read from the tensors.
+
+    Raises:
+        UserError: a file that is damaged, would run code, or holds no upsampler.
+    """
+    name, state = published_name(read_state_dict(path))
+    upsampler = UPSAMPLERS[name](feat_dim=len(state["fixup_proj.1.weight"]))
+    load_strictly(upsampler, state, str(path))
+    return upsampler.eval().requires_grad_(False)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Turns "auto" into the best device there is, and refuses one that is not there.
+
+    Raises:
+        UserError: an unknown device, or one that this machine (or this build of torch) does not have.
+    """
+    if str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            "devices here: use --device cpu, or install a CUDA build of torch and the NVIDIA driver"
+        )
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device mps asked for, but there is no Apple GPU here: use --device cpu")
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
+    return chosen

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from segearth.errors import UserError
+from segearth.images import read_image, resized_size
+
+RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_rgb_is_untouched(tmp_path):
+    pixels, remarks = read_image(save(tmp_path / "a.png", Image.fromarray(RGB)))
+    assert np.array_equal(pixels, RGB)
+    assert remarks == []
+    assert np.array_equal(read_image(RGB)[0], RGB)
+    assert np.array_equal(read_image(Image.fromarray(RGB))[0], RGB)
+
+
+def test_alpha_is_dropped_not_blended(tmp_path):
+    rgba = np.dstack([RGB, np.full((7, 11), 3, np.uint8)])
+    pixels, remarks = read_image(save(tmp_path / "a.png", Image.fromarray(rgba)))
+    assert np.array_equal(pixels, RGB)
+    assert "alpha" in remarks[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA"])
+def test_grayscale(tmp_path, mode):
+    gray = Image.fromarray(RGB).convert(mode)
+    pixels, remarks = read_image(save(tmp_path / "a.png", gray))
+    assert np.array_equal(pixels, np.dstack([np.asarray(gray.convert("L"))] * 3))
+    assert any("grayscale" in remark for remark in remarks)
+
+
+def test_palette(tmp_path):
+    palette = Image.fromarray(RGB).quantize(16)
+    pixels, _ = read_image(save(tmp_path / "a.png", palette))
+    assert np.array_equal(pixels, np.asarray(palette.convert("RGB")))
+
+
+def test_palette_with_transparency_keeps_its_colours(tmp_path):
+    palette = Image.fromarray(RGB).quantize(16)
+    pixels, remarks = read_image(save(tmp_path / "a.png", palette, transparency=0))
+    assert np.array_equal(pixels, np.asarray(palette.convert("RGB")))
+    assert any("alpha" in remark for remark in remarks)
+
+
+def test_exif_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # the camera was turned: upright is a quarter clockwise
+    pixels, remarks = read_image(save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif))
+    assert np.array_equal(pixels, np.rot90(RGB, -1))
+    assert "EXIF" in remarks[0]
+
+
+def test_first_of_several_frames(tmp_path):
+    other = Image.fromarray(255 - RGB)
+    pixels, remarks = read_image(save(tmp_path / "a.tif", Image.fromarray(RGB), save_all=True, append_images=[other]))
+    assert np.array_equal(pixels, RGB)
+    assert "2 frames" in remarks[0]
+
+
+def sixteen_bit_rgb_png(path):
+    """Pillow reads such a file as 8-bit without a word, and cannot write one."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in RGB.astype(">u2") * 257)
+    header = struct.pack(">IIBBBBB", 11, 7, 16, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def bad_files(tmp_path):
+    """Every kind of file that is no 8-bit image: name -> (path, part of the message)."""
+    png = save(tmp_path / "whole.png", Image.fromarray(RGB.repeat(20, 0).repeat(20, 1))).read_bytes()
+    contents = {"empty": b"", "truncated": png[: len(png) // 2], "text": b"not an image at all", "header": png[:30]}
+    paths = {name: tmp_path / f"{name}.png" for name in contents}
+    for name, content in contents.items():
+        paths[name].write_bytes(content)
+    gray16 = Image.fromarray(RGB[..., 0].astype(np.uint16) * 257)
+    paths["png16"] = save(tmp_path / "png16.png", gray16)
+    paths["tif16"] = save(tmp_path / "tif16.tif", gray16)
+    paths["rgb16"] = tmp_path / "rgb16.png"
+    sixteen_bit_rgb_png(paths["rgb16"])
+    paths["float"] = save(tmp_path / "float.tif", Image.fromarray(RGB[..., 0].astype(np.float32)))
+    paths["int32"] = save(tmp_path / "int32.tif", Image.fromarray(RGB[..., 0].astype(np.int32)))
+    paths["missing"] = tmp_path / "missing.png"
+    paths["folder"] = tmp_path
+    messages = {
+        "empty": "is empty",
+        "truncated": "damaged or truncated",
+        "text": "is not an image",
+        "header": "damaged|not an image",
+        "png16": "16-bit",
+        "tif16": "16-bit",
+        "rgb16": "16-bit",
+        "float": "float",
+        "int32": "32-bit",
+        "missing": "does not exist",
+        "folder": "is a folder",
+    }
+    return {name: (paths[name], message) for name, message in messages.items()}
+
+
+BAD = ("empty", "truncated", "text", "header", "png16", "tif16", "rgb16", "float", "int32", "missing", "folder")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_exceptions(tmp_path, name):
+    path, message = bad_files(tmp_path)[name]
+    with pytest.raises(UserError, match=message) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1.5, 3])
+def test_pixel_limit(tmp_path, monkeypatch, factor):
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(77 / factor))
+    with pytest.raises(UserError, match="more than Pillow's limit"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "array", [RGB[..., 0], RGB[..., :2], RGB.astype(np.float32), RGB.astype(np.uint16), RGB[:0], np.dstack([RGB, RGB])]
+)
+def test_wrong_arrays(array):
+    with pytest.raises(UserError, match=r"expected \(H, W, 3\) uint8"):
+        read_image(array)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((512, 512), (448, 448)),
+        ((1080, 1280), (378, 448)),
+        ((3000, 4000), (336, 448)),
+        ((2160, 4096), (236, 448)),
+        ((100, 50), (448, 224)),
+        ((1, 1), (448, 448)),
+        ((3, 5000), (1, 448)),
+    ],
+)
+def test_resized_size_is_mmcvs(size, expected):
+    assert resized_size(*size, 448) == expected
