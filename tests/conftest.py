@@ -27,6 +27,12 @@ def mini_clip(**vision: int) -> open_clip.CLIP:
     return open_clip.CLIP(**{**MINI, "vision_cfg": {**MINI["vision_cfg"], **vision}}).eval()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """So small a model is no faster with more, and on a busy machine ten times slower: threads wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def clip() -> open_clip.CLIP:
     return mini_clip()
