@@ -1,0 +1,132 @@
+"""Data sets of aerial images for mmsegmentation, and how they are opened and checked."""
+
+from __future__ import annotations
+
+import difflib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import init_default_scope
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+from PIL import Image
+
+from segearth.errors import UserError
+from segearth.images import read_image
+from segearth.vocabulary import Vocabulary
+
+_OPENEARTHMAP = ("background", "bareland", "grass", "pavement", "road", "tree", "water", "cropland", "building")
+
+
+@DATASETS.register_module()
+class OpenEarthMapDataset(BaseSegDataset):  # type: ignore[misc]
+    """OpenEarthMap: 8 classes of land cover; 0, which the data set calls unknown, is scored as background."""
+
+    METAINFO = {  # noqa: RUF012 (as mmseg declares it)
+        "classes": _OPENEARTHMAP,
+        "palette": [list(colour) for colour in Vocabulary.from_list(_OPENEARTHMAP).palette],
+    }
+
+    def __init__(
+        self,
+        img_suffix: str = ".tif",
+        seg_map_suffix: str = ".tif",
+        reduce_zero_label: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, reduce_zero_label=reduce_zero_label, **kwargs
+        )
+
+
+def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
+    """Builds a data set and checks that its files are there.
+
+    Args:
+        settings: `test_dataloader.dataset` of a config, with absolute paths.
+        limit: only the first images.
+
+    Returns:
+        A `BaseSegDataset` of at least one image, each with its label file.
+
+    Raises:
+        UserError: an unknown type, wrong options, no images, labels that are missing.
+    """
+    init_default_scope("mmseg")  # where a pipeline's transforms are looked up by name
+    settings = {"test_mode": True, **settings}
+    kind, builder = settings.pop("type", None), None
+    with suppress(RuntimeError):
+        builder = DATASETS.get(str(kind))
+    if builder is None:
+        near = difflib.get_close_matches(str(kind), DATASETS.module_dict, n=3, cutoff=0.5)
+        known = ", ".join(near) or "LoveDADataset, OpenEarthMapDataset, ..."
+        raise UserError(f"unknown data set type {kind!r}: expected one of mmseg's or ours, such as {known}")
+    try:
+        dataset = builder(**settings, lazy_init=True)
+        found = len(dataset.load_data_list())
+    except Exception as error:  # the config's options go to code of many authors
+        text = " ".join(str(error).split())
+        raise UserError(f"the data set {kind} cannot be opened ({text}): correct the config's dataset") from None
+    if found == 0:
+        folder = dataset.data_prefix.get("img_path")
+        raise UserError(
+            f"no images in {folder}: expected files that end in {dataset.img_suffix}{_seen(folder)}; copy the images "
+            "there, or set test_dataloader.dataset.img_suffix"
+        )
+    dataset.full_init()
+    if limit is not None:
+        dataset.get_subset_(list(range(min(limit, found))))
+    _check_labels(dataset)
+    dataset.pipeline = _Readable(dataset.pipeline)
+    return dataset
+
+
+def _seen(folder: str | None) -> str:
+    """The suffixes that are there instead, as a part of a sentence."""
+    suffixes = sorted({path.suffix for path in Path(folder or ".").iterdir() if path.suffix})[:5]
+    return f" (there are {', '.join(suffixes)})" if suffixes else ""
+
+
+def _check_labels(dataset: Any) -> None:
+    """Refuses images without a label file, before hours are spent on the others."""
+    pairs = [dataset.get_data_info(i) for i in range(len(dataset))]
+    paths = [path for pair in pairs for path in (pair["img_path"], pair.get("seg_map_path")) if path is not None]
+    if not any(pair.get("seg_map_path") for pair in pairs):
+        raise UserError("the data set has no label maps: set test_dataloader.dataset.data_prefix.seg_map_path")
+    if missing := [path for path in paths if not Path(path).is_file()]:
+        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise UserError(
+            f"{len(missing)} files of the {len(pairs)} images and their labels are missing: {shown}; expected a label "
+            f"map ({dataset.seg_map_suffix}) for every image; copy or convert them"
+        )
+
+
+class _Readable:
+    """A pipeline whose failures name the file that cannot be read."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+
+    def __call__(self, info: dict[str, Any]) -> Any:
+        image, label = info.get("img_path"), info.get("seg_map_path")
+        try:
+            return self.pipeline(info)
+        except Exception as error:
+            if image is not None:
+                read_image(image)  # says what is wrong with it, if it is the image
+            _open_label(label)
+            text = " ".join(str(error).split())
+            raise UserError(
+                f"{image} with the labels {label} cannot be loaded ({type(error).__name__}: {text})"
+            ) from None
+
+
+def _open_label(path: str | None) -> None:
+    """Refuses a label file that is no picture."""
+    try:
+        if path is not None:
+            with Image.open(path) as image:
+                image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"the label map {path} is damaged ({error}): copy or convert it again") from None

@@ -1,0 +1,207 @@
+"""SegEarth as a segmentor of mmsegmentation, with the keys of the official configs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from segearth import weights
+from segearth.errors import UserError, UserNotice
+from segearth.loading import load_model
+from segearth.models.simfeatup import UPSAMPLERS
+from segearth.openmmlab.config import UPSAMPLER_FILES
+from segearth.predictor import MEAN, STD
+from segearth.vocabulary import Vocabulary
+
+PREPROCESSING = {"type": "mmseg.SegDataPreProcessor", "mean": list(MEAN), "std": list(STD), "bgr_to_rgb": True}
+
+
+@MODELS.register_module()
+class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
+    """Open-vocabulary segmentation in mmsegmentation's test loop; there is nothing to train.
+
+    Args:
+        name_path: class file, one class a line, commas between synonyms.
+        clip_type: with `vit_type`, a model of `segearth.weights.MODELS`, such as "CLIP".
+        vit_type: such as "ViT-B/16".
+        model_type: how dense features are taken, a name of `segearth.models.attention.METHODS`.
+        device: "cpu", "cuda", ...; None: CUDA where there is a GPU. "cuda" without one becomes the CPU.
+        ignore_residual: see `segearth.models.DenseCLIP`.
+        prob_thd: pixels whose best score is below become `bg_idx`; from 0 to 1.
+        logit_scale: factor before the softmax.
+        slide_stride: step between windows in pixels.
+        slide_crop: side of a window in pixels; 0: the whole image at once.
+        cls_token_lambda: factor of the [CLS] token's share in the logits.
+        bg_idx: the class of pixels below `prob_thd`.
+        feature_up: whether features are upsampled; if not, the logits are.
+        feature_up_cfg: `model_name` ("jbu_one", "jbu_stack", "bilinear") and `model_path`, a checkpoint;
+            by default SimFeatUp's published weights.
+        model: a name of `segearth.weights.MODELS`; replaces `clip_type`, `vit_type` and `feature_up_cfg`.
+        precision: of the image encoder, "fp32", "bf16" or "fp16".
+        data_preprocessor: by default CLIP's mean and standard deviation on BGR images.
+        init_cfg: for mmengine; unused.
+
+    Raises:
+        UserError: an unknown name, weights that cannot be had, an option out of range.
+    """
+
+    def __init__(
+        self,
+        name_path: str | Path,
+        clip_type: str = "CLIP",
+        vit_type: str = "ViT-B/16",
+        model_type: str = "SegEarth",
+        device: str | torch.device | None = None,
+        ignore_residual: bool = True,
+        prob_thd: float = 0.0,
+        logit_scale: float = 50.0,
+        slide_stride: int = 112,
+        slide_crop: int = 224,
+        cls_token_lambda: float = -0.3,
+        bg_idx: int = 0,
+        feature_up: bool = True,
+        feature_up_cfg: dict[str, Any] | None = None,
+        model: str | None = None,
+        precision: str = "fp32",
+        data_preprocessor: Any = None,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(data_preprocessor or dict(PREPROCESSING), init_cfg)
+        self.source = weights.model_for(clip_type, vit_type) if model is None else weights.model(model)
+        kind, path = _upsampler(feature_up_cfg, self.source if model else None) if feature_up else (None, None)
+        predictor = load_model(
+            self.source.name,
+            Vocabulary.from_file(name_path, bg_idx),
+            _device(device),
+            precision,
+            method=model_type,
+            ignore_residual=ignore_residual,
+            upsampler=path or kind,
+            prob_thd=prob_thd,
+            logit_scale=logit_scale,
+            slide_stride=slide_stride,
+            slide_crop=slide_crop,
+            cls_token_lambda=cls_token_lambda,
+        )
+        self.net = predictor.model
+        self.vocabulary = predictor.vocabulary
+        if kind in UPSAMPLERS and not isinstance(self.net.upsampler, UPSAMPLERS[kind]):
+            raise UserError(
+                f"feature_up_cfg says {kind}, but {path} holds a {type(self.net.upsampler).__name__}: "
+                "change model_name or model_path"
+            )
+        self.upsampler = kind if path is None else f"{kind} ({Path(path).name})"
+        self.precision = precision
+        self.to(predictor.device)
+
+    def test_step(self, data: dict[str, Any]) -> list[SegDataSample]:
+        """Predicts a batch of the data loader, whose images need not have one size.
+
+        Args:
+            data: `inputs`, B images (3, H, W) uint8 BGR, and `data_samples`.
+
+        Returns:
+            The B data samples in their order, see `predict`.
+        """
+        inputs, samples = data["inputs"], data["data_samples"]
+        done: dict[int, SegDataSample] = {}
+        for members in _groups([tuple(image.shape) for image in inputs]):
+            batch = {"inputs": [inputs[i] for i in members], "data_samples": [samples[i] for i in members]}
+            done.update(zip(members, super().test_step(batch), strict=True))
+        return [done[i] for i in range(len(inputs))]
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Predicts images of one size.
+
+        Args:
+            inputs: (B, 3, H, W), normalised.
+            data_samples: B samples; `ori_shape` (height, width) in one's metainfo is the size of its result,
+                by default (H, W).
+
+        Returns:
+            The samples with `seg_logits`, the scores (C, height, width) in [0, 1], and `pred_sem_seg`, the
+            labels (1, height, width) int64.
+        """
+        samples = [SegDataSample() for _ in inputs] if data_samples is None else list(data_samples)
+        sizes = [_original_size(sample, tuple(inputs.shape[-2:])) for sample in samples]
+        for members in _groups(sizes):
+            scores = self.net.scores(self.net.logits(inputs[members], sizes[members[0]]))
+            for i, score, labels in zip(members, scores, self.net.labels(scores), strict=True):
+                samples[i].set_data({"seg_logits": PixelData(data=score), "pred_sem_seg": PixelData(data=labels[None])})
+        return samples
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:  # noqa: ARG002 (of the base)
+        """The scores (B, C, H, W) in [0, 1] of normalised images (B, 3, H, W), at their size."""
+        height, width = inputs.shape[-2:]
+        return self.net.scores(self.net.logits(inputs, (height, width)))
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        return self.encode_decode(inputs, data_samples)
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """The patch features (B, D, h, w) of normalised images (B, 3, H, W)."""
+        features: Tensor = self.net.encoder(inputs)[0]
+        return features
+
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        """Not there: the method needs no training."""
+        raise NotImplementedError("SegEarth is not trained: use eval.py, or mode='predict'")
+
+
+def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
+    """Positions of equal keys, together: ["a", "b", "a"] -> [[0, 2], [1]]."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def _original_size(sample: SegDataSample, default: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) of a sample's result; refuses transforms that would have to be undone."""
+    meta = sample.metainfo
+    if meta.get("flip") or any(meta.get("img_padding_size") or meta.get("padding_size") or ()):
+        raise UserError(
+            "the pipeline flips or pads images, which SegEarthSegmentation does not undo: expected LoadImageFromFile, "
+            "Resize, LoadAnnotations and PackSegInputs only; remove the other transforms from the config"
+        )
+    height, width = meta.get("ori_shape", default)[:2]
+    return int(height), int(width)
+
+
+def _upsampler(settings: dict[str, Any] | None, source: weights.Model | None) -> tuple[str | None, str | Path | None]:
+    """Kind and checkpoint (a path, or a name of `segearth.weights.FILES`; None where there is none).
+
+    Args:
+        settings: the config's `feature_up_cfg`.
+        source: the model whose own upsampler is to be used instead.
+    """
+    if source is not None:
+        return source.upsampler, weights.fetch(source.upsampler_file) if source.upsampler_file else None
+    settings = settings or {}
+    kind = settings.get("model_name", "jbu_one")
+    if kind == "bilinear":
+        return kind, None
+    if kind not in UPSAMPLER_FILES:
+        known = ", ".join([*UPSAMPLER_FILES, "bilinear"])
+        raise UserError(f"unknown upsampler {kind!r} in feature_up_cfg.model_name: use one of {known}")
+    return kind, settings.get("model_path") or weights.fetch(UPSAMPLER_FILES[kind])
+
+
+def _device(device: str | torch.device | None) -> str | torch.device:
+    """The device to use: a config that asks for CUDA also runs where there is none."""
+    if torch.cuda.is_available():
+        return device or "cuda"
+    if str(device).startswith("cuda"):
+        remark = f"the config asks for {device}, but there is no CUDA GPU here: the CPU is used"
+        warnings.warn(remark, UserNotice, stacklevel=1)
+        return "cpu"
+    return device or "cpu"

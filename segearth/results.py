@@ -1,0 +1,223 @@
+"""Results of evaluations: a row a run in results.json, the truth, and results.xlsx, made from it for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segearth.errors import UserError
+from segearth.outputs import atomic
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet.worksheet import Worksheet
+
+JSON_NAME, XLSX_NAME = "results.json", "results.xlsx"
+
+# Column of the workbook -> key of a row, with dots into nested objects.
+RUN_COLUMNS = {
+    "Run": "run",
+    "Date (UTC)": "date",
+    "CLIP": "CLIP",
+    "VIT": "VIT",
+    "MODEL": "MODEL",
+    "Dataset": "Dataset",
+    "aAcc": "aAcc",
+    "mIoU": "mIoU",
+    "mAcc": "mAcc",
+    "Foreground IoU": "IoU_fg",
+    "Images": "images",
+    "Seconds": "seconds",
+    "Weights": "model",
+    "Upsampler": "upsampler",
+    "prob_thd": "settings.prob_thd",
+    "bg_idx": "settings.bg_idx",
+    "cls_token_lambda": "settings.cls_token_lambda",
+    "slide_crop": "settings.slide_crop",
+    "slide_stride": "settings.slide_stride",
+    "Precision": "settings.precision",
+    "Config": "config",
+    "Prompts": "prompts.file",
+    "Device": "device",
+    "torch": "versions.torch",
+    "mmseg": "versions.mmseg",
+    "segearth": "versions.segearth",
+    "About": "about",
+}
+CLASS_COLUMNS = {
+    "Run": "run",
+    "Dataset": "Dataset",
+    "CLIP": "CLIP",
+    "MODEL": "MODEL",
+    "Class": "name",
+    "IoU": "IoU",
+    "Acc": "Acc",
+    "Intersection": "intersection",
+    "Union": "union",
+    "Predicted pixels": "prediction_pixels",
+    "Label pixels": "label_pixels",
+}
+PERCENT = ("aAcc", "mIoU", "mAcc", "Foreground IoU", "IoU", "Acc")
+PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Pixels of one class over all images, ignored ones left out."""
+
+    name: str
+    intersection: int
+    union: int
+    prediction_pixels: int
+    label_pixels: int
+
+    @property
+    def iou(self) -> float | None:
+        """Intersection over union in percent; None for a class that is nowhere."""
+        return percent(self.intersection, self.union)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the class's pixels that were found, in percent; None where the labels lack it."""
+        return percent(self.intersection, self.label_pixels)
+
+    def as_row(self) -> dict[str, Any]:
+        """An element of a row's `per_class`."""
+        return {
+            "name": self.name,
+            "IoU": self.iou,
+            "Acc": self.accuracy,
+            "intersection": self.intersection,
+            "union": self.union,
+            "prediction_pixels": self.prediction_pixels,
+            "label_pixels": self.label_pixels,
+        }
+
+
+def percent(part: int, whole: int) -> float | None:
+    """100 · part / whole, to 4 decimals; None for 0 / 0."""
+    return round(100 * part / whole, 4) if whole else None
+
+
+def scores(counts: Sequence[ClassCounts], summary: dict[str, float], background: int) -> dict[str, Any]:
+    """The figures of a row.
+
+    Args:
+        counts: of every class.
+        summary: "aAcc", "mIoU", "mAcc" in percent, as mmsegmentation reports them; NaN becomes None.
+        background: of two classes, the one that is not the foreground.
+    """
+    figures = {key: finite(summary[key]) for key in ("aAcc", "mIoU", "mAcc")}
+    foreground = counts[1 - background].iou if len(counts) == 2 else None
+    return {**figures, "IoU_fg": foreground, "per_class": [count.as_row() for count in counts]}
+
+
+def finite(value: float) -> float | None:
+    """A number that JSON can hold, to 2 decimals as mmsegmentation rounds; None for NaN."""
+    return None if math.isnan(value) else round(float(value), 2)
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a folder's results.json, oldest first; none where there is no such file.
+
+    Raises:
+        UserError: the file is damaged; it is never overwritten then.
+    """
+    path = folder / JSON_NAME
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): expected a JSON list of results; mend it, move it away, or give another "
+            "--work-dir"
+        ) from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is no list of results: move it away, or give another --work-dir")
+    return rows
+
+
+def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Adds a run to results.json and makes results.xlsx anew.
+
+    Args:
+        folder: an existing folder.
+        row: what JSON can hold, without NaN.
+
+    Returns:
+        All rows, the new one last.
+
+    Raises:
+        UserError: a damaged results.json, or a file that cannot be written.
+    """
+    rows = [*read_rows(folder), row]
+    text = json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic(folder / JSON_NAME) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+    with atomic(folder / XLSX_NAME) as part:
+        write_workbook(part, rows)
+    return rows
+
+
+def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
+    import pandas as pd
+
+    runs = [{**row, "run": i} for i, row in enumerate(rows, start=1)]
+    classes = [{**run, **entry} for run in runs for entry in run.get("per_class", [])]
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
+            table = [[_pick(line, key) for key in columns.values()] for line in lines]
+            pd.DataFrame(table, columns=list(columns), dtype=object).to_excel(writer, sheet_name=sheet, index=False)
+            _dress(writer.sheets[sheet], list(columns))
+
+
+def table(row: dict[str, Any]) -> str:
+    """A run as text: a line a class with IoU, accuracy and labelled pixels, then the totals."""
+    width = max(len("class"), *(len(entry["name"]) for entry in row["per_class"]))
+    lines = [f"{'class':<{width}}  {'IoU %':>7}  {'Acc %':>7}  {'pixels':>15}"]
+    for entry in row["per_class"]:
+        iou, accuracy = _figure(entry["IoU"]), _figure(entry["Acc"])
+        lines.append(f"{entry['name']:<{width}}  {iou:>7}  {accuracy:>7}  {entry['label_pixels']:>15,}")
+    lines += ["", f"mIoU {_figure(row['mIoU'])}   mAcc {_figure(row['mAcc'])}   aAcc {_figure(row['aAcc'])}"]
+    if row["IoU_fg"] is not None:
+        lines[-1] += f"   foreground IoU {_figure(row['IoU_fg'])}"
+    lines.append(
+        f"{row['Dataset']}, {row['images']} images in {row['seconds']:.1f} s on {row['device']}, "
+        f"CLIP: {row['CLIP']}, method {row['MODEL']}"
+    )
+    if row.get("about"):
+        lines.append(f"{row['model']}: {row['about']}")
+    return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _pick(row: dict[str, Any], key: str) -> Any:
+    """A value by its key, with dots into nested objects; None where there is none."""
+    value: Any = row
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
+    """Freezes the header, and gives columns their widths and number formats."""
+    from openpyxl.utils import get_column_letter
+
+    sheet.freeze_panes = "A2"
+    for i, name in enumerate(columns, start=1):
+        cells = [sheet.cell(line, i) for line in range(2, sheet.max_row + 1)]
+        longest = max([len(name), *(len(str(cell.value)) for cell in cells if cell.value is not None)])
+        sheet.column_dimensions[get_column_letter(i)].width = min(longest + 3, 60)
+        for cell in cells:
+            if name in PERCENT:
+                cell.number_format = "0.00"
+            elif name in PIXELS:
+                cell.number_format = "#,##0"

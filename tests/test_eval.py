@@ -1,0 +1,348 @@
+"""eval.py as a user runs it, on made-up data with a random tiny CLIP."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+import torch
+from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
+from PIL import Image
+
+from segearth.metrics import confusion_matrix
+from segearth.models import SegEarth
+from segearth.openmmlab import launch
+
+CONFIG = CONFIGS / "cfg_loveda.py"
+SIZES = [(40, 60), (60, 60), (64, 48)]
+pytestmark = pytest.mark.usefixtures("tiny", "here")
+
+OFFICIAL_BASE = """
+model = dict(
+    type='SegEarthSegmentation',
+    clip_type='CLIP',
+    vit_type='ViT-B/16',
+    model_type='SegEarth',
+    ignore_residual=True,
+    feature_up=True,
+    feature_up_cfg=dict(
+        model_name='jbu_one',
+        model_path='simfeatup_dev/weights/xclip_jbu_one_million_aid.ckpt'),
+    cls_token_lambda=-0.3,
+    device='cuda',
+)
+test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+default_scope = 'mmseg'
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, alpha=1.0, name='visualizer')
+log_processor = dict(by_epoch=False)
+log_level = 'INFO'
+load_from = None
+resume = False
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook', interval=1))
+"""
+OFFICIAL = """
+_base_ = './base_config.py'
+model = dict(name_path='./configs/cls_loveda.txt', prob_thd=0.3)
+dataset_type = 'LoveDADataset'
+data_root = ''
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(448, 448), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')
+]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path='data/LoveDA/img_dir/val', seg_map_path='data/LoveDA/ann_dir/val'),
+        pipeline=test_pipeline))
+"""
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("segearth_eval", CONFIGS.parent / "eval.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(program, capfd):
+    """Runs eval.py; gives exit code, stdout and stderr."""
+
+    def go(*arguments: object) -> tuple[int, str, str]:
+        code = program.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return go
+
+
+def rows(folder: Path) -> list[dict]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_a_run(run, here):
+    loveda(here / "data", SIZES)
+    shown = here / "shown"
+    code, out, err = run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--show-dir", shown)
+    assert code == 0
+    assert "images: 100%" in err
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["logs", "results.json", "results.xlsx"]
+    assert sorted(path.name for path in here.iterdir()) == ["data", "out", "shown"]
+
+    (row,) = rows(here / "out")
+    assert row["CLIP"] == "tiny (not OpenAI's CLIP)"
+    assert "NOT OpenAI's CLIP" in row["about"]
+    assert (row["VIT"], row["MODEL"], row["Dataset"]) == ("tiny", "SegEarth", "LoveDADataset")
+    assert (row["images"], row["limit"], row["IoU_fg"]) == (3, None, None)
+    assert (row["upsampler"], row["device"]) == ("bilinear", "cpu")
+    assert row["settings"]["prob_thd"] == 0.3
+    assert row["prompts"]["classes"][1] == "building,roof,house"
+    assert row["versions"]["torch"] == torch.__version__
+    assert row["date"].endswith("+00:00")
+    ious = [entry["IoU"] for entry in row["per_class"]]
+    assert row["mIoU"] == pytest.approx(np.mean(ious), abs=0.006)
+    for entry in row["per_class"]:
+        assert f"{entry['name']:<12}  {entry['IoU']:>7.2f}" in out
+        assert entry["union"] == entry["prediction_pixels"] + entry["label_pixels"] - entry["intersection"]
+    labels = [np.asarray(Image.open(here / f"data/LoveDA/ann_dir/val/{i}.png")) for i in range(3)]
+    assert [entry["label_pixels"] for entry in row["per_class"]] == [
+        sum(int((label == k).sum()) for label in labels) for k in range(1, 8)
+    ]
+    assert sorted(path.name for path in shown.iterdir()) == ["0.png", "1.png", "2.png"]
+    with Image.open(shown / "0.png") as picture:  # 40 × 60 pixels eight times as large, and the legend below
+        assert picture.width >= 480
+        assert picture.height > 320
+
+
+def test_counts_equal_those_of_saved_predictions(run, here, monkeypatch):
+    loveda(here / "data", SIZES[:2])
+    seen = []
+    labels = SegEarth.labels
+    monkeypatch.setattr(SegEarth, "labels", lambda self, scores: seen.append(labels(self, scores)) or seen[-1])
+    options = ["model.prob_thd=0.15", "test_dataloader.batch_size=2"]
+    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--cfg-options", *options)[0] == 0
+    matrix = np.zeros((7, 7), np.int64)
+    for i, prediction in enumerate(seen):
+        raw = np.asarray(Image.open(here / f"data/LoveDA/ann_dir/val/{i}.png")).astype(np.int64)
+        matrix += confusion_matrix(prediction[0].numpy(), np.where(raw == 0, 255, raw - 1), 7)
+    (row,) = rows(here / "out")
+    assert [entry["intersection"] for entry in row["per_class"]] == np.diag(matrix).tolist()
+    assert [entry["prediction_pixels"] for entry in row["per_class"]] == matrix.sum(axis=0).tolist()
+
+
+def test_runs_are_appended_and_do_not_depend_on_workers_or_batches(run, here):
+    loveda(here / "elsewhere", SIZES)
+    common = ("--config", CONFIG, "--model", "tiny", "--data-root", "elsewhere", "--workdir", "out", "--cfg-options")
+    thread_counts = torch.get_num_threads()
+    assert run(*common, "model.prob_thd=0.15")[0] == 0
+    options = ["test_dataloader.num_workers=2", "test_dataloader.persistent_workers=True"]
+    assert run(*common, "model.prob_thd=0.15", "test_dataloader.batch_size=3", *options)[0] == 0
+    assert torch.get_num_threads() == thread_counts
+    first, second = rows(here / "out")
+    for key in ("aAcc", "mIoU", "mAcc"):
+        assert first[key] == pytest.approx(second[key], abs=0.02)
+    book = openpyxl.load_workbook(here / "out/results.xlsx")
+    assert book["runs"].max_row == 3
+    assert book["classes"].max_row == 15
+
+
+def test_official_style_config_runs_unchanged(run, here, tmp_path_factory):
+    repository = tmp_path_factory.mktemp("repository")
+    (repository / "configs").mkdir()
+    (repository / "configs/base_config.py").write_text(OFFICIAL_BASE)
+    (repository / "configs/cfg_loveda.py").write_text(OFFICIAL)
+    (repository / "configs/cls_loveda.txt").write_text((CONFIGS / "cls_loveda.txt").read_text())
+    loveda(repository / "data", SIZES[:2])
+    code, out, err = run("--config", repository / "configs/cfg_loveda.py", "--model", "tiny", "--limit", 1)
+    assert code == 0
+    if not torch.cuda.is_available():
+        assert err.count("there is no CUDA GPU here") == 1
+    (row,) = rows(here / "work_dirs/cfg_loveda")
+    assert (row["images"], row["limit"], row["model"]) == (1, 1, "tiny")
+    assert "mIoU" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config", "nothing.py"], ["no config at nothing.py"]),
+        (["--model", "huge"], ["Unknown model 'huge'", "tiny"]),
+        (["--limit", "0"], ["--limit 0", "at least 1"]),
+        (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),
+        (["--cfg-options", "model.foo=3"], ["unknown key 'foo'"]),
+        (["--cfg-options", "model.prob_thd.x=3"], ["--cfg-options model.prob_thd.x=3", "does not fit"]),
+        (["--cfg-options", "model.model_type=Foo"], ["unknown method 'Foo'", "SegEarth"]),
+        (["--cfg-options", "model.type=Foo"], ["'Foo'", "SegEarthSegmentation"]),
+        (["--cfg-options", "model.name_path=nothing.txt"], ["no class file nothing.txt"]),
+        (["--cfg-options", "test_evaluator.type=Foo"], ["test_evaluator is Foo", "IoUMetric"]),
+        (["--cfg-options", "test_dataloader.dataset.type=LoveDataset"], ["'LoveDataset'", "LoveDADataset"]),
+        (["--cfg-options", "test_dataloader.dataset.pipeline.0.type=Foo"], ["cannot be opened", "Foo"]),
+        (["--cfg-options", "test_dataloader.dataset.img_suffix=.tif"], ["no images in", ".tif", ".png"]),
+        (["--launcher", "pytorch"], ["launcher pytorch", "torchrun"]),
+        (["--data-root", "nowhere"], ["--data-root nowhere"]),
+        (["--data-root", "other"], ["LoveDA/img_dir/val", "--data-root other"]),
+        (["--work-dir", "file"], ["--work-dir file is a file"]),
+        (["--work-dir", "file/below"], ["cannot write to the output folder file/below"]),
+    ],
+)
+def test_mistakes_get_one_sentence(run, here, monkeypatch, arguments, parts):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    loveda(here / "data", SIZES[:1])
+    (here / "other").mkdir()
+    (here / "file").touch()
+    given = ["--config", CONFIG, "--model", "tiny", "--work-dir", "out", *arguments]
+    code, out, err = run(*given)
+    assert code == 2
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert lines[0] == err.splitlines()[-1]
+    for part in parts:
+        assert part in lines[0]
+    assert not (here / "out").exists() or not list((here / "out").iterdir())
+
+
+def test_missing_data_says_where_it_looked(run, here):
+    code, _, err = run("--config", CONFIG, "--model", "tiny")
+    assert code == 2
+    assert f"no data at data/LoveDA/img_dir/val (data_prefix.img_path of {CONFIG})" in err
+    assert str(here) in err
+    assert "--data-root" in err
+
+
+def test_missing_labels_are_found_before_the_run(run, here):
+    loveda(here / "data", SIZES)
+    for i in (1, 2):
+        (here / f"data/LoveDA/ann_dir/val/{i}.png").unlink()
+    code, _, err = run("--config", CONFIG, "--model", "tiny", "--work-dir", "out")
+    assert code == 2
+    assert "2 files" in err
+    assert "ann_dir/val/1.png" in err
+    assert "images:" not in err
+    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--limit", 1)[0] == 0
+
+
+def test_class_count_that_differs(run, here):
+    loveda(here / "data", SIZES[:1])
+    option = f"model.name_path={CONFIGS / 'cls_openearthmap.txt'}"
+    code, _, err = run("--config", CONFIG, "--model", "tiny", "--cfg-options", option)
+    assert code == 2
+    assert "cls_openearthmap.txt has 9 classes" in err
+    assert "LoveDADataset has 7" in err
+
+
+def test_missing_weights_are_never_replaced(run, here, monkeypatch):
+    monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
+    monkeypatch.setenv("SEGEARTH_HOME", str(here / "cache"))
+    monkeypatch.setenv("HF_HOME", str(here / "hub"))
+    loveda(here / "data", SIZES[:1])
+    code, out, err = run("--config", CONFIG, "--work-dir", "out")
+    assert (code, out) == (2, "")
+    assert "xclip_jbu_one_million_aid.ckpt" in err
+    assert "--model tiny" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_wrong_label_values_and_damaged_files(run, here, workers):
+    loveda(here / "data", SIZES[:1])
+    label = here / "data/LoveDA/ann_dir/val/0.png"
+    given = ("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--cfg-options")
+    Image.fromarray(np.full(SIZES[0], 9, np.uint8)).save(label)
+    code, _, err = run(*given, f"test_dataloader.num_workers={workers}")
+    assert code == 2
+    assert "ann_dir/val/0.png has the label values 8 after reduce_zero_label" in err
+    label.write_bytes(b"no picture")
+    code, _, err = run(*given, f"test_dataloader.num_workers={workers}")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("error: the label map ")
+    assert not (here / "out/results.json").exists()
+
+
+def test_damaged_results_stop_the_run_at_its_start(run, here):
+    loveda(here / "data", SIZES[:1])
+    (here / "out").mkdir()
+    (here / "out/results.json").write_text("[{")
+    code, _, err = run("--config", CONFIG, "--model", "tiny", "--work-dir", "out")
+    assert code == 2
+    assert "results.json is damaged" in err
+    assert (here / "out/results.json").read_text() == "[{"
+
+
+def test_interrupt(run, here, monkeypatch):
+    loveda(here / "data", SIZES)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegEarth, "labels", interrupted)
+    code, out, _ = run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--show-dir", "shown")
+    assert (code, out) == (130, "")
+    assert [path.name for path in (here / "out").iterdir()] == ["logs"]
+    assert not list((here / "shown").iterdir())
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "mpi"])
+def test_launchers_check_their_environment(monkeypatch, launcher):
+    names = launch._LAUNCHERS[launcher][:2]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="did not start this process"):
+        launch.check_launcher(launcher)
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    launch.check_launcher(launcher)
+
+
+def test_help_and_checks_need_no_torch():
+    code = (
+        "import sys; sys.argv = ['eval.py', '--config', 'nothing.py']\n"
+        "import runpy\n"
+        f"try: runpy.run_path({str(CONFIGS.parent / 'eval.py')!r}, run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        "assert not {'torch', 'numpy', 'mmengine', 'mmseg'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    path = str(CONFIGS.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path}, timeout=60)
+
+
+def test_real_pairs(run, here, test_data):
+    samples = test_data / "samples"
+    if not (samples / "LoveDA").is_dir():
+        pytest.skip(f"{samples} has no LoveDA")
+    assert run("--config", CONFIG, "--model", "tiny", "--data-root", samples, "--work-dir", "out")[0] == 0
+    assert rows(here / "out")[0]["images"] == 2

@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import openpyxl
+import pytest
+
+from segearth.errors import UserError
+from segearth.results import ClassCounts, append_row, finite, read_rows, scores, table
+
+COUNTS = (
+    ClassCounts("background", 50, 80, 70, 60),
+    ClassCounts("road", 10, 40, 30, 20),
+    ClassCounts("sea", 0, 0, 0, 0),
+)
+
+
+def row(counts=COUNTS, **more):
+    return {
+        "CLIP": "CLIP",
+        "VIT": "ViT-B/16",
+        "MODEL": "SegEarth",
+        "Dataset": "LoveDADataset",
+        **scores(counts, {"aAcc": 75.0, "mIoU": np.float32(43.75), "mAcc": float("nan")}, background=0),
+        "images": 3,
+        "seconds": 1.5,
+        "model": "clip-vit-b16",
+        "settings": {"prob_thd": 0.3},
+        "prompts": {"file": "configs/cls_loveda.txt", "classes": ["background", "road", "sea"]},
+        "device": "cpu",
+        **more,
+    }
+
+
+def test_scores():
+    found = row()
+    assert (found["aAcc"], found["mIoU"], found["mAcc"]) == (75.0, 43.75, None)
+    assert found["IoU_fg"] is None
+    assert found["per_class"][1] == {
+        "name": "road",
+        "IoU": 25.0,
+        "Acc": 50.0,
+        "intersection": 10,
+        "union": 40,
+        "prediction_pixels": 30,
+        "label_pixels": 20,
+    }
+    assert found["per_class"][2]["IoU"] is None
+
+
+@pytest.mark.parametrize(("background", "expected"), [(0, 25.0), (1, 62.5)])
+def test_foreground_of_two_classes(background, expected):
+    summary = {"aAcc": 1.0, "mIoU": 2.0, "mAcc": 3.0}
+    assert scores(COUNTS[:2], summary, background)["IoU_fg"] == expected
+
+
+def test_finite_rounds_as_mmseg():
+    assert finite(np.float32(45.67)) == 45.67
+    assert finite(float("nan")) is None
+
+
+def test_runs_are_appended(tmp_path):
+    assert read_rows(tmp_path) == []
+    append_row(tmp_path, row())
+    append_row(tmp_path, row(images=7))
+    assert [entry["images"] for entry in read_rows(tmp_path)] == [3, 7]
+    assert "NaN" not in (tmp_path / "results.json").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.xlsx"]
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        append_row(tmp_path, row(seconds=float("nan")))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "[{", "{}", "[1]", "\0"])
+def test_damaged_results_are_kept(tmp_path, text):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="move it away"):
+        append_row(tmp_path, row())
+    assert path.read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_workbook(tmp_path):
+    append_row(tmp_path, row())
+    append_row(tmp_path, {"Dataset": "an older row"})
+    book = openpyxl.load_workbook(tmp_path / "results.xlsx")
+    assert book.sheetnames == ["runs", "classes"]
+    runs, classes = book["runs"], book["classes"]
+    header = [cell.value for cell in runs[1]]
+    assert {"CLIP", "VIT", "MODEL", "Dataset", "aAcc", "mIoU", "mAcc", "Images", "prob_thd"} <= set(header)
+    assert (runs.freeze_panes, runs.max_row) == ("A2", 3)
+    cell = runs.cell(2, header.index("mIoU") + 1)
+    assert (cell.value, cell.number_format) == (43.75, "0.00")
+    assert runs.cell(2, header.index("mAcc") + 1).value is None
+    assert runs.cell(2, header.index("prob_thd") + 1).value == 0.3
+    assert runs.column_dimensions["B"].width > 8
+    assert [cell.value for cell in classes["E"]] == ["Class", "background", "road", "sea"]
+    assert [cell.value for cell in classes["F"]] == ["IoU", 62.5, 25, None]
+
+
+def test_table():
+    text = table(row(model="tiny", about="NOT OpenAI's CLIP"))
+    lines = text.splitlines()
+    assert lines[0].split() == ["class", "IoU", "%", "Acc", "%", "pixels"]
+    assert lines[2].split() == ["road", "25.00", "50.00", "20"]
+    assert lines[3].split() == ["sea", "-", "-", "0"]
+    assert "NOT OpenAI's CLIP" in text
+    assert "foreground" not in text
+    assert "foreground IoU 25.00" in table(row(COUNTS[:2]))
+
+
+def test_json_is_readable_elsewhere(tmp_path):
+    append_row(tmp_path, row(Dataset="Satellite_dataset_Ⅱ"))
+    assert json.loads((tmp_path / "results.json").read_bytes())[0]["Dataset"] == "Satellite_dataset_Ⅱ"
