@@ -51,6 +51,42 @@ def sliding_windows(height: int, width: int, crop: int, stride: int) -> list[Win
     ]
 
 
+def window_blocks(height: int, width: int, crop: int, stride: int, align: int, side: int) -> list[list[Window]]:
+    """Groups the sliding windows into blocks that can share work.
+
+    Within a block, windows start a multiple of `align` pixels apart, on both axes. The last window of a row or column,
+    pulled back to the border, often does not, and is then in a block of its own.
+
+    Args:
+        height: pixels of the image.
+        width: pixels of the image.
+        crop: pixels of a window's side.
+        stride: step in pixels.
+        align: pixels that starts in a block differ by, or multiples.
+        side: windows along a block's side, at most.
+
+    Returns:
+        Blocks of windows; every window of `sliding_windows` once. Raises like `starts`.
+    """
+    h, w = min(height, crop), min(width, crop)
+    return [
+        [Window(top, top + h, left, left + w) for top in rows for left in columns]
+        for rows in _runs(starts(height, crop, stride), align, side)
+        for columns in _runs(starts(width, crop, stride), align, side)
+    ]
+
+
+def _runs(positions: list[int], align: int, side: int) -> list[list[int]]:
+    """Cuts positions into runs of at most `side` whose members are multiples of `align` apart."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and len(runs[-1]) < side and (position - runs[-1][0]) % align == 0:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+    return runs
+
+
 def padding(side: int, multiple: int) -> tuple[int, int]:
     """Pixels to add (before, after) to reach a multiple; the smaller half comes before."""
     missing = -side % multiple

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segearth.windows import padding, sliding_windows, starts
+from segearth.windows import padding, sliding_windows, starts, window_blocks
 
 
 def test_starts_of_the_paper():
@@ -27,6 +27,20 @@ def test_windows_cover_every_pixel_once_or_more(seed):
     assert count.min() >= 1
     assert len(set(windows)) == len(windows)
     assert windows == sorted(windows, key=lambda w: (w.top, w.left))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_blocks_hold_every_window_once_and_are_aligned(seed):
+    rng = np.random.default_rng(seed)
+    height, width, crop = (int(n) for n in rng.integers(8, 400, 3))
+    stride = int(rng.integers(1, crop + 1))
+    align, side = int(rng.integers(1, 9)), int(rng.integers(1, 5))
+    blocks = window_blocks(height, width, crop, stride, align, side)
+    assert sorted(w for block in blocks for w in block) == sliding_windows(height, width, crop, stride)
+    for block in blocks:
+        assert len({w.top for w in block}) <= side
+        assert len({w.left for w in block}) <= side
+        assert all((w.top - block[0].top) % align == 0 and (w.left - block[0].left) % align == 0 for w in block)
 
 
 @pytest.mark.parametrize(("length", "crop", "stride"), [(0, 10, 5), (10, 0, 1), (10, 5, 0), (10, 5, 6)])

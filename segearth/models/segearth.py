@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from segearth.errors import UserError
 from segearth.models.dense_clip import DenseCLIP
-from segearth.windows import padding, sliding_windows
+from segearth.models.factored import cosine_logits
+from segearth.models.tiles import TILE
+from segearth.windows import Window, padding, window_blocks
 
 
 class SegEarth(nn.Module):
@@ -142,31 +145,60 @@ class SegEarth(nn.Module):
     def _slide(self, image: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
         """Mean over the windows at every pixel, (B, Q, H, W)."""
         height, width = image.shape[-2:]
-        windows = sliding_windows(height, width, self.slide_crop, self.slide_stride)
+        blocks = self._blocks(height, width)
         total = image.new_zeros(len(image), len(self.query_features), height, width, dtype=torch.float32)
         count = total.new_zeros(height, width)
-        for window in windows:
+        for window in (window for block in blocks for window in block):
             count[window.top : window.bottom, window.left : window.right] += 1
-        jobs = [(b, window) for b in range(len(image)) for window in windows]
-        for first in range(0, len(jobs), self.window_batch):
-            batch = jobs[first : first + self.window_batch]
-            crops = [image[b, :, w.top : w.bottom, w.left : w.right] for b, w in batch]
-            for (b, w), logits in zip(batch, self._window(torch.stack(crops)), strict=True):
-                total[b, :, w.top : w.bottom, w.left : w.right] += logits
+        jobs = [(b, block) for b in range(len(image)) for block in blocks]
+        done, windows = 0, len(image) * sum(map(len, blocks))
+        for batch in _batches(jobs, self.window_batch):
+            for (b, block), logits in zip(batch, self._block_logits(image, batch), strict=True):
+                for w, own in zip(block, logits, strict=True):
+                    total[b, :, w.top : w.bottom, w.left : w.right] += own
+            done += sum(len(block) for _, block in batch)
             if progress is not None:
-                progress(first + len(batch), len(jobs))
-        return total / count
+                progress(done, windows)
+        return total.div_(count)
 
-    def _window(self, crops: Tensor) -> Tensor:
-        """Logits (n, Q, h, w) of windows (n, 3, h, w), padded with zeros to whole patches and cut back."""
-        height, width = crops.shape[-2:]
+    def _blocks(self, height: int, width: int) -> list[list[Window]]:
+        """The windows of an image, in blocks that share the upsampler's kernels where their tiles fall alike."""
+        side = max(1, math.isqrt(self.window_batch))
+        if any(min(length, self.slide_crop) % self.encoder.patch_size for length in (height, width)):
+            side = 1  # every window is padded with zeros on its own
+        return window_blocks(height, width, self.slide_crop, self.slide_stride, TILE, side)
+
+    def _block_logits(self, image: Tensor, batch: list[tuple[int, list[Window]]]) -> list[Tensor]:
+        """Logits (windows, Q, h, w) of some blocks of windows, each of an image of (B, 3, H, W).
+
+        Windows that are no whole number of patches are padded with zeros, and cut back.
+        """
+        first = batch[0][1][0]
+        height, width = first.bottom - first.top, first.right - first.left
         patch = self.encoder.patch_size
         (top, bottom), (left, right) = padding(height, patch), padding(width, patch)
-        padded = F.pad(crops, [left, right, top, bottom])
-        logits = self._encode(padded)
-        if logits.shape[-2:] != padded.shape[-2:]:
-            logits = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        return logits[:, :, top : top + height, left : left + width]
+        pictures = [F.pad(image[(b, slice(None), *_bounds(block))], [left, right, top, bottom]) for b, block in batch]
+        places = [[(w.top - block[0].top, w.left - block[0].left) for w in block] for _, block in batch]
+        size = (top + height + bottom, left + width + right)
+        crops = [
+            picture[:, y : y + size[0], x : x + size[1]]
+            for picture, offsets in zip(pictures, places, strict=True)
+            for y, x in offsets
+        ]
+        features, shares = self._encode(torch.stack(crops))
+        counts = [len(offsets) for offsets in places]
+        results = []
+        for picture, offsets, own, share in zip(
+            pictures, places, features.split(counts), shares.split(counts), strict=True
+        ):
+            if self.upsampler is None:
+                logits = self._similarity(own)
+                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            else:
+                logits = cosine_logits(self.upsampler, own, picture.float(), offsets, self.query_features)
+            logits = logits + share
+            results.append(logits[:, :, top : top + height, left : left + width])
+        return results
 
     def _whole(self, image: Tensor) -> Tensor:
         """Logits of the whole image in one pass.
@@ -174,28 +206,40 @@ class SegEarth(nn.Module):
         Without upsampler they stay on the patch grid, and a remainder that fills no patch is dropped, as
         the official system does; with one, they are per pixel of the padded image, cut back.
         """
-        if self.upsampler is None and min(image.shape[-2:]) >= self.encoder.patch_size:
-            return self._encode(image)
-        return torch.cat([self._window(one) for one in image.split(1)])
+        height, width = image.shape[-2:]
+        if self.upsampler is None and min(height, width) >= self.encoder.patch_size:
+            features, share = self._encode(image)
+            return self._similarity(features) + share
+        whole = [Window(0, height, 0, width)]
+        return torch.cat([self._block_logits(image, [(b, whole)])[0] for b in range(len(image))])
 
-    def _encode(self, image: Tensor) -> Tensor:
-        """Logits (n, Q, H, W) with upsampler, (n, Q, h, w) on the patch grid without."""
+    def _encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch features (n, D, h, w) in float32, and the [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1)."""
         features, cls = self.encoder(image)
-        features = features.float()
-        if self.upsampler is None:
-            logits = self._similarity(features)
-        else:
-            # one window at a time: D × H × W floats are what memory has to hold
-            pairs = zip(features.split(1), image.split(1), strict=True)
-            logits = torch.cat([self._similarity(self.upsampler(f, g.float())) for f, g in pairs])
+        share = features.new_zeros(len(features), len(self.query_features), dtype=torch.float32)
         if cls is not None and self.cls_token_lambda != 0:
-            share = F.normalize(cls.float(), dim=-1) @ self.query_features.T  # (n, Q)
-            logits = logits + self.cls_token_lambda * share[:, :, None, None]
-        return logits
+            share = self.cls_token_lambda * F.normalize(cls.float(), dim=-1) @ self.query_features.T
+        return features.float(), share[:, :, None, None]
 
     def _similarity(self, features: Tensor) -> Tensor:
-        """Cosine of features (n, D, H, W) and queries: (n, Q, H, W)."""
+        """Cosine of features (n, D, h, w) and queries: (n, Q, h, w)."""
         return torch.einsum("ndhw,qd->nqhw", F.normalize(features, dim=1), self.query_features)
+
+
+def _batches(jobs: list[tuple[int, list[Window]]], windows: int) -> Iterator[list[tuple[int, list[Window]]]]:
+    """Cuts jobs into batches of at most so many windows, or one job."""
+    batch: list[tuple[int, list[Window]]] = []
+    for job in jobs:
+        if batch and sum(len(block) for _, block in batch) + len(job[1]) > windows:
+            yield batch
+            batch = []
+        batch.append(job)
+    yield batch
+
+
+def _bounds(block: list[Window]) -> tuple[slice, slice]:
+    """Rows and columns of the rectangle that a block of windows fills."""
+    return slice(block[0].top, block[-1].bottom), slice(block[0].left, block[-1].right)
 
 
 def _check_queries(query_features: Tensor, query_to_class: Tensor, dim: int) -> None:

@@ -47,6 +47,12 @@ def adaptive_convolution(padded: Tensor, kernel: Tensor) -> Tensor:
     return out
 
 
+def pointwise(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight (out, in) and bias (out,) of a 1 × 1 convolution."""
+    weight, bias = layer.weight, layer.bias
+    return weight[:, :, 0, 0], bias  # type: ignore[index, return-value]
+
+
 class JBUStep(nn.Module):
     """One doubling: the learned range kernel times the spatial kernel, and its correction."""
 
@@ -100,7 +106,7 @@ class JBUStep(nn.Module):
             (B, T, H, W), T = (2r + 1)² taps, row-major from the top left. They sum to about 1, not to 1.
         """
         range_kernel = self._range_kernel(keys, *guidance.shape[-2:])
-        kernel = range_kernel * self._spatial_kernel()[:, None, None]
+        kernel = range_kernel * self.spatial_kernel()[:, None, None]
         kernel = kernel / kernel.sum(dim=1, keepdim=True).clamp(min=1e-7)
         return kernel + 0.1 * self.fixup_proj(torch.cat([kernel, guidance], dim=1))
 
@@ -116,7 +122,7 @@ class JBUStep(nn.Module):
         temperature = self.range_temp.exp().clamp(1e-4, 1e4)
         return (temperature * torch.stack(products, dim=1)).softmax(dim=1)
 
-    def _spatial_kernel(self) -> Tensor:
+    def spatial_kernel(self) -> Tensor:
         """exp(-(dx² + dy²) / (2 σ²)) with dx, dy from -1 to 1 over the window; (T,)."""
         line = torch.linspace(-1, 1, 2 * self.radius + 1, device=self.sigma_spatial.device)
         squared = line[:, None] ** 2 + line[None, :] ** 2

@@ -1,0 +1,164 @@
+"""Cosine logits of upsampled features without the D-channel pixel map: exact, at a fraction of the work.
+
+Let F (N × D) be a window's patch features, U (P × N) the upsampling to P pixels, W and b the weight and bias of the
+upsampler's last 1 × 1 convolution. The definition is
+
+    z = U F,    o = z + 0.1 (z Wᵀ + b),    logits[p, q] = o_p · t_q / ‖o_p‖    for unit queries t_q.
+
+1. U acts on pixels and W on channels, so they commute: o = U Y + 1 cᵀ with Y = F (I + 0.1 Wᵀ) on the N patches and
+   c = 0.1 b. (The rows of U do not sum to 1, so c is added after U.)
+2. A QR decomposition [Y; cᵀ]ᵀ = Q R has an orthonormal Q (D × r), r = min(D, N + 1), so that ‖o_p‖ = ‖Qᵀ o_p‖ and
+   o_p · t_q = Qᵀ o_p · Qᵀ t_q: the r-vectors Qᵀ o_p = R_Y U_pᵀ + r_c are all that is needed.
+3. So U is applied to r channels instead of D, and its last step ends in Q logits, tile by tile.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segearth.models.simfeatup import JBU, Bilinear, pointwise
+from segearth.models.tiles import TILE, double, upsample_tiles
+
+
+class Reduced(NamedTuple):
+    """A window's features in the r dimensions that matter.
+
+    Attributes:
+        source: (h, w, r), to be upsampled.
+        shift: (r,), to be added to every pixel afterwards.
+        queries: (r, Q).
+    """
+
+    source: Tensor
+    shift: Tensor
+    queries: Tensor
+
+    def logits(self, upsampled: Tensor) -> Tensor:
+        """Cosines (..., Q) of upsampled vectors (..., r) and the queries."""
+        vectors = upsampled + self.shift
+        norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_(min=1e-12)
+        return (vectors @ self.queries).div_(norm)
+
+
+def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Reduced]:
+    """Folds the last convolution into the patch features and rotates them into r = min(D, N + 1) dimensions.
+
+    Args:
+        features: (n, D, h, w) float32, of n windows.
+        upsampler: a `JBU`, or `Bilinear`, which has no convolution.
+        queries: (Q, D), of length 1.
+    """
+    n, dim, h, w = features.shape
+    tokens = features.flatten(2).transpose(1, 2)  # (n, N, D)
+    shift = features.new_zeros(n, 1, dim)
+    if isinstance(upsampler, JBU):
+        weight, bias = pointwise(upsampler.fixup_proj[1])
+        tokens = tokens + 0.1 * tokens @ weight.T
+        shift = shift + 0.1 * bias
+    projected = queries.T.expand(n, -1, -1)
+    if h * w + 1 < dim:
+        stacked = torch.cat([tokens, shift], dim=1).transpose(1, 2)  # (n, D, N + 1)
+        basis, coordinates = torch.linalg.qr(stacked)
+        projected = basis.transpose(1, 2) @ projected
+        tokens, shift = coordinates.transpose(1, 2).split([h * w, 1], dim=1)
+    maps = tokens.reshape(n, h, w, -1)
+    return [Reduced(*parts) for parts in zip(maps, shift[:, 0], projected, strict=True)]
+
+
+def cosine_logits(
+    upsampler: nn.Module, features: Tensor, picture: Tensor, offsets: list[tuple[int, int]], queries: Tensor
+) -> Tensor:
+    """Cosines of every pixel's upsampled feature and every query, for windows of one picture.
+
+    Equal, to rounding, to `normalize(upsampler(features, guidance))` times the queries for each window alone.
+
+    Args:
+        upsampler: `JBUOne`, `JBUStack`, `Bilinear`, or any module (source, guidance) -> (n, D, H, W).
+        features: (n, D, h, w) float32, the patch features of n windows.
+        picture: (3, H, W), the normalised image that holds the windows.
+        offsets: (top, left) of each window, in pixels; the windows have h and w whole patches.
+        queries: (Q, D), of length 1.
+
+    Returns:
+        (n, Q, height, width) at the windows' pixels.
+    """
+    h, w = features.shape[-2:]
+    patch = _patch_size(picture, offsets, h, w)
+    guides = [picture[:, y : y + h * patch, x : x + w * patch] for y, x in offsets]
+    if not isinstance(upsampler, JBU | Bilinear):
+        maps = [upsampler(f[None], g[None]) for f, g in zip(features, guides, strict=True)]
+        return torch.cat([torch.einsum("ndhw,qd->nqhw", F.normalize(m, dim=1), queries) for m in maps])
+    reduced = reduce(features, upsampler, queries)
+    if isinstance(upsampler, JBU) and min(h, w) >= upsampler.min_patches and 2 ** len(upsampler.steps(patch)) == patch:
+        return _tiled(upsampler, reduced, picture, offsets, patch)
+    interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
+    pixels = [
+        one.logits(interpolate(one.source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0))
+        for one, guide in zip(reduced, guides, strict=True)
+    ]
+    return torch.stack(pixels).permute(0, 3, 1, 2)
+
+
+def _tiled(
+    upsampler: JBU, reduced: list[Reduced], picture: Tensor, offsets: list[tuple[int, int]], patch: int
+) -> Tensor:
+    """All steps in tiles; the last one ends in logits, so that no map of r channels is made at full size."""
+    maps = [one.source for one in reduced]
+    *steps, last = upsampler.steps(patch)
+    factor = patch
+    for step in steps:
+        factor //= 2
+        maps = [
+            doubled
+            for members, guidance, places in _shared(picture, offsets, maps[0].shape[:2], factor)
+            for doubled in double(step, [maps[i] for i in members], guidance, places)
+        ]
+    height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
+    tx = -(-width // TILE)
+    logits = picture.new_empty(len(maps), -(-height // TILE) * TILE, tx * TILE, reduced[0].queries.shape[1])
+    for members, guidance, places in _shared(picture, offsets, maps[0].shape[:2], 1):
+        sources = [maps[i] for i in members]
+        for number, row, tiles in upsample_tiles(last, sources, guidance, places, (height, width)):
+            i = members[number]
+            rows = logits[i, row * TILE : (row + 1) * TILE].view(TILE, tx, TILE, -1)
+            rows.copy_(reduced[i].logits(tiles).view(tx, TILE, TILE, -1).transpose(0, 1))
+    return logits[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _shared(
+    picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, ...], factor: int
+) -> list[tuple[list[int], Tensor, list[tuple[int, int]]]]:
+    """Which windows can share kernels in a step: all, where pooling and tiles fall alike in them; else none.
+
+    Args:
+        picture: (3, H, W).
+        offsets: of the windows, in pixels.
+        size: (h, w) of the step's source, half the size of its output.
+        factor: pixels of the picture a pixel of the step's output, on each side.
+
+    Returns:
+        For each group: its windows, their common guidance at the output's resolution, their offsets in it.
+    """
+    height, width = picture.shape[-2:]
+    h, w = 2 * size[0], 2 * size[1]
+    # windows of fewer than three tiles are border all over: there is nothing to share
+    if min(h, w) >= 3 * TILE and all(offset % (TILE * factor) == 0 for pair in offsets for offset in pair):
+        pooled = F.adaptive_avg_pool2d(picture, (height // factor, width // factor))
+        return [(list(range(len(offsets))), pooled, [(y // factor, x // factor) for y, x in offsets])]
+    return [
+        ([i], F.adaptive_avg_pool2d(picture[:, y : y + h * factor, x : x + w * factor], (h, w)), [(0, 0)])
+        for i, (y, x) in enumerate(offsets)
+    ]
+
+
+def _patch_size(picture: Tensor, offsets: list[tuple[int, int]], h: int, w: int) -> int:
+    """Pixels a patch side: the windows end where the picture ends."""
+    height = picture.shape[-2] - max(y for y, _ in offsets)
+    width = picture.shape[-1] - max(x for _, x in offsets)
+    if height % h or width % w or height // h != width // w:
+        raise ValueError(f"windows of {height} × {width} pixels do not have {h} × {w} square patches")
+    return height // h

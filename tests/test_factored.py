@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segearth.models import Bilinear, JBUOne, JBUStack
+from segearth.models.factored import cosine_logits
+
+
+def random_upsampler(kind, dim):
+    torch.manual_seed(0)
+    upsampler = kind() if kind is Bilinear else kind(dim)
+    for name, parameter in upsampler.named_parameters():
+        if parameter.ndim:
+            parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape)
+        assert "sigma" not in name or parameter > 0
+    return upsampler.eval().requires_grad_(False)
+
+
+def plain(upsampler, features, picture, offsets, queries, patch):
+    """The definition: each window's features upsampled in D channels, normalised, times the queries."""
+    h, w = features.shape[-2:]
+    guides = [picture[None, :, y : y + h * patch, x : x + w * patch] for y, x in offsets]
+    pixels = torch.cat([upsampler(f[None], guide) for f, guide in zip(features, guides, strict=True)])
+    return torch.einsum("ndhw,qd->nqhw", torch.nn.functional.normalize(pixels, dim=1), queries)
+
+
+def unit(*shape):
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(1)), dim=-1)
+
+
+@pytest.mark.parametrize("kind", [JBUOne, JBUStack, Bilinear])
+@pytest.mark.parametrize("dim", [8, 512])  # below and above the number of patches + 1
+@torch.inference_mode()
+def test_equals_the_plain_path(kind, dim):
+    upsampler, queries = random_upsampler(kind, dim), unit(7, dim)
+    features, picture = torch.randn(1, dim, 6, 4), torch.randn(3, 96, 64)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    assert_close(ours, plain(upsampler, features, picture, [(0, 0)], queries, 16), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [JBUOne, JBUStack, Bilinear])
+@torch.inference_mode()
+def test_windows_that_share_kernels(kind):
+    """Offsets of which some steps can share all, some a part, some nothing."""
+    upsampler, queries = random_upsampler(kind, 80), unit(3, 80)
+    for offsets in ([(0, 0), (0, 48), (32, 0), (32, 48)], [(0, 0), (8, 16)], [(0, 0), (5, 16)]):
+        picture = torch.randn(3, 96 + max(y for y, _ in offsets), 96 + max(x for _, x in offsets))
+        features = torch.randn(len(offsets), 80, 6, 6)
+        ours = cosine_logits(upsampler, features, picture, offsets, queries)
+        assert_close(ours, plain(upsampler, features, picture, offsets, queries, 16), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("patch", [8, 14, 16, 32])
+@pytest.mark.parametrize(("h", "w"), [(4, 3), (1, 1), (2, 5)])
+@torch.inference_mode()
+def test_any_patch_size_and_few_patches(patch, h, w):
+    upsampler, queries = random_upsampler(JBUOne, 40), unit(3, 40)
+    features, picture = torch.randn(1, 40, h, w), torch.randn(3, h * patch, w * patch)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    assert_close(ours, plain(upsampler, features, picture, [(0, 0)], queries, patch), atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_any_other_upsampler_is_called_as_it_is():
+    class Nearest(torch.nn.Module):
+        def forward(self, source, guidance):
+            return torch.nn.functional.interpolate(source, size=guidance.shape[-2:])
+
+    features, picture, queries = torch.randn(2, 6, 3, 3), torch.randn(3, 48, 64), unit(2, 6)
+    ours = cosine_logits(Nearest(), features, picture, [(0, 0), (0, 16)], queries)
+    assert_close(ours, plain(Nearest(), features, picture, [(0, 0), (0, 16)], queries, 16), atol=1e-6, rtol=0)
+
+
+def test_exceptions():
+    with pytest.raises(ValueError, match="square patches"):
+        cosine_logits(Bilinear(), torch.zeros(1, 4, 3, 3), torch.zeros(3, 48, 50), [(0, 0)], unit(2, 4))
