@@ -1,0 +1,76 @@
+"""The drawn scenes: deterministic, of any size, and the shipped one is the one that is drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import segearth.synthetic
+from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene, save_scene
+
+DATA = Path(segearth.synthetic.__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return draw_scene(DEMO_SEED)
+
+
+def test_the_same_seed_is_the_same_scene():
+    first, second, other = draw_scene(5, 120, 160), draw_scene(5, 120, 160), draw_scene(6, 120, 160)
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert (first.image != other.image).any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 1), (3, 500), (500, 3), (97, 64), (300, 301)])
+def test_any_size(height, width):
+    scene = draw_scene(0, height, width)
+    assert scene.image.shape == (height, width, 3)
+    assert scene.labels.shape == (height, width)
+    assert scene.image.dtype == scene.labels.dtype == np.uint8
+    assert scene.labels.max() < len(scene.classes)
+
+
+def test_no_pixels():
+    with pytest.raises(ValueError, match="0 x 5"):
+        draw_scene(0, 0, 5)
+
+
+def test_demo_has_every_class_and_the_default_size(demo):
+    share = np.bincount(demo.labels.ravel(), minlength=len(CLASSES)) / demo.labels.size
+    assert demo.image.shape == (1024, 1024, 3)
+    assert len(share) == len(CLASSES)
+    assert share.min() > 0.02
+    assert share.max() < 0.4
+
+
+def test_classes_differ_in_colour(demo):
+    means = np.stack([demo.image[demo.labels == i].mean(axis=0) for i in range(len(CLASSES))])
+    distances = np.linalg.norm(means[:, None] - means[None], axis=-1)
+    assert distances[~np.eye(len(CLASSES), dtype=bool)].min() > 5
+
+
+def test_labels_of_a_scene_are_in_blocks_not_specks(demo):
+    same = demo.labels[1:-1, 1:-1] == demo.labels[1:-1, 2:]
+    assert same.mean() > 0.97
+
+
+def test_shipped_scene_is_the_one_that_is_drawn(demo):
+    # every release of Pillow may fill a polygon's edge a little differently
+    assert (np.asarray(Image.open(DATA / "scene_labels.png")) == demo.labels).mean() > 0.999
+    shipped = np.asarray(Image.open(DATA / "scene.jpg"))
+    assert shipped.shape == demo.image.shape
+    # JPEG drops some of the sensor noise
+    assert np.abs(shipped.astype(int) - demo.image).mean() < 4
+    assert sum((DATA / name).stat().st_size for name in ("scene.jpg", "scene_labels.png")) < 2.5e6
+
+
+def test_save_scene(tmp_path):
+    scene = draw_scene(3, 64, 80)
+    save_scene(scene, tmp_path)
+    labels = Image.open(tmp_path / "scene_labels.png")
+    assert labels.mode == "L"
+    np.testing.assert_array_equal(np.asarray(labels), scene.labels)
+    assert Image.open(tmp_path / "scene.jpg").size == (80, 64)
