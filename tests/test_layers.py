@@ -1,0 +1,37 @@
+"""Who may import whom, and what importing costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import segearth
+
+HEAVY = {"torch", "open_clip", "cv2", "mmseg", "mmengine", "mmcv", "pandas", "matplotlib"}
+
+
+def modules_after(code: str) -> set[str]:
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in out.stdout.split()}
+
+
+def test_importing_the_package_and_the_demo_loads_nothing_heavy():
+    assert not HEAVY & modules_after("import segearth, demo, segearth.weights, segearth.vocabulary")
+
+
+def test_prediction_needs_neither_cv2_nor_openmmlab():
+    loaded = modules_after(
+        "from segearth import load_model; import numpy as np\n"
+        "load_model('tiny', 'road; tree').predict(np.zeros((20, 30, 3), np.uint8))"
+    )
+    assert "torch" in loaded
+    assert not {"cv2", "mmseg", "mmengine", "mmcv"} & loaded
+
+
+def test_public_names():
+    for name in segearth.__all__:
+        assert getattr(segearth, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing_here"):
+        segearth.nothing_here  # noqa: B018

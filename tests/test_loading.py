@@ -1,0 +1,166 @@
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MINI, mini_clip
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+
+from segearth import weights
+from segearth.errors import UserError
+from segearth.loading import choose_device, clip_config, load_clip, load_model, load_upsampler
+from segearth.models import Bilinear, JBUOne, JBUStack
+
+
+@pytest.fixture
+def mini(tmp_path, monkeypatch) -> str:
+    """A model of the table whose weights are in a made-up cache: random, with a jbu_one."""
+    monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path))
+    monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
+    monkeypatch.setattr("segearth.loading.clip_config", lambda name: MINI)
+    save_file(mini_clip().state_dict(), tmp_path / "mini.safetensors")
+    torch.manual_seed(0)
+    state = {f"upsampler.{key}": value for key, value in JBUOne(16).state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 1}, tmp_path / "mini.ckpt")
+    row = replace(
+        weights.MODELS["clip-vit-b16"],
+        name="mini",
+        file=weights.File("mini.safetensors", url="http://127.0.0.1:9/mini.safetensors"),
+        upsampler_file=weights.File("mini.ckpt", url="http://127.0.0.1:9/mini.ckpt"),
+    )
+    monkeypatch.setitem(weights.MODELS, "mini", row)
+    return "mini"
+
+
+def test_from_the_cache_to_a_map(mini, photo):
+    predictor = load_model(mini, "road; tree,forest", device="cpu", slide_crop=64, slide_stride=32)
+    assert isinstance(predictor.model.upsampler, JBUOne)
+    assert predictor.predict(photo, long_side=80).scores.shape == (2, 90, 130)
+    expected = mini_clip().state_dict()
+    loaded = load_clip(weights.model(mini)).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
+
+
+def test_weights_that_are_not_there(mini, tmp_path):
+    (tmp_path / "mini.safetensors").unlink()
+    with pytest.raises(UserError, match="mini.safetensors.*--model tiny"):
+        load_model(mini, "road", device="cpu")
+
+
+def test_openais_vit_b16_has_quick_gelu():
+    """open_clip's name ViT-B-16 builds the exact GELU, for which OpenAI's weights were not trained."""
+    row = weights.MODELS["clip-vit-b16"]
+    assert row.architecture == "ViT-B-16-quickgelu"
+    assert clip_config(row.architecture)["quick_gelu"] is True
+    with torch.device("meta"):
+        import open_clip
+
+        clip = open_clip.CLIP(**clip_config(row.architecture))
+    for tower in (clip.visual.transformer, clip.transformer):
+        assert all(isinstance(block.mlp.gelu, QuickGELU) for block in tower.resblocks)
+    assert (clip.visual.patch_size, clip.visual.output_dim) == ((16, 16), 512)
+
+
+def test_options_reach_the_model():
+    model = load_model(
+        "tiny", "road; tree", device="cpu", method="GEM", ignore_residual=False, upsampler=None,
+        cls_token_lambda=0, prob_thd=0.25, bg_idx=1, slide_crop=0, logit_scale=40.0,
+    ).model  # fmt: skip
+    assert (model.encoder.method, model.encoder.ignore_residual, model.upsampler) == ("GEM", False, None)
+    assert (model.prob_thd, model.bg_idx, model.slide_crop, model.logit_scale) == (0.25, 1, 0, 40.0)
+
+
+def test_background_of_the_vocabulary_is_the_default():
+    from segearth.vocabulary import Vocabulary
+
+    assert load_model("tiny", Vocabulary.from_string("road; tree", background=1), device="cpu").model.bg_idx == 1
+
+
+class Marker:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "executed")
+
+
+def bad_checkpoints(tmp_path):
+    """Upsampler files that must be refused: name -> (path, part of the message)."""
+    state = {f"upsampler.{key}": value for key, value in JBUOne(8).state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "width.ckpt")
+    (tmp_path / "damaged.ckpt").write_bytes((tmp_path / "width.ckpt").read_bytes()[:2000])
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    (tmp_path / "code.ckpt").write_bytes(pickle.dumps(Marker(tmp_path / "marker")))
+    torch.save({"state_dict": state, "x": Marker(tmp_path / "marker")}, tmp_path / "hidden.ckpt")
+    torch.save({"state_dict": {"conv.weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    messages = {
+        "width": "features of width 8",
+        "damaged": "damaged",
+        "empty": "not a file of torch",
+        "code": "it holds more than tensors",
+        "hidden": "would have to be run",
+        "other": "no upsampler in this checkpoint",
+    }
+    return {name: (tmp_path / f"{name}.ckpt", message) for name, message in messages.items()}
+
+
+@pytest.mark.parametrize("name", ["width", "damaged", "empty", "code", "hidden", "other"])
+def test_bad_checkpoints(tmp_path, name):
+    path, message = bad_checkpoints(tmp_path)[name]
+    with pytest.raises(UserError, match=message) as caught:
+        load_model("tiny", "road; tree", device="cpu", upsampler=path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_upsamplers_by_name(tmp_path, test_data, monkeypatch):
+    assert isinstance(load_upsampler("bilinear"), Bilinear)
+    assert load_upsampler(None) is None
+    with pytest.raises(UserError, match="no upsampler 'nothing'.*bilinear, xclip_jbu_one_million_aid"):
+        load_upsampler("nothing")
+    stack = load_upsampler(test_data / "weights" / "clip_jbu_stack_cocostuff.ckpt")
+    assert isinstance(stack, JBUStack)
+    assert stack.feat_dim == 512
+    (tmp_path / "clip_jbu_stack_cocostuff.ckpt").symlink_to(test_data / "weights" / "clip_jbu_stack_cocostuff.ckpt")
+    monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path))
+    assert isinstance(load_upsampler("clip_jbu_stack_cocostuff"), JBUStack)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "nothing"}, "nothing.*clip-vit-b16, tiny"),
+        ({"method": "Foo"}, "unknown method 'Foo'"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'"),
+        ({"device": "tpu9"}, "unknown device"),
+        ({"device": "meta"}, "unknown device"),
+        ({"classes": ""}, "no classes"),
+        ({"classes": "road; road"}, "duplicate"),
+        ({"prob_thd": 2.0}, "prob_thd"),
+    ],
+)
+def test_exceptions(arguments, message):
+    with pytest.raises(UserError, match=message):
+        load_model(**{"name": "tiny", "classes": "road; tree", "device": "cpu", **arguments})
+
+
+def test_devices(monkeypatch):
+    assert choose_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="sees 0 CUDA devices.*--device cpu"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+    with pytest.raises(UserError, match="cuda:1"):
+        choose_device("cuda:1")
+
+
+def test_tiny_is_described_by_its_config():
+    assert clip_config("tiny") == json.loads(weights.packaged("tiny.json").read_text())
