@@ -91,7 +91,9 @@ def demo(args: argparse.Namespace) -> None:
     print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
     if model.name != REAL_MODEL:
         size = weights.model(REAL_MODEL).download_bytes / 1e6
-        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  python demo.py --model {REAL_MODEL}")
+        own = Path(sys.executable)
+        python = own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else "python"
+        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {python} demo.py --model {REAL_MODEL}")
 
 
 def choose_model() -> str:

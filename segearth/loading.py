@@ -48,7 +48,7 @@ def load_model(
             a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
         **options: of `SegEarth`: cls_token_lambda, logit_scale, prob_thd, bg_idx (default: the
-            vocabulary's background), slide_crop, slide_stride, window_batch.
+            vocabulary's background), slide_crop, slide_stride.
 
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.

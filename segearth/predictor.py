@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segearth.errors import UserError
 from segearth.images import ImageLike, read_image, resized_size
-from segearth.models import SegEarth
+from segearth.models.segearth import MAX_MEMORY_MB, SegEarth
 from segearth.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
 MEAN = (122.771, 116.746, 104.094)
 STD = (68.501, 66.632, 70.323)
+
+BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Predictor:
         image: ImageLike,
         long_side: int | None = 448,
         progress: Callable[[int, int], None] | None = None,
+        max_memory_mb: float = MAX_MEMORY_MB,
     ) -> Result:
         """Maps one image.
 
@@ -72,6 +75,7 @@ class Predictor:
             long_side: the image is resized so that its longer side has this many pixels before windows
                 are cut, as evaluation does (448 in the paper); None keeps its own size.
             progress: called with (windows done, windows in all).
+            max_memory_mb: bound of the working set beside the model, the image and the map; see `SegEarth.logits`.
 
         Returns:
             The map at the image's own size.
@@ -85,17 +89,23 @@ class Predictor:
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
         tensor = normalise(resize(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], size))
-        logits = self.model.logits(tensor.to(self.device), (height, width), progress)
-        scores = self.model.scores(logits)
-        labels = self.model.labels(scores)
-        return Result(
-            labels=labels[0].cpu().numpy().astype(np.uint8 if len(self.vocabulary) <= 256 else np.uint16),
-            confidence=scores.amax(dim=1)[0].cpu().numpy(),
-            scores=scores[0].cpu().numpy(),
+        logits = self.model.logits(tensor.to(self.device), (height, width), progress, max_memory_mb)
+        count = len(self.vocabulary)
+        result = Result(
+            labels=np.empty((height, width), np.uint8 if count <= 256 else np.uint16),
+            confidence=np.empty((height, width), np.float32),
+            scores=np.empty((count, height, width), np.float32),
             classes=self.vocabulary.names,
             palette=np.array(self.vocabulary.palette, np.uint8),
             remarks=tuple(remarks),
         )
+        rows = max(1, BAND_PIXELS // width)
+        for band in (slice(top, top + rows) for top in range(0, height, rows)):
+            scores = self.model.scores(logits[:, :, band])
+            result.labels[band] = self.model.labels(scores)[0].cpu().numpy()
+            result.confidence[band] = scores.amax(dim=1)[0].cpu().numpy()
+            result.scores[:, band] = scores[0].cpu().numpy()
+        return result
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -110,6 +120,8 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (B, 3, height, width) float32, whole numbers from 0 to 255.
     """
+    if image.shape[-2:] == size:
+        return image.float()
     resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False)
     return resized.round().clamp(0, 255)
 

@@ -32,12 +32,12 @@ def test_a_batch_equals_single_images(clip, upsampler, slide_crop):
     assert torch.equal(model.labels(model.scores(together)), model.labels(model.scores(singles)))
 
 
-@pytest.mark.parametrize("window_batch", [1, 4, 100])
-def test_window_batch_is_a_matter_of_speed_only(clip, window_batch):
-    expected = build(clip).logits(images(2, 150, 90), (150, 90))
-    assert_close(
-        build(clip, window_batch=window_batch).logits(images(2, 150, 90), (150, 90)), expected, atol=1e-5, rtol=0
-    )
+@pytest.mark.parametrize("upsampler", [None, JBUOne(16).eval()], ids=["none", "jbu_one"])
+@pytest.mark.parametrize("max_memory_mb", [0, 1, 4, 10_000])
+def test_memory_is_a_matter_of_speed_only(clip, upsampler, max_memory_mb):
+    model, batch = build(clip, upsampler=upsampler), images(2, 150, 90)
+    expected = model.logits(batch, (150, 90))
+    assert_close(model.logits(batch, (150, 90), max_memory_mb=max_memory_mb), expected, atol=1e-5, rtol=0)
 
 
 def test_windows_are_averaged(clip):
@@ -88,7 +88,7 @@ def test_other_patch_sizes(patch_size):
 
 def test_progress_is_told(clip):
     seen = []
-    build(clip, window_batch=4).logits(images(2, 128, 96), (128, 96), lambda done, total: seen.append((done, total)))
+    build(clip).logits(images(2, 128, 96), (128, 96), lambda *state: seen.append(state), max_memory_mb=2)
     assert [total for _, total in seen] == [12] * len(seen)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
     assert len(seen) >= 3

@@ -57,6 +57,11 @@ class DenseCLIP(nn.Module):
         return int(self.visual.proj.shape[1])
 
     @property
+    def width(self) -> int:
+        """Width of the transformer's tokens."""
+        return int(self.visual.conv1.out_channels)
+
+    @property
     def has_cls(self) -> bool:
         """Whether the method yields a [CLS] vector (GEM does not)."""
         return METHODS[self.method].depth == 1

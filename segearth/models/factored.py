@@ -9,7 +9,8 @@ upsampler's last 1 × 1 convolution. The definition is
    c = 0.1 b. (The rows of U do not sum to 1, so c is added after U.)
 2. A QR decomposition [Y; cᵀ]ᵀ = Q R has an orthonormal Q (D × r), r = min(D, N + 1), so that ‖o_p‖ = ‖Qᵀ o_p‖ and
    o_p · t_q = Qᵀ o_p · Qᵀ t_q: the r-vectors Qᵀ o_p = R_Y U_pᵀ + r_c are all that is needed.
-3. So U is applied to r channels instead of D, and its last step ends in Q logits, tile by tile.
+3. So U is applied to r channels instead of D. The Q products of the numerator join them as channels of their own
+   before the last step, which ends in logits, tile by tile.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segearth.models.simfeatup import JBU, Bilinear, pointwise
-from segearth.models.tiles import TILE, double, upsample_tiles
+from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 
 class Reduced(NamedTuple):
@@ -37,11 +38,15 @@ class Reduced(NamedTuple):
     shift: Tensor
     queries: Tensor
 
+    def with_products(self, maps: Tensor) -> Tensor:
+        """Maps (..., r) with their products with the queries as Q more channels: cheaper before they are upsampled."""
+        return torch.cat([maps, maps @ self.queries], dim=-1)
+
     def logits(self, upsampled: Tensor) -> Tensor:
-        """Cosines (..., Q) of upsampled vectors (..., r) and the queries."""
-        vectors = upsampled + self.shift
-        norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_(min=1e-12)
-        return (vectors @ self.queries).div_(norm)
+        """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q)."""
+        rank = len(self.shift)
+        norm = torch.linalg.vector_norm(upsampled[..., :rank] + self.shift, dim=-1, keepdim=True)
+        return (upsampled[..., rank:] + self.shift @ self.queries).div_(norm.clamp_(min=1e-12))
 
 
 def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Reduced]:
@@ -97,7 +102,7 @@ def cosine_logits(
         return _tiled(upsampler, reduced, picture, offsets, patch)
     interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
     pixels = [
-        one.logits(interpolate(one.source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0))
+        one.logits(interpolate(one.with_products(one.source).permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0))
         for one, guide in zip(reduced, guides, strict=True)
     ]
     return torch.stack(pixels).permute(0, 3, 1, 2)
@@ -118,15 +123,13 @@ def _tiled(
             for doubled in double(step, [maps[i] for i in members], guidance, places)
         ]
     height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
-    tx = -(-width // TILE)
-    logits = picture.new_empty(len(maps), -(-height // TILE) * TILE, tx * TILE, reduced[0].queries.shape[1])
+    logits = picture.new_empty(len(maps), height, width, reduced[0].queries.shape[1])
     for members, guidance, places in _shared(picture, offsets, maps[0].shape[:2], 1):
-        sources = [maps[i] for i in members]
-        for number, row, tiles in upsample_tiles(last, sources, guidance, places, (height, width)):
-            i = members[number]
-            rows = logits[i, row * TILE : (row + 1) * TILE].view(TILE, tx, TILE, -1)
-            rows.copy_(reduced[i].logits(tiles).view(tx, TILE, TILE, -1).transpose(0, 1))
-    return logits[:, :height, :width].permute(0, 3, 1, 2)
+        sources = [reduced[i].with_products(maps[i]) for i in members]
+        for number, rows, tiles in upsample_tiles(last, sources, guidance, places):
+            pixels = untile(reduced[members[number]].logits(tiles))
+            logits[members[number], rows] = pixels[: height - rows.start, :width]
+    return logits.permute(0, 3, 1, 2)
 
 
 def _shared(

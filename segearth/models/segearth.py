@@ -15,6 +15,9 @@ from segearth.models.factored import cosine_logits
 from segearth.models.tiles import TILE
 from segearth.windows import Window, padding, window_blocks
 
+# Keeps the prediction of a 448 × 448 image with ViT-B/16 and SimFeatUp within the model plus 600 MB.
+MAX_MEMORY_MB = 400
+
 
 class SegEarth(nn.Module):
     """SegEarth-OV (Li et al., CVPR 2025, arXiv 2410.01768).
@@ -38,7 +41,6 @@ class SegEarth(nn.Module):
         bg_idx: int = 0,
         slide_crop: int = 224,
         slide_stride: int = 112,
-        window_batch: int = 9,
     ) -> None:
         """Assembles the parts.
 
@@ -55,7 +57,6 @@ class SegEarth(nn.Module):
             bg_idx: the class that such pixels get.
             slide_crop: side of a window in pixels; 0 takes the whole image in one pass.
             slide_stride: step between windows in pixels, at most `slide_crop`.
-            window_batch: windows that go through the encoder at once; a matter of memory and speed only.
 
         Raises:
             UserError: an option out of its range, or a [CLS] factor with a method that has no [CLS].
@@ -94,14 +95,17 @@ class SegEarth(nn.Module):
         self.bg_idx = bg_idx
         self.slide_crop = slide_crop
         self.slide_stride = slide_stride
-        self.window_batch = window_batch
 
     def forward(self, image: Tensor, out_size: tuple[int, int] | None = None) -> Tensor:
         """Labels (B, height, width) of normalised images (B, 3, H, W); `out_size` defaults to (H, W)."""
         return self.labels(self.scores(self.logits(image, out_size or (image.shape[-2], image.shape[-1]))))
 
     def logits(
-        self, image: Tensor, out_size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+        self,
+        image: Tensor,
+        out_size: tuple[int, int],
+        progress: Callable[[int, int], None] | None = None,
+        max_memory_mb: float = MAX_MEMORY_MB,
     ) -> Tensor:
         """Similarity of every pixel with every query.
 
@@ -109,11 +113,15 @@ class SegEarth(nn.Module):
             image: (B, 3, H, W), normalised with CLIP's mean and standard deviation.
             out_size: (height, width) of the result; the windows' mean is resized to it bilinearly.
             progress: called with (windows done, windows in all).
+            max_memory_mb: bound of the working set beside the model, the image and the result, in MB: more
+                windows at once are faster. The result does not depend on it. At least one window is computed.
 
         Returns:
             (B, Q, height, width) float32, before `logit_scale` and softmax.
         """
-        logits = self._whole(image) if self.slide_crop == 0 else self._slide(image, progress)
+        logits = self._whole(image) if self.slide_crop == 0 else self._slide(image, progress, max_memory_mb)
+        if logits.shape[-2:] == out_size:
+            return logits
         return F.interpolate(logits, size=out_size, mode="bilinear", align_corners=False)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -142,17 +150,18 @@ class SegEarth(nn.Module):
         best, labels = scores.max(dim=1)
         return labels.masked_fill(best < self.prob_thd, self.bg_idx)
 
-    def _slide(self, image: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
+    def _slide(self, image: Tensor, progress: Callable[[int, int], None] | None, max_memory_mb: float) -> Tensor:
         """Mean over the windows at every pixel, (B, Q, H, W)."""
         height, width = image.shape[-2:]
-        blocks = self._blocks(height, width)
+        at_once = self._windows_at_once(height, width, max_memory_mb)
+        blocks = self._blocks(height, width, math.isqrt(at_once))
         total = image.new_zeros(len(image), len(self.query_features), height, width, dtype=torch.float32)
         count = total.new_zeros(height, width)
         for window in (window for block in blocks for window in block):
             count[window.top : window.bottom, window.left : window.right] += 1
         jobs = [(b, block) for b in range(len(image)) for block in blocks]
         done, windows = 0, len(image) * sum(map(len, blocks))
-        for batch in _batches(jobs, self.window_batch):
+        for batch in _batches(jobs, at_once):
             for (b, block), logits in zip(batch, self._block_logits(image, batch), strict=True):
                 for w, own in zip(block, logits, strict=True):
                     total[b, :, w.top : w.bottom, w.left : w.right] += own
@@ -161,9 +170,18 @@ class SegEarth(nn.Module):
                 progress(done, windows)
         return total.div_(count)
 
-    def _blocks(self, height: int, width: int) -> list[list[Window]]:
+    def _windows_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
+        """How many windows fit into the memory, counted by the largest tensors of one."""
+        pixels = min(height, self.slide_crop) * min(width, self.slide_crop)
+        tokens = pixels / self.encoder.patch_size**2
+        rank = min(self.encoder.dim, tokens + 1) + len(self.query_features)
+        activations = 16 * tokens * self.encoder.width  # q, k, v, their attentions, the FFN of four widths
+        maps = pixels * 0.35 * rank  # the last step's source has a quarter of the pixels, the one before 1/16
+        guidance = pixels * 40  # 32 keys and 3 colours, with borders
+        return max(1, int(max_memory_mb * 2**20 / (4 * (activations + maps + guidance))))
+
+    def _blocks(self, height: int, width: int, side: int) -> list[list[Window]]:
         """The windows of an image, in blocks that share the upsampler's kernels where their tiles fall alike."""
-        side = max(1, math.isqrt(self.window_batch))
         if any(min(length, self.slide_crop) % self.encoder.patch_size for length in (height, width)):
             side = 1  # every window is padded with zeros on its own
         return window_blocks(height, width, self.slide_crop, self.slide_stride, TILE, side)

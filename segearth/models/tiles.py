@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from segearth.models.simfeatup import JBUStep, pointwise
 
 TILE = 8
 PIXELS = TILE * TILE
+BAND_TILES = 112  # tiles at once: enough for an operation to be worth its start, few enough for a processor's cache
 
 
 class Axis(NamedTuple):
@@ -80,13 +82,16 @@ def _cubic(t: Tensor) -> Tensor:
 class Guide:
     """The kernels of one step for one picture, computed for the tiles that are asked for."""
 
-    def __init__(self, step: JBUStep, guidance: Tensor) -> None:
+    def __init__(self, step: JBUStep, guidance: Tensor, keys: Tensor | None = None) -> None:
         """Projects the guidance.
 
         Args:
             step: the learned step.
             guidance: (3, H, W), pooled to the step's output size, H and W even.
+            keys: (32, H, W), the projected guidance, where it is known already.
         """
+        self.step, self.guidance = step, guidance
+        self.keys = step.range_proj(guidance[None])[0] if keys is None else keys
         radius = step.radius
         self.radius = radius
         height, width = guidance.shape[-2:]
@@ -94,7 +99,7 @@ class Guide:
         self.columns = axis(width // 2, radius, guidance.device)
         ty, tx = len(self.rows.positions), len(self.columns.positions)
         overhang = [0, tx * TILE - width, 0, ty * TILE - height]
-        keys = F.pad(step.range_proj(guidance[None]), [radius] * 4, mode="reflect")[0]
+        keys = F.pad(self.keys[None], [radius] * 4, mode="reflect")[0]
         keys = F.pad(keys, overhang).permute(1, 2, 0).contiguous()  # (H + 2r, W + 2r, 32), and the overhang
         side = TILE + 2 * radius
         row, pixel, _ = keys.stride()
@@ -107,6 +112,11 @@ class Guide:
         last, last_bias = pointwise(step.fixup_proj[3])
         taps = len(self.spatial)
         self.fixup = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Guide:
+        """The guide of a part of the picture, with that part's own reflected border."""
+        part = (slice(None), slice(top, top + height), slice(left, left + width))
+        return Guide(self.step, self.guidance[part], self.keys[part])
 
     def kernels(self, rows: slice, columns: slice) -> Tensor:
         """The matrices of a rectangle of tiles, (rows, columns, 64, A · A) on source pixels in (x, y) order."""
@@ -136,63 +146,103 @@ class Guide:
         return torch.bmm(banded, down).view(ty, tx, PIXELS, -1)
 
 
-class Placed(NamedTuple):
-    """A window in a picture that several windows share: its tile offsets, and its own guide for its border."""
+class Borders:
+    """The kernels of the tiles along a window's border, where it lies inside of a larger picture.
 
-    top: int
-    left: int
-    guide: Guide
+    There the reflected border makes them its own; everywhere else they are the picture's.
+    """
+
+    def __init__(self, shared: Guide, top: int, left: int, height: int, width: int) -> None:
+        """Computes the columns; rows are computed when they are asked for.
+
+        Args:
+            shared: the picture's guide.
+            top: first row of the window in the picture, in pixels, a multiple of 8.
+            left: first column, likewise.
+            height: pixels of the window.
+            width: pixels of the window.
+        """
+        whole_height, whole_width = shared.guidance.shape[-2:]
+        self.top, self.left = top // TILE, left // TILE
+        self.height, self.width = -(-height // TILE), -(-width // TILE)
+        self.rows = [0] * (top > 0) + [self.height - 1] * (top + height < whole_height)
+        columns = [0] * (left > 0) + [self.width - 1] * (left + width < whole_width)
+        self.own: Guide | None = None
+        if self.rows or columns:
+            self.own = shared.crop(top, left, height, width)
+            self.columns = {c: self.own.kernels(slice(None), slice(c, c + 1))[:, 0] for c in columns}
+
+    def cuts(self) -> set[int]:
+        """Tile rows of the picture at which a band may not reach across: the window's ends and its own rows."""
+        ends = {0, self.height} | {row + side for row in self.rows for side in (0, 1)}
+        return {self.top + end for end in ends}
+
+    def band(self, rows: slice, common: Tensor) -> Tensor:
+        """Kernels (rows, columns, 64, A · A) of the window's tile rows, from the picture's kernels of that band."""
+        if self.own is None:
+            return common
+        if rows.start in self.rows:
+            return self.own.kernels(rows, slice(None))
+        band = common[:, self.left : self.left + self.width]
+        if self.columns:
+            band = band.clone()
+            for column, kernels in self.columns.items():
+                band[:, column] = kernels[rows]
+        return band
 
 
 def upsample_tiles(
-    step: JBUStep, sources: list[Tensor], guidance: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int]
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Doubles the maps of several windows of one picture, tile row by tile row.
+    step: JBUStep, sources: list[Tensor], guidance: Tensor, offsets: list[tuple[int, int]]
+) -> Iterator[tuple[int, slice, Tensor]]:
+    """Doubles the maps of several windows of one picture, band by band.
 
     Args:
         step: the learned step.
         sources: a map (h, w, C) for each window.
         guidance: (3, H, W), the picture that holds the windows, pooled to the step's output resolution.
         offsets: (top, left) of each window in that picture, in pixels of that resolution, multiples of 8.
-        size: (2h, 2w), the windows' size at that resolution.
 
     Yields:
-        Number of the window, tile row in it, and the tiles of that row, (columns, 64, C), overhang included.
+        Number of the window, the rows of pixels that a band covers in it, and the band's tiles (y, x, 64, C); see
+        `untile`. Rows and columns include the overhang of the last tile.
     """
-    height, width = size
+    h, w, _ = sources[0].shape
     shared = Guide(step, guidance)
-    whole_height, whole_width = guidance.shape[-2:]
-    alone = (whole_height, whole_width) == size
-    guides = [shared if alone else Guide(step, guidance[:, y : y + height, x : x + width]) for y, x in offsets]
-    ty, tx = len(guides[0].rows.positions), len(guides[0].columns.positions)
-    for row in range(len(shared.rows.positions)):
-        common: Tensor | None = None
-        for number, ((y, x), source, guide) in enumerate(zip(offsets, sources, guides, strict=True)):
-            own_row, first = row - y // TILE, x // TILE
-            if not 0 <= own_row < ty:
-                continue
-            at_border = (own_row == 0 and y > 0) or (own_row == ty - 1 and y + height < whole_height)
-            if at_border:
-                kernel = guide.kernels(slice(own_row, own_row + 1), slice(None))[0]
-            else:
-                if common is None:
-                    common = shared.kernels(slice(row, row + 1), slice(None))[0]
-                kernel = common[first : first + tx]
-                ends = [0] * (x > 0) + [tx - 1] * (x + width < whole_width)
-                if ends:
-                    kernel = kernel.clone()
-                for end in ends:
-                    kernel[end] = guide.kernels(slice(own_row, own_row + 1), slice(end, end + 1))[0, 0]
-            pixels = source[guide.rows.positions[own_row], guide.columns.positions[:, :, None]]  # (tx, A, A, C), (x, y)
-            yield number, own_row, torch.bmm(kernel, pixels.flatten(1, 2))
+    rows, columns = axis(h, step.radius, guidance.device), axis(w, step.radius, guidance.device)
+    borders = [Borders(shared, top, left, 2 * h, 2 * w) for top, left in offsets]
+    for band in _bands(set().union(*(window.cuts() for window in borders)), len(shared.columns.positions)):
+        common = shared.kernels(band, slice(None))
+        for number, window in enumerate(borders):
+            own = slice(band.start - window.top, band.stop - window.top)
+            if 0 <= own.start < window.height:
+                tiles = _convolve(window.band(own, common), sources[number], rows.positions[own], columns.positions)
+                yield number, slice(own.start * TILE, own.stop * TILE), tiles
+
+
+def _bands(cuts: set[int], columns: int) -> Iterator[slice]:
+    """Bands of tile rows between cuts, of about `BAND_TILES` tiles each."""
+    for start, stop in pairwise(sorted(cuts)):
+        parts = -(-(stop - start) * columns // BAND_TILES)
+        edges = [start + (stop - start) * i // parts for i in range(parts + 1)]
+        yield from (slice(a, b) for a, b in pairwise(edges) if a < b)
+
+
+def _convolve(kernels: Tensor, source: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Applies kernels (y, x, 64, A · A) of tiles to the map (h, w, C) at their positions: (y, x, 64, C)."""
+    pixels = source[rows[:, None, None, :], columns[None, :, :, None]]  # (y, x, A, A, C), the last A down
+    return torch.bmm(kernels.flatten(0, 1), pixels.flatten(2, 3).flatten(0, 1)).unflatten(0, kernels.shape[:2])
+
+
+def untile(tiles: Tensor) -> Tensor:
+    """Tiles (y, x, 64, C) to pixels (8y, 8x, C)."""
+    return tiles.unflatten(2, (TILE, TILE)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
 
 def double(step: JBUStep, sources: list[Tensor], guidance: Tensor, offsets: list[tuple[int, int]]) -> list[Tensor]:
     """Doubles the maps (h, w, C) of several windows of one picture to (2h, 2w, C); see `upsample_tiles`."""
     h, w, channels = sources[0].shape
-    tx = -(-2 * w // TILE)
-    doubled = [source.new_empty(-(-2 * h // TILE) * TILE, tx * TILE, channels) for source in sources]
-    for number, row, tiles in upsample_tiles(step, sources, guidance, offsets, (2 * h, 2 * w)):
-        rows = doubled[number][row * TILE : (row + 1) * TILE].view(TILE, tx, TILE, channels)
-        rows.copy_(tiles.view(tx, TILE, TILE, channels).transpose(0, 1))
+    height, width = (-(-2 * side // TILE) * TILE for side in (h, w))
+    doubled = [source.new_empty(height, width, channels) for source in sources]
+    for number, rows, tiles in upsample_tiles(step, sources, guidance, offsets):
+        doubled[number][rows] = untile(tiles)
     return [one[: 2 * h, : 2 * w] for one in doubled]

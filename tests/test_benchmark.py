@@ -1,0 +1,57 @@
+"""The benchmark runs and adds up; its figures are for people to read, not for tests."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import mini_clip
+
+from segearth.models import DenseCLIP, JBUOne, SegEarth
+from segearth.predictor import Predictor
+from segearth.vocabulary import Vocabulary
+
+SPEC = importlib.util.spec_from_file_location("benchmark", Path(__file__).parents[1] / "tools" / "benchmark.py")
+benchmark = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(benchmark)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """A mini CLIP in place of the ViT-B/16; windows stay 224."""
+
+    def models(precisions=("fp32", "bf16")):
+        clip = mini_clip(image_size=224)
+        queries = torch.nn.functional.normalize(torch.randn(2, 16), dim=-1)
+        model = SegEarth(DenseCLIP(clip), queries, torch.tensor([0, 1]), JBUOne(16).eval())
+        return clip, {name: Predictor(model, Vocabulary.from_string("road; tree")) for name in precisions}
+
+    monkeypatch.setattr(benchmark, "models", models)
+
+
+def test_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "measure_memory", benchmark.peak_memory)
+    found = benchmark.main(["--rounds", "1", "--side", "336", "--memory", "224", "--out", str(tmp_path / "b.json")])
+    assert json.loads((tmp_path / "b.json").read_text()) == found
+    assert found["windows"] == 4
+    for precision, seconds in (("fp32", found["seconds"]["fp32"]), ("bf16", found["seconds"]["bf16"])):
+        parts = found["parts"][precision]
+        assert set(parts) == {*benchmark.PARTS, "rest"}
+        assert min(parts.values()) > 0  # every part is met: the functions that are timed are those that run
+        assert sum(parts.values()) == pytest.approx(seconds)
+    printed = capsys.readouterr().out
+    assert "adaptive convolution" in printed
+    assert "× (a)" in printed
+
+
+@torch.inference_mode()
+def test_unfolded_window_is_the_same_computation():
+    """What is compared with gives the same logits, or the comparison would mean nothing."""
+    _, predictors = benchmark.models()
+    model = predictors["fp32"].model
+    source = torch.randn(1, 16, 14, 14)
+    guidance = benchmark.window_batch(224)
+    expected = torch.nn.functional.normalize(model.upsampler(source, guidance), dim=1)
+    expected = torch.einsum("bdhw,qd->bqhw", expected, model.query_features)
+    assert torch.allclose(benchmark.unfolded(model, source, guidance), expected, atol=1e-5)

@@ -1,0 +1,307 @@
+"""Measures a prediction against the backbone that it cannot do without, in one run on one machine.
+
+    python tools/benchmark.py              # a few minutes
+    python tools/benchmark.py --full       # also larger images, one thread, and the upsampling as it is published
+
+A ViT-B/16 and a SimFeatUp with random weights, nine class names, long side 448, 224 windows at stride 112. Rounds are
+interleaved and medians compared, so that what else the machine does falls on all alike. What is measured:
+
+(a) open_clip's own `visual` on the image's nine windows, in one batch, float32
+(b) the whole prediction, from pixels to labels, in float32 and with the encoder in bfloat16
+(c) its parts: encoder, guidance kernels, adaptive convolution, the rest
+(d) --full: SimFeatUp of one window by unfolding the whole 512-channel map, times nine (takes 15 GB)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segearth.models import DenseCLIP, JBUOne, SegEarth, tiles
+from segearth.models.simfeatup import JBUStep
+from segearth.outputs import atomic
+from segearth.predictor import Predictor, normalise
+from segearth.vocabulary import Vocabulary
+from segearth.windows import sliding_windows
+
+CLASSES = "background; bareland; grass; pavement; road; tree; water; cropland; building"
+PARTS = {  # part -> what is timed
+    "encoder": (DenseCLIP, "forward"),
+    "guidance kernels": (tiles.Guide, "kernels"),
+    "guidance keys": (tiles.Guide, "__init__"),
+    "adaptive convolution": (tiles, "_convolve"),
+}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Measures, prints a table and writes JSON; returns what was measured."""
+    parser = argparse.ArgumentParser(description="Measure a prediction against its backbone.")
+    parser.add_argument("--full", action="store_true", help="also sides 896 and 1792, one thread, and (d)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; medians are compared (%(default)s)")
+    parser.add_argument("--side", type=int, default=448, help="side of the image in pixels (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark.json"), help="JSON to write (%(default)s)")
+    parser.add_argument(
+        "--memory", type=int, nargs="*", default=[448], help="image sides to take the peak memory of (Linux)"
+    )
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    args = parser.parse_args(argv)
+    if args.peak is not None:
+        print(json.dumps(peak_memory(args.peak)))
+        return {}
+
+    found: dict[str, Any] = {"machine": machine(), "side": args.side}
+    clip, predictors = models()
+    with torch.inference_mode():
+        found |= compare(clip, predictors, args.side, args.rounds)
+        if args.full:
+            found["sides"] = [one_size(clip, predictors["fp32"], side) for side in (448, 896, 1792)]
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            found["one thread"] = compare(clip, predictors, args.side, max(2, args.rounds // 2))
+            torch.set_num_threads(threads)
+            found["unfolded, one window"] = timed(
+                lambda: unfolded(predictors["fp32"].model, torch.randn(1, 512, 14, 14), window_batch(224))
+            )
+    linux = Path("/proc/self/clear_refs").exists()
+    found["memory"] = [measure_memory(side) for side in args.memory] if linux else []
+    print(report(found))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(args.out) as part:
+        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {args.out}")
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The processor, threads, versions and date."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = f"{len(names)} × {names[0]}" if names else processor
+    return {
+        "processor": processor,
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "open_clip": open_clip.__version__,
+        "python": platform.python_version(),
+        "date": date.today().isoformat(),
+    }
+
+
+def models(precisions: tuple[str, ...] = ("fp32", "bf16")) -> tuple[Any, dict[str, Predictor]]:
+    """A random ViT-B/16, and predictors with it and a random SimFeatUp, by precision of the encoder."""
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16-quickgelu")).eval().requires_grad_(False)
+    upsampler = JBUOne(512).eval().requires_grad_(False)
+    vocabulary = Vocabulary.from_string(CLASSES)
+    queries = F.normalize(torch.randn(len(vocabulary.queries), 512), dim=-1)
+    predictors = {}
+    for precision in precisions:
+        encoder = DenseCLIP(clip)
+        if precision == "bf16":
+            half = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16-quickgelu")).eval().requires_grad_(False)
+            half.load_state_dict(clip.state_dict())
+            encoder = DenseCLIP(half).to(torch.bfloat16)
+        model = SegEarth(encoder, queries, torch.tensor(vocabulary.query_to_class), upsampler)
+        predictors[precision] = Predictor(model, vocabulary)
+    return clip, predictors
+
+
+def picture(side: int) -> NDArray[np.uint8]:
+    """A smooth random picture (side, side, 3)."""
+    small = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    large = F.interpolate(small, size=(side, side), mode="bicubic").clamp(0, 1)
+    return (255 * large[0].permute(1, 2, 0)).byte().numpy()
+
+
+def window_batch(side: int) -> Tensor:
+    """All windows of the picture, (n, 3, 224, 224)."""
+    image = normalise(torch.from_numpy(picture(side)).permute(2, 0, 1)[None])
+    return torch.cat([image[:, :, w.top : w.bottom, w.left : w.right] for w in sliding_windows(side, side, 224, 112)])
+
+
+def compare(clip: Any, predictors: dict[str, Predictor], side: int, rounds: int) -> dict[str, Any]:
+    """Medians over interleaved rounds of (a), (b) and (c), in seconds."""
+    windows, pixels = window_batch(side), picture(side)
+    seconds: dict[str, list[float]] = {}
+    parts: dict[str, dict[str, list[float]]] = {precision: {} for precision in predictors}
+    for number in range(rounds + 1):
+        one = {"visual": timed(lambda: clip.visual(windows))}
+        for precision, predictor in predictors.items():
+            with clocks() as spent:
+                one[precision] = timed(lambda p=predictor: p.predict(pixels, side))  # type: ignore[misc]
+            spent["rest"] = one[precision] - sum(spent.values())
+            if number:
+                for part, time_ in spent.items():
+                    parts[precision].setdefault(part, []).append(time_)
+        if number:  # the first round warms up
+            for key, time_ in one.items():
+                seconds.setdefault(key, []).append(time_)
+    return {
+        "windows": len(windows),
+        "rounds": rounds,
+        "seconds": {key: statistics.median(times) for key, times in seconds.items()},
+        "parts": {
+            precision: {part: statistics.median(times) for part, times in spent.items()}
+            for precision, spent in parts.items()
+        },
+    }
+
+
+def one_size(clip: Any, predictor: Predictor, side: int) -> dict[str, float]:
+    """(a) and (b) once, in float32, a window."""
+    windows, pixels = window_batch(side), picture(side)
+    visual = sum(timed(lambda part=part: clip.visual(part)) for part in windows.split(9))  # type: ignore[misc]
+    whole = timed(lambda: predictor.predict(pixels, side))
+    return {"side": side, "windows": len(windows), "visual": visual / len(windows), "fp32": whole / len(windows)}
+
+
+def unfolded(model: SegEarth, source: Tensor, guidance: Tensor) -> Tensor:
+    """SimFeatUp in the published way: unfold the whole map, multiply by the kernels, sum over the taps.
+
+    Args:
+        model: with a `JBUOne`.
+        source: (1, D, 14, 14), patch features.
+        guidance: (1, 3, 224, 224), the window.
+
+    Returns:
+        Cosines with the queries, (1, Q, 224, 224).
+    """
+    upsampler: Any = model.upsampler
+    step: JBUStep = upsampler.up
+    radius, border = step.radius, [step.radius] * 4
+    for _ in upsampler.steps(16):
+        height, width = 2 * source.shape[-2], 2 * source.shape[-1]
+        pooled = F.adaptive_avg_pool2d(guidance, (height, width))
+        kernel = step.kernel(F.pad(step.range_proj(pooled), border, mode="reflect"), pooled)
+        enlarged = F.interpolate(source, size=(height, width), mode="bicubic")
+        patches = F.unfold(F.pad(enlarged, border, mode="reflect"), 2 * radius + 1)
+        patches = patches.view(1, source.shape[1], -1, height, width)
+        source = torch.einsum("bcthw,bthw->bchw", patches, kernel)
+    features = F.normalize(source + 0.1 * upsampler.fixup_proj(source), dim=1)
+    return torch.einsum("bdhw,qd->bqhw", features, model.query_features)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+@contextmanager
+def clocks() -> Iterator[dict[str, float]]:
+    """Adds up the seconds spent in each of `PARTS` while the block runs."""
+    spent = dict.fromkeys(PARTS, 0.0)
+    originals = {part: getattr(owner, name) for part, (owner, name) in PARTS.items()}
+
+    def watch(part: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return originals[part](*args, **kwargs)
+            finally:
+                spent[part] += time.perf_counter() - started
+
+        return call
+
+    for part, (owner, name) in PARTS.items():
+        setattr(owner, name, watch(part))
+    try:
+        yield spent
+    finally:
+        for part, (owner, name) in PARTS.items():
+            setattr(owner, name, originals[part])
+
+
+def measure_memory(side: int) -> dict[str, float]:
+    """Resident memory of a process of its own, with the model loaded and at its peak, in MB."""
+    command = [sys.executable, __file__, "--peak", str(side)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def peak_memory(side: int) -> dict[str, float]:
+    """Resident memory before and during one prediction, in MB; to be called in a fresh process."""
+    _, predictors = models(("fp32",))
+    pixels = picture(side)
+    loaded = resident_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
+    seconds = timed(lambda: predictors["fp32"].predict(pixels, side))
+    peak = resident_mb("VmHWM")
+    return {"side": side, "loaded": loaded, "peak": peak, "prediction": peak - loaded, "seconds": seconds}
+
+
+def resident_mb(entry: str) -> float:
+    """Resident memory of this process (VmRSS) or its peak (VmHWM) in MB, as Linux counts it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{entry}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no {entry} in /proc/self/status")
+
+
+def report(found: dict[str, Any]) -> str:
+    """The measurements as text."""
+    facts = found["machine"]
+    lines = [f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, {facts['date']}", ""]
+    lines += _comparison(found, f"image of {found['side']} pixels, {found['windows']} windows")
+    if "one thread" in found:
+        lines += ["", *_comparison(found["one thread"], "the same with one thread")]
+    if "sides" in found:
+        lines += ["", f"{'side':>6}  {'windows':>7}  {'(a) s/window':>12}  {'(b) s/window':>12}  {'(b)/(a)':>8}"]
+        lines += [
+            f"{row['side']:>6}  {row['windows']:>7}  {row['visual']:>12.3f}  {row['fp32']:>12.3f}  "
+            f"{row['fp32'] / row['visual']:>8.2f}"
+            for row in found["sides"]
+        ]
+    if "unfolded, one window" in found:
+        plain = found["unfolded, one window"] * found["windows"]
+        ratio = plain / found["seconds"]["fp32"]
+        lines += [
+            "",
+            f"(d) upsampling as published: {plain:.0f} s for {found['windows']} windows, (d)/(b) = {ratio:.0f}",
+        ]
+    for row in found["memory"]:
+        lines += [
+            "",
+            f"memory at {row['side']} pixels: {row['loaded']:.0f} MB with the model loaded, {row['prediction']:.0f} MB "
+            f"more at the peak of a prediction ({row['seconds']:.1f} s)",
+        ]
+    return "\n".join(lines)
+
+
+def _comparison(found: dict[str, Any], title: str) -> list[str]:
+    seconds = found["seconds"]
+    lines = [title, f"  {'(a) visual, float32':<34}{seconds['visual']:>8.3f} s"]
+    for precision, parts in found["parts"].items():
+        ratio = seconds[precision] / seconds["visual"]
+        lines.append(
+            f"  {f'(b) prediction, encoder in {precision}':<34}{seconds[precision]:>8.3f} s   {ratio:>5.2f} × (a)"
+        )
+        lines += [
+            f"      {part:<30}{time_:>8.3f} s   {time_ / seconds['visual']:>5.2f}" for part, time_ in parts.items()
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
