@@ -1,5 +1,6 @@
 # make demo   maps the drawn scene that comes with the package: no data, no weights, no GPU needed
 # make test   checks style and types and runs the whole test suite
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu installs torch without CUDA: 3 GB less
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,6 +22,7 @@ test: $(VENV)/.installed-dev
 
 $(VENV)/.installed: requirements.txt constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) -c constraints.txt torch torchvision --index-url $(TORCH_INDEX))
 	$(PIP) -c constraints.txt -r requirements.txt
 	touch $@
 

@@ -8,26 +8,23 @@ labels.png (class indices with a palette), overlay.png (the image, the map over 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from segearth import weights
 from segearth.errors import UserError
-from segearth.images import read_image
 from segearth.outputs import run, writable_folder
-from segearth.synthetic import CLASSES
-from segearth.vocabulary import Vocabulary
+from segearth.vocabulary import LAND_COVER, Vocabulary
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 REAL_MODEL = "clip-vit-b16"
-LAND_COVER = "; ".join(",".join(names) for names in CLASSES)
+CLASSES = "; ".join(",".join(names) for names in LAND_COVER)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -36,7 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--image", help="a picture file, or oem_koeln_50.tif to download the official demo image")
     parser.add_argument(
         "--classes",
-        default=LAND_COVER,
+        default=CLASSES,
         help="class names: semicolons between classes, commas between synonyms; or a cls_*.txt file (%(default)s)",
     )
     parser.add_argument("--model", help=f"{', '.join(weights.MODELS)} ({REAL_MODEL} where it can be had, else tiny)")
@@ -50,6 +47,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def demo(args: argparse.Namespace) -> None:
     """Checks what can be checked without torch, predicts, writes and prints."""
     vocabulary = Vocabulary.of(args.classes)
+    if len(vocabulary) > 256:
+        raise UserError(f"{len(vocabulary)} classes: labels.png holds 256; use fewer, or predict() from Python")
     if args.model is not None:
         weights.model(args.model)
     if args.long_side < 0:
@@ -91,28 +90,49 @@ def demo(args: argparse.Namespace) -> None:
     print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
     if model.name != REAL_MODEL:
         size = weights.model(REAL_MODEL).download_bytes / 1e6
-        own = Path(sys.executable)
-        python = own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else "python"
-        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {python} demo.py --model {REAL_MODEL}")
+        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {same_command(args)}")
+
+
+def same_command(args: argparse.Namespace) -> str:
+    """This run's command with the real CLIP, by the Python that runs it."""
+    own = Path(sys.executable)
+    python = str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else "python"
+    words = [python, "demo.py", "--model", REAL_MODEL]
+    words += ["--image", args.image] if args.image else []
+    words += ["--classes", args.classes] if args.classes != CLASSES else []
+    return shlex.join(words)
 
 
 def choose_model() -> str:
     """The real CLIP where it is cached or can be downloaded, else the packaged one, and says so."""
-    state = weights.available(REAL_MODEL)
-    if state == "missing":
-        say(f"{REAL_MODEL} is neither cached nor reachable from here, so the packaged model 'tiny' is used instead")
+    instead = "so the packaged model 'tiny' is used instead"
+    files = sorted(weights.model(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
+    missing = [file for file in files if weights.find(file) is None]
+    if missing and not weights.reachable(missing[0]):
+        names = " and ".join(file.name for file in missing)
+        say(f"{REAL_MODEL} needs {names}, neither cached nor reachable from here, {instead}")
         return "tiny"
-    if state == "reachable":
-        say(f"{REAL_MODEL} is downloaded to {weights.cache_dir()}; --model tiny needs no download")
+    for file in missing:
+        say(f"{file.name} ({file.size_text}) is downloaded to {weights.cache_dir()}; --model tiny needs no download")
+        try:
+            weights.fetch(file)
+        except UserError as error:
+            say(f"{error}\n{instead.capitalize()}")
+            return "tiny"
     return REAL_MODEL
 
 
 def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
     """The pixels (H, W, 3), their true labels (H, W) where known for this vocabulary, and a name."""
+    import numpy as np
+    from PIL import Image
+
+    from segearth.images import read_image
+
     if choice is None:
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
-        return pixels, truth if vocabulary.classes == CLASSES else None, "the drawn demo scene"
+        return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
     path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else Path(choice)
     pixels, remarks = read_image(path)
     for remark in remarks:

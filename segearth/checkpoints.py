@@ -93,6 +93,8 @@ def _read_checkpoint(path: Path) -> object:
             head = file.read(len(ZIP))
         if head == ZIP:
             with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # torch itself does not look at the checksums
+                    raise _Unreadable("it is damaged: its checksums do not fit")
                 if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                     raise _Unreadable("it is a TorchScript archive, which is a program")
         elif not head.startswith(PICKLE):
@@ -123,6 +125,8 @@ def _tensors(content: object) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise _Unreadable(f"its entry {name!r} is a {type(value).__name__}, not a tensor")
+        if value.is_floating_point() and not value.isfinite().all():
+            raise _Unreadable(f"its entry {name!r} holds infinite numbers or none at all")
     return cast(dict[str, Tensor], content)
 
 

@@ -43,6 +43,10 @@ def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
         return _check_array(source), []
     if isinstance(source, Image.Image):
         return _to_rgb(source, "the given image")
+    if not isinstance(source, str | Path):
+        raise UserError(
+            f"the image is a {type(source).__name__}: expected a path, a PIL image or an array (H, W, 3) uint8"
+        )
     path = Path(source)
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
@@ -58,10 +62,7 @@ def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
     except Image.DecompressionBombError:
         raise UserError(_too_large(path)) from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{path} is not an image that Pillow can read: expected 8-bit PNG, JPEG, TIFF, WebP, ...; "
-            "convert it first, for example: gdal_translate -of PNG in out.png"
-        ) from None
+        raise UserError(_unidentified(path)) from None
     except (OSError, SyntaxError, EOFError, ValueError, IndexError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
@@ -88,7 +89,7 @@ def _to_rgb(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], list[str]
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         remarks.append(f"{name} is turned upright as its EXIF orientation says")
         image = ImageOps.exif_transpose(image)
-    if "A" in image.getbands() or "transparency" in image.info:
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         remarks.append(f"{name} has an alpha channel, which is dropped")
     if image.mode in ("L", "LA", "1"):
         remarks.append(f"{name} is grayscale; its one band is used three times")
@@ -124,6 +125,18 @@ def _check_pixels(image: Image.Image, path: Path) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise UserError(_too_large(path, image.width, image.height))
+
+
+def _unidentified(path: Path) -> str:
+    """Why Pillow does not know a file: a TIFF of a kind that it cannot read, or no image at all."""
+    with path.open("rb") as file:
+        if file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return (
+                f"{path} is a TIFF that Pillow cannot read (float, more than 8 bits, more than 4 bands, or truncated): "
+                "expected 3 bands of 8 bits; convert it, for example: "
+                "gdal_translate -b 1 -b 2 -b 3 -ot Byte -scale in.tif out.tif"
+            )
+    return f"{path} is not an image that Pillow can read: expected 8-bit PNG, JPEG, TIFF, WebP, ...; give such a file"
 
 
 def _too_large(path: Path, width: int | None = None, height: int | None = None) -> str:

@@ -58,6 +58,7 @@ def load_model(
     if precision not in PRECISIONS:
         raise UserError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     row = weights.model(name)
+    upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
     clip: Any = load_clip(row, progress)
     encoder = DenseCLIP(clip, method, ignore_residual)
     options.setdefault("bg_idx", vocabulary.background)
@@ -65,7 +66,7 @@ def load_model(
         encoder,
         encode_text(clip.to(target), load_tokenizer(int(clip.context_length)), vocabulary),
         torch.tensor(vocabulary.query_to_class),
-        load_upsampler(upsampler, row, progress),
+        upsample,
         **options,
     )
     model.encoder.to(PRECISIONS[precision])

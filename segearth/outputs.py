@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -20,6 +21,8 @@ def writable_folder(path: str | Path) -> Path:
     Raises:
         UserError: it cannot.
     """
+    if not str(path):
+        raise UserError("the output folder has an empty name: give the path of a folder")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +63,8 @@ def run(program: Callable[[], None]) -> int:
     """Runs a command-line program and turns how it ended into an exit code.
 
     Returns:
-        0 when it came to its end; 2 for a user's mistake, after one sentence on stderr; 130 after Ctrl-C.
+        0 when it came to its end; 2 for what the user can mend (a mistake, a missing package, too little memory),
+        after one sentence on stderr; 130 after Ctrl-C.
         Any other exception is a defect and is raised.
     """
 
@@ -79,4 +83,17 @@ def run(program: Callable[[], None]) -> int:
         except KeyboardInterrupt:
             print("interrupted: nothing more is written", file=sys.stderr)
             return 130
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("segearth"):
+                raise
+            advice = (
+                "run pip install -r requirements.txt, or use the environment that make demo set up: .venv/bin/python"
+            )
+            print(f"error: the Python package {error.name} is not installed here: {advice}", file=sys.stderr)
+            return 2
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not re.search(r"alloc|out of memory", str(error)):
+                raise
+            print("error: not enough memory: use a smaller image or a smaller long side", file=sys.stderr)
+            return 2
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from segearth.errors import UserError
@@ -88,6 +89,11 @@ class Predictor:
         pixels, remarks = read_image(image)
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
+        if (limit := Image.MAX_IMAGE_PIXELS) is not None and size[0] * size[1] > limit:
+            raise UserError(
+                f"long side {long_side} makes the image {size[1]} × {size[0]} pixels, over the limit of {limit:,}: "
+                "use a smaller long side"
+            )
         tensor = normalise(resize(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], size))
         logits = self.model.logits(tensor.to(self.device), (height, width), progress, max_memory_mb)
         count = len(self.vocabulary)

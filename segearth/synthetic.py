@@ -16,16 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-CLASSES: tuple[tuple[str, ...], ...] = (
-    ("bareland", "barren"),
-    ("grass",),
-    ("pavement",),
-    ("road",),
-    ("tree", "forest"),
-    ("water", "river"),
-    ("cropland",),
-    ("building", "roof", "house"),
-)
+from segearth.vocabulary import LAND_COVER
+
+CLASSES = LAND_COVER
 BARELAND, GRASS, PAVEMENT, ROAD, TREE, WATER, CROPLAND, BUILDING = range(len(CLASSES))
 DEMO_SEED = 13  # the scene in segearth/data; not among those the small CLIP is trained on
 

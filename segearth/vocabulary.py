@@ -18,6 +18,18 @@ from pathlib import Path
 
 from segearth.errors import UserError
 
+# A vocabulary for images of which nothing is said; the classes of the drawn scenes.
+LAND_COVER = (
+    ("bareland", "barren"),
+    ("grass",),
+    ("pavement",),
+    ("road",),
+    ("tree", "forest"),
+    ("water", "river"),
+    ("cropland",),
+    ("building", "roof", "house"),
+)
+
 # Colours people expect on a map, by any name of a class; other classes get distinct hues.
 _FAMILIAR = {
     "background": (0, 0, 0),
@@ -88,7 +100,14 @@ class Vocabulary:
             raise UserError(
                 f"cannot read the class file {path} ({error}): expected a UTF-8 text file with one class a line"
             ) from None
-        return cls._parse(text.splitlines(), "line", str(path), background)
+        lines = text.splitlines()
+        for number, line in enumerate(lines, start=1):
+            if ";" in line:
+                raise UserError(
+                    f"line {number} of {path} has a semicolon ({line.strip()!r}): in a file every class has its own "
+                    "line, with commas between its names; break the line there"
+                )
+        return cls._parse(lines, "line", str(path), background)
 
     @classmethod
     def from_list(cls, classes: Iterable[str | Sequence[str]], background: int = 0) -> Vocabulary:
@@ -101,18 +120,18 @@ class Vocabulary:
             raise UserError(f"{classes!r} is a string, not a list of classes: use Vocabulary.from_string")
         entries: list[tuple[str, ...]] = []
         for entry in classes:
-            names = entry.split(",") if isinstance(entry, str) else list(entry)
-            if not all(isinstance(name, str) for name in names):
+            names = entry.split(",") if isinstance(entry, str) else entry
+            if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
                 raise UserError(f"{entry!r} is no class: expected a name or a list of names")
             entries.append(tuple(_tidy(name) for name in names))
         return cls(tuple(entries), background)
 
     @classmethod
     def of(cls, classes: Vocabulary | str | Path | Iterable[str | Sequence[str]]) -> Vocabulary:
-        """Takes whatever form the classes come in; a string that ends in `.txt` is a file's path."""
+        """Takes whatever form the classes come in; a string that looks like a file's path is one."""
         if isinstance(classes, Vocabulary):
             return classes
-        if isinstance(classes, Path) or (isinstance(classes, str) and classes.strip().endswith(".txt")):
+        if isinstance(classes, Path) or (isinstance(classes, str) and _is_path(classes.strip())):
             return cls.from_file(str(classes).strip())
         return cls.from_string(classes) if isinstance(classes, str) else cls.from_list(classes)
 
@@ -157,6 +176,13 @@ class Vocabulary:
                 colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.65, value))  # type: ignore[assignment]
             colours.append(colour)
         return tuple(colours)
+
+
+def _is_path(text: str) -> bool:
+    """Whether a string is meant as a file: it ends in .txt, or something with such a path is there."""
+    if text.endswith(".txt"):
+        return True
+    return ("/" in text or "\\" in text or "." in text) and ";" not in text and Path(text).exists()
 
 
 def _tidy(name: str) -> str:

@@ -24,7 +24,6 @@ __all__ = [
     "File",
     "Model",
     "Packaged",
-    "available",
     "cache_dir",
     "cache_path",
     "fetch",
@@ -266,19 +265,6 @@ def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:
     """Whether a server offers the file: one request, at most `timeout` seconds, never repeated."""
     return downloads.reachable(_named(file), timeout)
-
-
-def available(name: str | Model, timeout: float = 5.0) -> Literal["cached", "reachable", "missing"]:
-    """Whether a model can be used: at once, after a download, or not; makes at most one request.
-
-    Raises:
-        UserError: An unknown model, or a damaged file in the cache.
-    """
-    chosen = model(name) if isinstance(name, str) else name
-    first = next((file for file in chosen.downloads if find(file) is None), None)
-    if first is None:
-        return "cached"
-    return "reachable" if reachable(first, timeout) else "missing"
 
 
 def _named(file: File | str) -> File:

@@ -169,3 +169,18 @@ def test_an_upsampler_for_other_features():
 
     message = misfit(upsampler(32), upsampler(512).state_dict())
     assert "they were made for features of width 512, the model gives 32; " in message
+
+
+def test_checksums_and_numbers(tmp_path):
+    """A flipped byte in the weights, and weights that are no numbers: torch would load both."""
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"a": torch.ones(1000)}}, path)
+    content = bytearray(path.read_bytes())
+    place = content.index(torch.ones(4).numpy().tobytes())
+    content[place + 1] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match="checksums do not fit"):
+        read_state_dict(path)
+    torch.save({"a": torch.tensor([1.0, float("nan")])}, path)
+    with pytest.raises(UserError, match="'a' holds infinite numbers or none"):
+        read_state_dict(path)

@@ -8,6 +8,7 @@ from test_images import BAD, bad_files
 
 import demo
 from segearth import weights
+from segearth.errors import UserError
 from segearth.predictor import Predictor
 
 
@@ -49,12 +50,31 @@ def test_without_network_it_says_so_and_goes_on_with_tiny(tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["model"] == "tiny"
 
 
-@pytest.mark.parametrize(
-    ("state", "model"), [("cached", "clip-vit-b16"), ("reachable", "clip-vit-b16"), ("missing", "tiny")]
-)
-def test_choice_of_the_model(monkeypatch, state, model):
-    monkeypatch.setattr(weights, "available", lambda name: state)
-    assert demo.choose_model() == model
+def test_choice_of_the_model(monkeypatch, tmp_path, capsys):
+    """Cached: used. Reachable: fetched, the small file first. A download that fails: tiny, and why."""
+    asked, fetched = [], []
+    monkeypatch.setattr(weights, "reachable", lambda file: asked.append(file.name) or True)
+    monkeypatch.setattr(weights, "fetch", lambda file: fetched.append(file.name))
+    assert demo.choose_model() == "clip-vit-b16"
+    assert asked == ["xclip_jbu_one_million_aid.ckpt"]  # one request
+    assert fetched == ["xclip_jbu_one_million_aid.ckpt", "vit_base_patch16_clip_224.openai.safetensors"]
+
+    def fail(_):
+        raise UserError("Could not download: a web page came instead")
+
+    monkeypatch.setattr(weights, "fetch", fail)
+    assert demo.choose_model() == "tiny"
+    assert "a web page came instead" in capsys.readouterr().err
+    monkeypatch.setattr(weights, "find", lambda file: tmp_path)
+    asked.clear()
+    assert demo.choose_model() == "clip-vit-b16"
+    assert asked == []
+
+
+def test_printed_command_repeats_the_users_arguments(tmp_path, photo, capsys):
+    Image.fromarray(photo).save(tmp_path / "my image.png")
+    assert demo.main(["--model", "tiny", "--image", "my image.png", "--classes", "road; sea", "--long-side", "64"]) == 0
+    assert "demo.py --model clip-vit-b16 --image 'my image.png' --classes 'road; sea'" in capsys.readouterr().out
 
 
 def test_own_image_and_classes(tmp_path, photo, capsys):
@@ -91,6 +111,9 @@ def test_bad_images(tmp_path, capsys, name):
         (["--device", "cuda"], "sees 0 CUDA devices"),
         (["--device", "abacus"], "unknown device"),
         (["--long-side", "-3"], "--long-side -3"),
+        (["--long-side", "99999999"], "long side 99999999"),
+        (["--classes", "; ".join(f"thing {i}" for i in range(257))], "257 classes"),
+        (["--classes", "/"], "cannot read the class file"),
         (["--model", "clip-vit-b16"], "--model tiny"),
         (["--image", "oem_koeln_50.tif"], "oem_koeln_50.tif"),
     ],

@@ -79,3 +79,8 @@ def test_exceptions(clip):
     )
     with pytest.raises(UserError, match="no ViT"):
         DenseCLIP(resnet)
+
+
+def test_smaller_than_a_patch(clip):
+    with pytest.raises(ValueError, match="no patch of 16"):
+        DenseCLIP(clip)(torch.zeros(1, 3, 16, 15))

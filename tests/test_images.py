@@ -153,3 +153,24 @@ def test_wrong_arrays(array):
 )
 def test_resized_size_is_mmcvs(size, expected):
     assert resized_size(*size, 448) == expected
+
+
+def test_lab_has_no_alpha(tmp_path):
+    lab = Image.fromarray(RGB).convert("HSV").convert("RGB").convert("YCbCr")
+    _, remarks = read_image(save(tmp_path / "a.jpg", lab))
+    assert not any("alpha" in remark for remark in remarks)
+    lab = Image.merge("LAB", Image.fromarray(RGB).split())
+    _, remarks = read_image(save(tmp_path / "a.tif", lab))
+    assert remarks == [f"{tmp_path / 'a.tif'} is LAB and was converted to RGB"]
+
+
+def test_tiffs_that_pillow_does_not_read(tmp_path):
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB.repeat(30, 0).repeat(30, 1)), compression="tiff_lzw")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(UserError, match="is a TIFF that Pillow cannot read .*truncated.*gdal_translate -b 1"):
+        read_image(path)
+
+
+def test_something_else():
+    with pytest.raises(UserError, match="is a NoneType: expected a path"):
+        read_image(None)

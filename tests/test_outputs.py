@@ -60,3 +60,22 @@ def test_only_notices_are_shown(capsys):
 
     assert run(program) == 0
     assert capsys.readouterr().err == "warning: a name is cut\n"
+
+
+def test_missing_package_and_memory(capsys):
+    assert run(lambda: stop(ModuleNotFoundError("No module named 'numpy'", name="numpy"))) == 2
+    assert "numpy is not installed" in capsys.readouterr().err
+    for error in (
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory"),
+    ):
+        assert run(lambda error=error: stop(error)) == 2
+        assert "not enough memory" in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError):
+        run(lambda: stop(ModuleNotFoundError("a defect of ours", name="segearth.nothing")))
+
+
+def test_output_folder_without_a_name():
+    with pytest.raises(UserError, match="empty name"):
+        writable_folder("")

@@ -106,6 +106,8 @@ def test_gem_has_no_cls(clip):
     [
         ({"bg_idx": 3}, "bg_idx 3 is not one of the 3 classes"),
         ({"prob_thd": 1.5}, "prob_thd 1.5 is no probability"),
+        ({"prob_thd": "abc"}, "prob_thd is 'abc': expected a number"),
+        ({"slide_crop": 64.5}, "slide_crop is 64.5: expected a whole number"),
         ({"slide_stride": 65}, "leaves pixels out"),
         ({"slide_crop": -1}, "leaves pixels out"),
         ({"upsampler": JBUOne(8)}, "features of width 8, this CLIP gives 16"),

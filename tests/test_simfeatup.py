@@ -145,3 +145,12 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s: step(s, guidance), (source,))
     step(source, guidance).sum().backward()
     assert all(p.grad is not None for p in step.parameters())
+
+
+def test_half_precision():
+    upsampler = random_like_trained(JBUStack(4))
+    source, guidance = torch.randn(1, 4, 3, 3), torch.randn(1, 3, 48, 48)
+    expected = upsampler(source, guidance)
+    half = upsampler.bfloat16()(source.bfloat16(), guidance.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - expected).abs().max() < 0.1 * expected.abs().max()

@@ -41,3 +41,10 @@ def test_longest_name_that_fits_is_not(clip, tokenizer):
         encode_text(clip, tokenizer, Vocabulary.from_string(name))
     with pytest.warns(UserNotice):
         encode_text(clip, tokenizer, Vocabulary.from_string(name + " tree"))
+
+
+def test_features_are_ordinary_tensors(clip, tokenizer, vocabulary):
+    """They go into models that are also used with gradients."""
+    features = encode_text(clip, tokenizer, vocabulary)
+    assert not features.is_inference()
+    assert not features.requires_grad

@@ -58,6 +58,7 @@ def test_non_ascii_one_and_many_classes():
         ("", "no classes"),
         ("\n\n", "no classes"),
         ("road\n\ntree\n", "line 2 .* is empty"),
+        ("road\nwater; tree\n", "line 2 .* semicolon"),
         ("road\ntree,,forest\n", "line 2 .* empty name"),
         ("road\ntree,\n", "line 2 .* empty name"),
         ("road\ntree\nwater,Road\n", "'Road' in line 3 .* duplicate.*line 1"),
@@ -78,6 +79,8 @@ def test_mistakes_in_strings_and_lists():
         Vocabulary.from_string("  ")
     with pytest.raises(UserError, match="expected a name"):
         Vocabulary.from_list(["road", [3]])
+    with pytest.raises(UserError, match="expected a name"):
+        Vocabulary.from_list([1, 2])
     with pytest.raises(UserError, match="from_string"):
         Vocabulary.from_list("road")
 
@@ -103,3 +106,11 @@ def test_palette_is_familiar_and_distinct():
     vocabulary = Vocabulary.from_string("water; river; building,roof,house; xyz")
     assert vocabulary.palette[0] == (40, 105, 215)
     assert len(set(vocabulary.palette)) == 4
+
+
+def test_a_string_that_is_a_path_is_read(tmp_path):
+    (tmp_path / "names.csv").write_text("road\ntree,forest\n")
+    assert Vocabulary.of(str(tmp_path / "names.csv")).names == ("road", "tree")
+    with pytest.raises(UserError, match="cannot read the class file"):
+        Vocabulary.of(str(tmp_path))
+    assert Vocabulary.of("roads/paths").names == ("roads/paths",)  # no such file: a name

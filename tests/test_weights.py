@@ -133,29 +133,6 @@ def test_find_in_the_cache_of_the_hub(cache, tmp_path):
     assert weights.find(file) == mine
 
 
-def test_available(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(downloads, "reachable", lambda file, _: asked.append(file.name) or online)
-    assert weights.available("tiny") == "cached"
-    assert asked == []
-    online = True
-    assert weights.available("clip-vit-b16") == "reachable"
-    online = False
-    assert weights.available(MODELS["clip-vit-b16"]) == "missing"
-    assert asked == ["vit_base_patch16_clip_224.openai.safetensors"] * 2
-    hub_copy(tmp_path / "hub", FILES["clip-vit-b16"])
-    assert weights.available("clip-vit-b16") == "missing"
-    assert asked[2:] == ["xclip_jbu_one_million_aid.ckpt"]
-
-
-def test_available_when_all_is_cached(cache, tmp_path, small):
-    hub_copy(tmp_path / "hub", FILES["clip-vit-b16"])
-    (cache / small.name).write_bytes(b"hello\n")
-    paper = MODELS["clip-vit-b16"]
-    row = weights.Model(**{**vars(paper), "upsampler_file": small})
-    assert weights.available(row) == "cached"
-
-
 def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
     (cache / small.name).write_bytes(b"hell")

@@ -76,7 +76,14 @@ class DenseCLIP(nn.Module):
         Returns:
             Patch features (B, D, h, w) with h = H // patch_size, in the joint space but not normalised,
             and the [CLS] vector (B, D) of the same modified output, or None for GEM.
+
+        Raises:
+            ValueError: an image smaller than a patch.
         """
+        if min(image.shape[-2:]) < self.patch_size:
+            raise ValueError(
+                f"an image of {tuple(image.shape[-2:])} pixels has no patch of {self.patch_size}: enlarge it"
+            )
         x, (h, w) = self._embed(image)
         x = self._last_block(x) if self.has_cls else self._second_path(x)
         tokens = self.visual.ln_post(x) @ self.visual.proj  # (B, 1 + hw, D)

@@ -62,6 +62,11 @@ class SegEarth(nn.Module):
             UserError: an option out of its range, or a [CLS] factor with a method that has no [CLS].
         """
         super().__init__()
+        numbers = {"cls_token_lambda": cls_token_lambda, "logit_scale": logit_scale, "prob_thd": prob_thd}
+        whole = {"bg_idx": bg_idx, "slide_crop": slide_crop, "slide_stride": slide_stride}
+        for name, value in (numbers | whole).items():
+            if isinstance(value, bool) or not isinstance(value, int if name in whole else int | float):
+                raise UserError(f"{name} is {value!r}: expected a {'whole ' * (name in whole)}number; change it")
         if not encoder.has_cls and cls_token_lambda != 0:
             raise UserError(
                 f"{encoder.method} has no [CLS] token, but cls_token_lambda is {cls_token_lambda:g}: "

@@ -124,9 +124,10 @@ class JBUStep(nn.Module):
 
     def spatial_kernel(self) -> Tensor:
         """exp(-(dx² + dy²) / (2 σ²)) with dx, dy from -1 to 1 over the window; (T,)."""
-        line = torch.linspace(-1, 1, 2 * self.radius + 1, device=self.sigma_spatial.device)
+        sigma = self.sigma_spatial
+        line = torch.linspace(-1, 1, 2 * self.radius + 1, device=sigma.device, dtype=sigma.dtype)
         squared = line[:, None] ** 2 + line[None, :] ** 2
-        return torch.exp(-squared / (2 * self.sigma_spatial**2)).flatten()
+        return torch.exp(-squared / (2 * sigma**2)).flatten()
 
 
 class JBU(nn.Module):

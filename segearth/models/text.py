@@ -18,7 +18,7 @@ Tokenizer = Callable[..., Tensor]
 TEXT_BATCH = 320  # texts at once: 4 queries × 80 templates, about 100 MB with ViT-B/16's text tower
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_text(clip: nn.Module, tokenizer: Tokenizer, vocabulary: Vocabulary) -> Tensor:
     """Encodes every query of a vocabulary with CLIP's 80 ImageNet templates.
 
@@ -41,7 +41,6 @@ def encode_text(clip: nn.Module, tokenizer: Tokenizer, vocabulary: Vocabulary) -
     tokens = _tokenize(tokenizer, texts, clip, vocabulary).to(next(clip.parameters()).device)
     features = torch.cat([F.normalize(_encode(clip, part).float(), dim=-1) for part in tokens.split(TEXT_BATCH)])
     features = features.unflatten(0, (len(vocabulary.queries), len(templates))).mean(dim=1)
-    # a plain tensor, so that it can be a buffer of a module that is used outside inference mode
     return F.normalize(features, dim=-1)
 
 

@@ -8,6 +8,7 @@ folder and the folder above, and is absolute afterwards.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
     wanted = Path(path).expanduser()
     for folder in (Path.cwd(), config_folder.absolute(), config_folder.absolute().parent):
         if (folder / wanted).exists():
-            return folder / wanted
+            return Path(os.path.normpath(folder / wanted))
     return None
 
 
@@ -100,7 +101,7 @@ def _read(path: Path, options: Sequence[str]) -> Any:
 
     try:
         config = Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: it can fail in any way
+    except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
         text = " ".join(str(error).split())
         raise UserError(
             f"cannot read the config {path} ({type(error).__name__}: {text}): expected a Python config of mmengine; "
