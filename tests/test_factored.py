@@ -74,3 +74,14 @@ def test_any_other_upsampler_is_called_as_it_is():
 def test_exceptions():
     with pytest.raises(ValueError, match="square patches"):
         cosine_logits(Bilinear(), torch.zeros(1, 4, 3, 3), torch.zeros(3, 48, 50), [(0, 0)], unit(2, 4))
+
+
+def test_gradients_after_inference_mode():
+    """Tables that are kept between calls are ordinary tensors, whoever made them."""
+    upsampler, queries = random_upsampler(JBUOne, 8), unit(2, 8)
+    picture = torch.randn(3, 11 * 16, 11 * 16)
+    with torch.inference_mode():
+        features = torch.randn(1, 8, 11, 11)
+        expected = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    ours = cosine_logits(upsampler, features.clone().requires_grad_(), picture, [(0, 0)], queries)
+    assert torch.equal(ours, expected)

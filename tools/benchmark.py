@@ -45,7 +45,7 @@ CLASSES = "background; bareland; grass; pavement; road; tree; water; cropland; b
 PARTS = {  # part -> what is timed
     "encoder": (DenseCLIP, "forward"),
     "guidance kernels": (tiles.Guide, "kernels"),
-    "guidance keys": (tiles.Guide, "__init__"),
+    "guidance keys": (tiles.Guide, "of"),
     "adaptive convolution": (tiles, "_convolve"),
 }
 

@@ -26,7 +26,7 @@ from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 
 class Reduced(NamedTuple):
-    """A window's features in the r dimensions that matter.
+    """A window's features in the r dimensions that matter (and some of zeros).
 
     Attributes:
         source: (h, w, r), to be upsampled.
@@ -70,8 +70,11 @@ def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Redu
         basis, coordinates = torch.linalg.qr(stacked)
         projected = basis.transpose(1, 2) @ projected
         tokens, shift = coordinates.transpose(1, 2).split([h * w, 1], dim=1)
-    maps = tokens.reshape(n, h, w, -1)
-    return [Reduced(*parts) for parts in zip(maps, shift[:, 0], projected, strict=True)]
+    # channels of zeros change nothing, and matrix products like multiples of 16
+    zeros = -(tokens.shape[2] + len(queries)) % 16
+    maps = F.pad(tokens, [0, zeros]).reshape(n, h, w, -1)
+    shift, projected = F.pad(shift[:, 0], [0, zeros]), F.pad(projected, [0, 0, 0, zeros])
+    return [Reduced(*parts) for parts in zip(maps, shift, projected, strict=True)]
 
 
 def cosine_logits(

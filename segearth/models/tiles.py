@@ -35,15 +35,18 @@ class Axis(NamedTuple):
     """How tiles along one axis draw on the source, bicubic enlargement and reflection included.
 
     Attributes:
-        weights: (tiles, S, A), of the tile's S enlarged positions on its A source positions.
-        positions: (tiles, A), these source positions.
+        enlarged: (tiles, S), a tile's positions on the enlarged axis, mirrored at its ends.
+        positions: (tiles, A), the source positions that they are made of.
+        weights: (tiles, S, A), how.
     """
 
-    weights: Tensor
+    enlarged: Tensor
     positions: Tensor
+    weights: Tensor
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # the tables outlive the call: they must be ordinary tensors
 def axis(length: int, radius: int, device: torch.device) -> Axis:
     """The tables for a source axis of `length`, enlarged to twice that.
 
@@ -63,7 +66,8 @@ def axis(length: int, radius: int, device: torch.device) -> Axis:
     start = start.clamp(max=length - width)
     matrix = torch.zeros(tiles, position.shape[1], width, dtype=torch.double)
     matrix.scatter_add_(2, index - start[:, None, None], weights)
-    return Axis(matrix.float().to(device), (start[:, None] + torch.arange(width)).to(device))
+    positions = start[:, None] + torch.arange(width)
+    return Axis(position.to(device), positions.to(device), matrix.float().to(device))
 
 
 def _cubic(t: Tensor) -> Tensor:
@@ -82,52 +86,50 @@ def _cubic(t: Tensor) -> Tensor:
 class Guide:
     """The kernels of one step for one picture, computed for the tiles that are asked for."""
 
-    def __init__(self, step: JBUStep, guidance: Tensor, keys: Tensor | None = None) -> None:
-        """Projects the guidance.
+    def __init__(self, step: JBUStep, colours: Tensor, keys: Tensor) -> None:
+        """Takes a picture whose keys are known; see `of`.
 
         Args:
             step: the learned step.
-            guidance: (3, H, W), pooled to the step's output size, H and W even.
-            keys: (32, H, W), the projected guidance, where it is known already.
+            colours: (H, W, 3), the guidance at the step's output size, H and W even.
+            keys: (H, W, 32), the projected guidance.
         """
-        self.step, self.guidance = step, guidance
-        self.keys = step.range_proj(guidance[None])[0] if keys is None else keys
-        radius = step.radius
-        self.radius = radius
-        height, width = guidance.shape[-2:]
-        self.rows = axis(height // 2, radius, guidance.device)
-        self.columns = axis(width // 2, radius, guidance.device)
-        ty, tx = len(self.rows.positions), len(self.columns.positions)
-        overhang = [0, tx * TILE - width, 0, ty * TILE - height]
-        keys = F.pad(self.keys[None], [radius] * 4, mode="reflect")[0]
-        keys = F.pad(keys, overhang).permute(1, 2, 0).contiguous()  # (H + 2r, W + 2r, 32), and the overhang
-        side = TILE + 2 * radius
-        row, pixel, _ = keys.stride()
-        self.halos = keys.as_strided((ty, tx, side, side, keys.shape[2]), (TILE * row, TILE * pixel, row, pixel, 1))
-        colours = F.pad(guidance, overhang).unflatten(2, (tx, TILE)).unflatten(1, (ty, TILE))
-        self.colours = colours.permute(1, 3, 2, 4, 0).flatten(2, 3)  # (ty, tx, 64, 3)
-        self.temperature = step.range_temp.exp().clamp(1e-4, 1e4)
+        self.step, self.colours, self.keys = step, colours, keys
+        self.rows = axis(len(colours) // 2, step.radius, colours.device)
+        self.columns = axis(colours.shape[1] // 2, step.radius, colours.device)
         self.spatial = step.spatial_kernel()
         first, first_bias = pointwise(step.fixup_proj[0])
         last, last_bias = pointwise(step.fixup_proj[3])
         taps = len(self.spatial)
         self.fixup = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
+        self.banded: dict[int, Tensor] = {}
+
+    @classmethod
+    def of(cls, step: JBUStep, guidance: Tensor) -> Guide:
+        """Projects the guidance (3, H, W)."""
+        colours = guidance.permute(1, 2, 0).contiguous()
+        first, first_bias = pointwise(step.range_proj[0])
+        last, last_bias = pointwise(step.range_proj[3])
+        return cls(step, colours, F.linear(F.gelu(F.linear(colours, first, first_bias)), last, last_bias))
 
     def crop(self, top: int, left: int, height: int, width: int) -> Guide:
         """The guide of a part of the picture, with that part's own reflected border."""
-        part = (slice(None), slice(top, top + height), slice(left, left + width))
-        return Guide(self.step, self.guidance[part], self.keys[part])
+        part = (slice(top, top + height), slice(left, left + width))
+        return Guide(self.step, self.colours[part], self.keys[part])
 
     def kernels(self, rows: slice, columns: slice) -> Tensor:
         """The matrices of a rectangle of tiles, (rows, columns, 64, A · A) on source pixels in (x, y) order."""
-        side, width = TILE + 2 * self.radius, 2 * self.radius + 1
-        halos = self.halos[rows, columns]
+        radius = self.step.radius
+        side, width = TILE + 2 * radius, 2 * radius + 1
+        y, x = self.rows.enlarged[rows, None, :, None], self.columns.enlarged[None, columns, None, :]
+        inner = slice(radius, radius + TILE)
+        halos = self.keys[y, x]  # (ty, tx, S, S, 32)
+        colours = self.colours[y[:, :, inner], x[..., inner]]  # (ty, tx, 8, 8, 3)
         ty, tx = halos.shape[:2]
         n = ty * tx
-        centres = halos[:, :, self.radius : self.radius + TILE, self.radius : self.radius + TILE]
-        products = torch.bmm(
-            (centres * self.temperature).reshape(n, PIXELS, -1), halos.reshape(n, side * side, -1).transpose(1, 2)
-        )
+        temperature = self.step.range_temp.exp().clamp(1e-4, 1e4)
+        centres = (halos[:, :, inner, inner] * temperature).reshape(n, PIXELS, -1)
+        products = torch.bmm(centres, halos.view(n, side * side, -1).transpose(1, 2))
         shape = (n, TILE, TILE, width, width)
         # of row p = (py, px) the taps (dy, dx) stand in column (py + dy) · S + px + dx
         strides = (PIXELS * side * side, TILE * side * side + side, side * side + 1, side, 1)
@@ -135,10 +137,12 @@ class Guide:
         kernel = kernel.mul_(self.spatial)
         kernel = kernel.div_(kernel.sum(dim=-1, keepdim=True).clamp_(min=1e-7))
         on_taps, on_colours, bias, last, last_bias = self.fixup
-        hidden = torch.addmm(bias, self.colours[rows, columns].reshape(n * PIXELS, -1), on_colours)
+        hidden = torch.addmm(bias, colours.view(n * PIXELS, -1), on_colours)
         hidden = F.gelu(hidden.addmm_(kernel, on_taps))
         kernel = kernel.add_(last_bias).addmm_(hidden, last)
-        banded = kernel.new_zeros(n, PIXELS, side, side)
+        banded = self.banded.get(n)  # what is not written stays zero
+        if banded is None:
+            banded = self.banded[n] = kernel.new_zeros(n, PIXELS, side, side)
         banded.as_strided(shape, strides).copy_(kernel.view(shape))
         across, down = self.columns.weights[columns], self.rows.weights[rows]
         banded = torch.matmul(banded.view(ty, tx, PIXELS * side, side), across)  # enlarged columns -> source columns
@@ -162,7 +166,7 @@ class Borders:
             height: pixels of the window.
             width: pixels of the window.
         """
-        whole_height, whole_width = shared.guidance.shape[-2:]
+        whole_height, whole_width = shared.colours.shape[:2]
         self.top, self.left = top // TILE, left // TILE
         self.height, self.width = -(-height // TILE), -(-width // TILE)
         self.rows = [0] * (top > 0) + [self.height - 1] * (top + height < whole_height)
@@ -207,7 +211,7 @@ def upsample_tiles(
         `untile`. Rows and columns include the overhang of the last tile.
     """
     h, w, _ = sources[0].shape
-    shared = Guide(step, guidance)
+    shared = Guide.of(step, guidance)
     rows, columns = axis(h, step.radius, guidance.device), axis(w, step.radius, guidance.device)
     borders = [Borders(shared, top, left, 2 * h, 2 * w) for top, left in offsets]
     for band in _bands(set().union(*(window.cuts() for window in borders)), len(shared.columns.positions)):
