@@ -17,17 +17,17 @@ benchmark = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(benchmark)
 
 
+def small_models(precisions=("fp32", "bf16")):
+    """A mini CLIP in place of the ViT-B/16; windows stay 224."""
+    clip = mini_clip(image_size=224)
+    queries = torch.nn.functional.normalize(torch.randn(2, 16), dim=-1)
+    model = SegEarth(DenseCLIP(clip), queries, torch.tensor([0, 1]), JBUOne(16).eval())
+    return clip, {name: Predictor(model, Vocabulary.from_string("road; tree")) for name in precisions}
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """A mini CLIP in place of the ViT-B/16; windows stay 224."""
-
-    def models(precisions=("fp32", "bf16")):
-        clip = mini_clip(image_size=224)
-        queries = torch.nn.functional.normalize(torch.randn(2, 16), dim=-1)
-        model = SegEarth(DenseCLIP(clip), queries, torch.tensor([0, 1]), JBUOne(16).eval())
-        return clip, {name: Predictor(model, Vocabulary.from_string("road; tree")) for name in precisions}
-
-    monkeypatch.setattr(benchmark, "models", models)
+    monkeypatch.setattr(benchmark, "models", small_models)
 
 
 def test_report(tmp_path, capsys, monkeypatch):

@@ -61,6 +61,20 @@ def test_any_patch_size_and_few_patches(patch, h, w):
 
 
 @torch.inference_mode()
+def test_labels_are_equal_where_the_best_scores_differ():
+    """One window as it is with a ViT-B/16: 14 × 14 patches, 512 channels, so that N + 1 < D."""
+    upsampler, queries = random_upsampler(JBUOne, 512), unit(9, 512)
+    features, picture = torch.randn(1, 512, 14, 14), torch.randn(3, 224, 224)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    expected = plain(upsampler, features, picture, [(0, 0)], queries, 16)
+    assert_close(ours, expected, atol=1e-5, rtol=0)
+    best = expected.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > 1e-4
+    assert clear.float().mean() > 0.9
+    assert torch.equal(ours.argmax(dim=1)[clear], expected.argmax(dim=1)[clear])
+
+
+@torch.inference_mode()
 def test_any_other_upsampler_is_called_as_it_is():
     class Nearest(torch.nn.Module):
         def forward(self, source, guidance):
@@ -76,12 +90,13 @@ def test_exceptions():
         cosine_logits(Bilinear(), torch.zeros(1, 4, 3, 3), torch.zeros(3, 48, 50), [(0, 0)], unit(2, 4))
 
 
-def test_gradients_after_inference_mode():
+def test_outside_inference_mode():
     """Tables that are kept between calls are ordinary tensors, whoever made them."""
     upsampler, queries = random_upsampler(JBUOne, 8), unit(2, 8)
     picture = torch.randn(3, 11 * 16, 11 * 16)
     with torch.inference_mode():
         features = torch.randn(1, 8, 11, 11)
         expected = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
-    ours = cosine_logits(upsampler, features.clone().requires_grad_(), picture, [(0, 0)], queries)
+    ours = cosine_logits(upsampler.requires_grad_(), features.clone().requires_grad_(), picture, [(0, 0)], queries)
     assert torch.equal(ours, expected)
+    assert not ours.requires_grad

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from test_benchmark import benchmark, small_models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +45,7 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command, capsys):
+def test_command(command, capsys, monkeypatch):
     program, *arguments = shlex.split(command)
     if program == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
@@ -52,6 +53,10 @@ def test_command(command, capsys):
     elif program == "source":
         assert arguments == [".venv/bin/activate"]
         assert "VENV ?= .venv" in (ROOT / "Makefile").read_text()
+    elif arguments[0] == "tools/benchmark.py":
+        monkeypatch.setattr(benchmark, "models", small_models)
+        monkeypatch.setattr(benchmark, "measure_memory", benchmark.peak_memory)
+        assert benchmark.main([*arguments[1:], "--rounds", "1", "--side", "224", "--memory", "224"])["windows"] == 1
     else:
         assert program == "python"
         script, *argv = arguments

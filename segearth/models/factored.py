@@ -77,6 +77,7 @@ def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Redu
     return [Reduced(*parts) for parts in zip(maps, shift, projected, strict=True)]
 
 
+@torch.no_grad()  # for inference: what is trained is trained on the plain upsampler
 def cosine_logits(
     upsampler: nn.Module, features: Tensor, picture: Tensor, offsets: list[tuple[int, int]], queries: Tensor
 ) -> Tensor:

@@ -105,6 +105,7 @@ class SegEarth(nn.Module):
         """Labels (B, height, width) of normalised images (B, 3, H, W); `out_size` defaults to (H, W)."""
         return self.labels(self.scores(self.logits(image, out_size or (image.shape[-2], image.shape[-1]))))
 
+    @torch.no_grad()  # nothing here is trained
     def logits(
         self,
         image: Tensor,
