@@ -56,6 +56,7 @@ def test_command(command, capsys, monkeypatch):
     elif arguments[0] == "tools/benchmark.py":
         monkeypatch.setattr(benchmark, "models", small_models)
         monkeypatch.setattr(benchmark, "measure_memory", benchmark.peak_memory)
+        monkeypatch.setattr(benchmark, "FULL_SIDES", (224,))
         assert benchmark.main([*arguments[1:], "--rounds", "1", "--side", "224", "--memory", "224"])["windows"] == 1
     else:
         assert program == "python"

@@ -42,6 +42,7 @@ from segearth.vocabulary import Vocabulary
 from segearth.windows import sliding_windows
 
 CLASSES = "background; bareland; grass; pavement; road; tree; water; cropland; building"
+FULL_SIDES = (448, 896, 1792)
 PARTS = {  # part -> what is timed
     "encoder": (DenseCLIP, "forward"),
     "guidance kernels": (tiles.Guide, "kernels"),
@@ -71,14 +72,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     with torch.inference_mode():
         found |= compare(clip, predictors, args.side, args.rounds)
         if args.full:
-            found["sides"] = [one_size(clip, predictors["fp32"], side) for side in (448, 896, 1792)]
+            found["sides"] = [one_size(clip, predictors["fp32"], side) for side in FULL_SIDES]
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             found["one thread"] = compare(clip, predictors, args.side, max(2, args.rounds // 2))
             torch.set_num_threads(threads)
-            found["unfolded, one window"] = timed(
-                lambda: unfolded(predictors["fp32"].model, torch.randn(1, 512, 14, 14), window_batch(224))
-            )
+            model = predictors["fp32"].model
+            source = torch.randn(1, model.encoder.dim, 14, 14)
+            found["unfolded, one window"] = timed(lambda: unfolded(model, source, window_batch(224)))
     linux = Path("/proc/self/clear_refs").exists()
     found["memory"] = [measure_memory(side) for side in args.memory] if linux else []
     print(report(found))
