@@ -43,12 +43,7 @@ def sliding_windows(height: int, width: int, crop: int, stride: int) -> list[Win
     Every pixel lies in at least one window and no window appears twice. Sides shorter than the crop
     make windows of that side. Raises like `starts`.
     """
-    h, w = min(height, crop), min(width, crop)
-    return [
-        Window(top, top + h, left, left + w)
-        for top in starts(height, crop, stride)
-        for left in starts(width, crop, stride)
-    ]
+    return [window for block in window_blocks(height, width, crop, stride, 1, 1) for window in block]
 
 
 def window_blocks(height: int, width: int, crop: int, stride: int, align: int, side: int) -> list[list[Window]]:

@@ -4,15 +4,15 @@ from torch.testing import assert_close
 
 from segearth.models import Bilinear, JBUOne, JBUStack
 from segearth.models.factored import cosine_logits
+from segearth.models.tiles import axis
 
 
 def random_upsampler(kind, dim):
     torch.manual_seed(0)
     upsampler = kind() if kind is Bilinear else kind(dim)
     for name, parameter in upsampler.named_parameters():
-        if parameter.ndim:
-            parameter.data = parameter.data + 0.05 * torch.randn(parameter.shape)
-        assert "sigma" not in name or parameter > 0
+        spread = 0.3 if name.endswith(("range_temp", "sigma_spatial")) else 0.05
+        parameter.data = parameter.data + spread * torch.randn(parameter.shape)
     return upsampler.eval().requires_grad_(False)
 
 
@@ -34,7 +34,7 @@ def unit(*shape):
 def test_equals_the_plain_path(kind, dim):
     upsampler, queries = random_upsampler(kind, dim), unit(7, dim)
     features, picture = torch.randn(1, dim, 6, 4), torch.randn(3, 96, 64)
-    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries, 16)
     assert_close(ours, plain(upsampler, features, picture, [(0, 0)], queries, 16), atol=1e-5, rtol=0)
 
 
@@ -46,7 +46,7 @@ def test_windows_that_share_kernels(kind):
     for offsets in ([(0, 0), (0, 48), (32, 0), (32, 48)], [(0, 0), (8, 16)], [(0, 0), (5, 16)]):
         picture = torch.randn(3, 96 + max(y for y, _ in offsets), 96 + max(x for _, x in offsets))
         features = torch.randn(len(offsets), 80, 6, 6)
-        ours = cosine_logits(upsampler, features, picture, offsets, queries)
+        ours = cosine_logits(upsampler, features, picture, offsets, queries, 16)
         assert_close(ours, plain(upsampler, features, picture, offsets, queries, 16), atol=1e-5, rtol=0)
 
 
@@ -56,7 +56,7 @@ def test_windows_that_share_kernels(kind):
 def test_any_patch_size_and_few_patches(patch, h, w):
     upsampler, queries = random_upsampler(JBUOne, 40), unit(3, 40)
     features, picture = torch.randn(1, 40, h, w), torch.randn(3, h * patch, w * patch)
-    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries, patch)
     assert_close(ours, plain(upsampler, features, picture, [(0, 0)], queries, patch), atol=1e-5, rtol=0)
 
 
@@ -65,7 +65,7 @@ def test_labels_are_equal_where_the_best_scores_differ():
     """One window as it is with a ViT-B/16: 14 × 14 patches, 512 channels, so that N + 1 < D."""
     upsampler, queries = random_upsampler(JBUOne, 512), unit(9, 512)
     features, picture = torch.randn(1, 512, 14, 14), torch.randn(3, 224, 224)
-    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
+    ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries, 16)
     expected = plain(upsampler, features, picture, [(0, 0)], queries, 16)
     assert_close(ours, expected, atol=1e-5, rtol=0)
     best = expected.topk(2, dim=1).values
@@ -81,22 +81,23 @@ def test_any_other_upsampler_is_called_as_it_is():
             return torch.nn.functional.interpolate(source, size=guidance.shape[-2:])
 
     features, picture, queries = torch.randn(2, 6, 3, 3), torch.randn(3, 48, 64), unit(2, 6)
-    ours = cosine_logits(Nearest(), features, picture, [(0, 0), (0, 16)], queries)
+    ours = cosine_logits(Nearest(), features, picture, [(0, 0), (0, 16)], queries, 16)
     assert_close(ours, plain(Nearest(), features, picture, [(0, 0), (0, 16)], queries, 16), atol=1e-6, rtol=0)
 
 
 def test_exceptions():
-    with pytest.raises(ValueError, match="square patches"):
-        cosine_logits(Bilinear(), torch.zeros(1, 4, 3, 3), torch.zeros(3, 48, 50), [(0, 0)], unit(2, 4))
+    with pytest.raises(ValueError, match="do not lie in a picture"):
+        cosine_logits(Bilinear(), torch.zeros(1, 4, 3, 3), torch.zeros(3, 48, 50), [(0, 3)], unit(2, 4), 16)
 
 
 def test_outside_inference_mode():
     """Tables that are kept between calls are ordinary tensors, whoever made them."""
+    axis.cache_clear()
     upsampler, queries = random_upsampler(JBUOne, 8), unit(2, 8)
     picture = torch.randn(3, 11 * 16, 11 * 16)
     with torch.inference_mode():
         features = torch.randn(1, 8, 11, 11)
-        expected = cosine_logits(upsampler, features, picture, [(0, 0)], queries)
-    ours = cosine_logits(upsampler.requires_grad_(), features.clone().requires_grad_(), picture, [(0, 0)], queries)
+        expected = cosine_logits(upsampler, features, picture, [(0, 0)], queries, 16)
+    ours = cosine_logits(upsampler.requires_grad_(), features.clone().requires_grad_(), picture, [(0, 0)], queries, 16)
     assert torch.equal(ours, expected)
     assert not ours.requires_grad

@@ -4,8 +4,8 @@ from conftest import mini_clip
 from torch.testing import assert_close
 
 from segearth.errors import UserError
-from segearth.models import Bilinear, DenseCLIP, JBUOne, SegEarth
-from segearth.windows import sliding_windows
+from segearth.models import Bilinear, DenseCLIP, JBUOne, JBUStack, SegEarth
+from segearth.windows import padding, sliding_windows
 
 QUERIES = torch.nn.functional.normalize(torch.randn(6, 16, generator=torch.Generator().manual_seed(3)), dim=-1)
 CLASSES = torch.tensor([0, 1, 1, 2, 2, 2])
@@ -49,6 +49,51 @@ def test_windows_are_averaged(clip):
         total[:, :, top:bottom, left:right] += model.logits(image[:, :, top:bottom, left:right], (64, 64))
         count[top:bottom, left:right] += 1
     assert_close(model.logits(image, (80, 112)), total / count, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch", "crop", "stride", "size"),
+    [
+        (JBUOne, 16, 224, 64, (288, 288)),  # aligned for a step whose maps are 28 wide, no whole number of tiles
+        (JBUStack, 16, 224, 64, (288, 288)),
+        (JBUOne, 16, 224, 112, (336, 300)),
+        (JBUStack, 16, 224, 112, (336, 300)),
+        (JBUOne, 16, 208, 64, (272, 208)),
+        (JBUOne, 16, 100, 50, (130, 120)),
+        (JBUOne, 8, 112, 32, (144, 112)),
+        (JBUOne, 14, 112, 56, (168, 120)),
+    ],
+)
+def test_the_fast_path_is_the_plain_upsampler_window_by_window(kind, patch, crop, stride, size):
+    torch.manual_seed(0)
+    upsampler = kind(16).eval().requires_grad_(False)
+    for parameter in upsampler.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    model = build(
+        mini_clip(patch_size=patch, image_size=4 * patch), upsampler=upsampler, slide_crop=crop, slide_stride=stride
+    )
+    image = images(1, *size)
+    total, count = torch.zeros(1, 6, *size), torch.zeros(size)
+    for top, bottom, left, right in sliding_windows(*size, crop, stride):
+        (above, below), (before, after) = padding(bottom - top, patch), padding(right - left, patch)
+        window = torch.nn.functional.pad(image[:, :, top:bottom, left:right], [before, after, above, below])
+        with torch.no_grad():
+            features, cls = model.encoder(window)
+            pixels = torch.nn.functional.normalize(upsampler(features, window), dim=1)
+            share = torch.nn.functional.normalize(cls, dim=1) @ QUERIES.T
+        logits = torch.einsum("bdhw,qd->bqhw", pixels, QUERIES) - 0.3 * share[:, :, None, None]
+        total[:, :, top:bottom, left:right] += logits[:, :, above : above + crop, before : before + crop]
+        count[top:bottom, left:right] += 1
+    assert_close(model.logits(image, size, max_memory_mb=10_000), total / count, atol=1e-5, rtol=0)
+
+
+def test_unusual_arguments(clip):
+    """No images, no bound, one pass: nothing to stumble over."""
+    assert build(clip).logits(images(0, 80, 80), (80, 80)).shape == (0, 6, 80, 80)
+    assert build(clip).logits(images(1, 80, 80), (80, 80), max_memory_mb=float("inf")).isfinite().all()
+    seen = []
+    build(clip, slide_crop=0).logits(images(2, 80, 80), (80, 80), lambda *state: seen.append(state))
+    assert seen == [(2, 2)]
 
 
 def test_logits_are_cosines_plus_the_cls_share(clip):

@@ -39,13 +39,22 @@ def test_equals_the_plain_step(radius, h, w):
 
 
 @pytest.mark.parametrize("radius", [3, 5])
-def test_shared_kernels_are_those_of_each_window_alone(radius):
+@pytest.mark.parametrize("size", [24, 32, 48])
+def test_shared_kernels_are_those_of_each_window_alone(radius, size):
     """Also at the windows' borders, where reflection makes kernels their own."""
     step = random_step(radius)
-    picture = torch.randn(3, 64, 80)
+    picture = torch.randn(3, size + 16, size + 32)
     offsets = [(0, 0), (0, 16), (0, 32), (16, 0), (8, 24), (16, 32)]
-    sources = [torch.randn(24, 24, 5) for _ in offsets]
+    sources = [torch.randn(size // 2, size // 2, 5) for _ in offsets]
     together = double(step, sources, picture, offsets)
     for (y, x), source, ours in zip(offsets, sources, together, strict=True):
-        alone = step(source.permute(2, 0, 1)[None], picture[None, :, y : y + 48, x : x + 48])
+        alone = step(source.permute(2, 0, 1)[None], picture[None, :, y : y + size, x : x + size])
         assert_close(ours.permute(2, 0, 1)[None], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [26, 28, 30, 36])
+def test_parts_that_are_not_made_of_tiles_are_refused(size):
+    """Reflection at such a window's border reaches into its last tile but one."""
+    sources = [torch.randn(size // 2, size // 2, 5)] * 2
+    with pytest.raises(ValueError, match="not made of tiles"):
+        double(random_step(5), sources, torch.randn(3, size + 8, size), [(0, 0), (8, 0)])

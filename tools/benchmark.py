@@ -22,10 +22,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import open_clip
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             found["sides"] = [one_size(clip, predictors["fp32"], side) for side in FULL_SIDES]
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
-            found["one thread"] = compare(clip, predictors, args.side, max(2, args.rounds // 2))
+            found["one thread"] = compare(clip, predictors, args.side, args.rounds)
             torch.set_num_threads(threads)
             model = predictors["fp32"].model
             source = torch.randn(1, model.encoder.dim, 14, 14)
@@ -213,25 +214,21 @@ def timed(call: Callable[[], object]) -> float:
 def clocks() -> Iterator[dict[str, float]]:
     """Adds up the seconds spent in each of `PARTS` while the block runs."""
     spent = dict.fromkeys(PARTS, 0.0)
-    originals = {part: getattr(owner, name) for part, (owner, name) in PARTS.items()}
 
-    def watch(part: str) -> Callable[..., Any]:
+    def watch(part: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             started = time.perf_counter()
             try:
-                return originals[part](*args, **kwargs)
+                return original(*args, **kwargs)
             finally:
                 spent[part] += time.perf_counter() - started
 
         return call
 
-    for part, (owner, name) in PARTS.items():
-        setattr(owner, name, watch(part))
-    try:
-        yield spent
-    finally:
+    with ExitStack() as patches:
         for part, (owner, name) in PARTS.items():
-            setattr(owner, name, originals[part])
+            patches.enter_context(patch.object(owner, name, watch(part, getattr(owner, name))))
+        yield spent
 
 
 def measure_memory(side: int) -> dict[str, float]:

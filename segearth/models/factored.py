@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.models.simfeatup import JBU, Bilinear, pointwise
+from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 
@@ -79,7 +79,12 @@ def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Redu
 
 @torch.no_grad()  # for inference: what is trained is trained on the plain upsampler
 def cosine_logits(
-    upsampler: nn.Module, features: Tensor, picture: Tensor, offsets: list[tuple[int, int]], queries: Tensor
+    upsampler: nn.Module,
+    features: Tensor,
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    queries: Tensor,
+    patch: int,
 ) -> Tensor:
     """Cosines of every pixel's upsampled feature and every query, for windows of one picture.
 
@@ -89,21 +94,27 @@ def cosine_logits(
         upsampler: `JBUOne`, `JBUStack`, `Bilinear`, or any module (source, guidance) -> (n, D, H, W).
         features: (n, D, h, w) float32, the patch features of n windows.
         picture: (3, H, W), the normalised image that holds the windows.
-        offsets: (top, left) of each window, in pixels; the windows have h and w whole patches.
+        offsets: (top, left) of each window, in pixels.
         queries: (Q, D), of length 1.
+        patch: side of a patch in pixels.
 
     Returns:
-        (n, Q, height, width) at the windows' pixels.
+        (n, Q, h · patch, w · patch).
+
+    Raises:
+        ValueError: a window that does not lie in the picture.
     """
     h, w = features.shape[-2:]
-    patch = _patch_size(picture, offsets, h, w)
-    guides = [picture[:, y : y + h * patch, x : x + w * patch] for y, x in offsets]
+    size = (h * patch, w * patch)
+    if any(y + size[0] > picture.shape[-2] or x + size[1] > picture.shape[-1] for y, x in offsets):
+        raise ValueError(f"windows of {size} pixels at {offsets} do not lie in a picture of {tuple(picture.shape)}")
+    guides = [picture[:, y : y + size[0], x : x + size[1]] for y, x in offsets]
     if not isinstance(upsampler, JBU | Bilinear):
         maps = [upsampler(f[None], g[None]) for f, g in zip(features, guides, strict=True)]
         return torch.cat([torch.einsum("ndhw,qd->nqhw", F.normalize(m, dim=1), queries) for m in maps])
     reduced = reduce(features, upsampler, queries)
-    if isinstance(upsampler, JBU) and min(h, w) >= upsampler.min_patches and 2 ** len(upsampler.steps(patch)) == patch:
-        return _tiled(upsampler, reduced, picture, offsets, patch)
+    if isinstance(upsampler, JBU) and min(h, w) >= upsampler.min_patches:
+        return _tiled(upsampler, reduced, picture, offsets, size)
     interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
     pixels = [
         one.logits(interpolate(one.with_products(one.source).permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0))
@@ -113,59 +124,75 @@ def cosine_logits(
 
 
 def _tiled(
-    upsampler: JBU, reduced: list[Reduced], picture: Tensor, offsets: list[tuple[int, int]], patch: int
+    upsampler: JBU, reduced: list[Reduced], picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int]
 ) -> Tensor:
-    """All steps in tiles; the last one ends in logits, so that no map of r channels is made at full size."""
+    """All steps in tiles; the last one ends in logits, so that no map of r channels is made at full size.
+
+    Where the steps do not end at the windows' size, for a patch side that is no power of two, such a map is made after
+    all, and resized.
+    """
     maps = [one.source for one in reduced]
-    *steps, last = upsampler.steps(patch)
-    factor = patch
+    *steps, last = upsampler.steps(size[0] / len(maps[0]))
     for step in steps:
-        factor //= 2
-        maps = [
-            doubled
-            for members, guidance, places in _shared(picture, offsets, maps[0].shape[:2], factor)
-            for doubled in double(step, [maps[i] for i in members], guidance, places)
-        ]
+        maps = _double_all(step, maps, picture, offsets, size)
+    maps = [one.with_products(m) for one, m in zip(reduced, maps, strict=True)]
     height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
-    logits = picture.new_empty(len(maps), height, width, reduced[0].queries.shape[1])
-    for members, guidance, places in _shared(picture, offsets, maps[0].shape[:2], 1):
-        sources = [reduced[i].with_products(maps[i]) for i in members]
-        for number, rows, tiles in upsample_tiles(last, sources, guidance, places):
+    logits = picture.new_empty(len(maps), *size, reduced[0].queries.shape[1])
+    if (height, width) != size:
+        for i, pixels in enumerate(_double_all(last, maps, picture, offsets, size)):
+            resized = F.interpolate(pixels.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
+            logits[i] = reduced[i].logits(resized[0].permute(1, 2, 0))
+        return logits.permute(0, 3, 1, 2)
+    for members, guidance, places in _shared(picture, offsets, size, size):
+        for number, rows, tiles in upsample_tiles(last, [maps[i] for i in members], guidance, places):
             pixels = untile(reduced[members[number]].logits(tiles))
             logits[members[number], rows] = pixels[: height - rows.start, :width]
     return logits.permute(0, 3, 1, 2)
 
 
+def _double_all(
+    step: JBUStep,
+    maps: list[Tensor],
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    size: tuple[int, int],
+) -> list[Tensor]:
+    """Doubles the maps of all windows, in the groups that share kernels."""
+    doubled = (2 * maps[0].shape[0], 2 * maps[0].shape[1])
+    return [
+        one
+        for members, guidance, places in _shared(picture, offsets, size, doubled)
+        for one in double(step, [maps[i] for i in members], guidance, places)
+    ]
+
+
 def _shared(
-    picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, ...], factor: int
+    picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int], doubled: tuple[int, int]
 ) -> list[tuple[list[int], Tensor, list[tuple[int, int]]]]:
     """Which windows can share kernels in a step: all, where pooling and tiles fall alike in them; else none.
 
     Args:
         picture: (3, H, W).
         offsets: of the windows, in pixels.
-        size: (h, w) of the step's source, half the size of its output.
-        factor: pixels of the picture a pixel of the step's output, on each side.
+        size: the windows' (height, width) in pixels.
+        doubled: their size after the step.
 
     Returns:
-        For each group: its windows, their common guidance at the output's resolution, their offsets in it.
+        For each group: its windows in order, their common guidance at the step's resolution, their offsets in it.
     """
-    height, width = picture.shape[-2:]
-    h, w = 2 * size[0], 2 * size[1]
-    # windows of fewer than three tiles are border all over: there is nothing to share
-    if min(h, w) >= 3 * TILE and all(offset % (TILE * factor) == 0 for pair in offsets for offset in pair):
-        pooled = F.adaptive_avg_pool2d(picture, (height // factor, width // factor))
+    factor = size[0] // doubled[0]
+    aligned = (
+        factor > 0
+        and (factor * doubled[0], factor * doubled[1]) == size
+        and all(side % TILE == 0 for side in doubled)  # else the border's kernels reach into the last tile but one
+        and min(doubled) >= 3 * TILE  # fewer tiles are border all over: there is nothing to share
+        and all(offset % (TILE * factor) == 0 for pair in offsets for offset in pair)
+    )
+    if aligned:
+        height, width = (side // factor for side in picture.shape[-2:])
+        pooled = F.adaptive_avg_pool2d(picture[:, : height * factor, : width * factor], (height, width))
         return [(list(range(len(offsets))), pooled, [(y // factor, x // factor) for y, x in offsets])]
     return [
-        ([i], F.adaptive_avg_pool2d(picture[:, y : y + h * factor, x : x + w * factor], (h, w)), [(0, 0)])
+        ([i], F.adaptive_avg_pool2d(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)])
         for i, (y, x) in enumerate(offsets)
     ]
-
-
-def _patch_size(picture: Tensor, offsets: list[tuple[int, int]], h: int, w: int) -> int:
-    """Pixels a patch side: the windows end where the picture ends."""
-    height = picture.shape[-2] - max(y for y, _ in offsets)
-    width = picture.shape[-1] - max(x for _, x in offsets)
-    if height % h or width % w or height // h != width // w:
-        raise ValueError(f"windows of {height} × {width} pixels do not have {h} × {w} square patches")
-    return height // h

@@ -120,12 +120,18 @@ class SegEarth(nn.Module):
             out_size: (height, width) of the result; the windows' mean is resized to it bilinearly.
             progress: called with (windows done, windows in all).
             max_memory_mb: bound of the working set beside the model, the image and the result, in MB: more
-                windows at once are faster. The result does not depend on it. At least one window is computed.
+                windows at once are faster. The result does not depend on it. One window is the least, also the
+                one window that `slide_crop=0` makes of a whole image.
 
         Returns:
             (B, Q, height, width) float32, before `logit_scale` and softmax.
         """
-        logits = self._whole(image) if self.slide_crop == 0 else self._slide(image, progress, max_memory_mb)
+        if self.slide_crop == 0:
+            logits = self._whole(image)
+            if progress is not None:
+                progress(len(image), len(image))
+        else:
+            logits = self._slide(image, progress, max_memory_mb)
         if logits.shape[-2:] == out_size:
             return logits
         return F.interpolate(logits, size=out_size, mode="bilinear", align_corners=False)
@@ -184,7 +190,9 @@ class SegEarth(nn.Module):
         activations = 16 * tokens * self.encoder.width  # q, k, v, their attentions, the FFN of four widths
         maps = pixels * 0.35 * rank  # the last step's source has a quarter of the pixels, the one before 1/16
         guidance = pixels * 40  # 32 keys and 3 colours, with borders
-        return max(1, int(max_memory_mb * 2**20 / (4 * (activations + maps + guidance))))
+        logits = pixels * 2.25 * len(self.query_features)  # with the copies on the way
+        windows = max_memory_mb * 2**20 / (4 * (activations + maps + guidance + logits))
+        return int(min(max(1, windows), 1e6))
 
     def _blocks(self, height: int, width: int, side: int) -> list[list[Window]]:
         """The windows of an image, in blocks that share the upsampler's kernels where their tiles fall alike."""
@@ -192,8 +200,8 @@ class SegEarth(nn.Module):
             side = 1  # every window is padded with zeros on its own
         return window_blocks(height, width, self.slide_crop, self.slide_stride, TILE, side)
 
-    def _block_logits(self, image: Tensor, batch: list[tuple[int, list[Window]]]) -> list[Tensor]:
-        """Logits (windows, Q, h, w) of some blocks of windows, each of an image of (B, 3, H, W).
+    def _block_logits(self, image: Tensor, batch: list[tuple[int, list[Window]]]) -> Iterator[Tensor]:
+        """Yields the logits (windows, Q, h, w) of each of some blocks of windows of images (B, 3, H, W).
 
         Windows that are no whole number of patches are padded with zeros, and cut back.
         """
@@ -211,7 +219,6 @@ class SegEarth(nn.Module):
         ]
         features, shares = self._encode(torch.stack(crops))
         counts = [len(offsets) for offsets in places]
-        results = []
         for picture, offsets, own, share in zip(
             pictures, places, features.split(counts), shares.split(counts), strict=True
         ):
@@ -219,10 +226,9 @@ class SegEarth(nn.Module):
                 logits = self._similarity(own)
                 logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
             else:
-                logits = cosine_logits(self.upsampler, own, picture.float(), offsets, self.query_features)
-            logits = logits + share
-            results.append(logits[:, :, top : top + height, left : left + width])
-        return results
+                logits = cosine_logits(self.upsampler, own, picture.float(), offsets, self.query_features, patch)
+            logits += share
+            yield logits[:, :, top : top + height, left : left + width]
 
     def _whole(self, image: Tensor) -> Tensor:
         """Logits of the whole image in one pass.
@@ -235,7 +241,7 @@ class SegEarth(nn.Module):
             features, share = self._encode(image)
             return self._similarity(features) + share
         whole = [Window(0, height, 0, width)]
-        return torch.cat([self._block_logits(image, [(b, whole)])[0] for b in range(len(image))])
+        return torch.cat([next(self._block_logits(image, [(b, whole)])) for b in range(len(image))])
 
     def _encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Patch features (n, D, h, w) in float32, and the [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1)."""
@@ -258,7 +264,8 @@ def _batches(jobs: list[tuple[int, list[Window]]], windows: int) -> Iterator[lis
             yield batch
             batch = []
         batch.append(job)
-    yield batch
+    if batch:
+        yield batch
 
 
 def _bounds(block: list[Window]) -> tuple[slice, slice]:

@@ -140,7 +140,8 @@ class Guide:
         hidden = torch.addmm(bias, colours.view(n * PIXELS, -1), on_colours)
         hidden = F.gelu(hidden.addmm_(kernel, on_taps))
         kernel = kernel.add_(last_bias).addmm_(hidden, last)
-        banded = self.banded.get(n)  # what is not written stays zero
+        # a scratch matrix for each number of tiles: every call writes the same entries, the others stay zero
+        banded = self.banded.get(n)
         if banded is None:
             banded = self.banded[n] = kernel.new_zeros(n, PIXELS, side, side)
         banded.as_strided(shape, strides).copy_(kernel.view(shape))
@@ -163,8 +164,11 @@ class Borders:
             shared: the picture's guide.
             top: first row of the window in the picture, in pixels, a multiple of 8.
             left: first column, likewise.
-            height: pixels of the window.
+            height: pixels of the window; like `width` a multiple of 8, unless it is the whole picture.
             width: pixels of the window.
+
+        Raises:
+            ValueError: a part of the picture that is not made of whole tiles.
         """
         whole_height, whole_width = shared.colours.shape[:2]
         self.top, self.left = top // TILE, left // TILE
@@ -172,6 +176,8 @@ class Borders:
         self.rows = [0] * (top > 0) + [self.height - 1] * (top + height < whole_height)
         columns = [0] * (left > 0) + [self.width - 1] * (left + width < whole_width)
         self.own: Guide | None = None
+        if (self.rows or columns) and any(side % TILE for side in (top, left, height, width)):
+            raise ValueError(f"a window of {height} × {width} at ({top}, {left}) is not made of tiles of {TILE} pixels")
         if self.rows or columns:
             self.own = shared.crop(top, left, height, width)
             self.columns = {c: self.own.kernels(slice(None), slice(c, c + 1))[:, 0] for c in columns}
@@ -204,7 +210,9 @@ def upsample_tiles(
         step: the learned step.
         sources: a map (h, w, C) for each window.
         guidance: (3, H, W), the picture that holds the windows, pooled to the step's output resolution.
-        offsets: (top, left) of each window in that picture, in pixels of that resolution, multiples of 8.
+        offsets: (top, left) of each window in that picture, in pixels of that resolution, multiples of 8. Unless the
+            window is the whole picture, its sides are multiples of 8, too: only the outermost tiles then reach
+            beyond its border.
 
     Yields:
         Number of the window, the rows of pixels that a band covers in it, and the band's tiles (y, x, 64, C); see
