@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,11 @@ def test_public_names():
         assert getattr(segearth, name).__name__ == name
     with pytest.raises(AttributeError, match="nothing_here"):
         segearth.nothing_here  # noqa: B018
+
+
+@pytest.mark.parametrize("program", ["demo.py", "eval.py", "tools/benchmark.py", "tools/train_tiny_clip.py"])
+def test_programs_start_from_a_checkout_and_any_folder(program, tmp_path):
+    path = Path(__file__).parents[1] / program
+    out = subprocess.run([sys.executable, path, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    assert "usage:" in out.stdout

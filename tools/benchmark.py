@@ -35,6 +35,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
+
 from segearth.models import DenseCLIP, JBUOne, SegEarth, tiles
 from segearth.models.simfeatup import JBUStep
 from segearth.outputs import atomic

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +25,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from segearth.loading import load_tokenizer
 from segearth.metrics import confusion_matrix, iou_per_class
