@@ -18,11 +18,7 @@ ImageLike: TypeAlias = "str | Path | Image.Image | NDArray[np.uint8]"
 
 _EXIF_ORIENTATION = 274
 _TIFF_BITS_PER_SAMPLE = 258
-_MENDING = {
-    "16-bit": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
-    "float": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
-    "32-bit": "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif",
-}
+_MENDING = "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif"
 
 
 def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
@@ -117,7 +113,7 @@ def _check_depth(image: Image.Image, name: str) -> None:
         kind = "16-bit" if image.format == "PNG" else "32-bit"
     else:
         return
-    raise UserError(f"{name} is a {kind} image ({image.mode}): expected 8 bits a band; {_MENDING[kind]}")
+    raise UserError(f"{name} is a {kind} image ({image.mode}): expected 8 bits a band; {_MENDING}")
 
 
 def _check_pixels(image: Image.Image, path: Path) -> None:
