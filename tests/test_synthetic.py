@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import segearth.synthetic
-from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene, save_scene
+import segearth
+from segearth.synthetic import CLASSES, DEMO_SEED, OBJECTS, draw_scene, save_scene
+from segearth.synthetic.canvas import BUILDING, Canvas
 
-DATA = Path(segearth.synthetic.__file__).parent / "data"
+DATA = Path(segearth.__file__).parent / "data"
+NAMES = [names[0] for names in CLASSES]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,26 @@ def test_demo_has_every_class_and_the_default_size(demo):
     assert len(share) == len(CLASSES)
     assert share.min() > 0.02
     assert share.max() < 0.4
+
+
+def test_cars_stand_on_roads_and_pavement(demo):
+    """A body at the kerb may reach over it; what grows over a car hides it in every map."""
+    cars = demo.objects == OBJECTS.index("car") + 1
+    assert 0.001 < cars.mean() < 0.02
+    under = np.bincount(demo.labels[cars], minlength=len(CLASSES)) / cars.sum()
+    assert under[NAMES.index("road")] + under[NAMES.index("pavement")] > 0.98
+    assert set(np.unique(demo.objects)) == {0, 1}
+
+
+def test_what_is_drawn_is_what_is_labelled():
+    """One polygon: the label map has exactly the pixels whose middle it covers."""
+    canvas = Canvas(np.random.default_rng(0), 40, 60)
+    canvas.fill(np.array([(10.0, 8), (30, 8), (30, 28), (10, 28)]), np.array([200.0, 10, 10]), BUILDING)
+    labels = np.asarray(canvas.labels) == BUILDING
+    colours = np.asarray(canvas.colours.reduce(2))[..., 0] > 100
+    assert labels[9:27, 11:29].all()
+    assert not labels[:7].any()
+    assert (labels != colours).mean() < 0.04  # the outline
 
 
 def test_classes_differ_in_colour(demo):

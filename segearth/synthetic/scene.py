@@ -1,0 +1,71 @@
+"""A drawn scene: what it is made of, in which order, and its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segearth.synthetic.canvas import CLASSES, Block, Canvas
+from segearth.synthetic.land import LAND_USES, draw_ground, draw_river, draw_roads, lay_out
+from segearth.synthetic.photograph import develop
+from segearth.synthetic.things import draw_things
+
+DEMO_SEED = 10  # the scene in segearth/data, chosen by its looks; not among those the small CLIP is trained on
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawn aerial image and the class of each of its pixels.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB in [0, 255].
+        labels: (H, W) uint8, indices into ``classes``.
+        objects: (H, W) uint8, 0 for none, else one more than the index into `OBJECTS`.
+        classes: names per class, the first is the main one and the others are synonyms.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    objects: NDArray[np.uint8]
+    classes: tuple[tuple[str, ...], ...] = CLASSES
+
+
+def draw_scene(seed: int, height: int = 1024, width: int = 1024) -> Scene:
+    """Draws a scene of fields, woods, houses, yards, roads and a river, at about 0.25 m per pixel.
+
+    Args:
+        seed: every seed is another scene, light and season; the same seed is always the same scene.
+        height: rows of the image, at least 1.
+        width: columns of the image, at least 1.
+
+    Returns:
+        The image with its labels. A small scene need not contain every class.
+
+    Raises:
+        ValueError: if a side is below 1 pixel.
+    """
+    if min(height, width) < 1:
+        raise ValueError(f"a scene of {height} x {width} pixels; both sides must be at least 1")
+    rng = np.random.default_rng(seed)
+    canvas = Canvas(rng, height, width)
+    reach = float(np.hypot(height, width)) / 2 + 40
+    blocks, roads = lay_out(rng, Block(-reach, -reach, reach, reach))
+    blocks.sort(key=lambda b: np.hypot(b.u0 + b.u1, b.v0 + b.v1))  # so that a round of uses is in the picture
+    uses = [use for _ in range(1 + len(blocks) // len(LAND_USES)) for use in rng.permutation(LAND_USES)]
+    for block, use in zip(blocks, uses, strict=False):
+        draw_ground(canvas, block, use)
+    draw_river(canvas, reach)
+    draw_roads(canvas, roads)
+    for block, use in zip(blocks, uses, strict=False):
+        draw_things(canvas, block, use)
+    return Scene(develop(canvas), np.array(canvas.labels), np.array(canvas.objects))
+
+
+def save_scene(scene: Scene, folder: Path) -> None:
+    """Writes ``scene.jpg`` and ``scene_labels.png`` (8 bits, one channel), as in segearth/data."""
+    Image.fromarray(scene.image).save(folder / "scene.jpg", quality=92)
+    Image.fromarray(scene.labels).save(folder / "scene_labels.png", optimize=True)
