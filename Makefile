@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements.txt constraints.txt
 	$(PIP) -c constraints.txt -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-train.txt
 	$(PIP) -c constraints.txt -r requirements-dev.txt
 	touch $@
 

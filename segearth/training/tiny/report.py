@@ -1,0 +1,58 @@
+"""From weights on disk to their model card: the whole evaluation in one call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+from safetensors import safe_open
+from torch import nn
+
+from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.training.tiny.card import write_card
+from segearth.training.tiny.evaluation import evaluate, held_out_sets
+from segearth.training.tiny.sources import POOL_SEEDS, Sample, draw_samples, read_folder
+
+FLOOR_SCENES = 8  # drawn for the colour classifier, where the training's are not at hand
+
+
+def read_clip(weights: Path, config: Path) -> nn.Module:
+    """The CLIP of a weights file, in evaluation mode."""
+    clip: nn.Module = open_clip.CLIP(**json.loads(config.read_text(encoding="utf-8")))
+    load_strictly(clip, read_state_dict(weights), str(weights))
+    return clip.eval().requires_grad_(False)
+
+
+def report_on(
+    weights: Path,
+    config: Path,
+    data: Path | None,
+    samples: Path | None,
+    training: list[Sample] | None = None,
+    scene_size: int = 1024,
+) -> Path:
+    """Measures a small CLIP on everything it did not see, and writes the card beside its weights.
+
+    Args:
+        weights: safetensors.
+        config: the architecture.
+        data: folder of the open image sets, or None.
+        samples: folder with LoveDA in it, or None.
+        training: what the colour classifier learns from; read and drawn again if None.
+        scene_size: side of the drawn scenes in pixels.
+
+    Returns:
+        The card.
+    """
+    clip = read_clip(weights, config)
+    if training is None:
+        training = [] if data is None else read_folder(data)
+        training += draw_samples(range(POOL_SEEDS, POOL_SEEDS + FLOOR_SCENES), scene_size, workers=0)
+    eurosat = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "eurosat100"]
+    report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat)
+    card = weights.with_suffix(".md")
+    with safe_open(weights, framework="pt") as file:
+        write_card(card, report, file.metadata() or {}, weights)
+    print(f"wrote {card}")
+    return card

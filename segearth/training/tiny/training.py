@@ -1,0 +1,210 @@
+"""The training of the small CLIP: first its text tower, then, with that one fixed, its image tower."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segearth.errors import UserError
+from segearth.models import DenseCLIP
+from segearth.outputs import atomic
+from segearth.predictor import normalise
+from segearth.training.tiny.crops import cut_crop, jitter
+from segearth.training.tiny.language import load_teacher, read_glossary, targets, train_text
+from segearth.training.tiny.losses import CELLS, Words, image_loss, region_loss
+from segearth.training.tiny.sources import Sample
+from segearth.training.tiny.tasks import TASKS
+
+SHARES = {"drawn": 10, "dubai": 9, "gsi_road": 2, "amazon_forest": 1, "eurosat100": 2}  # crops of 24
+IMAGE_LOSS = 0.2  # its weight; naming a whole image is the easier half
+IMAGES_EMBEDDED = 10  # crops a step for it, a second pass through the tower
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the result, beside the data.
+
+    Attributes:
+        steps: optimiser steps of the image tower.
+        text_steps: of the text tower.
+        batch: crops a step.
+        lr: highest learning rate; it rises over the first twentieth and falls to zero.
+        seed: of everything that is drawn; every step has a generator of its own.
+        teacher: see `language.load_teacher`.
+    """
+
+    steps: int = 5000
+    text_steps: int = 800
+    batch: int = 24
+    lr: float = 1.2e-3
+    seed: int = 0
+    teacher: str = "minilm"
+
+
+def train(config: Path, samples: list[Sample], recipe: Recipe, checkpoint: Path, every: int = 250) -> nn.Module:
+    """Trains a CLIP, or goes on where a checkpoint stands.
+
+    Args:
+        config: the architecture, open_clip's JSON.
+        samples: what to learn from.
+        recipe: how.
+        checkpoint: read if it is there, and written every ``every`` steps, whole or not at all.
+        every: steps between two checkpoints.
+
+    Returns:
+        The trained `open_clip.CLIP`, in evaluation mode.
+
+    Raises:
+        UserError: the checkpoint is of another recipe, architecture or data.
+    """
+    torch.manual_seed(recipe.seed)
+    clip = open_clip.CLIP(**json.loads(config.read_text(encoding="utf-8")))
+    about = json.dumps({**asdict(recipe), "config": config.read_text(encoding="utf-8"), "samples": len(samples)})
+    saved = read_checkpoint(checkpoint, about) if checkpoint.exists() else None
+    losses: list[float] = []
+    if saved is None:
+        phrases, places = targets(read_glossary(), load_teacher(recipe.teacher), int(clip.text_projection.shape[1]))
+        train_text(clip, phrases, places, recipe.text_steps, recipe.seed)
+        first = 0
+    else:
+        clip.load_state_dict(saved["clip"])
+        first, losses = saved["step"], saved["losses"]
+        print(f"going on at step {first} of {checkpoint}", flush=True)
+    clip.requires_grad_(False)
+    clip.visual.requires_grad_(True)
+    clip.logit_scale.requires_grad_(True)
+    optimizer, schedule = make_optimizer(clip, recipe)
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+    dense, words, pool = DenseCLIP(clip), Words.of(clip), Pool(samples)
+    start, began = time.monotonic(), first
+    clip.train()
+    for step in range(first, recipe.steps):
+        rng = np.random.default_rng([recipe.seed, 1, step])
+        loss = compute_loss(rng, dense, clip, words, pool, recipe.batch)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for p in clip.parameters() if p.requires_grad], 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
+            rate = (time.monotonic() - start) / (step + 1 - began)
+            left = rate * (recipe.steps - step - 1) / 60
+            print(f"step {step + 1}/{recipe.steps}, loss {np.mean(losses[-50:]):.3f}, {left:.0f} min left", flush=True)
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            state = {"clip": clip.state_dict(), "optimizer": optimizer.state_dict(), "about": about}
+            write_checkpoint(
+                checkpoint, {**state, "schedule": schedule.state_dict(), "step": step + 1, "losses": losses}
+            )
+    return clip.eval()
+
+
+def make_optimizer(
+    clip: nn.Module, recipe: Recipe
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW with weight decay on matrices, and one cycle of the learning rate."""
+    trained = [p for p in clip.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": 0.05},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.steps + 1, pct_start=0.05)
+    return optimizer, schedule
+
+
+class Pool:
+    """The samples by source, larger images more often, with weights that let rare labels count more."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.sources = {s: [sample for sample in samples if sample.source == s] for s in SHARES}
+        self.sources = {source: its for source, its in self.sources.items() if its}
+        self._odds = {}
+        self.weights = {}
+        for source, its in self.sources.items():
+            areas = np.array([sample.labels.numel() for sample in its], dtype=float)
+            self._odds[source] = areas / areas.sum()
+            count = len(TASKS[source].allowed)
+            labels = sum(s.labels.flatten().long().bincount(minlength=256)[:count] for s in its)
+            weights = torch.as_tensor(labels).clamp(min=1).float() ** -0.5
+            self.weights[source] = weights / weights.mean()
+
+    def plan(self, batch: int) -> list[str]:
+        """The source of each of ``batch`` crops, by `SHARES`, every source at least once if there is room."""
+        shares = np.array([SHARES[source] for source in self.sources], dtype=float)
+        ends = np.cumsum(shares) / shares.sum() * batch
+        return [list(self.sources)[int(np.searchsorted(ends, i + 0.5))] for i in range(batch)]
+
+    def cut(self, rng: np.random.Generator, source: str) -> tuple[Tensor, Tensor]:
+        """A random crop of a source: image (3, SIZE, SIZE) in [0, 255] and labels (SIZE, SIZE)."""
+        sample = self.sources[source][rng.choice(len(self.sources[source]), p=self._odds[source])]
+        image, labels = cut_crop(rng, sample.image, sample.labels, TASKS[source].zoom)
+        return jitter(rng, image), labels
+
+
+def compute_loss(
+    rng: np.random.Generator, dense: DenseCLIP, clip: nn.Module, words: Words, pool: Pool, batch: int
+) -> Tensor:
+    """The loss of one step: regions of the sources that have them, and the contrast of whole images."""
+    sources = pool.plan(batch)
+    crops = [pool.cut(rng, source) for source in sources]
+    images = normalise(torch.stack([image for image, _ in crops]))
+    labels = torch.stack([its for _, its in crops])
+    regions = [i for i, source in enumerate(sources) if not TASKS[source].whole]
+    # whole-image labels first, as they have no other loss
+    chosen = sorted(range(batch), key=lambda i: (not TASKS[sources[i]].whole, rng.random()))[:IMAGES_EMBEDDED]
+    with torch.autocast("cpu", torch.bfloat16):
+        features, cls = dense(images[regions])
+        embedding = clip.encode_image(images[chosen])  # type: ignore[operator]
+    assert cls is not None  # SegEarth's readout has one
+    cls, embedding = F.normalize(cls.float(), dim=-1), F.normalize(embedding.float(), dim=-1)
+    pixels = F.normalize(F.interpolate(features.float(), size=(CELLS, CELLS), mode="bilinear"), dim=1)
+    scale = clip.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
+    loss = IMAGE_LOSS * image_loss(words, rng, embedding, labels[chosen], [sources[i] for i in chosen], scale)
+    for source, places in by_task(rng, [sources[i] for i in regions]):
+        weights = pool.weights[sources[regions[places[0]]]]
+        its = labels[[regions[i] for i in places]]
+        part = region_loss(rng, words, source, pixels[places], cls[places], its, weights)
+        loss = loss + part * len(places) / len(regions)
+    return loss
+
+
+def by_task(rng: np.random.Generator, sources: list[str]) -> Iterator[tuple[str, list[int]]]:
+    """The crops of each task; a third of Dubai's is asked in the words of the drawn scenes."""
+    tasks = ["dubai_cover" if source == "dubai" and rng.random() < 0.33 else source for source in sources]
+    for task in dict.fromkeys(tasks):
+        yield task, [i for i, its in enumerate(tasks) if its == task]
+
+
+def write_checkpoint(path: Path, state: dict[str, object]) -> None:
+    """Saves tensors and plain values; the file is there whole or not at all."""
+    with atomic(path) as part:
+        torch.save(state, part)
+
+
+def read_checkpoint(path: Path, about: str) -> dict[str, Any]:
+    """Reads a checkpoint of the same training.
+
+    Raises:
+        UserError: it is of another one, or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        raise UserError(f"{path} is no checkpoint or a damaged one: delete it to begin anew") from None
+    if state.get("about") != about:
+        raise UserError(f"{path} is the checkpoint of another training: give its options again, or delete it")
+    return state
