@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,18 +45,38 @@ def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
         raise UserError(
             f"the image is a {type(source).__name__}: expected a path, a PIL image or an array (H, W, 3) uint8"
         )
-    path = Path(source)
+    with _opened(Path(source)) as image:
+        return _to_rgb(image, str(source))
+
+
+def check_image(path: Path) -> tuple[int, int]:
+    """Refuses a file that `read_image` would refuse, as far as its header tells: no pixel is read.
+
+    Returns:
+        The image's size (height, width) as it is stored.
+
+    Raises:
+        UserError: as `read_image`; a truncated file may pass.
+    """
+    with _opened(path) as image:
+        _check_depth(image, str(path))
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Opens an image; whatever is wrong with it, here or in the block, becomes a `UserError`."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"the image {path} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
-    if path.stat().st_size == 0:
-        raise UserError(f"the image {path} is empty (0 bytes): copy or download it again")
     try:
+        if path.stat().st_size == 0:
+            raise UserError(f"the image {path} is empty (0 bytes): copy or download it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own check says it better
             with Image.open(path) as image:
                 _check_pixels(image, path)
-                return _to_rgb(image, str(path))
+                yield image
     except Image.DecompressionBombError:
         raise UserError(_too_large(path)) from None
     except UnidentifiedImageError:

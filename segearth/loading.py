@@ -15,7 +15,7 @@ from segearth import weights
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.errors import UserError
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
-from segearth.models.simfeatup import UPSAMPLERS, published_name
+from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
 
@@ -141,13 +141,13 @@ def load_upsampler(
 
 
 def read_upsampler(path: Path) -> nn.Module:
-    """A `JBUOne` or `JBUStack` from a checkpoint; its kind and width are read from the tensors.
+    """A `JBUOne` or `JBUStack` from a checkpoint; its kind, width and radius are read from the tensors.
 
     Raises:
         UserError: a file that is damaged, would run code, or holds no upsampler.
     """
     name, state = published_name(read_state_dict(path))
-    upsampler = UPSAMPLERS[name](feat_dim=len(state["fixup_proj.1.weight"]))
+    upsampler = UPSAMPLERS[name](len(state["fixup_proj.1.weight"]), radius_of(state))
     load_strictly(upsampler, state, str(path))
     return upsampler.eval().requires_grad_(False)
 

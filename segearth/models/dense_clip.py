@@ -84,11 +84,30 @@ class DenseCLIP(nn.Module):
             raise ValueError(
                 f"an image of {tuple(image.shape[-2:])} pixels has no patch of {self.patch_size}: enlarge it"
             )
-        x, (h, w) = self._embed(image)
+        x, grid = self._embed(image)
         x = self._last_block(x) if self.has_cls else self._second_path(x)
+        features, cls = self._project(x, grid)
+        return features, cls if self.has_cls else None
+
+    def input_features(self, image: Tensor) -> Tensor:
+        """Patch features of what goes into the last block: SimFeatUp was trained on these.
+
+        Args:
+            image: as in `forward`.
+
+        Returns:
+            (B, D, h, w): the output of the last block but one, after ln_post and the projection; independent of
+            the method.
+        """
+        x, grid = self._embed(image)
+        for block in self.visual.transformer.resblocks[:-1]:
+            x = block(x)
+        return self._project(x, grid)[0]
+
+    def _project(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Tokens (B, 1 + hw, width) into the joint space: patches (B, D, h, w) and the first token (B, D)."""
         tokens = self.visual.ln_post(x) @ self.visual.proj  # (B, 1 + hw, D)
-        features = tokens[:, 1:].transpose(1, 2).unflatten(2, (h, w))
-        return features, tokens[:, 0] if self.has_cls else None
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, grid), tokens[:, 0]
 
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(B, 3, H, W) to tokens with positions (B, 1 + hw, width), and the grid (h, w)."""

@@ -133,14 +133,13 @@ class JBUStep(nn.Module):
 class JBU(nn.Module):
     """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z."""
 
-    radius: int
-
-    def __init__(self, feat_dim: int) -> None:
+    def __init__(self, feat_dim: int, radius: int) -> None:
         super().__init__()
         self.feat_dim = feat_dim
+        self.radius = radius
         self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), nn.Conv2d(feat_dim, feat_dim, 1))
         # Reflected borders need 2h, 2w > radius in the first step.
-        self.min_patches = self.radius // 2 + 1
+        self.min_patches = radius // 2 + 1
 
     def steps(self, factor: float) -> list[JBUStep]:
         """The doublings that cover a factor (pixels a patch side)."""
@@ -199,11 +198,9 @@ def _missing(side: int, least: int) -> tuple[int, int]:
 class JBUOne(JBU):
     """SimFeatUp: one step of radius 5, repeated until the patch is covered (4 times for 16, 5 for 32)."""
 
-    radius = 5
-
-    def __init__(self, feat_dim: int) -> None:
-        super().__init__(feat_dim)
-        self.up = JBUStep(self.radius)
+    def __init__(self, feat_dim: int, radius: int = 5) -> None:
+        super().__init__(feat_dim, radius)
+        self.up = JBUStep(radius)
 
     def steps(self, factor: float) -> list[JBUStep]:
         """The one step, ⌈log₂ factor⌉ times."""
@@ -213,11 +210,9 @@ class JBUOne(JBU):
 class JBUStack(JBU):
     """FeatUp: four steps of radius 3, each with weights of its own; for patches of 16 pixels only."""
 
-    radius = 3
-
-    def __init__(self, feat_dim: int) -> None:
-        super().__init__(feat_dim)
-        self.up1, self.up2, self.up3, self.up4 = (JBUStep(self.radius) for _ in range(4))
+    def __init__(self, feat_dim: int, radius: int = 3) -> None:
+        super().__init__(feat_dim, radius)
+        self.up1, self.up2, self.up3, self.up4 = (JBUStep(radius) for _ in range(4))
 
     def steps(self, factor: float) -> list[JBUStep]:
         """The four steps.
@@ -241,7 +236,13 @@ class Bilinear(nn.Module):
         return F.interpolate(source, size=guidance.shape[-2:], mode="bilinear", align_corners=False)
 
 
-UPSAMPLERS: dict[str, type[JBU]] = {"jbu_one": JBUOne, "jbu_stack": JBUStack}
+UPSAMPLERS: dict[str, type[JBUOne] | type[JBUStack]] = {"jbu_one": JBUOne, "jbu_stack": JBUStack}
+
+
+def radius_of(state: dict[str, Tensor]) -> int:
+    """The kernel's radius, from an upsampler's tensors: its steps end in one bias a tap, (2r + 1)² of them."""
+    taps = next((len(value) for name, value in state.items() if name.endswith(".fixup_proj.3.bias") and value.ndim), 0)
+    return max(math.isqrt(taps) - 1, 0) // 2
 
 
 def published_name(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:

@@ -1,0 +1,195 @@
+"""A folder of images to crops for training: what a sample shows depends on its number alone.
+
+No labels are needed, and files that cannot be used are left out, each with one sentence that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segearth.errors import UserError
+from segearth.images import check_image, read_image
+from segearth.training.simfeatup.draws import Purpose, key
+
+# SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop would show little but its own mirrors
+
+
+class Sample(NamedTuple):
+    """A crop, and what went wrong on the way to it.
+
+    Attributes:
+        image: (3, crop, crop) float32, normalised.
+        left_out: file -> why, for the files that were to be used in its place but could not be read.
+    """
+
+    image: Tensor
+    left_out: dict[str, str]
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All files of the folder and of those in it whose ending Pillow knows, in the order of their names.
+
+    Raises:
+        UserError: no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"the folder of images {folder} {'is a file' if folder.exists() else 'does not exist'}: "
+            "give the path of a folder with images in it"
+        )
+    endings = Image.registered_extensions()
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in endings
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not paths:
+        raise UserError(
+            f"no images in {folder}: expected files such as .png, .jpg or .tif, in it or in folders in it; "
+            "give the folder that holds them"
+        )
+    return paths
+
+
+def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, str]]:
+    """Looks at the files' headers, and sorts out what can be seen not to be usable there.
+
+    Args:
+        paths: image files.
+        crop: side of the crops in pixels.
+
+    Returns:
+        The usable ones, and for each of the others why it is left out.
+    """
+    usable, left_out = [], {}
+    for path in paths:
+        reason = _flaw(path, crop)
+        if reason is None:
+            usable.append(path)
+        else:
+            left_out[str(path)] = reason
+    return usable, left_out
+
+
+def _flaw(path: Path, crop: int) -> str | None:
+    """Why a file cannot be used, as far as its header tells; None if it seems to be sound."""
+    try:
+        height, width = check_image(path)
+    except UserError as error:
+        return str(error)
+    if min(height, width) * LEAST_SHARE >= crop:
+        return None
+    return (
+        f"the image {path} has {width} × {height} pixels: expected at least {-(-crop // LEAST_SHARE)} a side for crops "
+        f"of {crop}; use a larger image or a smaller --crop"
+    )
+
+
+class Crops(Dataset[Sample]):
+    """Sample number -> crop; every image is shown once before any is shown again."""
+
+    def __init__(self, paths: list[Path], crop: int, seed: int) -> None:
+        """Takes the images.
+
+        Args:
+            paths: usable image files.
+            crop: side of the crops in pixels.
+            seed: the run's.
+        """
+        self.paths, self.crop, self.seed = paths, crop, seed
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> Sample:
+        """The crop of a sample, counted over the whole training from 0.
+
+        Raises:
+            UserError: none of the images can be read.
+        """
+        place, left_out = self.index(number), {}
+        for distance in range(len(self.paths)):
+            path = self.paths[(place + distance) % len(self.paths)]  # where one cannot be read, the next one
+            try:
+                pixels, _ = read_image(path)
+            except UserError as error:
+                left_out[str(path)] = str(error)
+                continue
+            return Sample(normalise(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
+        raise UserError(
+            f"none of the {len(self.paths)} images can be read; the first one: {left_out[str(self.paths[place])]}"
+        )
+
+    def index(self, number: int) -> int:
+        """Which image a sample is from: a new random order for each pass over the folder."""
+        epoch, place = divmod(number, len(self.paths))
+        if self._order is None or self._order[0] != epoch:
+            order = np.random.default_rng(key(self.seed, Purpose.ORDER, epoch)).permutation(len(self.paths))
+            self._order = (epoch, order)
+        return int(self._order[1][place])
+
+
+def cut(pixels: NDArray[np.uint8], crop: int, seed: int) -> NDArray[np.uint8]:
+    """A random crop (crop, crop, 3) of an image (H, W, 3), reflect-padded on all sides where it is smaller."""
+    missing = [max(0, crop - side) for side in pixels.shape[:2]]
+    if any(missing):
+        before = [lack // 2 for lack in missing]
+        padding = [(b, lack - b) for b, lack in zip(before, missing, strict=True)]
+        pixels = np.pad(pixels, [*padding, (0, 0)], mode="reflect")
+    rng = np.random.default_rng(seed)
+    top, left = (int(rng.integers(side - crop + 1)) for side in pixels.shape[:2])
+    return pixels[top : top + crop, left : left + crop]
+
+
+def normalise(pixels: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float32, minus ImageNet's mean, divided by its standard deviation."""
+    image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    return ((image - mean) / std).contiguous()
+
+
+def batches(
+    crops: Crops, batch: int, steps: range, rank: int, ranks: int, workers: int
+) -> Iterator[tuple[int, list[int], Tensor, dict[str, str]]]:
+    """This process's part of each step's batch.
+
+    Args:
+        crops: the samples.
+        batch: images of a step in all processes.
+        steps: numbers of the steps.
+        rank: which process this is.
+        ranks: how many there are; each takes every `ranks`-th image.
+        workers: processes that read images ahead of time; 0 for none.
+
+    Yields:
+        The step; places in its batch; the images (n, 3, crop, crop); and files that could not be read, with the reason.
+    """
+    places = list(range(rank, batch, ranks))
+    loader: DataLoader[Sample] = DataLoader(
+        crops,
+        batch_sampler=[[step * batch + place for place in places] for step in steps],
+        num_workers=workers,
+        collate_fn=_collate,
+    )
+    for step, (images, left_out) in zip(steps, loader, strict=True):
+        yield step, places, images, left_out
+
+
+def _collate(samples: list[Sample]) -> tuple[Tensor, dict[str, str]]:
+    left_out = {path: why for sample in samples for path, why in sample.left_out.items()}
+    return torch.stack([sample.image for sample in samples]), left_out

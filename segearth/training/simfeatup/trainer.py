@@ -1,0 +1,264 @@
+"""The loop: steps, processes, checkpoints, log."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.errors import UserError, UserNotice
+from segearth.models.simfeatup import UPSAMPLERS, published_name
+from segearth.training.simfeatup import checkpoint
+from segearth.training.simfeatup.checkpoint import Files
+from segearth.training.simfeatup.images import Crops, batches, find_images, usable_images
+from segearth.training.simfeatup.log import Log, Row
+from segearth.training.simfeatup.ranks import add_up, joined, merged
+from segearth.training.simfeatup.step import FEATURES, IMAGE_WEIGHT, Features, Recipe, Trainee, accumulate, check_crop
+
+# all from SimFeatUp's training
+LEARNING_RATE = 1e-3
+WARM_UP = 10  # first steps, whose gradient is clipped to a norm of
+WARM_UP_NORM = 1e-4
+SAVE_EVERY = 100
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, but for the model and the images.
+
+    Attributes:
+        steps: optimiser steps; None for one pass over the images.
+        batch: images of a step in all processes together.
+        crop: side of the crops in pixels.
+        seed: of all that is random.
+        workers: processes that read images ahead, for each training process.
+        save_every: steps between checkpoints.
+        learning_rate: of NAdam.
+        precision: of the frozen CLIP: "fp32", "bf16", "fp16", or "auto" (fp16 on a CUDA device, else fp32).
+        init: an upsampler's checkpoint to begin with, or None.
+        resume: whether to go on from the last checkpoint.
+    """
+
+    steps: int | None = None
+    batch: int = 4
+    crop: int = 224
+    seed: int = 0
+    workers: int = 0
+    save_every: int = SAVE_EVERY
+    learning_rate: float = LEARNING_RATE
+    precision: str = "auto"
+    init: Path | None = None
+    resume: bool = False
+
+
+def train(
+    clip: nn.Module,
+    model: str,
+    images: Path,
+    out: Path,
+    run: Run,
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    say: Callable[[str], None] = print,
+) -> Trainee:
+    """Trains an upsampler and writes it.
+
+    Args:
+        clip: an `open_clip.CLIP`; it is not changed, but moved to the device.
+        model: what it is called, for the files' notes.
+        images: folder of images.
+        out: file to write, see `Files`.
+        run: how long, on what, from where.
+        recipe: what is trained.
+        device: where; under torchrun "cuda" means a GPU for each process.
+        say: shows a line; in the first process only.
+
+    Returns:
+        What was trained.
+
+    Raises:
+        UserError: an option out of range, no usable image, a disk that is full, nothing to resume.
+    """
+    check(run, recipe)
+    files = Files(out)
+    if files.resume.exists() and not run.resume:
+        raise UserError(
+            f"{files.resume} is there from an earlier run: give --resume to go on with it, another -o, or delete it"
+        )
+    with joined(torch.device(device)) as (rank, ranks, own):
+        if run.batch < ranks:
+            raise UserError(
+                f"a batch of {run.batch} images for {ranks} processes: expected at least one image each; "
+                f"use --batch {ranks}"
+            )
+        paths, left_out = usable_images(find_images(images), run.crop)
+        warner = Warner(rank == 0)
+        warner(left_out)
+        if not paths:
+            raise UserError(
+                f"no usable image in {images}: {len(left_out)} files were looked at; the first one: "
+                f"{next(iter(left_out.values()))}"
+            )
+        crops = Crops(paths, run.crop, run.seed)
+        return _train(clip, model, crops, files, run, recipe, (rank, ranks, own), warner, say if rank == 0 else _silent)
+
+
+def _train(
+    clip: nn.Module,
+    model: str,
+    crops: Crops,
+    files: Files,
+    run: Run,
+    recipe: Recipe,
+    place: tuple[int, int, torch.device],
+    warner: Warner,
+    say: Callable[[str], None],
+) -> Trainee:
+    """One process's part in `train`."""
+    rank, ranks, device = place
+    features = Features(clip, recipe.features)
+    dim, patch = features.encoder.dim, features.encoder.patch_size
+    precision = PRECISIONS.get(run.precision, torch.float16 if device.type == "cuda" else torch.float32)
+    features.encoder.visual.to(device, precision).eval().requires_grad_(False)
+    trainee = Trainee(dim, patch, recipe, run.seed)
+    check_crop(run.crop, patch, trainee.upsampler)
+    if run.init is not None:
+        begin_with(trainee, run.init, recipe)
+    trainee.to(device)
+    optimiser = torch.optim.NAdam(trainee.parameters(), lr=run.learning_rate)
+    steps = run.steps or math.ceil(len(crops) / run.batch)
+    facts = describe(model, run, recipe, len(crops))
+    done = checkpoint.restore(files, trainee, optimiser, facts) if run.resume else 0
+    if done >= steps:
+        raise UserError(f"{files.resume} has {done} steps already, {steps} were asked for: use a larger --steps")
+    log = Log(files.log, files.board, steps, done, say) if rank == 0 else None
+    say(
+        f"{model}: features of width {dim}, patches of {patch} pixels; {len(crops)} images; "
+        f"steps {done + 1} to {steps} of {run.batch} crops on {ranks} × {device}"
+    )
+    started = time.perf_counter()
+    for step, samples, pictures, failed in batches(crops, run.batch, range(done, steps), rank, ranks, run.workers):
+        warner(merged(failed, ranks))
+        optimiser.zero_grad(set_to_none=False)
+        found = accumulate(trainee, features, pictures.to(device), samples, recipe, run.seed, step, run.batch)
+        norm = finish(trainee, found, optimiser, step, ranks)
+        if rank != 0 or log is None:
+            continue
+        reconstruction, image = found.tolist()
+        loss = reconstruction + IMAGE_WEIGHT * image
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise UserError(
+                f"the loss of step {step + 1} is {loss}, its gradient's norm {norm}: expected finite numbers; the last "
+                f"checkpoint is sound; begin anew with a smaller --lr, or --precision fp32"
+            )
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        log.add(Row(step + 1, loss, reconstruction, image, norm, seconds))
+        if (step + 1) % run.save_every == 0 or step + 1 == steps:
+            checkpoint.save(files, trainee, optimiser, step + 1, facts)
+    if log is not None:
+        log.close()
+    return trainee
+
+
+def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: int) -> float:
+    """Adds up gradients and losses over the processes, and steps.
+
+    Returns:
+        The gradient's norm before it is clipped, which it is in the first steps.
+    """
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
+    add_up([*gradients, found], ranks)
+    norm = nn.utils.get_total_norm(gradients)
+    if step < WARM_UP:
+        nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)
+    optimiser.step()
+    return float(norm)
+
+
+def check(run: Run, recipe: Recipe) -> None:
+    """Refuses options out of range.
+
+    Raises:
+        UserError: what is wrong with which.
+    """
+    numbers: dict[str, float | None] = {
+        "--steps": run.steps,
+        "--batch": run.batch,
+        "--crop": run.crop,
+        "--save-every": run.save_every,
+        "--jitters": recipe.jitters,
+        "--radius": recipe.radius,
+        "--lr": run.learning_rate,
+    }
+    for name, number in numbers.items():
+        if number is not None and not number > 0:
+            raise UserError(f"{name} {number}: expected a number above 0")
+    for name, number in (("--workers", run.workers), ("--seed", run.seed)):
+        if number < 0:
+            raise UserError(f"{name} {number}: expected 0 or more")
+    choices = (
+        ("--upsampler", recipe.upsampler, UPSAMPLERS),
+        ("--features", recipe.features, FEATURES),
+        ("--precision", run.precision, ("auto", *PRECISIONS)),
+    )
+    for name, choice, known in choices:
+        if choice not in known:
+            raise UserError(f"{name} {choice}: use one of {', '.join(known)}")
+
+
+def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
+    """Loads an upsampler's checkpoint.
+
+    Raises:
+        UserError: it is damaged, of another kind, or for other features.
+    """
+    name, state = published_name(read_state_dict(path))
+    if name != recipe.upsampler:
+        raise UserError(f"{path} holds a {name}, not a {recipe.upsampler}: use --upsampler {name}")
+    load_strictly(trainee.upsampler, state, str(path))
+
+
+def describe(model: str, run: Run, recipe: Recipe, images: int) -> dict[str, Any]:
+    """What a run must agree in to be resumed; what changes no number (workers, processes) is left away."""
+    facts = {
+        "model": model,
+        "images": images,
+        "batch": run.batch,
+        "crop": run.crop,
+        "seed": run.seed,
+        "learning_rate": run.learning_rate,
+        "precision": run.precision,
+        "init": None if run.init is None else run.init.name,
+        **asdict(recipe),
+    }
+    del facts["recompute"]
+    return facts
+
+
+class Warner:
+    """Warns of each file that is left out, once."""
+
+    def __init__(self, speaks: bool) -> None:
+        self.speaks = speaks
+        self.known: set[str] = set()
+
+    def __call__(self, left_out: dict[str, str]) -> None:
+        """Warns of those that are new: file -> why."""
+        for path, why in left_out.items():
+            if self.speaks and path not in self.known:
+                warnings.warn(f"left out: {why}", UserNotice, stacklevel=2)
+            self.known.add(path)
+
+
+def _silent(_: str) -> None:
+    """Says nothing: another process speaks."""

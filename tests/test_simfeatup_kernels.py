@@ -1,0 +1,167 @@
+"""The trained upsampler computes what the plain one computes, forward and backward."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from segearth.models import JBUOne, JBUStack
+from segearth.models.simfeatup import UPSAMPLERS
+from segearth.models.tiles import axis
+from segearth.training.simfeatup import adaptive_conv, kernels
+from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, gather
+from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsample
+
+
+def upsampler(kind, dim=3, radius=None, dtype=torch.double):
+    generator = torch.Generator().manual_seed(0)
+    model = UPSAMPLERS[kind](dim) if radius is None else UPSAMPLERS[kind](dim, radius)
+    for parameter in model.parameters():
+        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator) + (parameter.ndim == 0)
+    return model.to(dtype)
+
+
+def channels_last(maps):
+    return maps.permute(0, 2, 3, 1).contiguous()
+
+
+def tiled(model, source, guidance, drops=None, **options):
+    mixed, shift = mix_channels(model, channels_last(source), drops)
+    (out,), corner = upsample(model, [mixed], guidance, drops, **options)
+    return (out + shift).permute(0, 3, 1, 2), corner
+
+
+def convolution_by_unfolding(source, taps, radius):
+    """(B, C, h, w) and (B, T, 2h, 2w): enlarge, reflect, unfold, multiply, sum."""
+    size = taps.shape[-2:]
+    enlarged = F.interpolate(source, size=size, mode="bicubic", align_corners=False)
+    patches = F.unfold(F.pad(enlarged, [radius] * 4, mode="reflect"), 2 * radius + 1)
+    return (patches.view(len(source), source.shape[1], -1, *size) * taps[:, None]).sum(dim=2)
+
+
+def convolution_over_tiles(source, taps, radius):
+    """The same by way of tiles; both axes have whole ones."""
+    h, w = source.shape[-2:]
+    rows, columns = (axis(side, radius, source.device) for side in (h, w))
+    tiles = taps.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+    batch, ty, tx = tiles.shape[:3]
+    across = columns.weights.to(source)[None, None].expand(batch, ty, -1, -1, -1).flatten(0, 2)
+    down = rows.weights.to(source)[None, :, None].expand(batch, -1, tx, -1, -1).flatten(0, 2)
+    matrices = kernels._OnSource.apply(tiles.flatten(0, 2), across, down, radius).unflatten(0, (batch, ty, tx))
+    out = adaptive_convolution(channels_last(source), matrices, rows.positions, columns.positions)
+    return out.permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("radius", [3, 5])
+@pytest.mark.parametrize("band_floats", [1, 1 << 22])
+def test_convolution_and_its_gradients_agree_with_an_unfold(radius, band_floats, monkeypatch):
+    monkeypatch.setattr(adaptive_conv, "BAND_FLOATS", band_floats)
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randn(2, 3, 8, 12, generator=generator, dtype=torch.double, requires_grad=True)
+    taps = torch.randn(2, (2 * radius + 1) ** 2, 16, 24, generator=generator, dtype=torch.double, requires_grad=True)
+    weight = torch.randn(2, 3, 16, 24, generator=generator, dtype=torch.double)
+    results = []
+    for convolve in (convolution_by_unfolding, convolution_over_tiles):
+        out = convolve(source, taps, radius)
+        results.append([out, *torch.autograd.grad((out * weight).sum(), [source, taps])])
+    for plain, ours in zip(*results, strict=True):
+        assert_close(ours, plain, atol=1e-12, rtol=1e-12)
+
+
+def test_gradcheck_of_the_convolution():
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = axis(4, 1, torch.device("cpu")), axis(8, 1, torch.device("cpu"))
+    sides = rows.positions.shape[1], columns.positions.shape[1]
+    assert sides[0] < sides[1]  # a map smaller than a halo
+    source = torch.randn(1, 4, 8, 2, generator=generator, dtype=torch.double, requires_grad=True)
+    shape = (1, 1, 2, 64, sides[0] * sides[1])
+    matrices = torch.randn(shape, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda s, m: adaptive_convolution(s, m, rows.positions, columns.positions), (source, matrices), fast_mode=True
+    )
+
+
+def test_gradcheck_of_taps_and_gathering():
+    generator = torch.Generator().manual_seed(0)
+    rows = axis(8, 1, torch.device("cpu"))
+    taps = torch.randn(2, 64, 9, generator=generator, dtype=torch.double, requires_grad=True)
+    weights = rows.weights.double()
+    assert torch.autograd.gradcheck(lambda t: kernels._OnSource.apply(t, weights, weights, 1), (taps,), fast_mode=True)
+    products = torch.randn(2, 64, 100, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: kernels._Taps.apply(p, 1), (products,), fast_mode=True)
+    maps = torch.randn(2, 16, 16, 1, generator=generator, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda m: gather(m, rows.enlarged, rows.enlarged), (maps,), fast_mode=True)
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize(("kind", "radius"), [("jbu_one", None), ("jbu_stack", None), ("jbu_one", 3), ("jbu_stack", 5)])
+def test_outputs_and_gradients_are_those_of_the_plain_upsampler(kind, radius, recompute, monkeypatch):
+    monkeypatch.setattr(kernels, "CHUNK_TILES", 5)
+    model = upsampler(kind, radius=radius).eval()
+    generator = torch.Generator().manual_seed(1)
+    source = torch.randn(2, 3, 3, 4, generator=generator, dtype=torch.double, requires_grad=True)
+    guidance = torch.randn(2, 3, 48, 64, generator=generator, dtype=torch.double)
+    weight = torch.randn(2, 3, 48, 64, generator=generator, dtype=torch.double)
+    wanted = [source, *model.parameters()]
+    plain = model(source, guidance)
+    ours, corner = tiled(model, source, guidance, recompute=recompute)
+    assert corner == (0, 0)
+    assert_close(ours, plain, atol=1e-11, rtol=1e-11)
+    gradients = [torch.autograd.grad((out * weight).sum(), wanted) for out in (plain, ours)]
+    for by_plain, by_ours in zip(*gradients, strict=True):
+        assert_close(by_ours, by_plain, atol=1e-9, rtol=1e-9)
+        assert by_plain.abs().max() > 0
+
+
+@pytest.mark.parametrize(("patch", "size"), [(14, 16), (16, 16), (32, 32)])
+def test_patch_sides(patch, size):
+    """The last doubling of 14 overshoots: the plain upsampler resizes then, the trained one leaves it to the jitter."""
+    model = upsampler("jbu_one").eval()
+    source, guidance = torch.randn(1, 3, 3, 3).double(), torch.randn(1, 3, 3 * patch, 3 * patch).double()
+    ours, _ = tiled(model, source, guidance)
+    assert ours.shape[-2:] == (3 * size, 3 * size)
+    ours = F.interpolate(ours, size=(3 * patch, 3 * patch), mode="bilinear", align_corners=False)
+    assert_close(ours, model(source, guidance), atol=1e-11, rtol=1e-11)
+
+
+def test_a_window_is_a_part_of_the_whole():
+    model = upsampler("jbu_one")
+    source, guidance = torch.randn(2, 3, 4, 4).double(), torch.randn(2, 3, 64, 64).double()
+    whole, _ = tiled(model, source, guidance)
+    part, (top, left) = tiled(model, source, guidance, window=(11, 40, 30, 57))
+    assert (top, left, *part.shape[-2:]) == (8, 24, 32, 40)
+    assert_close(part, whole[:, :, 8:40, 24:64], atol=1e-12, rtol=1e-12)
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize("kind", [JBUOne, JBUStack])
+def test_dropout_is_that_of_the_modules(kind, monkeypatch):
+    """With the drawn channels put in place of `Dropout2d`'s, the plain upsampler gives the same."""
+    model = upsampler("jbu_one" if kind is JBUOne else "jbu_stack")
+    source, guidance = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 3, 48, 48).double()
+    drops = draw_drops(model, 4, generators(1, 2), source)
+    ours, _ = tiled(model, source, guidance, drops)
+    # in the order in which the plain modules ask for them, each step's in every band of rows once
+    asked = []
+    for keys, fixups in zip(drops.keys, drops.fixups, strict=True):
+        asked += [keys, fixups]
+    asked.append(drops.channels)
+    monkeypatch.setattr("segearth.models.simfeatup.BAND_FLOATS", 1 << 40)
+    monkeypatch.setattr(torch.nn.Dropout2d, "forward", lambda _, x: x * asked.pop(0)[:, :, None, None])
+    assert_close(ours, model(source, guidance), atol=1e-11, rtol=1e-11)
+    assert not asked
+
+
+def test_dropout_of_an_image_is_its_own():
+    model = upsampler("jbu_one", dim=64)
+    both = draw_drops(model, 4, generators(1, 2), torch.zeros(()))
+    second = draw_drops(model, 4, generators(2), torch.zeros(()))
+    assert_close(both.channels[1:], second.channels)
+    assert_close(both.fixups[3][1:], second.fixups[3])
+    assert not torch.equal(both.channels[0], both.channels[1])
+    fixups = torch.cat([draw_drops(model, 4, generators(seed), torch.zeros(())).fixups[0] for seed in range(60)])
+    assert fixups.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
+    assert (fixups > 0).float().mean() == pytest.approx(0.9, abs=0.02)  # of 7260 draws: 5 sigma are 0.018

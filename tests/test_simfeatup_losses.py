@@ -1,0 +1,173 @@
+"""Losses and their gradients agree with a plain, slow implementation."""
+
+import pytest
+import simfeatup_reference as plain
+import torch
+from conftest import mini_clip
+from torch.testing import assert_close
+
+from segearth.models import DenseCLIP
+from segearth.training.simfeatup import losses
+from segearth.training.simfeatup.draws import Purpose
+from segearth.training.simfeatup.jitter import Jitter
+from segearth.training.simfeatup.kernels import draw_drops
+from segearth.training.simfeatup.losses import ContentRetention, Downsampler, Uncertainty
+from segearth.training.simfeatup.step import Draws, Recipe, Trainee, jitter_losses
+
+JITTERS = [Jitter(1.0, 0, 40, True), Jitter(1.0, 17, 5, False), Jitter(1.37, 30, 63, True), Jitter(1.99, 3, 110, False)]
+
+
+def normal(*shape, seed=0, dtype=torch.double):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def enliven(module):
+    """Weights away from their beginnings, where much is near zero."""
+    for number, parameter in enumerate(module.parameters()):
+        parameter.data = 0.3 * normal(*parameter.shape, seed=number) + (parameter.ndim == 0)
+    return module.double()
+
+
+def named(module):
+    return dict(module.named_parameters())
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_reconstruction(dropout):
+    downsampler = enliven(Downsampler(5, 4))
+    maps, shift, target = normal(2, 5, 12, 8), normal(5, seed=1), normal(2, 5, 3, 2, seed=2)
+    sigma, projection = normal(2, 3, 2, seed=3).exp(), normal(2, 5, 30, seed=4)
+    kept = torch.tensor([[[1, 0], [1, 1], [0, 1]]] * 2).double()
+    masks = [normal(2, 4, 8, 5, seed=10 + row) > -0.8 for row in range(3)]
+    factors = torch.cat(masks, dim=1) / 0.8 if dropout else None
+    whole = maps + shift[:, None, None]
+    down = plain.downsampled(whole, named(downsampler), kept, factors, patch=4)
+    expected = plain.reconstruction(down, target, sigma[:, None], projection)
+    found = losses.reconstruction(
+        plain.blurred(maps).permute(0, 2, 3, 1),
+        shift,
+        sigma,
+        target.permute(0, 2, 3, 1),
+        projection,
+        kept,
+        downsampler,
+        total=2,
+        pixels=masks.__getitem__ if dropout else None,
+    )
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)  # dropout in 16 bits: 1 / 0.80000305
+
+
+def test_image_reconstruction():
+    crn = enliven(ContentRetention(5))
+    maps, image = normal(2, 5, 8, 6), normal(2, 3, 8, 6, seed=1)
+    hidden = torch.einsum("bdhw,cd->bhwc", maps, crn.first.weight[:, :, 0, 0])
+    found = losses.image_reconstruction(hidden, crn.first.bias, image.permute(0, 2, 3, 1), crn, patch=2, total=2)
+    assert_close(found, plain.image_reconstruction(maps, image, named(crn)), atol=1e-12, rtol=1e-12)
+
+
+def test_uncertainty():
+    module = enliven(Uncertainty(5))
+    features = normal(2, 5, 3, 4)
+    expected = plain.uncertainty(features, named(module))[:, 0]
+    assert_close(module(features.permute(0, 2, 3, 1)), expected)
+    assert module(-1e6 * features.abs().permute(0, 2, 3, 1) * module.conv.weight[0, :, 0, 0].sign()).min() == 1e-4
+
+
+def test_initial_values():
+    dims = Trainee(64, 16, Recipe())
+    assert dims.upsampler.up.range_temp == 0
+    assert dims.upsampler.up.sigma_spatial == 1
+    assert dims.downsampler.weight.mean().item() == pytest.approx(1, abs=0.005)
+    assert dims.downsampler.bias.std().item() == pytest.approx(0.01, rel=0.3)
+    assert 0 < dims.uncertainty.conv.weight.abs().max() <= 0.1 / 8  # torch's bound is 1 / √64
+
+
+def losses_of(trainee, recipe, jitter, images, source, seen, target, draws):
+    def last(maps):
+        return maps.permute(0, 2, 3, 1).contiguous()
+
+    return jitter_losses(trainee, images, last(source), last(seen), last(target), jitter, draws, recipe, len(images))
+
+
+@pytest.mark.parametrize("jitter", JITTERS)
+@pytest.mark.parametrize(("kind", "patch"), [("jbu_one", 16), ("jbu_stack", 16), ("jbu_one", 14)])
+def test_a_jitter_and_its_gradients(kind, patch, jitter, monkeypatch):
+    """From patch features to losses, and back to every weight, dropout included."""
+    monkeypatch.setattr("segearth.models.simfeatup.BAND_FLOATS", 1 << 40)  # one band, so that dropout is drawn once
+    recipe, crop = Recipe(upsampler=kind), 3 * patch
+    trainee = enliven(Trainee(4, patch, recipe))
+    images, source, target = normal(2, 3, crop, crop), normal(2, 4, 3, 3, seed=1), normal(2, 4, 3, 3, seed=2)
+    seen = plain.jittered(images, *jitter)
+    draws = Draws(0, 7, [3, 9], 1, torch.device("cpu"))
+    ours = losses_of(trainee, recipe, jitter, images, source, seen, target, draws)
+
+    drops = draw_drops(trainee.upsampler, 4, draws.of(Purpose.UPSAMPLER_DROPOUT), source)
+    factors = [one for pair in zip(drops.keys, drops.fixups, strict=True) for one in pair] + [drops.channels]
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.Dropout2d, "forward", lambda _, x: x * factors.pop(0)[:, :, None, None])
+        maps = plain.jittered(trainee.upsampler(source, images), *jitter)
+    assert not factors
+    generators = draws.of(Purpose.PIXEL_DROPOUT)
+    rows = [torch.stack([losses.draw_pixels((patch, crop, 4), one) for one in generators]) for _ in range(3)]
+    kept = torch.stack([losses.draw_kept(9, one) for one in draws.of(Purpose.PATCHES)]).view(-1, 3, 3).double()
+    projection = torch.stack([losses.draw_projection(4, one) for one in draws.of(Purpose.PROJECTION)]).double()
+    down = plain.downsampled(
+        maps, named(trainee.downsampler), kept, torch.cat(rows, dim=1) / (1 - 13107 / 2**16), patch
+    )
+    sigma = plain.uncertainty(target, named(trainee.uncertainty))
+    expected = (
+        plain.reconstruction(down, target, sigma, projection),
+        plain.image_reconstruction(maps, seen, named(trainee.crn)),
+    )
+    for one, other in zip(ours, expected, strict=True):
+        assert_close(one, other, atol=1e-9, rtol=1e-9)
+    wanted = list(trainee.parameters())
+    gradients = [torch.autograd.grad(pair[0] + 0.1 * pair[1], wanted) for pair in (ours, expected)]
+    for (name, _), one, other in zip(trainee.named_parameters(), *gradients, strict=True):
+        assert_close(one, other, atol=1e-8, rtol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_single_precision():
+    """In float32, in which training runs, the losses agree to 1e-5."""
+    recipe, jitter = Recipe(dropout=False), JITTERS[2]
+    trainee = enliven(Trainee(4, 16, recipe))
+    images, source, target = normal(1, 3, 64, 64), normal(1, 4, 4, 4, seed=1), normal(1, 4, 4, 4, seed=2)
+    inputs = [images, source, plain.jittered(images, *jitter), target]
+    draws = Draws(0, 0, [0], 0, torch.device("cpu"))
+    double = losses_of(trainee, recipe, jitter, *inputs, draws)
+    single = losses_of(trainee.float(), recipe, jitter, *(one.float() for one in inputs), draws)
+    for one, other in zip(single, double, strict=True):
+        assert_close(one.double(), other, atol=1e-5, rtol=1e-5)
+
+
+def test_without_image_loss():
+    recipe = Recipe(image_loss=False, upsampler="jbu_one", radius=3)
+    trainee = enliven(Trainee(4, 16, recipe))
+    assert trainee.crn is None
+    images, features = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1)
+    draws = Draws(0, 0, [0], 0, torch.device("cpu"))
+    pair = losses_of(trainee, recipe, JITTERS[0], images, features, images, features, draws)
+    assert pair[1] == 0
+    sum(pair).backward()
+    assert all(p.grad.abs().sum() > 0 for name, p in trainee.named_parameters() if name != "downsampler.attention.bias")
+
+
+def test_projection_and_dropout():
+    generator = torch.Generator().manual_seed(0)
+    assert_close(losses.draw_projection(7, generator).norm(dim=0), torch.ones(30))
+    pixels = losses.draw_pixels((31, 100, 33), generator)
+    assert pixels.dtype == torch.bool
+    assert pixels.shape == (31, 100, 33)
+    assert pixels.float().mean() == pytest.approx(0.8, abs=0.006)  # five sigma
+    assert losses.draw_kept(10000, generator).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_input_features_are_those_of_the_last_block_but_one():
+    clip = mini_clip()
+    seen = []
+    clip.visual.transformer.resblocks[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = normal(2, 3, 64, 64, dtype=torch.float)
+    with torch.no_grad():
+        clip.visual(images)
+        expected = (clip.visual.ln_post(seen[0]) @ clip.visual.proj)[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+        assert_close(DenseCLIP(clip).input_features(images), expected)

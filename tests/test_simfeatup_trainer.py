@@ -1,0 +1,326 @@
+"""Whole runs: they end the same however they are cut up, and errors cost nothing that was there."""
+
+import csv
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+
+from segearth.errors import UserError, UserNotice
+from segearth.loading import load_upsampler, read_upsampler
+from segearth.training.simfeatup.images import Crops, find_images
+from segearth.training.simfeatup.log import Log, Row, duration
+from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
+from segearth.training.simfeatup.trainer import Run, train
+
+ROOT = Path(__file__).parents[1]
+CONFIG = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 48, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 60, "width": 8, "heads": 2, "layers": 1},
+}
+RUN = Run(steps=4, batch=2, crop=48, save_every=2)
+RECIPE = Recipe(jitters=2, radius=3)
+
+
+def small_clip():
+    torch.manual_seed(0)
+    return open_clip.CLIP(**CONFIG).eval()
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def run(images, out, options=RUN, recipe=RECIPE, **changes):
+    said = []
+    train(small_clip(), "small", images, out, _with(options, changes), recipe, say=said.append)
+    return said
+
+
+def _with(options, changes):
+    return type(options)(**{**vars(options), **changes})
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_writes_both_formats_and_a_table(images, tmp_path):
+    said = run(images, tmp_path / "new" / "up.safetensors")
+    folder = tmp_path / "new"
+    assert {path.name for path in folder.iterdir()} >= {"up.safetensors", "up.ckpt", "up.resume.pt", "up.csv"}
+    assert not list(folder.glob(".*"))
+    ours, published = read_upsampler(folder / "up.safetensors"), load_upsampler(folder / "up.ckpt")
+    assert type(ours).__name__ == type(published).__name__ == "JBUOne"
+    assert ours.radius == published.radius == 3
+    assert_close(ours.state_dict(), published.state_dict(), atol=0, rtol=0)
+    names = torch.load(folder / "up.ckpt", weights_only=True)["state_dict"]
+    assert {"upsampler.up.range_temp", "upsampler.fixup_proj.1.weight"} <= set(names)
+    initial = Trainee(8, 16, RECIPE).upsampler.state_dict()
+    assert (ours.state_dict()["up.range_proj.0.weight"] - initial["up.range_proj.0.weight"]).abs().max() > 1e-4
+    table = rows(folder / "up.csv")
+    assert [row["step"] for row in table] == ["1", "2", "3", "4"]
+    for row in table:
+        assert float(row["loss"]) == pytest.approx(float(row["reconstruction"]) + 0.1 * float(row["image"]), abs=1e-5)
+        assert float(row["seconds"]) > 0
+    assert "step 4/4" in said[-1]
+    assert "0 s left" in said[-1]
+
+
+def test_training_lowers_the_loss(images, tmp_path):
+    """On one and the same step, with all its draws, before and after."""
+    features, recipe = Features(small_clip()), _with(RECIPE, {"jitters": 4})
+    batch = torch.stack([Crops(find_images(images), 48, 0)[number].image for number in range(5)])
+    untrained = Trainee(8, 16, RECIPE)
+    options = _with(RUN, {"steps": 40, "save_every": 40, "learning_rate": 3e-3})
+    trained = train(small_clip(), "small", images, tmp_path / "up.ckpt", options, RECIPE, say=lambda _: None)
+    before, after = (accumulate(one, features, batch, [*range(5)], recipe, 0, 99, 5) for one in (untrained, trained))
+    assert after[0] < before[0] - 0.02
+    assert after[1] < before[1] - 0.02
+
+
+def test_killed_and_resumed_equals_undisturbed(images, tmp_path):
+    """Bit for bit, dropout and all, on one machine; steps after the last checkpoint are done again."""
+    run(images, tmp_path / "whole.ckpt", steps=5, workers=1)
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import os, signal, torch
+torch.set_num_threads(1)
+import test_simfeatup_trainer as t
+from pathlib import Path
+def kill(line):
+    if line.startswith("step 3"):
+        os.kill(os.getpid(), signal.SIGKILL)
+from segearth.training.simfeatup import log
+log.SHOW_EVERY = 0.0
+t.train(t.small_clip(), "small", Path({str(images)!r}), Path({str(tmp_path / "cut.ckpt")!r}),
+        t._with(t.RUN, {{"steps": 5}}), t.RECIPE, say=kill)
+"""
+    died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert died.returncode == -9, died.stderr
+    assert len(rows(tmp_path / "cut.csv")) == 3
+    with pytest.raises(UserError, match="--resume"):
+        run(images, tmp_path / "cut.ckpt", steps=5)
+    run(images, tmp_path / "cut.ckpt", steps=5, resume=True)
+    whole, resumed = (torch.load(tmp_path / f"{name}.resume.pt", weights_only=True) for name in ("whole", "cut"))
+    assert_close(resumed["trainee"], whole["trainee"], atol=0, rtol=0)
+    assert_close(resumed["optimiser"]["state"], whole["optimiser"]["state"], atol=0, rtol=0)
+    tables = [[{**row, "seconds": ""} for row in rows(tmp_path / f"{name}.csv")] for name in ("whole", "cut")]
+    assert tables[0] == tables[1]
+
+
+def test_resuming_another_run_is_refused(images, tmp_path):
+    out = tmp_path / "up.ckpt"
+    with pytest.raises(UserError, match="nothing to resume"):
+        run(images, out, resume=True)
+    run(images, out, steps=2)
+    with pytest.raises(UserError, match="seed was 0 and is 1"):
+        run(images, out, resume=True, seed=1)
+    with pytest.raises(UserError, match="2 steps already"):
+        run(images, out, resume=True, steps=2)
+    content = bytearray((tmp_path / "up.resume.pt").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "up.resume.pt").write_bytes(content)
+    with pytest.raises(UserError, match="cannot resume from"):
+        run(images, out, resume=True)
+
+
+def gradients(images, recipe, parts):
+    """Of one step, from its batch cut into parts."""
+    trainee, clip = Trainee(8, 16, recipe), small_clip()
+    found = [
+        accumulate(trainee, Features(clip), images[part], part, recipe, seed=0, step=3, total=len(images))
+        for part in parts
+    ]
+    return sum(found), [p.grad for p in trainee.parameters()]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, _with(RECIPE, {"at_once": 3}), _with(RECIPE, {"recompute": True})])
+def test_neither_parts_nor_memory_change_the_gradients(recipe):
+    """Dropout included: all draws belong to a sample. To 1e-5 of the largest gradient."""
+    images = torch.randn(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    whole, wanted = gradients(images, RECIPE, [[0, 1, 2]])
+    parts, found = gradients(images, recipe, [[1], [2, 0]])
+    assert_close(parts, whole, atol=1e-5, rtol=1e-5)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, atol=1e-5 * max(1, other.abs().max().item()), rtol=0)
+    assert max(one.abs().max() for one in wanted) > 1e-3
+
+
+def tool(arguments, processes=1):
+    command = [sys.executable, str(ROOT / "tools" / "train_simfeatup.py"), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if processes == 1:
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    with socket.socket() as probe:  # a port that is free
+        probe.bind(("127.0.0.1", 0))
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    environment["WORLD_SIZE"] = str(processes)
+    started = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "RANK": str(rank)}
+        )
+        for rank in range(processes)
+    ]
+    ended = [(one, *one.communicate(timeout=120)) for one in started]
+    assert all(one.returncode == 0 for one, _, _ in ended), "\n".join(err for _, _, err in ended)
+    return ended
+
+
+@pytest.fixture
+def weights(tmp_path):
+    save_file(small_clip().state_dict(), tmp_path / "clip.safetensors")
+    (tmp_path / "clip.json").write_text(json.dumps(CONFIG))
+    return ["--model", tmp_path / "clip.safetensors", "--architecture", tmp_path / "clip.json", "--device", "cpu"]
+
+
+def test_two_processes_equal_one(images, weights, tmp_path):
+    """By the program, over gloo, with dropout; parameters to 2e-4 of a step's change after three steps."""
+    (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:3000])
+    options = [*weights, "--images", images, "--crop", 48, "--batch", 3, "--jitters", 2, "--radius", 3, "--steps", 3]
+    one = tool([*options, "-o", tmp_path / "one.safetensors"])
+    assert one.returncode == 0, one.stderr
+    two = tool([*options, "-o", tmp_path / "two.safetensors"], processes=2)
+    assert "2 × cpu" in two[0][2]
+    for stderr in (one.stderr, two[0][2] + two[1][2]):
+        assert stderr.count("left out") == 1
+    first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    for name, value in first.items():
+        assert_close(second[name], value, atol=2e-7, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    for row, other in zip(rows(tmp_path / "one.csv"), rows(tmp_path / "two.csv"), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-5)
+
+
+def test_no_usable_image_is_the_users_mistake(weights, tmp_path):
+    folder = tmp_path / "unusable"
+    folder.mkdir()
+    Image.new("I;16", (100, 100)).save(folder / "deep.png")
+    Image.new("RGB", (5, 5)).save(folder / "tiny.png")
+    done = tool([*weights, "--images", folder, "--crop", 48, "-o", tmp_path / "up.ckpt"])
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("warning: left out") == 2
+    assert "no usable image" in done.stderr
+    assert not list(tmp_path.glob("up*"))
+
+
+def test_one_warning_for_each_file_left_out(images, tmp_path):
+    (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:3000])
+    Image.new("I;16", (100, 100)).save(images / "deep.png")
+    Image.new("RGB", (5, 5)).save(images / "tiny.png")
+    Image.new("L", (60, 60), 99).save(images / "gray.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(images, tmp_path / "up.ckpt", steps=7)
+    notices = [str(one.message) for one in caught if one.category is UserNotice]
+    assert len(notices) == 3
+    assert sorted(n for n in ("broken", "deep", "tiny", "gray") if any(n in text for text in notices)) == [
+        "broken",
+        "deep",
+        "tiny",
+    ]
+
+
+def test_a_full_disk_loses_no_checkpoint(images, tmp_path, monkeypatch):
+    out = tmp_path / "up.safetensors"
+    run(images, out, steps=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("up.*")}
+    write = Path.write_bytes
+
+    def full(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        run(images, out, steps=4, resume=True)
+    monkeypatch.undo()
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("up.*")}
+    assert {n: c for n, c in after.items() if n != "up.csv"} == {n: c for n, c in before.items() if n != "up.csv"}
+    run(images, out, steps=4, resume=True)
+    assert [row["step"] for row in rows(tmp_path / "up.csv")] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(upsampler="jbu_stack", jitters=1),
+        Recipe(upsampler="jbu_stack", radius=5, jitters=1),
+        Recipe(features="output", image_loss=False, jitters=1),
+    ],
+)
+def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
+    run(images, tmp_path / "up.safetensors", recipe=recipe, steps=1)
+    upsampler = read_upsampler(tmp_path / "up.safetensors")
+    assert upsampler.radius == (recipe.radius or {"jbu_one": 5, "jbu_stack": 3}[recipe.upsampler])
+    run(images, tmp_path / "more.ckpt", recipe=recipe, steps=1, init=tmp_path / "up.safetensors")
+    first = upsampler.state_dict()
+    second = read_upsampler(tmp_path / "more.ckpt").state_dict()
+    # one clipped step of NAdam away from where it began
+    assert 0 < max((second[name] - first[name]).abs().max() for name in first) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 0}, "--batch 0: expected a number above 0"),
+        ({"workers": -1}, "--workers -1"),
+        ({"crop": 50}, "multiple of 16"),
+        ({"crop": 32, "steps": 1}, "at least 48"),
+        ({"precision": "fp8"}, "--precision fp8: use one of auto"),
+        ({"init": Path("nowhere.ckpt")}, "No weights at nowhere.ckpt"),
+    ],
+)
+def test_mistakes(images, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        run(images, tmp_path / "up.ckpt", recipe=Recipe(jitters=1), **changes)
+    with pytest.raises(UserError, match="expected .safetensors or .ckpt"):
+        run(images, tmp_path / "up.pth")
+
+
+def test_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            written.append((Path(folder).name, purge_step))
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def close(self):
+            written.append("closed")
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+    log = Log(tmp_path / "a.csv", tmp_path / "a.tensorboard", steps=9, done=4, say=lambda _: None)
+    log.add(Row(5, 1.0, 0.9, 1.0, 0.1, 2.0))
+    log.close()
+    assert written[0] == ("a.tensorboard", 5)
+    assert ("loss", 1.0, 5) in written
+    assert written[-1] == "closed"
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (5, 300, 7500)] == ["5 s", "5 min", "2 h 05 min"]

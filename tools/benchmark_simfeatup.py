@@ -1,0 +1,124 @@
+"""Measures a training step of SimFeatUp: seconds, peak memory, and what computing kernels twice costs.
+
+    python tools/benchmark_simfeatup.py                                 # ViT-B/16, D = 512, batch 4: some minutes
+    python tools/benchmark_simfeatup.py --architecture tiny --rounds 5
+
+A CLIP with random weights and random images; every variant runs in a process of its own, and variants are interleaved,
+so that what else the machine does falls on all alike. Memory is what a process takes beyond the loaded model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
+sys.path.insert(0, str(Path(__file__).parent))
+
+from benchmark import machine, resident_mb, timed
+
+from segearth.loading import choose_device, clip_config
+from segearth.outputs import atomic
+from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
+
+# name -> images in memory at once (None: what the device is best at), whether kernels are computed twice
+VARIANTS: dict[str, tuple[int | None, bool]] = {
+    "as it is": (None, False),
+    "kernels computed twice": (None, True),
+    "all images at once": (4, False),
+    "all images at once, kernels twice": (4, True),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measures, prints a table and writes JSON; returns what was measured."""
+    parser = argparse.ArgumentParser(description="Measure a training step of SimFeatUp.")
+    parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help="open_clip's name, or tiny (%(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="images a step (%(default)s)")
+    parser.add_argument("--crop", type=int, default=224, help="their side in pixels (%(default)s)")
+    parser.add_argument("--jitters", type=int, default=5, help="jittered copies a step (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds; medians are shown (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark_simfeatup.json"), help="JSON to write")
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # in a process of its own
+    args = parser.parse_args(argv)
+    if args.variant is not None:
+        print(json.dumps(one_step(args, *VARIANTS[args.variant])))
+        return {}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    options = list(argv if argv is not None else sys.argv[1:])
+    for _ in range(args.rounds):
+        for name, found in runs.items():
+            command = [sys.executable, __file__, *options, "--variant", name]
+            found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    median = {
+        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in runs.items()
+    }
+    settings = {key: getattr(args, key) for key in ("architecture", "batch", "crop", "jitters", "rounds", "device")}
+    result = {"machine": machine(), "settings": settings, "steps": median}
+    print(report(result))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(args.out) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def one_step(args: argparse.Namespace, at_once: int | None, recompute: bool) -> dict[str, float]:
+    """Seconds of a step and of the CLIP's part in it, and memory in MB; to be called in a fresh process."""
+    device = choose_device(args.device)
+    torch.manual_seed(0)
+    clip: Any = open_clip.CLIP(**clip_config(args.architecture))
+    features = Features(clip).eval().requires_grad_(False).to(device)
+    recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=at_once)
+    trainee = Trainee(features.encoder.dim, features.encoder.patch_size, recipe).to(device)
+    images = torch.randn(args.batch, 3, args.crop, args.crop, device=device)
+    cuda, linux = device.type == "cuda", Path("/proc/self/clear_refs").exists()
+
+    def step() -> None:
+        accumulate(trainee, features, images, list(range(args.batch)), recipe, 0, 0, args.batch)
+        if cuda:
+            torch.cuda.synchronize(device)
+
+    loaded = resident_mb("VmRSS") if linux else 0.0
+    if linux:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
+    first = timed(step)
+    processor = time.process_time()
+    seconds = timed(step)
+    processor = time.process_time() - processor
+    peak = resident_mb("VmHWM") - loaded if linux else 0.0
+    if cuda:
+        peak = torch.cuda.max_memory_allocated(device) / 1e6
+    encoder = timed(lambda: features(images)) * (1 + args.jitters)
+    return {"first": first, "seconds": seconds, "processor": processor, "encoder": encoder, "memory": peak}
+
+
+def report(found: dict[str, Any]) -> str:
+    """The measurements as text."""
+    facts, settings = found["machine"], found["settings"]
+    lines = [
+        f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, {facts['date']}",
+        f"{settings['architecture']}, {settings['batch']} crops of {settings['crop']} pixels, "
+        f"{settings['jitters']} jitters",
+        "",
+        f"{'':<36}{'s/step':>8}{'CPU s':>8}{'of it CLIP':>12}{'memory':>11}",
+    ]
+    lines += [
+        f"{name:<36}{one['seconds']:>8.2f}{one['processor']:>8.2f}{one['encoder']:>12.2f}{one['memory']:>8.0f} MB"
+        for name, one in found["steps"].items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Trains SimFeatUp, the upsampler, for a CLIP, on a folder of images without labels.
+
+    python tools/train_simfeatup.py --model clip-vit-b16 --images DIR -o simfeatup.safetensors
+    torchrun --nproc-per-node=2 tools/train_simfeatup.py --model clip-vit-b16 --images DIR -o simfeatup.safetensors
+    python tools/train_simfeatup.py --model my_clip.safetensors --architecture ViT-L-14 --images DIR -o mine.safetensors
+
+Beside the file that is asked for it writes simfeatup.ckpt (the published format), simfeatup.csv (the losses of each
+step), simfeatup.resume.pt (--resume goes on from it) and, where TensorBoard is installed, simfeatup.tensorboard/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
+
+from segearth import weights
+from segearth.errors import UserError
+from segearth.outputs import run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line; wrong usage ends the program with code 2."""
+    parser = argparse.ArgumentParser(description="Train SimFeatUp for a CLIP on images without labels.")
+    parser.add_argument("--model", required=True, help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights")
+    parser.add_argument("--architecture", help="of weights given by path: open_clip's name for it, or a JSON file")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images, with the folders in it")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .safetensors or .ckpt")
+    parser.add_argument("--steps", type=int, help="optimiser steps (one pass over the images)")
+    parser.add_argument("--batch", type=int, default=4, help="crops a step, in all processes together (%(default)s)")
+    parser.add_argument("--crop", type=int, default=224, help="side of the crops in pixels (%(default)s)")
+    parser.add_argument("--jitters", type=int, default=5, help="jittered copies a step (%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images ahead (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (%(default)s)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
+    parser.add_argument("--init", type=Path, help="begin with the upsampler of this checkpoint")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same output")
+    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+    parser.add_argument(
+        "--precision", default="auto", help="of the frozen CLIP: fp32, bf16, fp16 (fp16 on a CUDA device, else fp32)"
+    )
+    variants = parser.add_argument_group("variants")
+    variants.add_argument("--upsampler", default="jbu_one", help="jbu_one or jbu_stack (%(default)s)")
+    variants.add_argument("--radius", type=int, help="of the kernels (5 for jbu_one, 3 for jbu_stack)")
+    variants.add_argument(
+        "--features", default="input", help="what is upsampled: the last block's input or output (%(default)s)"
+    )
+    variants.add_argument("--no-image-loss", action="store_true", help="do not reconstruct the image")
+    variants.add_argument("--recompute", action="store_true", help="less memory: compute kernels twice")
+    return parser.parse_args(argv)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Loads the CLIP and trains."""
+    from segearth.loading import choose_device
+    from segearth.training.simfeatup import trainer
+    from segearth.training.simfeatup.step import Recipe
+
+    recipe = Recipe(
+        upsampler=args.upsampler,
+        radius=args.radius,
+        features=args.features,
+        image_loss=not args.no_image_loss,
+        jitters=args.jitters,
+        recompute=args.recompute,
+    )
+    options = trainer.Run(
+        steps=args.steps,
+        batch=args.batch,
+        crop=args.crop,
+        seed=args.seed,
+        workers=args.workers,
+        save_every=args.save_every,
+        learning_rate=args.lr,
+        precision=args.precision,
+        init=args.init,
+        resume=args.resume,
+    )
+    trainer.check(options, recipe)
+    device = choose_device(args.device)
+    clip, name = load(args.model, args.architecture)
+    trainer.train(clip, name, args.images, args.out, options, recipe, device, say)
+    say(f"written: {args.out}; the log is {args.out.with_suffix('.csv')}")
+
+
+def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
+    """A CLIP by its name in the table of weights, or from a file, and what it is called.
+
+    Raises:
+        UserError: no such name or file, no architecture for a file, weights that do not fit it.
+    """
+    import open_clip
+
+    from segearth.checkpoints import load_strictly, read_state_dict
+    from segearth.loading import clip_config, load_clip
+
+    if model in weights.MODELS:
+        return load_clip(weights.model(model)), model
+    path = Path(model)
+    if not path.is_file():
+        raise UserError(
+            f"no model {model!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of these "
+            "names or the path of CLIP weights"
+        )
+    if architecture is None:
+        raise UserError(
+            f"weights are given by path ({model}): tell what they are for with --architecture ViT-B-32, say"
+        )
+    if architecture.endswith(".json"):
+        try:
+            config = dict(json.loads(Path(architecture).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
+            ) from None
+    elif architecture in open_clip.list_models():
+        config = clip_config(architecture)
+    else:
+        raise UserError(
+            f"unknown architecture {architecture!r}: give a name of open_clip.list_models(), such as ViT-B-32"
+        )
+    clip = open_clip.CLIP(
+        **{k: v for k, v in config.items() if k in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")}
+    )
+    load_strictly(clip, read_state_dict(path), str(path))
+    return clip.eval().requires_grad_(False), path.name
+
+
+def say(text: str) -> None:
+    """Shows a line on stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = parse(argv)
+    return run(lambda: train(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
