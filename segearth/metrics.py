@@ -53,8 +53,8 @@ def boundary_counts(
 ) -> NDArray[np.int64]:
     """Counts for Boundary IoU (Cheng et al., CVPR 2021, arXiv 2103.16562, equation 3).
 
-    Of each class's region only the pixels within d of its outline count, d = ratio · image diagonal; the image's
-    border is outline too. Add the counts of several images up before dividing.
+    Of each class's region only the pixels within d of its outline count, d = ratio · image diagonal; the borders
+    of the image and of what is unlabelled are outline too. Add the counts of several images up before dividing.
 
     Args:
         prediction: (H, W) class indices.
@@ -71,7 +71,7 @@ def boundary_counts(
     known = truth != ignore
     counts = np.zeros((num_classes, 2), np.int64)
     for i in range(num_classes):
-        found, right = (band(labels == i, distance) & known for labels in (prediction, truth))
+        found, right = (band((labels == i) & known, distance) for labels in (prediction, truth))
         counts[i] = np.count_nonzero(found & right), np.count_nonzero(found | right)
     return counts
 

@@ -351,3 +351,30 @@ def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monke
 def test_mistakes_end_with_exit_code_2(options, tmp_path, capsys):
     assert load_tool("train_tiny_clip").main([*options.split(), "--out", str(tmp_path / "a.safetensors")]) == 2
     assert "error:" in capsys.readouterr().err
+
+
+# --- the evaluation
+
+
+def test_the_colour_classifier_knows_colours_alone():
+    red, blue = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 200, 200
+    image = np.concatenate([red, blue, blue], axis=1)
+    labels = np.repeat([[0, 1, 2]], 4, axis=1).repeat(4, axis=0).astype(np.uint8)
+    labels[0, :8] = 2  # a few of each colour are of class 2
+    sample = sources.to_sample(image, labels, "drawn", "a")
+    plain, balanced = (evaluation.colour_classifier([sample], np.array([5, 6, 7]), equal) for equal in (False, True))
+    assert set(plain(image)[:, :4].ravel()) == {5}
+    assert set(plain(image)[:, 4:].ravel()) == {7}  # 12 of class 1, 20 of class 2
+    assert set(balanced(image)[:, 4:].ravel()) == {6}  # all of class 1, and two thirds of class 2
+
+
+def test_scores_of_a_perfect_map():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[:20], labels[0, :5] = 1, IGNORE
+    truth = evaluation.Truth("a", [np.zeros((40, 40, 3), np.uint8)], [labels], (("a",), ("b",)))
+    right, wrong = (
+        evaluation.measure(truth, lambda _, found=found: found) for found in (labels.clip(max=1), 0 * labels)
+    )
+    assert right.miou == right.mean_boundary == 1
+    assert wrong.iou.tolist() == pytest.approx([800 / 1595, 0])

@@ -2,7 +2,7 @@
 
     python tools/evaluate_tiny_clip.py --weights segearth/data/tiny.safetensors --data DIR --samples DIR
 
-The card is written beside the weights. Without --data and --samples, drawn scenes only.
+The card is written beside the weights unless --card says where. Without --data and --samples, drawn scenes only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
-from segearth.outputs import run
+from segearth.outputs import run, writable_folder
 from segearth.training.tiny.report import report_on
 
 DATA = Path(__file__).parents[1] / "segearth" / "data"
@@ -27,10 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=DATA / "tiny.json", help="architecture, as open_clip's JSON")
     parser.add_argument("--data", type=Path, help="folder of the open image sets (segearth/training/tiny/sources.py)")
     parser.add_argument("--samples", type=Path, help="folder with LoveDA/img_dir/val and LoveDA/ann_dir/val")
+    parser.add_argument("--card", type=Path, help="the file to write; by default beside the weights")
     args = parser.parse_args(argv)
 
     def measure() -> None:
-        report_on(args.weights, args.config, args.data, args.samples)
+        if args.card is not None:
+            writable_folder(args.card.parent)
+        report_on(args.weights, args.config, args.data, args.samples, card=args.card)
 
     return run(measure)
 

@@ -45,6 +45,8 @@ class Truth:
         labels: (H, W) uint8 each, IGNORE where unknown.
         classes: the names of each class.
         prob_thd: as in the set's configuration.
+        source: the training images that the colour classifier learns from.
+        called: what each of their labels is called here; None for the same.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Truth:
     labels: list[NDArray[np.uint8]]
     classes: tuple[tuple[str, ...], ...]
     prob_thd: float = 0.0
+    source: str = "drawn"
+    called: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,16 @@ def held_out_sets(data: Path | None, samples: Path | None, size: int = 1024) -> 
     tiles = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "dubai"]
     if tiles:
         images = [tile.image.permute(1, 2, 0).numpy() for tile in tiles]
-        sets.append(Truth("Dubai t1, t4", images, [tile.labels.numpy() for tile in tiles], DUBAI_CLASSES))
+        sets.append(
+            Truth("Dubai t1, t4", images, [tile.labels.numpy() for tile in tiles], DUBAI_CLASSES, source="dubai")
+        )
     if samples is not None:
         images, labels = [], []
         for path in sorted((samples / "LoveDA" / "img_dir" / "val").glob("*.png")):
             with Image.open(path) as image, Image.open(samples / "LoveDA" / "ann_dir" / "val" / path.name) as label:
                 images.append(np.array(image.convert("RGB")))
                 labels.append(np.array(label) - np.uint8(1))  # 0, no data, becomes 255
-        sets.append(Truth("LoveDA, two pairs", images, labels, LOVEDA_CLASSES, prob_thd=0.3))
+        sets.append(Truth("LoveDA, two pairs", images, labels, LOVEDA_CLASSES, prob_thd=0.3, called=LOVEDA_OF_COVER))
     return sets
 
 
@@ -161,13 +167,10 @@ def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat
             truth, mapper(clip, truth.classes, prob_thd=truth.prob_thd, long_side=2 * LONG_SIDE)
         )
         print(f"{truth.name}: mIoU {report.grid[truth.name]['SegEarth', 'bilinear', -0.3].miou:.3f}", flush=True)
-        source, mapping = ("dubai", None) if "Dubai" in truth.name else ("drawn", LOVEDA_OF_COVER)
-        pixels = [sample for sample in training if sample.source == source]
-        if pixels:
-            table = np.array(mapping) if "LoveDA" in truth.name else np.arange(len(truth.classes))
-            count = len(CLASSES) if source == "drawn" else len(truth.classes)
+        if pixels := [sample for sample in training if sample.source == truth.source]:
+            called = np.array(truth.called or range(len(truth.classes)))
             report.floor[truth.name] = {
-                name: measure(truth, colour_classifier(pixels, count, table, balanced))
+                name: measure(truth, colour_classifier(pixels, called, balanced))
                 for name, balanced in (("colour, most frequent", False), ("colour, balanced", True))
             }
     for truth in sets:
@@ -197,16 +200,16 @@ def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
 
 
 def colour_classifier(
-    samples: list[Sample], count: int, table: NDArray[np.integer], balanced: bool
+    samples: list[Sample], called: NDArray[np.integer], balanced: bool
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.integer]]:
     """A map from nothing but each pixel's own colour: the class most often seen with it in training.
 
     Args:
-        samples: labelled images; labels of ``count`` and above are passed over.
-        count: classes.
-        table: (count,) what each class is called in the answer.
+        samples: labelled images.
+        called: what each label is called in the answer; labels beyond are passed over.
         balanced: every class counts as much as every other, instead of every pixel.
     """
+    count = len(called)
     histogram = np.zeros((BINS**3, count))
     for sample in samples:
         labels = sample.labels.numpy().ravel()
@@ -215,7 +218,7 @@ def colour_classifier(
         histogram += np.bincount(code, minlength=histogram.size).reshape(histogram.shape)
     if balanced:
         histogram = histogram / histogram.sum(axis=0).clip(min=1)
-    best = table[histogram.argmax(axis=1)]
+    best = called[histogram.argmax(axis=1)]
     return lambda image: best[colour_code(image)]
 
 

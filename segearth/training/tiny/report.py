@@ -31,8 +31,9 @@ def report_on(
     samples: Path | None,
     training: list[Sample] | None = None,
     scene_size: int = 1024,
+    card: Path | None = None,
 ) -> Path:
-    """Measures a small CLIP on everything it did not see, and writes the card beside its weights.
+    """Measures a small CLIP on everything it did not see, and writes its model card.
 
     Args:
         weights: safetensors.
@@ -41,6 +42,7 @@ def report_on(
         samples: folder with LoveDA in it, or None.
         training: what the colour classifier learns from; read and drawn again if None.
         scene_size: side of the drawn scenes in pixels.
+        card: the file to write; None for one beside the weights.
 
     Returns:
         The card.
@@ -51,7 +53,7 @@ def report_on(
         training += draw_samples(range(POOL_SEEDS, POOL_SEEDS + FLOOR_SCENES), scene_size, workers=0)
     eurosat = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "eurosat100"]
     report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat)
-    card = weights.with_suffix(".md")
+    card = card or weights.with_suffix(".md")
     with safe_open(weights, framework="pt") as file:
         write_card(card, report, file.metadata() or {}, weights)
     print(f"wrote {card}")
