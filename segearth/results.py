@@ -30,6 +30,7 @@ RUN_COLUMNS = {
     "mAcc": "mAcc",
     "Foreground IoU": "IoU_fg",
     "Images": "images",
+    "Data complete": "data.complete",
     "Seconds": "seconds",
     "Weights": "model",
     "Upsampler": "upsampler",

@@ -38,7 +38,19 @@ def test_public_names():
         segearth.nothing_here  # noqa: B018
 
 
-@pytest.mark.parametrize("program", ["demo.py", "eval.py", "tools/benchmark.py", "tools/train_tiny_clip.py"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "demo.py",
+        "eval.py",
+        "tools/benchmark.py",
+        "tools/benchmark_simfeatup.py",
+        "tools/train_simfeatup.py",
+        "tools/prepare_dataset.py",
+        "tools/check_dataset.py",
+        "tools/train_tiny_clip.py",
+    ],
+)
 def test_programs_start_from_a_checkout_and_any_folder(program, tmp_path):
     path = Path(__file__).parents[1] / program
     out = subprocess.run([sys.executable, path, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,5 +1,6 @@
 """Every command and every line of Python in the README works as it stands there."""
 
+import json
 import re
 import shlex
 import shutil
@@ -7,6 +8,11 @@ from pathlib import Path
 
 import pytest
 from test_benchmark import benchmark, small_models
+from test_tiny_training import SMALLER, load_tool
+
+from segearth.loading import load_upsampler
+from segearth.models.attention import METHODS
+from segearth.training.tiny import evaluation
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +43,9 @@ def newcomer(tmp_path, monkeypatch):
         scene.save(f"data/{name}/img_dir/val/0.{labels}")
         Image.new("L", scene.size, 3).save(f"data/{name}/ann_dir/val/0.{labels}")
     shutil.copytree(ROOT / "configs", "configs")
+    for kind in ("images", "masks"):
+        Path(f"training-data/gsi_road/{kind}").mkdir(parents=True)
+        scene.save(f"training-data/gsi_road/{kind}/0.png")
 
 
 def test_there_are_commands():
@@ -58,6 +67,22 @@ def test_command(command, capsys, monkeypatch):
         monkeypatch.setattr(benchmark, "measure_memory", benchmark.peak_memory)
         monkeypatch.setattr(benchmark, "FULL_SIDES", (224,))
         assert benchmark.main([*arguments[1:], "--rounds", "1", "--side", "224", "--memory", "224"])["windows"] == 1
+    elif arguments[0] == "tools/train_simfeatup.py":
+        Path("DIR").mkdir()
+        shutil.copy("scene.tif", "DIR")
+        quick = "--steps 1 --batch 1 --jitters 1 --crop 64"
+        assert load_tool("train_simfeatup").main([*arguments[1:], *quick.split()]) == 0
+        assert load_upsampler("simfeatup.safetensors").feat_dim == 128
+    elif program == "pip":
+        assert all((ROOT / name).is_file() for name in arguments if name.endswith(".txt"))
+    elif arguments[0] in ("tools/train_tiny_clip.py", "tools/evaluate_tiny_clip.py"):
+        monkeypatch.setattr(evaluation, "METHODS", {"SegEarth": METHODS["SegEarth"]})
+        monkeypatch.setattr(evaluation, "LONG_SIDE", 64)
+        Path("small.json").write_text(json.dumps(SMALLER))
+        quick = "--steps 1 --text-steps 1 --batch 2 --scenes 1 --scene-size 64 --workers 0 --teacher hash"
+        quick = [*quick.split(), "--config", "small.json"] if "train" in arguments[0] else []
+        assert load_tool(Path(arguments[0]).stem).main([*arguments[1:], *quick]) == 0
+        assert Path(arguments[-1]).is_file()
     else:
         assert program == "python"
         script, *argv = arguments

@@ -18,6 +18,15 @@ from segearth.errors import UserError
 _HOME = {
     "CountingIoUMetric": "segearth.openmmlab.metric",
     "OpenEarthMapDataset": "segearth.openmmlab.datasets",
+    "UAVidDataset": "segearth.openmmlab.datasets",
+    "UDD5Dataset": "segearth.openmmlab.datasets",
+    "VDDDataset": "segearth.openmmlab.datasets",
+    "WHUDataset": "segearth.openmmlab.datasets",
+    "InriaDataset": "segearth.openmmlab.datasets",
+    "xBDDataset": "segearth.openmmlab.datasets",
+    "CHN6_CUGDataset": "segearth.openmmlab.datasets",
+    "RoadValDataset": "segearth.openmmlab.datasets",
+    "WaterDataset": "segearth.openmmlab.datasets",
     "SegEarthSegmentation": "segearth.openmmlab.segmentor",
 }
 _REINSTALL = "run: pip install -r requirements.txt"

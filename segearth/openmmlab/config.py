@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from segearth import weights
+from segearth.datasets import DATASETS
 from segearth.errors import UserError
 from segearth.openmmlab import require
 
@@ -128,6 +131,8 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
         prefix[key] = str(_find_data(Path(root, value), f"data_prefix.{key}", config, data_root))
     if ann_file := dataset.get("ann_file"):
         found = resolve(ann_file, config.parent)  # such lists come with the code rather than with the data
+        if found is None and (packaged := Path(str(files("segearth") / "data" / Path(ann_file).name))).is_file():
+            found = packaged
         dataset["ann_file"] = str(found or _find_data(Path(root, ann_file), "ann_file", config, data_root))
     dataset["data_prefix"] = prefix
     dataset["data_root"] = ""
@@ -135,6 +140,24 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
     """A data folder or file, or the error that says where it was looked for."""
+    if (ours := _renamed(path)) is not None:  # another config's name of a folder; the config's own comes first
+        with suppress(UserError):
+            return _find_place(path, key, config, data_root)
+        path = ours
+    return _find_place(path, key, config, data_root)
+
+
+def _renamed(path: Path) -> Path | None:
+    """Our path for a data folder that other configs call differently."""
+    for one in DATASETS.values():
+        for theirs, ours in one.aliases.items():
+            if path.is_relative_to(Path("data", theirs)):
+                return Path("data", ours, path.relative_to(Path("data", theirs)))
+    return None
+
+
+def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
+    """As `_find_data`, of this very path."""
     if data_root is not None and not path.is_absolute():
         if path.parts[:1] != ("data",):
             raise UserError(

@@ -5,39 +5,92 @@ from __future__ import annotations
 import difflib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
+from segearth.datasets import DATASETS as DESCRIPTIONS
+from segearth.datasets import Description
 from segearth.errors import UserError
 from segearth.images import read_image
-from segearth.vocabulary import Vocabulary
-
-_OPENEARTHMAP = ("background", "bareland", "grass", "pavement", "road", "tree", "water", "cropland", "building")
 
 
-@DATASETS.register_module()
-class OpenEarthMapDataset(BaseSegDataset):  # type: ignore[misc]
-    """OpenEarthMap: 8 classes of land cover; 0, which the data set calls unknown, is scored as background."""
+class _Described(BaseSegDataset):  # type: ignore[misc]
+    """A set of `segearth.datasets`: classes, palette and default suffixes are those of its description."""
 
-    METAINFO = {  # noqa: RUF012 (as mmseg declares it)
-        "classes": _OPENEARTHMAP,
-        "palette": [list(colour) for colour in Vocabulary.from_list(_OPENEARTHMAP).palette],
-    }
+    _of: ClassVar[Description]
+
+    def __init_subclass__(cls) -> None:
+        cls._of = next(one for one in DESCRIPTIONS.values() if one.dataset_class == cls.__name__)
+        cls.METAINFO = {"classes": cls._of.classes, "palette": [list(colour) for colour in cls._of.palette]}
 
     def __init__(
         self,
-        img_suffix: str = ".tif",
-        seg_map_suffix: str = ".tif",
-        reduce_zero_label: bool = False,
+        img_suffix: str | None = None,
+        seg_map_suffix: str | None = None,
+        reduce_zero_label: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        of = self._of
         super().__init__(
-            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, reduce_zero_label=reduce_zero_label, **kwargs
+            img_suffix=of.image_suffix if img_suffix is None else img_suffix,
+            seg_map_suffix=of.label_suffix if seg_map_suffix is None else seg_map_suffix,
+            reduce_zero_label=of.reduce_zero_label if reduce_zero_label is None else reduce_zero_label,
+            **kwargs,
         )
+
+
+@DATASETS.register_module()
+class OpenEarthMapDataset(_Described):
+    """OpenEarthMap: 8 classes of land cover; 0, which the data set calls unknown, is scored as background."""
+
+
+@DATASETS.register_module()
+class UAVidDataset(_Described):
+    """UAVid, with static and moving cars as one class."""
+
+
+@DATASETS.register_module()
+class UDD5Dataset(_Described):
+    """UDD5."""
+
+
+@DATASETS.register_module()
+class VDDDataset(_Described):
+    """VDD."""
+
+
+@DATASETS.register_module()
+class WHUDataset(_Described):
+    """Both WHU sets of buildings; for Satellite II, set both suffixes to .tif."""
+
+
+@DATASETS.register_module()
+class InriaDataset(_Described):
+    """Inria Aerial Image Labeling."""
+
+
+@DATASETS.register_module()
+class xBDDataset(_Described):  # noqa: N801 (the name in configs)
+    """Buildings of xBD before the disaster."""
+
+
+@DATASETS.register_module()
+class CHN6_CUGDataset(_Described):  # noqa: N801 (the name in configs)
+    """Roads of CHN6-CUG."""
+
+
+@DATASETS.register_module()
+class RoadValDataset(_Described):
+    """Roads of DeepGlobe, Massachusetts and SpaceNet, in GRSet's selection."""
+
+
+@DATASETS.register_module()
+class WaterDataset(_Described):
+    """WBS-SI, water bodies; labels are PNG."""
 
 
 def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import segearth
 from segearth import results, weights
+from segearth.datasets import DATASETS
+from segearth.datasets.prepare import read_manifest
 from segearth.errors import UserError
 from segearth.openmmlab import launch, require
 from segearth.openmmlab.config import load_config
@@ -82,6 +84,7 @@ def _evaluate(
     names = dataset.metainfo["classes"]
     _check_classes(config.model["name_path"], names, config.test_dataloader.dataset["type"])
     metric = _metric(config.test_evaluator)
+    data = _data(str(dataset.data_prefix.get("img_path")))  # a damaged manifest is found before the work, too
     writable_folder(folder)
     segmentor = _segmentor(config)
     side: list[Any] = []
@@ -111,7 +114,7 @@ def _evaluate(
             progress.close()
     if not is_main_process():
         return None
-    row = _row(config, path, segmentor, dataset, metric, time.perf_counter() - started, limit)
+    row = _row(config, path, segmentor, dataset, metric, time.perf_counter() - started, limit) | {"data": data}
     results.append_row(folder, row)
     return row
 
@@ -131,6 +134,17 @@ def _check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None
             f"{name_path} has {len(prompts)} classes, but the data set {dataset} has {len(classes)} "
             f"({', '.join(classes)}): expected one line a class, in this order; correct the file, or model.name_path"
         )
+
+
+def _data(folder: str) -> dict[str, Any] | None:
+    """What tools/prepare_dataset.py noted about the images in a folder; None where others prepared them."""
+    path = Path(folder).absolute()
+    for one in DATASETS.values():
+        if path.as_posix().endswith(f"/{one.out_images}"):
+            root = path.parents[len(Path(one.out_images).parts) - 1]
+            if (manifest := read_manifest(root / one.folder)) is not None:
+                return {key: manifest.get(key) for key in ("name", "complete", "images", "expected", "warnings")}
+    return None
 
 
 def _metric(evaluator: Any) -> Any:
@@ -222,6 +236,7 @@ def _row(
         "Dataset": type(dataset).__name__,
         **results.scores(metric.counts, metric.summary, net.bg_idx),
         "images": len(dataset),
+        "data": _data(str(dataset.data_prefix.get("img_path"))),
         "limit": limit,
         "seconds": round(seconds, 2),
         "model": source.name,

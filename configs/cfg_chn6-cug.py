@@ -1,0 +1,17 @@
+"""CHN6-CUG: validation; 903 images, 2 classes."""
+
+_base_ = "./base_config.py"
+
+model = dict(
+    name_path="./configs/cls_chn6-cug.txt",
+    prob_thd=0.8,  # SegEarth-OV's released settings
+)
+test_dataloader = dict(
+    dataset=dict(
+        type="CHN6_CUGDataset",
+        data_prefix=dict(
+            img_path="data/CHN6-CUG/val/image_cvt",
+            seg_map_path="data/CHN6-CUG/val/label_cvt",
+        ),
+    )
+)

@@ -1,0 +1,17 @@
+"""DeepGlobe road: 1530 images of GRSet's validation set; 1530 images, 2 classes."""
+
+_base_ = "./base_config.py"
+
+model = dict(
+    name_path="./configs/cls_roadval.txt",
+    prob_thd=0.7,  # SegEarth-OV's released settings
+)
+test_dataloader = dict(
+    dataset=dict(
+        type="RoadValDataset",
+        data_prefix=dict(
+            img_path="data/GlobalRoadSet_Val/DeepGlobe_test_1530/image_cvt",
+            seg_map_path="data/GlobalRoadSet_Val/DeepGlobe_test_1530/label_cvt",
+        ),
+    )
+)

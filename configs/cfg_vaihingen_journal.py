@@ -1,0 +1,5 @@
+"""ISPRS Vaihingen with the prompts of the journal edition (arXiv 2508.18067), the same for both ISPRS sets."""
+
+_base_ = "./cfg_vaihingen.py"
+
+model = dict(name_path="./configs/cls_vaihingen_journal.txt")

@@ -1,0 +1,169 @@
+"""What is in a prepared folder: pairs, sizes, values, frequencies, known traps, and a sheet to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from segearth.datasets.archives import Member
+from segearth.datasets.description import Description
+from segearth.datasets.labels import histogram, image_size, opened
+from segearth.datasets.prepare import read_manifest, shortfall
+from segearth.errors import UserError
+from segearth.outputs import atomic
+from segearth.pictures import blend, with_legend
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHEET = "contact_sheet.jpg"
+_SHOWN, _TILE, _PAIRS = 5, 224, 8
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+        images: pairs that were looked at.
+        pixels: of each value on disk, 256 numbers.
+        errors: sentences about what makes an evaluation fail or wrong.
+        warnings: sentences about what makes it another one than published.
+    """
+
+    images: int = 0
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
+    """Looks at every file of a prepared set.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    images, labels = root / of.out_images, root / of.out_labels
+    pairs = _pairs(of, root)
+    report = Report(len(pairs))
+    missing = [label.name for _, label in pairs if not label.is_file()]
+    _note(report.errors, missing, f"images have no label in {labels}")
+    stems = {label.name for _, label in pairs}
+    alone = [path.name for path in sorted(labels.glob("*")) if path.name not in stems] if labels.is_dir() else []
+    _note(report.warnings, alone, f"files in {labels} belong to no image in {images}")
+    sizes, modes, values, damaged = [], [], [], []
+    known = {*of.values, of.ignore}
+    for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet):
+        if not label.is_file():
+            continue
+        try:
+            size = image_size(_member(image))
+            with opened(_member(label)) as picture:
+                mode, content = picture.mode, np.asarray(picture)
+                lossy = picture.format == "JPEG"
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        if content.shape[:2] != size:
+            sizes.append(label.name)
+        if content.ndim != 2 or mode not in ("L", "P") or lossy:
+            modes.append(f"{label.name} ({'JPEG' if lossy else mode})")
+            if content.ndim != 2:
+                continue
+        counts = histogram(content.astype(np.uint8))
+        report.pixels += counts
+        if set(np.flatnonzero(counts).tolist()) - known:
+            values.append(label.name)
+    _note(report.errors, damaged, "files cannot be used")
+    _note(report.errors, sizes, "labels have another size than their images")
+    _note(report.errors, modes, "labels are not single-channel 8-bit PNG or TIFF")
+    _note(report.errors, values, f"labels have values other than {of.values[0]} to {of.values[-1]} and {of.ignore}")
+    _traps(of, report)
+    manifest = read_manifest(root / of.folder)
+    if manifest is None:
+        report.warnings.append(f"no manifest.json in {root / of.folder}: the folder was not prepared with this tool")
+    elif manifest["stems"] != sorted(image.name.removesuffix(of.image_suffix) for image, _ in pairs):
+        report.errors.append(
+            f"manifest.json lists {manifest['images']} images, there are {len(pairs)}: prepare it again"
+        )
+    if len(pairs) not in of.expected:
+        report.warnings.append(shortfall(of, {"images": len(pairs)}) + "; figures are not comparable")
+    return report
+
+
+def table(of: Description, report: Report) -> str:
+    """Class names and their shares of the scored pixels, a line each."""
+    total = max(1, int(report.pixels[list(of.values)].sum()))
+    lines = [
+        f"{value:>5}  {name:<20} {100 * report.pixels[value] / total:7.3f} %"
+        for value, name in zip(of.values, of.classes, strict=True)
+    ]
+    share = 100 * report.pixels[of.ignore] / max(1, int(report.pixels.sum()))
+    return "\n".join([*lines, f"{of.ignore:>5}  {'(ignored)':<20} {share:7.3f} % of all pixels"])
+
+
+def contact_sheet(of: Description, root: Path, path: Path) -> None:
+    """Saves some images, each with its labels over it, in a picture with a legend."""
+    pairs = [pair for pair in _pairs(of, root) if pair[1].is_file()]
+    chosen = [pairs[i] for i in sorted({round(x) for x in np.linspace(0, len(pairs) - 1, min(_PAIRS, len(pairs)))})]
+    palette = np.array(of.palette, np.uint8)
+    rows = -(-len(chosen) // 2)
+    sheet = Image.new("RGB", (4 * _TILE, rows * _TILE), (255, 255, 255))
+    for i, (image, label) in enumerate(chosen):
+        with opened(_member(image)) as picture:
+            pixels = picture.convert("RGB").resize((_TILE, _TILE))
+        with opened(_member(label)) as picture:
+            values = np.asarray(picture.resize((_TILE, _TILE), Image.Resampling.NEAREST)).astype(np.int64)
+        shown = np.where(values == of.ignore, 255, values - of.values[0])
+        x, y = (i % 2) * 2 * _TILE, (i // 2) * _TILE
+        sheet.paste(pixels, (x, y))
+        sheet.paste(blend(np.asarray(pixels), shown, palette), (x + _TILE, y))
+    with atomic(path) as part:
+        with_legend(sheet, of.classes, palette, note=f"{of.title}, {of.split}; ignored pixels have no colour").save(
+            part
+        )
+
+
+def _pairs(of: Description, root: Path) -> list[tuple[Path, Path]]:
+    """Images and where their labels should be, found as mmsegmentation finds them: by the exact suffix."""
+    images = root / of.out_images
+    advice = f"prepare it with: python tools/prepare_dataset.py {of.name} SOURCE -o {root}"
+    if not images.is_dir():
+        raise UserError(f"no folder {images}: expected the images of {of.title}; {advice}")
+    stems = sorted(
+        str(p.relative_to(images)).removesuffix(of.image_suffix) for p in images.rglob(f"*{of.image_suffix}")
+    )
+    stems = [stem for stem in stems if not Path(stem).name.startswith(".")]
+    if not stems:
+        raise UserError(f"no image that ends in {of.image_suffix} in {images}: expected those of {of.title}; {advice}")
+    return [(images / f"{stem}{of.image_suffix}", root / of.out_labels / f"{stem}{of.label_suffix}") for stem in stems]
+
+
+def _member(path: Path) -> Member:
+    return Member(str(path), path.name, 0, path)
+
+
+def _traps(of: Description, report: Report) -> None:
+    """Whole sets of labels that look like a known defect of converters."""
+    present = set(np.flatnonzero(report.pixels).tolist()) - {of.ignore}
+    if report.pixels.sum() == 0:
+        return
+    if of.encoding == "binary" and 1 not in present:
+        report.warnings.append(f"no pixel is {of.classes[1]}: a threshold of 128 on masks of 0 and 1 does that")
+    elif of.encoding != "binary" and present <= {0, 1} and report.images > 1:
+        report.warnings.append(
+            "labels hold nothing but 0 and 1: palette images that are written without a palette collapse to that; "
+            "prepare the set again with tools/prepare_dataset.py"
+        )
+
+
+def _note(to: list[str], names: Sequence[str], what: str) -> None:
+    """Adds a sentence if there are names."""
+    if names:
+        to.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}")

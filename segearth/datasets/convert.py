@@ -1,0 +1,133 @@
+"""One pair of a download becomes the files that a config reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from segearth.datasets.description import Description, Windows
+from segearth.datasets.labels import histogram, image_size, opened, read_label
+from segearth.datasets.pairing import Pair
+from segearth.errors import UserError
+from segearth.outputs import atomic
+from segearth.windows import Window, starts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PNG = {"compress_level": 3}  # half the time of 6, for some percent of the size
+
+
+def convert(pair: Pair, of: Description, images: Path, labels: Path) -> dict[str, Any]:
+    """Writes an image and its label, in windows where the set is cut.
+
+    Args:
+        pair: what to convert.
+        of: its set.
+        images: existing folder for images.
+        labels: existing folder for labels.
+
+    Returns:
+        "key", "stems" of what was written, "counts" of label values over the whole label, before it is cut, and
+        "unknown" pixels.
+
+    Raises:
+        UserError: a file that cannot be read or written, or is not of the set.
+    """
+    size = image_size(pair.image)
+    values, unknown = read_label(pair.label, of, size)
+    counts = histogram(values)
+    stems = [stem for stem, _ in cuts(pair.key, size, of.windows)]
+    _write_image(pair, of, size, images)
+    for stem, window in cuts(pair.key, size, of.windows):
+        _write_label(labels / f"{stem}{of.label_suffix}", _cut(values, window, of.ignore))
+    return {
+        "key": pair.key,
+        "stems": stems,
+        "counts": {str(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        "unknown": unknown,
+    }
+
+
+def cuts(key: str, size: tuple[int, int], windows: Windows | None) -> Iterator[tuple[str, Window]]:
+    """The windows of an image, row by row, with the stems of their files.
+
+    Sides that are shorter than a window are as long as one, padded at the end; then windows start at 0, stride,
+    2·stride, ..., and the last one ends at the border.
+
+    Args:
+        key: the pair's name.
+        size: (height, width) of the image.
+        windows: how it is cut; None: not at all.
+    """
+    if windows is None:
+        yield key, Window(0, size[0], 0, size[1])
+        return
+    (h, w), (dy, dx) = windows.size, windows.stride
+    for top in starts(max(size[0], h), h, dy):
+        for left in starts(max(size[1], w), w, dx):
+            window = Window(top, top + h, left, left + w)
+            yield windows.name.format(key=key, **window._asdict()), window
+
+
+def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Path) -> None:
+    """The image as it is where that will do, else decoded and written without loss."""
+    suffix = Path(pair.image.path).suffix.lower()
+    same = {suffix, of.image_suffix.lower()} <= {".jpg", ".jpeg"} or suffix == of.image_suffix.lower()
+    with opened(pair.image) as image:
+        image.load()  # a truncated file shows here, whether it is copied or not
+        if of.windows is None and same and (image.mode == "RGB" or suffix not in (".png", ".tif")):
+            with pair.image.open() as file, atomic(folder / f"{pair.key}{of.image_suffix}") as part:
+                part.write_bytes(file.read())
+            return
+        if of.image_suffix.lower() in (".jpg", ".jpeg"):
+            raise UserError(f"{pair.image} is no JPEG: expected the published JPEG images. {of.get}")
+        for stem, window in cuts(pair.key, size, of.windows):
+            piece = image.crop((window.left, window.top, min(window.right, size[1]), min(window.bottom, size[0])))
+            _save(folder / f"{stem}{of.image_suffix}", _pad(_rgb(piece), window))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB; alpha is dropped, not blended."""
+    if image.mode == "RGBA":
+        return Image.merge("RGB", image.split()[:3])
+    if image.mode in ("P", "PA"):
+        return _rgb(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _pad(image: Image.Image, window: Window) -> Image.Image:
+    """Black at the bottom and the right, up to the window's size."""
+    size = (window.right - window.left, window.bottom - window.top)
+    if image.size == size:
+        return image
+    padded = Image.new(image.mode, size)
+    padded.paste(image, (0, 0))
+    return padded
+
+
+def _cut(values: NDArray[np.uint8], window: Window, ignore: int) -> NDArray[np.uint8]:
+    """A window of the label, padded with the ignored value."""
+    piece = values[window.top : window.bottom, window.left : window.right]
+    after = (window.bottom - window.top - piece.shape[0], window.right - window.left - piece.shape[1])
+    return np.pad(piece, ((0, after[0]), (0, after[1])), constant_values=ignore)
+
+
+def _write_label(path: Path, values: NDArray[np.uint8]) -> None:
+    """A label in mode L, read again to see that it is what it should be."""
+    _save(path, Image.fromarray(np.ascontiguousarray(values)))
+    with Image.open(path) as image:
+        if image.mode != "L" or not np.array_equal(np.asarray(image), values):
+            raise UserError(
+                f"{path} was not written as it should be: the disk, or this version of Pillow, is defective"
+            )
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    options: dict[str, Any] = _PNG if path.suffix.lower() == ".png" else {"compression": "tiff_deflate"}
+    with atomic(path) as part:
+        image.save(part, **options)

@@ -1,0 +1,233 @@
+"""Images and label files of a download: opened with care, labels as the values that go to disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from segearth.datasets.archives import Member
+from segearth.datasets.description import Description
+from segearth.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 20_000**2  # iSAID reaches 13,000 × 13,000; such an RGB image takes 1.2 GB
+MAX_UNKNOWN = 0.01  # a few stray pixels are reported; more of them mean another palette
+_ROWS = 256  # strips in which large labels are decoded
+_ORIENTATION, _BITS = 274, 258
+_WKT_POLYGON = re.compile(r"\(\(([^()]+)\)")  # the exterior ring; rings of holes begin with one bracket
+
+
+@contextmanager
+def opened(member: Member) -> Iterator[Image.Image]:
+    """Opens an image or a label; Pillow's pixel limit is ours for the time being.
+
+    Raises:
+        UserError: no image, damaged, or too large; also for what goes wrong in the block.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        with member.open() as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
+            with Image.open(file) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(_too_large(member))
+                yield image
+    except Image.DecompressionBombError:
+        raise UserError(_too_large(member)) from None
+    except (OSError, SyntaxError, EOFError, ValueError, IndexError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{member} is damaged or no image ({error}): download or extract it again") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _too_large(member: Member) -> str:
+    return f"{member} is larger than {MAX_PIXELS:,} pixels: expected the published file; download it again"
+
+
+def image_size(member: Member) -> tuple[int, int]:
+    """(height, width) of an image that may be used, as its header says.
+
+    Raises:
+        UserError: more than 8 bits a band, or turned by an EXIF tag.
+    """
+    with opened(member) as image:
+        bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
+        raw = str([tile[3] for tile in getattr(image, "tile", [])])
+        if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") or max(bits) > 8 or ";16" in raw:
+            raise UserError(f"{member} is not an 8-bit RGB image ({image.mode}): expected the published 8-bit images")
+        if (turn := image.getexif().get(_ORIENTATION, 1)) != 1:
+            raise UserError(
+                f"{member} has the EXIF orientation {turn}, which turns the image but not its label: expected 1. Look "
+                "whether the label fits the pixels as they are stored, then remove the tag "
+                "(exiftool -Orientation= FILE), or turn the pixels (jpegtran -rotate 90 -outfile FILE FILE)"
+            )
+        return image.height, image.width
+
+
+def label_size(member: Member) -> tuple[int, int] | None:
+    """(height, width) of a label; None for polygons, which have no size of their own."""
+    if member.path.lower().endswith(".json"):
+        return None
+    with opened(member) as image:
+        return image.height, image.width
+
+
+def read_label(member: Member, of: Description, size: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
+    """Decodes a label.
+
+    Args:
+        member: the file.
+        of: the set that it belongs to.
+        size: (height, width) of its image.
+
+    Returns:
+        The values on disk (H, W) uint8, among `of.values` and `of.ignore`; and how many pixels had an unknown colour
+        and are ignored.
+
+    Raises:
+        UserError: damaged, or not the set's labels.
+    """
+    if member.path.lower().endswith(".json"):
+        return _polygons(member, size), 0
+    with opened(member) as image:
+        image.load()
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+            raise UserError(f"{member} is a label of mode {image.mode}: expected 8 bits; {of.get}")
+        if of.encoding == "binary":
+            return _mask(image, member, of), 0
+        if of.colours and _is_coloured(image, of):
+            return _from_colours(image, member, of)
+        return _indices(image, member, of), 0
+
+
+def _is_coloured(image: Image.Image, of: Description) -> bool:
+    """Whether colours count: RGB, or a palette image all of whose colours are the set's."""
+    if image.mode in ("RGB", "RGBA"):
+        return True
+    if image.mode != "P" or of.encoding != "palette":
+        return False  # a palette over indices is for display
+    palette = image.getpalette("RGB") or []
+    used = np.flatnonzero(image.histogram()[:256])
+    return all(_packed(palette[3 * i : 3 * i + 3]) in of.lookup for i in used)
+
+
+def _packed(colour: list[int]) -> int:
+    return (colour[0] << 16) | (colour[1] << 8) | colour[2] if len(colour) == 3 else -1
+
+
+def _from_colours(image: Image.Image, member: Member, of: Description) -> tuple[NDArray[np.uint8], int]:
+    """Exact colours to values, some rows at a time: the packed colours of a whole large label take gigabytes."""
+    codes = np.array(sorted(of.lookup), np.uint32)
+    values = np.array([of.lookup[int(code)] for code in codes], np.uint8)
+    labels = np.empty((image.height, image.width), np.uint8)
+    unknown, example = 0, 0
+    for top, strip in _strips(image, "RGB"):
+        packed = (strip[..., 0].astype(np.uint32) << 16) | (strip[..., 1].astype(np.uint32) << 8) | strip[..., 2]
+        place = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
+        known = codes[place] == packed
+        labels[top : top + len(strip)] = np.where(known, values[place], of.ignore)
+        if (missing := int(known.size - np.count_nonzero(known))) > 0:
+            unknown, example = unknown + missing, int(packed[~known][0])
+    if unknown > MAX_UNKNOWN * labels.size:
+        colour = (example >> 16, example >> 8 & 255, example & 255)
+        raise UserError(
+            f"{member}: {unknown / labels.size:.1%} of the pixels have a colour that is no class of {of.title}, such "
+            f"as {colour}: expected its palette; these are labels of another kind or set. {of.get}"
+        )
+    return labels, unknown
+
+
+def _indices(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+    """Class indices: gray values, or the indices of a palette image whatever its colours."""
+    labels = _one_band(image, member, of)
+    allowed = np.zeros(256, bool)
+    allowed[[*of.values, of.ignore]] = True
+    if bad := [
+        int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]
+    ]:
+        raise UserError(
+            f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {of.values[0]} to {of.values[-1]} "
+            f"(or {of.ignore}, ignored); these are labels of another kind or set. {of.get}"
+        )
+    return labels
+
+
+def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each of the 256 values occurs; by strips, as `np.bincount` takes eight times its input."""
+    counts = np.zeros(256, np.int64)
+    for top in range(0, len(labels), _ROWS):
+        counts += np.bincount(labels[top : top + _ROWS].ravel(), minlength=256)
+    return counts
+
+
+def _mask(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+    """A mask as 0 and 1: from 128 on, or any value in masks that are 0 and 1 only."""
+    labels = _one_band(image, member, of)
+    lossy = image.format == "JPEG"  # whose black is 0, 1, 2, ...
+    top = int(labels.max())
+    if of.any_value or (top <= 1 and not lossy):
+        return (labels > 0).astype(np.uint8)
+    if top < 128 and not lossy:
+        raise UserError(
+            f"{member} has values up to {top}: expected a mask of 0 and 255, or of 0 and 1; these are labels of "
+            f"another kind or set. {of.get}"
+        )
+    return (labels >= 128).astype(np.uint8)
+
+
+def _one_band(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+    """The values of a label with one band, or with three equal ones."""
+    if image.mode == "1" and of.encoding != "binary":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode in ("L", "P", "1"):
+        return np.array(image if image.mode != "1" else image.convert("L"))
+    labels = np.empty((image.height, image.width), np.uint8)
+    for top, strip in _strips(image, "RGB"):
+        if (strip != strip[..., :1]).any():
+            raise UserError(
+                f"{member} is a coloured label: expected one value a pixel; these are labels of another kind or set. "
+                f"{of.get}"
+            )
+        labels[top : top + len(strip)] = strip[..., 0]
+    return labels
+
+
+def _strips(image: Image.Image, mode: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The first row and the pixels (rows, W, 3) of strips, from the top."""
+    for top in range(0, image.height, _ROWS):
+        strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        rgb = Image.merge("RGB", strip.split()[:3]) if strip.mode == "RGBA" else strip.convert(mode)
+        yield top, np.asarray(rgb)
+
+
+def _polygons(member: Member, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The buildings of one of xBD's JSON files: exterior rings, rounded to pixels and filled."""
+    try:
+        with member.open() as file:
+            shapes = [feature["wkt"] for feature in json.load(file)["features"]["xy"]]
+        rings = [
+            [tuple(round(float(number)) for number in point.split()[:2]) for point in ring.split(",")]
+            for shape in shapes
+            for ring in _WKT_POLYGON.findall(shape)
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{member} has no polygons ({error!r}): expected features.xy with wkt; extract it again"
+        ) from None
+    canvas = Image.new("L", (size[1], size[0]))
+    for ring in rings:
+        if len(ring) > 2:
+            ImageDraw.Draw(canvas).polygon(ring, fill=1)
+    return np.array(canvas)

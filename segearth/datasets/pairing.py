@@ -1,0 +1,166 @@
+"""Images with their labels: found by the ends of their paths, and checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from segearth.datasets.archives import Member, members, refusal
+from segearth.datasets.description import Description, Files
+from segearth.datasets.labels import image_size, label_size
+from segearth.errors import UserError
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label, under the stem of what is written."""
+
+    key: str
+    image: Member
+    label: Member
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a download holds: the pairs by key, and sentences about what is not as expected."""
+
+    pairs: tuple[Pair, ...]
+    warnings: tuple[str, ...]
+
+
+def find(of: Description, sources: Sequence[Path]) -> Found:
+    """Finds the pairs of a set in archives and folders.
+
+    Raises:
+        UserError: none, an image without its label or the other way round, two files for one place.
+    """
+    files, refused = members(sources, of.skip)
+    images = _match(of, files, of.images)
+    choices = [_match(of, files, label) for label in of.labels]
+    warnings: list[str] = []
+    wanted = _wanted(of, files, images)
+    if wanted is not None:
+        images = {key: image for key, image in images.items() if key in wanted}
+        choices = [{key: label for key, label in choice.items() if key in wanted} for choice in choices]
+        if of.keys and images and (absent := sorted(wanted - set(images))):
+            warnings.append(f"{len(absent)} of the {len(wanted)} images of the split are missing: {_some(absent)}")
+    labels: dict[str, Member] = {}
+    for choice, kind in zip(choices, of.labels, strict=True):
+        added = {key: label for key, label in choice.items() if key not in labels}
+        if kind.note and set(added) & set(images):
+            warnings.append(kind.note)
+        labels |= added
+    if not images or not labels:
+        raise UserError(_nothing(of, sources, files, refused, images, labels))
+    if missing := sorted(set(images) - set(labels)):
+        raise UserError(
+            f"{len(missing)} of {len(images)} images have no label: {_some(missing)}; expected a file like "
+            f"{of.labels[0].member(of.examples[0])} for each.{_advice(of, files)} {of.get}"
+        )
+    if not of.labels_alone and (alone := sorted(set(labels) - set(images))):
+        raise UserError(
+            f"{len(alone)} of {len(labels)} labels have no image: {_some(alone)}; expected a file like "
+            f"{of.images.member(of.examples[0])} for each. {of.get}"
+        )
+    return Found(tuple(Pair(key, images[key], labels[key]) for key in sorted(images)), tuple(warnings))
+
+
+def check_sizes(pairs: Iterable[Pair]) -> None:
+    """Compares the sizes of images and labels by their headers.
+
+    Raises:
+        UserError: they differ, or a header cannot be read.
+    """
+    wrong = []
+    for pair in pairs:
+        size, label = image_size(pair.image), label_size(pair.label)
+        if label is not None and label != size:
+            wrong.append(f"{pair.label} is {label[1]} × {label[0]}, its image {size[1]} × {size[0]} pixels")
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} labels have another size than their images: {_some(wrong, '; ')}; expected equal sizes: "
+            "images and labels come from different releases, or were changed; download both again"
+        )
+
+
+def _match(of: Description, files: list[Member], kind: Files) -> dict[str, Member]:
+    """The files of one kind, by key."""
+    pattern = of.pattern(kind.path, kind.types)
+    found: dict[str, tuple[str, Member]] = {}
+    for file in files:
+        if (match := pattern.search(file.path)) is None:
+            continue
+        key = of.key.format(**match.groupdict())
+        # names differ in case between releases; a list of keys knows the right one
+        key = next((k for k in of.keys if k.lower() == key.lower()), key) if of.keys and key not in of.keys else key
+        end = PurePosixPath(match[0]).with_suffix("").as_posix().lower().lstrip("/")
+        if key not in found:
+            found[key] = (end, file)
+        elif found[key] != (end, file) and (found[key][0] != end or found[key][1].size != file.size):
+            raise UserError(
+                f"two different files for {key}: {found[key][1]} and {file}; expected one of each; give only one "
+                "release of the download, or rename one of the files"
+            )
+        elif found[key][1].name and not file.name:
+            found[key] = (end, file)  # the same, extracted beside its archive: faster to read
+    return {key: file for key, (_, file) in found.items()}
+
+
+def _wanted(of: Description, files: list[Member], images: dict[str, Member]) -> set[str] | None:
+    """The keys of the split; None: all."""
+    if of.keys:
+        return set(of.keys)
+    for name in of.split_files:
+        lists = [file for file in files if PurePosixPath(file.path).name.lower() == name.lower()]
+        if lists:
+            chosen = min(lists, key=lambda file: (file.path.count("/"), file.path))
+            with chosen.open() as file:
+                lines = file.read().decode("utf-8-sig", "replace").split()
+            return {PurePosixPath(line).stem for line in lines}
+    if of.split_files and images:
+        raise UserError(
+            f"no {' or '.join(of.split_files)} in the download, which lists the images of the split: expected it "
+            f"beside the folders of the regions; give the folder that holds it. {of.get}"
+        )
+    return None
+
+
+def _nothing(
+    of: Description,
+    sources: Sequence[Path],
+    files: list[Member],
+    refused: list[Path],
+    images: dict[str, Member],
+    labels: dict[str, Member],
+) -> str:
+    """Why there is nothing to convert."""
+    what = "images or labels" if not images and not labels else "labels" if images else "images"
+    kinds = ([] if images else [of.images]) + ([] if labels else [of.labels[0]])
+    expected = " and ".join(kind.member(of.examples[0]) for kind in kinds)
+    if refused:
+        hint = " " + refusal(refused[0])
+    elif inner := [file for file in files if file.name and file.path.lower().endswith((".zip", ".tar", ".tar.gz"))]:
+        hint = f" There is an archive in the archive, {inner[0]}: extract the outer one, and give its folder."
+    else:
+        hint = _advice(of, files)
+    place = ", ".join(str(source) for source in sources)
+    return (
+        f"no {what} of {of.title} among the {len(files)} files of {place}: "
+        f"expected files like {expected}.{hint} {of.get}"
+    )
+
+
+def _advice(of: Description, files: list[Member]) -> str:
+    """What the download was taken for."""
+    for mistake in of.mistakes:
+        pattern = of.pattern(mistake.path)
+        if any(pattern.search(file.path) for file in files):
+            return f" {mistake.advice[0].upper()}{mistake.advice[1:]}."
+    return ""
+
+
+def _some(names: Sequence[str], comma: str = ", ") -> str:
+    return comma.join(names[:_SHOWN]) + (f"{comma}..." if len(names) > _SHOWN else "")
