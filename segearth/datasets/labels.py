@@ -154,9 +154,7 @@ def _indices(image: Image.Image, member: Member, of: Description) -> NDArray[np.
     labels = _one_band(image, member, of)
     allowed = np.zeros(256, bool)
     allowed[[*of.values, of.ignore]] = True
-    if bad := [
-        int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]
-    ]:
+    if bad := [int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]]:
         raise UserError(
             f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {of.values[0]} to {of.values[-1]} "
             f"(or {of.ignore}, ignored); these are labels of another kind or set. {of.get}"
