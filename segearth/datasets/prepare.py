@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -70,7 +71,7 @@ def prepare(
         raise UserError(f"--strict: {'; '.join(found.warnings)}. {of.get}")
     folder = root / of.folder
     _check_place(of, root)
-    with _staging(folder, of.name) as staging:
+    with _staging(folder, of.name) as staging, _written(staging):
         pairs = _unpacked(found.pairs, staging, quiet)
         journal = _Journal(staging / _JOURNAL, _fingerprint(of, found.pairs))
         if not journal.complete:
@@ -79,6 +80,7 @@ def prepare(
             manifest = _manifest(of, records, found.warnings)
             if strict and not manifest["complete"]:
                 raise UserError(f"--strict: {shortfall(of, manifest)}. {of.get}")
+            _tidy(of, staging, manifest)
             journal.finish(manifest)
         _place(of, root, staging, journal.manifest)
     return Prepared(folder, journal.manifest)
@@ -159,7 +161,7 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     staging = folder / f".{name}.part"
     made = [parent for parent in (staging, *staging.parents) if not parent.exists()]
     try:
-        staging.mkdir(parents=True, exist_ok=True)
+        lock = _locked(staging)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror}): give another folder with -o") from None
     done = False
@@ -174,9 +176,65 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     finally:
         if done:
             shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
         for parent in made:  # whatever is not empty stays
             with suppress(OSError):
                 parent.rmdir()
+
+
+def _locked(staging: Path) -> int | None:
+    """Makes the hidden folder and locks it, so that a second run on the same set cannot mix its files into it.
+
+    The lock ends with the process, however that ends. Where the system has none, None.
+    """
+    staging.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    lock = os.open(staging, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # a run that ended in between has removed the folder that was opened
+        gone = not staging.exists() or staging.stat().st_ino != os.fstat(lock).st_ino
+    except BlockingIOError:
+        gone = True
+    if gone:
+        os.close(lock)
+        raise UserError(
+            f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
+        )
+    return lock
+
+
+@contextmanager
+def _written(staging: Path) -> Iterator[None]:
+    """Says in a sentence that a folder cannot be written, wherever that shows."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {staging} ({error.strerror or error}): free some space or give another folder"
+        ) from None
+
+
+def _tidy(of: Description, staging: Path, manifest: dict[str, Any]) -> None:
+    """Leaves just the files of the manifest: a worker may outlive its killed parent for a moment, and still write.
+
+    Raises:
+        UserError: one is not there.
+    """
+    for name, _, suffix in _places(of, staging):
+        wanted = {f"{stem}{suffix}" for stem in manifest["stems"]}
+        there = {path.name: path for path in (staging / name).iterdir()}
+        for stray in there.keys() - wanted:
+            there[stray].unlink()
+        if missing := sorted(wanted - there.keys()):
+            raise UserError(
+                f"{len(missing)} files that were written are gone, such as {missing[0]}: expected nobody else to "
+                f"change {staging}; run again"
+            )
 
 
 def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:

@@ -114,7 +114,8 @@ def _evaluate(
             progress.close()
     if not is_main_process():
         return None
-    row = _row(config, path, segmentor, dataset, metric, time.perf_counter() - started, limit) | {"data": data}
+    row = _row(config, path, segmentor, dataset, metric, time.perf_counter() - started, limit)
+    row["data"] = data
     results.append_row(folder, row)
     return row
 
@@ -236,7 +237,7 @@ def _row(
         "Dataset": type(dataset).__name__,
         **results.scores(metric.counts, metric.summary, net.bg_idx),
         "images": len(dataset),
-        "data": _data(str(dataset.data_prefix.get("img_path"))),
+        "data": None,  # known before the run
         "limit": limit,
         "seconds": round(seconds, 2),
         "model": source.name,
