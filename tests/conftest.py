@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import open_clip
@@ -25,6 +27,16 @@ def mini_clip(**vision: int) -> open_clip.CLIP:
     """A random CLIP of the usual architecture; keywords change its image tower."""
     torch.manual_seed(0)
     return open_clip.CLIP(**{**MINI, "vision_cfg": {**MINI["vision_cfg"], **vision}}).eval()
+
+
+def load_tool(name: str) -> ModuleType:
+    """A module of tools/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,20 +1,16 @@
 """The benchmark runs and adds up; its figures are for people to read, not for tests."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import mini_clip
+from conftest import load_tool, mini_clip
 
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
 
-SPEC = importlib.util.spec_from_file_location("benchmark", Path(__file__).parents[1] / "tools" / "benchmark.py")
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_tool("benchmark")
 
 
 def small_models(precisions=("fp32", "bf16")):

@@ -1,14 +1,10 @@
 """The benchmark of training runs and adds up; its figures are for people to read, not for tests."""
 
-import importlib.util
 import json
-from pathlib import Path
 
-SPEC = importlib.util.spec_from_file_location(
-    "benchmark_simfeatup", Path(__file__).parents[1] / "tools" / "benchmark_simfeatup.py"
-)
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+from conftest import load_tool
+
+benchmark = load_tool("benchmark_simfeatup")
 
 
 def test_report(tmp_path, capsys, monkeypatch):

@@ -39,7 +39,7 @@ def names(paths):
 
 
 def test_headers_sort_out_what_cannot_be_used(folder):
-    usable, left_out = usable_images(find_images(folder), 64)
+    usable, left_out = usable_images(find_images([folder]), 64)
     assert names(usable) == ["a.png", "b.JPG", "cut_off.png", "gray.tif", "small.png", "z.png"]
     assert names(left_out) == ["deep.png", "empty.jpg", "text.png", "tiny.png"]
     reasons = {path.rsplit("/", 1)[-1]: why for path, why in left_out.items()}
@@ -49,7 +49,7 @@ def test_headers_sort_out_what_cannot_be_used(folder):
 
 
 def test_a_truncated_image_is_replaced_by_the_next(folder):
-    usable, _ = usable_images(find_images(folder), 64)
+    usable, _ = usable_images(find_images([folder]), 64)
     crops = Crops(usable, 64, seed=0)
     seen = [crops[number] for number in range(6)]
     assert all(sample.image.shape == (3, 64, 64) and sample.image.isfinite().all() for sample in seen)
@@ -70,7 +70,7 @@ def test_every_image_once_before_any_twice():
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 0), (1, 2), (2, 0), (3, 0)])
 def test_neither_processes_nor_workers_change_a_sample(folder, ranks, workers):
-    usable, _ = usable_images(find_images(folder), 64)
+    usable, _ = usable_images(find_images([folder]), 64)
     crops = Crops(usable, 64, seed=3)
     steps = range(1, 3)
     found = {}
@@ -98,11 +98,21 @@ def test_normalised_as_imagenet():
     assert image[:, 0, 0].tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
 
 
+def test_folders_one_after_another_without_what_is_excluded(tmp_path):
+    for name in ("b/images/1.png", "b/images/2_test.png", "b/masks/1.png", "a/deep/masks/1.png", "a/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_images([tmp_path / "b", tmp_path / "a"], ["masks/*", "*/masks/*", "*_test.png"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["b/images/1.png", "a/0.png"]
+    with pytest.raises(UserError, match="2 were found and all of them excluded"):
+        find_images([tmp_path / "a"], ["*"])
+
+
 def test_no_images(tmp_path):
     with pytest.raises(UserError, match="no images in"):
-        find_images(tmp_path)
+        find_images([tmp_path])
     with pytest.raises(UserError, match="does not exist"):
-        find_images(tmp_path / "nowhere")
+        find_images([tmp_path / "nowhere"])
     (tmp_path / "file.png").touch()
     with pytest.raises(UserError, match="is a file"):
-        find_images(tmp_path / "file.png")
+        find_images([tmp_path / "file.png"])

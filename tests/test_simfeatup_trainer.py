@@ -53,7 +53,7 @@ def images(tmp_path):
 
 def run(images, out, options=RUN, recipe=RECIPE, **changes):
     said = []
-    train(small_clip(), "small", images, out, _with(options, changes), recipe, say=said.append)
+    train(small_clip(), "small", [images], out, _with(options, changes), recipe, say=said.append)
     return said
 
 
@@ -91,10 +91,10 @@ def test_a_run_writes_both_formats_and_a_table(images, tmp_path):
 def test_training_lowers_the_loss(images, tmp_path):
     """On one and the same step, with all its draws, before and after."""
     features, recipe = Features(small_clip()), _with(RECIPE, {"jitters": 4})
-    batch = torch.stack([Crops(find_images(images), 48, 0)[number].image for number in range(5)])
+    batch = torch.stack([Crops(find_images([images]), 48, 0)[number].image for number in range(5)])
     untrained = Trainee(8, 16, RECIPE)
     options = _with(RUN, {"steps": 40, "save_every": 40, "learning_rate": 3e-3})
-    trained = train(small_clip(), "small", images, tmp_path / "up.ckpt", options, RECIPE, say=lambda _: None)
+    trained = train(small_clip(), "small", [images], tmp_path / "up.ckpt", options, RECIPE, say=lambda _: None)
     before, after = (accumulate(one, features, batch, [*range(5)], recipe, 0, 99, 5) for one in (untrained, trained))
     assert after[0] < before[0] - 0.02
     assert after[1] < before[1] - 0.02
@@ -115,7 +115,7 @@ def kill(line):
         os.kill(os.getpid(), signal.SIGKILL)
 from segearth.training.simfeatup import log
 log.SHOW_EVERY = 0.0
-t.train(t.small_clip(), "small", Path({str(images)!r}), Path({str(tmp_path / "cut.ckpt")!r}),
+t.train(t.small_clip(), "small", [Path({str(images)!r})], Path({str(tmp_path / "cut.ckpt")!r}),
         t._with(t.RUN, {{"steps": 5}}), t.RECIPE, say=kill)
 """
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import load_tool
 from PIL import Image
 
 import segearth
@@ -96,3 +97,15 @@ def test_save_scene(tmp_path):
     assert labels.mode == "L"
     np.testing.assert_array_equal(np.asarray(labels), scene.labels)
     assert Image.open(tmp_path / "scene.jpg").size == (80, 64)
+
+
+def test_scenes_are_drawn_by_the_tool(tmp_path, capsys):
+    tool = load_tool("draw_scenes")
+    assert tool.main(["-o", str(tmp_path / "new"), "--scenes", "2", "--first-seed", "7", "--size", "40"]) == 0
+    stems = ["scene_7.jpg", "scene_7_labels.png", "scene_8.jpg", "scene_8_labels.png"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["classes.txt", *stems]
+    labels = np.asarray(Image.open(tmp_path / "new" / "scene_8_labels.png"))
+    np.testing.assert_array_equal(labels, draw_scene(8, 40, 40).labels)
+    assert (tmp_path / "new" / "classes.txt").read_text().splitlines()[4] == ",".join(CLASSES[4])
+    assert tool.main(["-o", str(tmp_path), "--size", "0"]) == 2
+    assert "at least 1 scene" in capsys.readouterr().err

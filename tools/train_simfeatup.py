@@ -32,7 +32,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train SimFeatUp for a CLIP on images without labels.")
     parser.add_argument("--model", required=True, help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights")
     parser.add_argument("--architecture", help="of weights given by path: open_clip's name for it, or a JSON file")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images, with the folders in it")
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images, with those in them")
+    parser.add_argument(
+        "--exclude", nargs="+", default=[], metavar="PATTERN", help="leave out images, such as 'masks/*' '*_test.png'"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .safetensors or .ckpt")
     parser.add_argument("--steps", type=int, help="optimiser steps (one pass over the images)")
     parser.add_argument("--batch", type=int, default=4, help="crops a step, in all processes together (%(default)s)")
@@ -84,6 +87,7 @@ def train(args: argparse.Namespace) -> None:
         precision=args.precision,
         init=args.init,
         resume=args.resume,
+        exclude=tuple(args.exclude),
     )
     trainer.check(options, recipe)
     device = choose_device(args.device)

@@ -65,7 +65,7 @@ def draw_scene(seed: int, height: int = 1024, width: int = 1024) -> Scene:
     return Scene(develop(canvas), np.array(canvas.labels), np.array(canvas.objects))
 
 
-def save_scene(scene: Scene, folder: Path) -> None:
-    """Writes ``scene.jpg`` and ``scene_labels.png`` (8 bits, one channel), as in segearth/data."""
-    Image.fromarray(scene.image).save(folder / "scene.jpg", quality=92)
-    Image.fromarray(scene.labels).save(folder / "scene_labels.png", optimize=True)
+def save_scene(scene: Scene, folder: Path, stem: str = "scene") -> None:
+    """Writes ``<stem>.jpg`` and ``<stem>_labels.png`` (8 bits, one channel), as in segearth/data."""
+    Image.fromarray(scene.image).save(folder / f"{stem}.jpg", quality=92)
+    Image.fromarray(scene.labels).save(folder / f"{stem}_labels.png", optimize=True)

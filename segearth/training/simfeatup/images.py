@@ -5,7 +5,8 @@ No labels are needed, and files that cannot be used are left out, each with one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +39,21 @@ class Sample(NamedTuple):
     left_out: dict[str, str]
 
 
-def find_images(folder: Path) -> list[Path]:
-    """All files of the folder and of those in it whose ending Pillow knows, in the order of their names.
+def find_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
+    """All files of some folders, and of those in them, whose ending Pillow knows, in the order of their names.
+
+    Args:
+        folders: where to look.
+        exclude: patterns as the shell's (``*`` stands for ``/`` as well) of paths below a folder that are passed
+            over, such as "masks/*" or "*_test.png".
 
     Raises:
-        UserError: no such folder, or no such file in it.
+        UserError: no such folder, or no such file in one.
     """
+    return [path for folder in folders for path in _find_images(folder, exclude)]
+
+
+def _find_images(folder: Path, exclude: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
         raise UserError(
             f"the folder of images {folder} {'is a file' if folder.exists() else 'does not exist'}: "
@@ -57,12 +67,14 @@ def find_images(folder: Path) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
-    if not paths:
+    kept = [p for p in paths if not any(fnmatchcase(p.relative_to(folder).as_posix(), one) for one in exclude)]
+    if not kept:
+        found = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
         raise UserError(
-            f"no images in {folder}: expected files such as .png, .jpg or .tif, in it or in folders in it; "
+            f"no images in {folder} ({found}): expected files such as .png, .jpg or .tif, in it or in folders in it; "
             "give the folder that holds them"
         )
-    return paths
+    return kept
 
 
 def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Run:
         precision: of the frozen CLIP: "fp32", "bf16", "fp16", or "auto" (fp16 on a CUDA device, else fp32).
         init: an upsampler's checkpoint to begin with, or None.
         resume: whether to go on from the last checkpoint.
+        exclude: patterns of images that are not trained on, see `find_images`.
     """
 
     steps: int | None = None
@@ -59,12 +60,13 @@ class Run:
     precision: str = "auto"
     init: Path | None = None
     resume: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 def train(
     clip: nn.Module,
     model: str,
-    images: Path,
+    images: Sequence[Path],
     out: Path,
     run: Run,
     recipe: Recipe,
@@ -76,7 +78,7 @@ def train(
     Args:
         clip: an `open_clip.CLIP`; it is not changed, but moved to the device.
         model: what it is called, for the files' notes.
-        images: folder of images.
+        images: folders of images.
         out: file to write, see `Files`.
         run: how long, on what, from where.
         recipe: what is trained.
@@ -101,13 +103,13 @@ def train(
                 f"a batch of {run.batch} images for {ranks} processes: expected at least one image each; "
                 f"use --batch {ranks}"
             )
-        paths, left_out = usable_images(find_images(images), run.crop)
+        paths, left_out = usable_images(find_images(images, run.exclude), run.crop)
         warner = Warner(rank == 0)
         warner(left_out)
         if not paths:
             raise UserError(
-                f"no usable image in {images}: {len(left_out)} files were looked at; the first one: "
-                f"{next(iter(left_out.values()))}"
+                f"no usable image in {', '.join(map(str, images))}: {len(left_out)} files were looked at; the first "
+                f"one: {next(iter(left_out.values()))}"
             )
         crops = Crops(paths, run.crop, run.seed)
         return _train(clip, model, crops, files, run, recipe, (rank, ranks, own), warner, say if rank == 0 else _silent)
