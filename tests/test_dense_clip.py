@@ -42,6 +42,14 @@ def test_vanilla_with_residual_is_clip_itself(clip):
     assert_close(cls, clip.encode_image(image), atol=1e-5, rtol=0)
 
 
+def test_with_embedding_is_both_readouts(clip):
+    image = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    encoder = DenseCLIP(clip)
+    features, cls, embedding = encoder.with_embedding(image, [2, 0])
+    assert_close((features, cls), encoder(image), atol=1e-6, rtol=0)
+    assert_close(embedding, clip.encode_image(image[[2, 0]]), atol=1e-5, rtol=0)
+
+
 def test_the_clip_is_not_changed(clip):
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     image = torch.randn(1, 3, 64, 64)

@@ -1,14 +1,13 @@
 """The small CLIP's training on made-up data: what it reads, what it asks, and that it can be stopped."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import load_tool
 from PIL import Image
 from safetensors import safe_open
 
@@ -17,20 +16,12 @@ from segearth.models.attention import METHODS
 from segearth.training.tiny import crops, evaluation, language, losses, sources, tasks, training
 from segearth.training.tiny.sources import IGNORE, Sample
 
-ROOT = Path(__file__).parents[1]
 SMALLER = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 224, "patch_size": 32, "width": 32, "layers": 2, "head_width": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
     "quick_gelu": True,
 }
-
-
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +322,7 @@ def test_every_source_gets_its_share():
 
 def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(evaluation, "METHODS", {name: METHODS[name] for name in ("SegEarth", "GEM")})  # saves time
-    monkeypatch.setattr(evaluation, "LONG_SIDE", 224)
+    monkeypatch.setattr(evaluation, "LONG_SIDES", (224, 240))
     tool, out = load_tool("train_tiny_clip"), tmp_path / "new" / "small.safetensors"
     options = "--steps 2 --text-steps 2 --batch 4 --scenes 1 --scene-size 230 --workers 0 --seed 3 --teacher hash"
     assert tool.main([*options.split(), "--config", str(config), "--data", str(data), "--out", str(out)]) == 0

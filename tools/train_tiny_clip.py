@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=default.steps, help="of the image tower")
     parser.add_argument("--text-steps", type=int, default=default.text_steps, help="of the text tower")
     parser.add_argument("--batch", type=int, default=default.batch, help="crops a step")
-    parser.add_argument("--lr", type=float, default=default.lr, help="highest learning rate")
+    parser.add_argument("--lr", type=float, default=default.lr, help="highest learning rate, AdamW's")
+    parser.add_argument("--muon-lr", type=float, default=default.muon_lr, help="highest learning rate, Muon's")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--teacher", choices=("minilm", "hash"), default=default.teacher, help="hash: for tests only")
     parser.add_argument("--scenes", type=int, default=96, help="scenes to draw")
@@ -62,7 +63,7 @@ def make(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected at least 1")
     writable_folder(args.out.parent)
     start = time.monotonic()
-    recipe = Recipe(args.steps, args.text_steps, args.batch, args.lr, args.seed, args.teacher)
+    recipe = Recipe(args.steps, args.text_steps, args.batch, args.lr, args.muon_lr, args.seed, args.teacher)
     samples = [] if args.data is None else read_folder(args.data)
     samples += draw_samples(range(POOL_SEEDS, POOL_SEEDS + args.scenes), args.scene_size, args.workers)
     print(f"{len(samples)} images, {time.monotonic() - start:.0f} s", flush=True)
@@ -71,7 +72,7 @@ def make(args: argparse.Namespace) -> None:
     sources = sorted({sample.source for sample in samples})
     save(clip, args.out, {
         "steps": str(args.steps), "text_steps": str(args.text_steps), "batch": str(args.batch), "lr": str(args.lr),
-        "seed": str(args.seed), "teacher": args.teacher, "sources": ", ".join(sources),
+        "muon_lr": str(args.muon_lr), "seed": str(args.seed), "teacher": args.teacher, "sources": ", ".join(sources),
         "drawn_scenes": f"{args.scenes} of {args.scene_size} pixels", "torch": version("torch"),
     })  # fmt: skip
     print(f"trained in {(time.monotonic() - start) / 60:.0f} min; {checkpoint} is not needed any more", flush=True)

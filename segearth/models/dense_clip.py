@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -84,10 +85,10 @@ class DenseCLIP(nn.Module):
             raise ValueError(
                 f"an image of {tuple(image.shape[-2:])} pixels has no patch of {self.patch_size}: enlarge it"
             )
+        if self.has_cls:
+            return self._read_out(*self._trunk(image))
         x, grid = self._embed(image)
-        x = self._last_block(x) if self.has_cls else self._second_path(x)
-        features, cls = self._project(x, grid)
-        return features, cls if self.has_cls else None
+        return self._project(self._second_path(x), grid)[0], None
 
     def input_features(self, image: Tensor) -> Tensor:
         """Patch features of what goes into the last block: SimFeatUp was trained on these.
@@ -99,10 +100,32 @@ class DenseCLIP(nn.Module):
             (B, D, h, w): the output of the last block but one, after ln_post and the projection; independent of
             the method.
         """
+        return self._project(*self._trunk(image))[0]
+
+    def with_embedding(self, image: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward`, and CLIP's own embedding of some of the images for the price of one more block.
+
+        Args:
+            image: as in `forward`, of the size that the CLIP was made for.
+            chosen: K indices into the batch.
+
+        Returns:
+            Patch features (B, D, h, w), [CLS] vectors (B, D), and (K, D): what `clip.encode_image` gives.
+        """
+        x, grid = self._trunk(image)
+        own = self.visual.transformer.resblocks[-1](x[list(chosen)])
+        return *self._read_out(x, grid), self._project(own, grid)[1]
+
+    def _read_out(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The replaced last block: its input (B, 1 + hw, width) to features (B, D, h, w) and [CLS] (B, D)."""
+        return self._project(self._last_block(x), grid)
+
+    def _trunk(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, 3, H, W) to what goes into the last block, (B, 1 + hw, width), and the grid (h, w)."""
         x, grid = self._embed(image)
         for block in self.visual.transformer.resblocks[:-1]:
             x = block(x)
-        return self._project(x, grid)[0]
+        return x, grid
 
     def _project(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Tokens (B, 1 + hw, width) into the joint space: patches (B, D, h, w) and the first token (B, D)."""
@@ -138,10 +161,8 @@ class DenseCLIP(nn.Module):
         return torch.cat([table[:1], grid.flatten(2)[0].T.to(table.dtype)])
 
     def _last_block(self, x: Tensor) -> Tensor:
-        """All blocks but the last as they are, then the last one with the method's attention."""
-        *blocks, last = self.visual.transformer.resblocks
-        for block in blocks:
-            x = block(x)
+        """The last block with the method's attention."""
+        last = self.visual.transformer.resblocks[-1]
         normed = last.ln_1(x)
         y = self._attention(last, normed, scale=None)
         if self.ignore_residual:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
-from segearth.training.tiny.evaluation import LONG_SIDE, Report, Score
+from segearth.training.tiny.evaluation import Report, Score, Truth
 from segearth.training.tiny.language import MODIFIERS, read_glossary
 from segearth.training.tiny.tasks import ABSENT, UNSEEN
 
@@ -66,10 +66,10 @@ def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Pa
     text = HEAD.format(names=names, entries=len(entries), phrases=names * len(MODIFIERS), absent=len(ABSENT))
     rows = [(key.replace("_", " "), value) for key, value in sorted(about.items()) if key != "about"]
     text += table(["", ""], [*rows, ("file", f"{weights.stat().st_size / 1e6:.1f} MB, float16")])
-    text += f"\n## Measured\n\nLong side {LONG_SIDE} unless stated, windows of 224 with stride 112, fp32 on a CPU. "
+    text += "\n## Measured\n\nWindows of 224 with stride 112, bilinear upsampling unless stated, fp32 on a CPU. "
     text += "Boundary IoU takes bands of 1 % of the diagonal.\n"
     for truth in report.sets:
-        text += f"\n### {truth.name}\n\n" + set_tables(truth.name, truth.classes, report)
+        text += f"\n### {truth.name}\n\n" + set_tables(truth, report)
     text += names_section(report)
     if report.eurosat:
         right, count = report.eurosat
@@ -88,16 +88,26 @@ LIMITS = """
 """
 
 
-def set_tables(name: str, classes: Sequence[Sequence[str]], report: Report) -> str:
+def set_tables(truth: Truth, report: Report) -> str:
     """The per-class table of the default method and the floor, and the grid of methods."""
+    name = truth.name
     default = report.grid[name]["SegEarth", "bilinear", -0.3]
-    rows: list[tuple[str, Score]] = [("`tiny`", default), (f"`tiny`, long side {2 * LONG_SIDE}", report.zoomed[name])]
-    rows += list(report.floor.get(name, {}).items())
-    head = ["IoU, %", *(names[0] for names in classes), "mIoU", "boundary"]
+    rows: list[tuple[str, Score]] = [
+        (f"`tiny`, long side {truth.long_sides[0]}", default),
+        (f"`tiny`, long side {truth.long_sides[1]}", report.other_side[name]),
+        *report.floor.get(name, {}).items(),
+    ]
+    head = ["IoU, %", *(names[0] for names in truth.classes), "mIoU", "boundary"]
     text = table(head, [(label, *percent([*s.iou, s.miou, s.mean_boundary])) for label, s in rows])
     grid = {key: f"{100 * s.miou:.1f} ({100 * s.mean_boundary:.1f})" for key, s in report.grid[name].items()}
     text += "\n" + table(
-        ["mIoU (boundary), %", "none, λ = 0", "none, λ = -0.3", "bilinear, λ = 0", "bilinear, λ = -0.3"],
+        [
+            f"mIoU (boundary), %, long side {truth.long_sides[0]}",
+            "none, λ = 0",
+            "none, λ = -0.3",
+            "bilinear, λ = 0",
+            "bilinear, λ = -0.3",
+        ],
         [
             (
                 method,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from segearth.errors import UserError
 from segearth.models import DenseCLIP
@@ -26,9 +29,10 @@ from segearth.training.tiny.losses import CELLS, Words, image_loss, region_loss
 from segearth.training.tiny.sources import Sample
 from segearth.training.tiny.tasks import TASKS
 
-SHARES = {"drawn": 10, "dubai": 9, "gsi_road": 2, "amazon_forest": 1, "eurosat100": 2}  # crops of 24
+SHARES = {"drawn": 8, "dubai": 11, "gsi_road": 2, "amazon_forest": 1, "eurosat100": 2}  # crops of 24
+WEIGHT_DECAY = 0.05  # of matrices
 IMAGE_LOSS = 0.2  # its weight; naming a whole image is the easier half
-IMAGES_EMBEDDED = 10  # crops a step for it, a second pass through the tower
+IMAGES_EMBEDDED = 6  # crops a step for it, a second pass through the tower
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Recipe:
         steps: optimiser steps of the image tower.
         text_steps: of the text tower.
         batch: crops a step.
-        lr: highest learning rate; it rises over the first twentieth and falls to zero.
+        lr: highest learning rate of what is not a block's matrix.
+        muon_lr: highest learning rate of the blocks' matrices.
         seed: of everything that is drawn; every step has a generator of its own.
         teacher: see `language.load_teacher`.
     """
@@ -48,6 +53,7 @@ class Recipe:
     text_steps: int = 800
     batch: int = 24
     lr: float = 1.2e-3
+    muon_lr: float = 0.015
     seed: int = 0
     teacher: str = "minilm"
 
@@ -84,46 +90,57 @@ def train(config: Path, samples: list[Sample], recipe: Recipe, checkpoint: Path,
     clip.requires_grad_(False)
     clip.visual.requires_grad_(True)
     clip.logit_scale.requires_grad_(True)
-    optimizer, schedule = make_optimizer(clip, recipe)
+    movers = make_optimizers(clip, recipe)
     if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
+        for part, state in zip(movers, saved["optimizers"], strict=True):
+            part.load_state_dict(state)
     dense, words, pool = DenseCLIP(clip), Words.of(clip), Pool(samples)
     start, began = time.monotonic(), first
     clip.train()
     for step in range(first, recipe.steps):
         rng = np.random.default_rng([recipe.seed, 1, step])
         loss = compute_loss(rng, dense, clip, words, pool, recipe.batch)
-        optimizer.zero_grad()
+        clip.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in clip.parameters() if p.requires_grad], 1.0)
-        optimizer.step()
-        schedule.step()
+        for part in movers:
+            part.step()
         losses.append(loss.item())
         if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
             rate = (time.monotonic() - start) / (step + 1 - began)
             left = rate * (recipe.steps - step - 1) / 60
             print(f"step {step + 1}/{recipe.steps}, loss {np.mean(losses[-50:]):.3f}, {left:.0f} min left", flush=True)
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            state = {"clip": clip.state_dict(), "optimizer": optimizer.state_dict(), "about": about}
-            write_checkpoint(
-                checkpoint, {**state, "schedule": schedule.state_dict(), "step": step + 1, "losses": losses}
-            )
+            states = [part.state_dict() for part in movers]
+            state = {"clip": clip.state_dict(), "optimizers": states, "step": step + 1, "losses": losses}
+            write_checkpoint(checkpoint, {**state, "about": about})
     return clip.eval()
 
 
-def make_optimizer(
-    clip: nn.Module, recipe: Recipe
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    """AdamW with weight decay on matrices, and one cycle of the learning rate."""
-    trained = [p for p in clip.parameters() if p.requires_grad]
+def make_optimizers(clip: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer | LambdaLR]:
+    """Muon for the matrices of the blocks, AdamW for all else, and then the course of their learning rates.
+
+    Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) reaches a loss in some two thirds of the steps
+    that AdamW needs, when a small ViT begins from nothing.
+    """
+    blocks = [p for p in clip.visual.transformer.parameters() if p.requires_grad and p.ndim == 2]  # type: ignore
+    rest = [p for p in clip.parameters() if p.requires_grad and all(p is not q for q in blocks)]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": 0.05},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.steps + 1, pct_start=0.05)
-    return optimizer, schedule
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(blocks, lr=recipe.muon_lr, weight_decay=WEIGHT_DECAY),
+        torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98)),
+    ]
+    schedules = [LambdaLR(optimizer, partial(course, steps=recipe.steps)) for optimizer in optimizers]
+    return [*optimizers, *schedules]
+
+
+def course(step: int, steps: int) -> float:
+    """The learning rate's part of its highest: it rises over a twentieth of the steps, and falls as a cosine to 0."""
+    rise = 0.05 * steps
+    return (step + 1) / rise if step + 1 < rise else 0.5 + 0.5 * math.cos(math.pi * (step - rise) / (steps - rise))
 
 
 class Pool:
@@ -139,7 +156,7 @@ class Pool:
             self._odds[source] = areas / areas.sum()
             count = len(TASKS[source].allowed)
             labels = sum(s.labels.flatten().long().bincount(minlength=256)[:count] for s in its)
-            weights = torch.as_tensor(labels).clamp(min=1).float() ** -0.5
+            weights = torch.as_tensor(labels).clamp(min=1).float() ** -TASKS[source].rarity
             self.weights[source] = weights / weights.mean()
 
     def plan(self, batch: int) -> list[str]:
@@ -167,11 +184,10 @@ def compute_loss(
     # whole-image labels first, as they have no other loss
     chosen = sorted(range(batch), key=lambda i: (not TASKS[sources[i]].whole, rng.random()))[:IMAGES_EMBEDDED]
     with torch.autocast("cpu", torch.bfloat16):
-        features, cls = dense(images[regions])
-        embedding = clip.encode_image(images[chosen])  # type: ignore[operator]
-    assert cls is not None  # SegEarth's readout has one
-    cls, embedding = F.normalize(cls.float(), dim=-1), F.normalize(embedding.float(), dim=-1)
-    pixels = F.normalize(F.interpolate(features.float(), size=(CELLS, CELLS), mode="bilinear"), dim=1)
+        features, cls, embedding = dense.with_embedding(images, chosen)
+    cls, embedding = F.normalize(cls[regions].float(), dim=-1), F.normalize(embedding.float(), dim=-1)
+    pixels = F.interpolate(features[regions].float(), size=(CELLS, CELLS), mode="bilinear")
+    pixels = F.normalize(pixels, dim=1)
     scale = clip.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
     loss = IMAGE_LOSS * image_loss(words, rng, embedding, labels[chosen], [sources[i] for i in chosen], scale)
     for source, places in by_task(rng, [sources[i] for i in regions]):
