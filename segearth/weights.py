@@ -65,7 +65,7 @@ class Model:
     architecture: str
     file: File | Packaged
     upsampler: Literal["jbu_one", "jbu_stack", "bilinear"] | None
-    upsampler_file: File | None
+    upsampler_file: File | Packaged | None
     about: str
 
     @property
@@ -145,8 +145,8 @@ MODELS: dict[str, Model] = {
         upsampler="bilinear",
         upsampler_file=None,
         about=(
-            "NOT OpenAI's CLIP, just a small CLIP trained on drawn scenes, packaged with segearth: "
-            "it shows that everything runs, without a download, and knows nothing of real images."
+            "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open images: "
+            "it shows that everything runs, without a download, and its maps of real places are rough guesses."
         ),
     ),
 }

@@ -78,7 +78,7 @@ def test_command(command, capsys, monkeypatch):
         assert all((ROOT / name).is_file() for name in arguments if name.endswith(".txt"))
     elif arguments[0] in ("tools/train_tiny_clip.py", "tools/evaluate_tiny_clip.py"):
         monkeypatch.setattr(evaluation, "METHODS", {"SegEarth": METHODS["SegEarth"]})
-        monkeypatch.setattr(evaluation, "LONG_SIDES", (64, 96))
+        monkeypatch.setattr(evaluation, "LONG_SIDES", (64, 80, 96))
         Path("small.json").write_text(json.dumps(SMALLER))
         quick = "--steps 1 --text-steps 1 --batch 2 --scenes 1 --scene-size 64 --workers 0 --teacher hash"
         quick = [*quick.split(), "--config", "small.json"] if "train" in arguments[0] else []

@@ -322,7 +322,7 @@ def test_every_source_gets_its_share():
 
 def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(evaluation, "METHODS", {name: METHODS[name] for name in ("SegEarth", "GEM")})  # saves time
-    monkeypatch.setattr(evaluation, "LONG_SIDES", (224, 240))
+    monkeypatch.setattr(evaluation, "LONG_SIDES", (224, 230, 240))
     tool, out = load_tool("train_tiny_clip"), tmp_path / "new" / "small.safetensors"
     options = "--steps 2 --text-steps 2 --batch 4 --scenes 1 --scene-size 230 --workers 0 --seed 3 --teacher hash"
     assert tool.main([*options.split(), "--config", str(config), "--data", str(data), "--out", str(out)]) == 0

@@ -27,13 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=DATA / "tiny.json", help="architecture, as open_clip's JSON")
     parser.add_argument("--data", type=Path, help="folder of the open image sets (segearth/training/tiny/sources.py)")
     parser.add_argument("--samples", type=Path, help="folder with LoveDA/img_dir/val and LoveDA/ann_dir/val")
+    parser.add_argument("--upsamplers", type=Path, help="folder of upsamplers (segearth/training/tiny/ablation.py)")
     parser.add_argument("--card", type=Path, help="the file to write; by default beside the weights")
     args = parser.parse_args(argv)
 
     def measure() -> None:
         if args.card is not None:
             writable_folder(args.card.parent)
-        report_on(args.weights, args.config, args.data, args.samples, card=args.card)
+        report_on(args.weights, args.config, args.data, args.samples, card=args.card, upsamplers=args.upsamplers)
 
     return run(measure)
 

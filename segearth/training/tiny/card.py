@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
+from segearth.training.tiny.ablation import STEPS
 from segearth.training.tiny.evaluation import Report, Score, Truth
 from segearth.training.tiny.language import MODIFIERS, read_glossary
 from segearth.training.tiny.tasks import ABSENT, UNSEEN
@@ -70,7 +71,7 @@ def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Pa
     text += "Boundary IoU takes bands of 1 % of the diagonal.\n"
     for truth in report.sets:
         text += f"\n### {truth.name}\n\n" + set_tables(truth, report)
-    text += names_section(report)
+    text += names_section(report) + ablation_section(report)
     if report.eurosat:
         right, count = report.eurosat
         text += f"\n### Whole images\n\nEuroSAT's test split, zero-shot with ten names: {right} of {count} right.\n"
@@ -94,7 +95,7 @@ def set_tables(truth: Truth, report: Report) -> str:
     default = report.grid[name]["SegEarth", "bilinear", -0.3]
     rows: list[tuple[str, Score]] = [
         (f"`tiny`, long side {truth.long_sides[0]}", default),
-        (f"`tiny`, long side {truth.long_sides[1]}", report.other_side[name]),
+        *((f"`tiny`, long side {s}", score) for s, score in zip(truth.long_sides[1:], report.sides[name], strict=True)),
         *report.floor.get(name, {}).items(),
     ]
     head = ["IoU, %", *(names[0] for names in truth.classes), "mIoU", "boundary"]
@@ -141,6 +142,36 @@ def names_section(report: Report) -> str:
             f"{100 * together[1]:.1f}.\n"
         )
     return text
+
+
+def ablation_section(report: Report) -> str:
+    """What each part of SimFeatUp adds, here and in the paper."""
+    if not report.ablation:
+        return ""
+    text = "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
+    text += "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
+    text += "WBS-SI). Made with `tools/train_simfeatup.py` and the options of `segearth/training/tiny/ablation.py`.\n\n"
+    rows = [
+        (
+            step.label,
+            *(spread(scores[i]) for scores in report.ablation.values()),
+            str(max(len(scores[i]) for scores in report.ablation.values())),
+            *map(str, step.paper),
+        )
+        for i, step in enumerate(STEPS)
+    ]
+    return text + table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
+
+
+def spread(scores: Sequence[Score]) -> str:
+    """The mean mIoU and, in brackets, Boundary IoU over seeds in %, ± half of their range; - for none."""
+    if not scores:
+        return "-"
+    values = 100 * np.array([[s.miou, s.mean_boundary] for s in scores])
+    parts = [f"{mean:.1f}" for mean in values.mean(axis=0)]
+    if len(scores) > 1:
+        parts = [f"{part} ± {half:.1f}" for part, half in zip(parts, np.ptp(values, axis=0) / 2, strict=True)]
+    return f"{parts[0]} ({parts[1]})"
 
 
 def percent(values: Iterable[float]) -> list[str]:

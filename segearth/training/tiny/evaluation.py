@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from segearth.loading import load_tokenizer
+from segearth.loading import load_tokenizer, read_upsampler
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import METHODS
 from segearth.predictor import Predictor, normalise
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
+from segearth.training.tiny.ablation import STEPS, Step, files
 from segearth.training.tiny.sources import Sample, read_folder
 from segearth.training.tiny.tasks import EUROSAT, UNSEEN
 from segearth.vocabulary import Vocabulary
@@ -35,7 +36,7 @@ BILINEAR = Bilinear()
 BINS = 16  # of each colour channel, for the colour classifier
 # In pixels. 448 is the paper's; Dubai's tiles are mapped at 896, because they are 800 to 1100 pixels long, and at
 # 448 a street there is narrower than a patch.
-LONG_SIDES = (448, 896)
+LONG_SIDES = (448, 896, 1344)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Truth:
         prob_thd: as in the set's configuration.
         source: the training images that the colour classifier learns from.
         called: what each of their labels is called here; None for the same.
-        long_sides: in pixels, the one at which maps are made and another one for comparison.
+        long_sides: in pixels, the one at which maps are made and others for comparison.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Truth:
     prob_thd: float = 0.0
     source: str = "drawn"
     called: tuple[int, ...] | None = None
-    long_sides: tuple[int, int] = LONG_SIDES
+    long_sides: tuple[int, ...] = LONG_SIDES
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,16 @@ class Score:
 
 @dataclass
 class Report:
-    """All that was measured, by set: the grid of methods, the floor, the names, the whole images."""
+    """All that was measured, by set: the grid of methods, the floor, the names, the whole images, the ablation."""
 
     sets: list[Truth]
     grid: dict[str, dict[tuple[str, str, float], Score]] = field(default_factory=dict)
     floor: dict[str, dict[str, Score]] = field(default_factory=dict)
-    other_side: dict[str, Score] = field(default_factory=dict)
+    sides: dict[str, list[Score]] = field(default_factory=dict)
     unseen: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     all_unseen: dict[str, tuple[float, float]] = field(default_factory=dict)
     eurosat: tuple[int, int] | None = None
+    ablation: dict[str, list[list[Score]]] = field(default_factory=dict)
 
 
 def held_out_sets(data: Path | None, samples: Path | None, size: int = 1024) -> list[Truth]:
@@ -108,7 +110,7 @@ def held_out_sets(data: Path | None, samples: Path | None, size: int = 1024) -> 
             [tile.image.permute(1, 2, 0).numpy() for tile in tiles],
             [tile.labels.numpy() for tile in tiles],
         )
-        sides = LONG_SIDES[1], LONG_SIDES[0]
+        sides = LONG_SIDES[1], LONG_SIDES[0], LONG_SIDES[2]
         sets.append(Truth("Dubai t1, t4", images, labels, DUBAI_CLASSES, source="dubai", long_sides=sides))
     if samples is not None:
         images, labels = [], []
@@ -154,7 +156,9 @@ def mapper(
     return lambda image: predictor.predict(image, long_side or truth.long_sides[0]).labels
 
 
-def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat: list[Sample]) -> Report:
+def evaluate(
+    clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat: list[Sample], upsamplers: Path | None = None
+) -> Report:
     """Measures everything.
 
     Args:
@@ -162,6 +166,7 @@ def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat
         sets: from `held_out_sets`.
         training: what the colour classifier learns from.
         eurosat: whole images to name.
+        upsamplers: folder of the ablation's upsamplers, see `ablation`.
     """
     report = Report(sets)
     for truth in sets:
@@ -171,7 +176,7 @@ def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat
             for upsampler, module in (("none", None), ("bilinear", BILINEAR))
             for factor in ((0.0, -0.3) if METHODS[method].depth == 1 else (0.0,))
         }
-        report.other_side[truth.name] = measure(truth, mapper(clip, truth, long_side=truth.long_sides[1]))
+        report.sides[truth.name] = [measure(truth, mapper(clip, truth, long_side=s)) for s in truth.long_sides[1:]]
         print(f"{truth.name}: mIoU {report.grid[truth.name]['SegEarth', 'bilinear', -0.3].miou:.3f}", flush=True)
         if pixels := [sample for sample in training if sample.source == truth.source]:
             called = np.array(truth.called or range(len(truth.classes)))
@@ -182,9 +187,18 @@ def evaluate(clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat
     for truth in sets:
         if truth.classes in (CLASSES, DUBAI_CLASSES) and truth.name != "demo scene":
             measure_names(clip, truth, report)
+    if upsamplers is not None:
+        for truth in sets[1:]:  # the demo scene is one of the drawn ones
+            report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in STEPS]
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
     return report
+
+
+def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Step) -> list[Score]:
+    """The scores of one of `ablation.STEPS`, one a seed."""
+    modules = [BILINEAR] if step.stem is None else [read_upsampler(path) for path in files(folder, step)]
+    return [measure(truth, mapper(clip, truth, upsampler=module, factor=step.factor)) for module in modules]
 
 
 def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:

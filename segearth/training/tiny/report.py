@@ -32,6 +32,7 @@ def report_on(
     training: list[Sample] | None = None,
     scene_size: int = 1024,
     card: Path | None = None,
+    upsamplers: Path | None = None,
 ) -> Path:
     """Measures a small CLIP on everything it did not see, and writes its model card.
 
@@ -43,6 +44,7 @@ def report_on(
         training: what the colour classifier learns from; read and drawn again if None.
         scene_size: side of the drawn scenes in pixels.
         card: the file to write; None for one beside the weights.
+        upsamplers: folder of the ablation's upsamplers, or None.
 
     Returns:
         The card.
@@ -52,7 +54,7 @@ def report_on(
         training = [] if data is None else read_folder(data)
         training += draw_samples(range(POOL_SEEDS, POOL_SEEDS + FLOOR_SCENES), scene_size, workers=0)
     eurosat = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "eurosat100"]
-    report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat)
+    report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat, upsamplers)
     card = card or weights.with_suffix(".md")
     with safe_open(weights, framework="pt") as file:
         write_card(card, report, file.metadata() or {}, weights)
