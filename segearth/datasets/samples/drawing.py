@@ -48,12 +48,9 @@ _CLASSES["potsdam"] = _CLASSES["vaihingen"] = {
     **{"road": "impervious_surface", "pavement": "impervious_surface", "building": "building", "tree": "tree"},
     **{"grass": "low_vegetation", "cropland": "low_vegetation", "car": "car", "rest": "clutter"},
 }
-# Pixels of the image to one of the scene, whose pixels are 0.25 m: near that of the published images.
-_ZOOM = {
-    **{"potsdam": 2.0, "vaihingen": 2.0, "uavid": 2.0, "openearthmap": 0.5, "deepglobe_road": 0.5},
-    **{"massachusetts_road": 0.5, "chn6-cug": 0.5, "wbs-si": 0.5, "xBD": 0.5, "whu_sat_II": 0.5},
-}
-_INFRARED = np.array([1.2, 2.0, 1.0, 0.9, 2.6, 0.3, 2.1, 1.1])  # to red and green, of the land covers
+# Pixels of the image to one of the scene, which stands for 0.25 m; otherwise 0.5, as images that stay whole are small.
+_ZOOM = {"iSAID": 1.0, "potsdam": 1.0, "vaihingen": 1.0, "inria": 1.0, "uavid": 2.0}
+_INFRARED = np.array([1.2, 1.9, 1.0, 0.95, 2.8, 0.3, 1.5, 1.1])  # to red, of the land covers
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def draw_pair(of: Description, number: int, seed: int = 0) -> Drawn:
         seed: the same seed is always the same image.
     """
     height, width = sample_size(of, number)
-    zoom = _ZOOM.get(of.name, 1.0)
+    zoom = _ZOOM.get(of.name, 0.5)
     first = zlib.crc32(f"{of.name} {number} {seed}".encode())
     rng = np.random.default_rng(first)
     scene = _scene(of, first, math.ceil(height / zoom), math.ceil(width / zoom))
@@ -99,7 +96,7 @@ def draw_pair(of: Description, number: int, seed: int = 0) -> Drawn:
     values = classes + np.uint8(of.reduce_zero_label)
     _forget(of, number, image, values)
     if of.name == "vaihingen":  # infrared, red, green
-        infrared = image[..., :2].mean(axis=2) * _INFRARED[land]
+        infrared = image[..., 0] * _INFRARED[land]
         image = np.dstack([np.clip(infrared, 0, 255).astype(np.uint8), image[..., :2]])
     return Drawn(image, values, land == ROAD)
 
@@ -119,13 +116,15 @@ def _table(of: Description) -> dict[str, str]:
 
 
 def _scene(of: Description, first: int, height: int, width: int) -> Scene:
-    """The first of some scenes with all land covers that the set names, or the one with most of them."""
-    wanted = [_LAND.index(name) for name in _table(of) if name in _LAND]
+    """The first of some scenes with all land covers that the set names, and cars, or the one with most of them."""
+    table = _table(of)
+    wanted = [_LAND.index(name) for name in table if name in _LAND]
     scenes: list[tuple[int, Scene]] = []
-    while len(scenes) < _TRIES and (not scenes or scenes[-1][0] < len(wanted)):
+    while len(scenes) < _TRIES and (not scenes or scenes[-1][0] <= len(wanted)):
         scene = draw_scene(first + len(scenes), height, width)
         share = np.bincount(scene.labels.ravel(), minlength=len(_LAND))[wanted] / scene.labels.size
-        scenes.append((int(((share > 0.02) & (share < 0.7)).sum()), scene))
+        cars = "car" not in table or scene.objects.any()
+        scenes.append((int(((share > 0.02) & (share < 0.6)).sum() + cars), scene))
     return max(scenes, key=lambda each: each[0])[1]
 
 
@@ -177,7 +176,9 @@ def _forget(of: Description, number: int, image: NDArray[np.uint8], values: NDAr
     height, width = values.shape
     if of.encoding == "palette" and of.reduce_zero_label:  # the ISPRS sets: borders between classes
         wide = Image.fromarray(values)
-        values[np.asarray(wide.filter(ImageFilter.MaxFilter(5))) != np.asarray(wide.filter(ImageFilter.MinFilter(5)))] = 0
+        values[
+            np.asarray(wide.filter(ImageFilter.MaxFilter(5))) != np.asarray(wide.filter(ImageFilter.MinFilter(5)))
+        ] = 0
     elif number == 0 and of.name in ("loveda", "openearthmap"):
         beyond = np.add.outer(np.arange(height) / 3, np.arange(width)) > 1.2 * width
         values[beyond] = 0

@@ -60,8 +60,8 @@ def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool
 def _notice(of: Description) -> str:
     return (
         f"These files are drawings in the layout of {of.title}, made by tools/make_sample_data.py.\n"
-        f"They are not the data set and contain nothing of it: they show that the software runs, and no figure that is\n"
-        f"computed on them means anything. The real data: {of.source}\n"
+        "They are not the data set and contain nothing of it: they show that the software runs, and no figure on them\n"
+        f"means anything. The real data: {of.source}\n"
     )
 
 
@@ -114,7 +114,7 @@ def _zip(content: dict[str, bytes]) -> bytes:
             if name.isascii():
                 file.writestr(zipfile.ZipInfo("/".join(filter(None, ("__MACOSX", parent, f"._{last}")))), _JUNK)
     archive = buffer.getvalue()
-    for stored, raw in renamed.items():
-        if stored != raw:  # as long as the one that is there, at the file and in the list of files
-            archive = archive.replace(stored, raw)
+    for placeholder, raw in renamed.items():  # of the same length, at the file itself and in the list of files
+        if placeholder != raw:
+            archive = archive.replace(placeholder, raw)
     return archive

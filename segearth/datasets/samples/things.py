@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FINE = 4  # things are drawn at four times the size, for smooth edges
 _TRIES = 150
-_OPEN = (GRASS, BARELAND, CROPLAND, PAVEMENT)
+_OPEN, _FIRM = (GRASS, BARELAND, CROPLAND, PAVEMENT), (BARELAND, PAVEMENT)
 _WHITE, _LAWN, _CLAY = (232, 232, 228), (96, 140, 74), (176, 120, 84)
 
 Shape = tuple[str, tuple[float, ...], tuple[int, int, int]]  # "box", "disc" or "poly"; x, y, ...; RGB
@@ -60,7 +60,7 @@ THINGS: dict[str, Thing] = {
         ),
     ),
     "store_tank": Thing(
-        _OPEN,
+        _FIRM,
         (30, 30),
         6,
         (("disc", (-1, -1, 1, 1), (150, 152, 154)), ("disc", (-0.86, -0.86, 0.98, 0.98), (226, 226, 222))),
@@ -74,8 +74,8 @@ THINGS: dict[str, Thing] = {
             ("poly", (-0.55, 0.55, -0.5, -0.1, 0.05, -0.15, 0.1, 0.35), _LAWN),
         ),
     ),
-    "tennis_court": Thing(_OPEN, (64, 34), 3, _lined((70, 104, 142), (70, 122, 88))),
-    "basketball_court": Thing(_OPEN, (50, 30), 2, _lined((186, 116, 76), (128, 132, 130))),
+    "tennis_court": Thing((GRASS, PAVEMENT), (64, 34), 3, _lined((70, 104, 142), (70, 122, 88))),
+    "basketball_court": Thing((GRASS, PAVEMENT), (50, 30), 2, _lined((186, 116, 76), (128, 132, 130))),
     "Ground_Track_Field": Thing(
         _OPEN,
         (170, 88),
@@ -96,7 +96,7 @@ THINGS: dict[str, Thing] = {
         (("box", (-1, -1, 0.55, 1), (222, 222, 218)), ("box", (0.62, -0.9, 1, 0.9), (150, 48, 40))),
     ),
     "Helicopter": Thing(
-        _OPEN,
+        _FIRM,
         (38, 34),
         2,
         (
@@ -107,14 +107,17 @@ THINGS: dict[str, Thing] = {
         ),
     ),
     "Swimming_pool": Thing(
-        _OPEN, (30, 17), 5, (("box", (-1, -1, 1, 1), (226, 222, 210)), ("box", (-0.8, -0.7, 0.8, 0.7), (84, 180, 206)))
+        (GRASS,),
+        (30, 17),
+        5,
+        (("box", (-1, -1, 1, 1), (226, 222, 210)), ("box", (-0.8, -0.7, 0.8, 0.7), (84, 180, 206))),
     ),
     "Roundabout": Thing(
         (ROAD,), (34, 34), 1, (("disc", (-1, -1, 1, 1), (176, 174, 168)), ("disc", (-0.8, -0.8, 0.8, 0.8), _LAWN))
     ),
     "Soccer_ball_field": Thing(_OPEN, (130, 80), 1, _lined((92, 142, 72), (84, 130, 68))),
     "plane": Thing(
-        _OPEN,
+        _FIRM,
         (62, 58),
         3,
         (
@@ -135,9 +138,12 @@ THINGS: dict[str, Thing] = {
         ),
     ),
     "human": Thing(
-        (PAVEMENT, GRASS, ROAD), (4, 3), 24, (("disc", (-1, -1, 1, 1), (52, 58, 92)), ("disc", (-0.4, -0.5, 0.5, 0.5), (206, 160, 132)))
+        (PAVEMENT, GRASS, ROAD),
+        (4, 3),
+        24,
+        (("disc", (-1, -1, 1, 1), (52, 58, 92)), ("disc", (-0.4, -0.5, 0.5, 0.5), (206, 160, 132))),
     ),
-}  # fmt: skip
+}
 
 
 def scatter(
@@ -161,24 +167,20 @@ def scatter(
     """
     found = np.zeros(ground.shape, np.uint8)
     for i in sorted(range(len(names)), key=lambda i: -max(THINGS[names[i]].size)):  # while there is room for large ones
-        thing, placed = THINGS[names[i]], 0
-        for _ in range(_TRIES):
-            if placed == thing.count:
-                break
+        thing = THINGS[names[i]]
+        for _ in range(thing.count):
             colours, cover = _stamp(thing, rng.uniform(0, 360))
             h, w = cover.shape
-            if h > ground.shape[0] or w > ground.shape[1]:
-                break
-            top, left = (int(rng.integers(0, n - m + 1)) for n, m in zip(ground.shape, (h, w), strict=True))
-            part = slice(top, top + h), slice(left, left + w)
             body = cover > 0.5
-            if not (free[part] & np.isin(ground[part], thing.on))[body].all():
-                continue
-            mixed = image[part] * (1 - cover[..., None]) + colours * cover[..., None]
-            image[part] = np.clip(mixed + rng.normal(0, 3, (h, w, 1)) * cover[..., None], 0, 255)
-            found[part][body] = i + 1
-            free[part][cover > 0] = False
-            placed += 1
+            for _ in range(_TRIES if h <= ground.shape[0] and w <= ground.shape[1] else 0):
+                top, left = (int(rng.integers(0, n - m + 1)) for n, m in zip(ground.shape, (h, w), strict=True))
+                part = slice(top, top + h), slice(left, left + w)
+                if (free[part] & np.isin(ground[part], thing.on))[body].all():
+                    mixed = image[part] * (1 - cover[..., None]) + colours * cover[..., None]
+                    image[part] = np.clip(mixed + rng.normal(0, 3, (h, w, 1)) * cover[..., None], 0, 255)
+                    found[part][body] = i + 1
+                    free[part][cover > 0] = False
+                    break
     return found
 
 

@@ -63,7 +63,9 @@ class Trapper:
         """Adds a file."""
         self.download.setdefault(archive, {})[member] = content
 
-    def add(self, values: Values, replace: tuple[str, str] = ("", ""), labels: bool = True, images: bool = True) -> None:
+    def add(
+        self, values: Values, replace: tuple[str, str] = ("", ""), labels: bool = True, images: bool = True
+    ) -> None:
         """Adds a small pair in the published layout, with a part of its path replaced."""
         for kind, wanted, image in (
             (self.of.images, images, Image.fromarray(self.pair.image)),
