@@ -128,15 +128,17 @@ def test_colours_with_equal_sums_are_told_apart(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen"])
 def test_only_the_right_archives_and_tiles(name, sample, tmp_path):
-    """Defects: all zips are taken in the order of the disk; unknown tiles go to val."""
+    """Defects: all zips are taken in the order of the disk; unknown tiles go to val.
+
+    The samples have labels with boundaries and images with four bands beside the right ones.
+    """
     of = DATASETS[name]
     source, pairs = sample(name)
-    known, other = of.examples[0], {"stem": "2_10"} if name == "potsdam" else {"area": "9"}
+    other = {"stem": "2_11"} if name == "potsdam" else {"area": "11"}
     with zipfile.ZipFile(tmp_path / "0_more.zip", "w") as file:
         for kind in (*of.labels, of.images):
             file.writestr(kind.member(other), b"not even an image")
-        file.writestr(of.labels[1].member(known), b"nor is this")
-        file.writestr("top_potsdam_2_13_RGBIR.tif", b"nor is this")
+        file.writestr("top_potsdam_2_13_IRRG.tif", b"nor is this")
     done = prepare.prepare(of, [tmp_path, source], tmp_path / "data", quiet=True)
     assert {stem.rsplit("_", 4)[0] for stem in done.manifest["stems"]} == set(pairs)
     assert not any("boundary" in warning for warning in done.manifest["warnings"])
