@@ -25,6 +25,8 @@ def blocks(language: str) -> list[str]:
 
 COMMANDS = [line.partition("  #")[0].strip() for block in blocks("bash") for line in block.splitlines() if line.strip()]
 
+DATA = [command for command in COMMANDS if re.search(r"_dataset\.py|make_sample_data\.py", command)]
+
 
 @pytest.fixture(autouse=True)
 def newcomer(tmp_path, monkeypatch):
@@ -74,6 +76,10 @@ def test_command(command, capsys, monkeypatch):
         quick = "--steps 1 --batch 1 --jitters 1 --crop 64"
         assert load_tool("train_simfeatup").main([*arguments[1:], *quick.split()]) == 0
         assert load_upsampler("simfeatup.safetensors").feat_dim == 128
+    elif command in DATA:  # each goes on from the one before
+        for step in DATA[: DATA.index(command) + 1]:
+            _, script, *argv = shlex.split(step)
+            assert load_tool(Path(script).stem).main(argv) == 0
     elif program == "pip":
         assert all((ROOT / name).is_file() for name in arguments if name.endswith(".txt"))
     elif arguments[0] in ("tools/train_tiny_clip.py", "tools/evaluate_tiny_clip.py"):

@@ -19,6 +19,14 @@ python tools/check_dataset.py NAME --data-root data
 A set with fewer images than expected is converted with a warning and `"complete": false` in its `manifest.json`
 (`--strict`: an error). A run that was killed goes on where it was when the command is given again.
 
+Without any download, `tools/make_sample_data.py` draws small samples in the layouts below: to try these commands, or a
+program of your own. They are drawings and nothing of the data; no figure on them means anything.
+
+```text
+python tools/make_sample_data.py NAME... -o samples
+python tools/prepare_dataset.py NAME samples/NAME -o data
+```
+
 This page is made from `segearth/datasets/`: `python -m segearth.datasets.guide > dataset_prepare.md`.
 
 | set | name | images | classes | figure |
