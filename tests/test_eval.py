@@ -142,9 +142,9 @@ def test_a_run(run, here):
         sum(int((label == k).sum()) for label in labels) for k in range(1, 8)
     ]
     assert sorted(path.name for path in shown.iterdir()) == ["0.png", "1.png", "2.png"]
-    with Image.open(shown / "0.png") as picture:  # 40 × 60 pixels eight times as large, and the legend below
-        assert picture.width >= 480
-        assert picture.height > 320
+    with Image.open(shown / "0.png") as picture:  # three panels of 40 × 60 pixels six times as large, and a legend
+        assert picture.width == 3 * 360 + 2 * 12
+        assert picture.height > 240
 
 
 def test_counts_equal_those_of_saved_predictions(run, here, monkeypatch):
