@@ -8,7 +8,7 @@
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)
     check.py                what is in such a folder (tools/check_dataset.py)
     guide.py                dataset_prepare.md
-    samples.py              small drawn downloads (tools/make_sample_data.py)
+    samples/                small drawn downloads (tools/make_sample_data.py)
 
 Nothing here needs OpenMMLab or torch.
 """

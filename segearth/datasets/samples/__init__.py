@@ -1,0 +1,15 @@
+"""Small drawn downloads of the 17 sets, in their published layout: something to prepare without any download.
+
+    drawing.py   one image and its labels, from a drawn scene and a set's table of classes
+    things.py    what scenes do not have: ships, courts, tanks, people, ...
+    traps.py     what else lies in the real downloads, and must be left alone
+    layout.py    archives, folders and file names (tools/make_sample_data.py)
+
+They are drawings: they show that the way from a download to a figure works, and no figure on them means anything.
+Each folder says so in a file, and the manifests of what is prepared from them have `"complete": false`.
+"""
+
+from segearth.datasets.samples.drawing import Drawn
+from segearth.datasets.samples.layout import NOTICE, draw_sample
+
+__all__ = ["NOTICE", "Drawn", "draw_sample"]

@@ -1,0 +1,120 @@
+"""A drawn sample as files: the archives and folders of the published download, the same bytes on every run."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from segearth.datasets.description import Description
+from segearth.datasets.samples.drawing import Drawn, draw_pair
+from segearth.datasets.samples.traps import Download, add_traps, encoded, label_image
+from segearth.errors import UserError
+
+NOTICE = "DRAWN_NOT_REAL.txt"
+_JUNK = b"\x00\x05\x16\x07 not an image"  # what macOS puts beside every file
+
+
+def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool = False) -> dict[str, Drawn]:
+    """Draws a small download of a set in its published layout.
+
+    Args:
+        of: the set.
+        folder: where it goes; made, and replaced if it holds an earlier sample.
+        seed: the same seed gives the same bytes.
+        extracted: whether archives are written as the folders that they unpack to.
+
+    Returns:
+        What was drawn, by the keys of the pairs (`Description.key`).
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written.
+    """
+    pairs = {of.key.format(**example): draw_pair(of, i, seed) for i, example in enumerate(of.examples)}
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / NOTICE).is_file())):
+        raise UserError(f"{folder} holds something other than a drawn sample: give another folder with -o")
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / NOTICE).write_text(_notice(of), encoding="utf-8")
+        for archive, content in _download(of, list(pairs.values())).items():
+            _write(part, archive, content, extracted)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder} ({error.strerror or error}): free some space or give another folder with -o"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return pairs
+
+
+def _notice(of: Description) -> str:
+    return (
+        f"These files are drawings in the layout of {of.title}, made by tools/make_sample_data.py.\n"
+        "They are not the data set and contain nothing of it: they show that the software runs, and no figure on them\n"
+        f"means anything. The real data: {of.source}\n"
+    )
+
+
+def _download(of: Description, pairs: list[Drawn]) -> Download:
+    """Archives and what they hold."""
+    download: Download = {}
+    for example, pair in zip(of.examples, pairs, strict=True):
+        for kind, image in ((of.images, Image.fromarray(pair.image)), (of.labels[0], label_image(of, pair))):
+            download.setdefault(kind.archive, {})[kind.member(example)] = encoded(image, kind.types[0])
+    add_traps(of, download, pairs)
+    return download
+
+
+def _write(folder: Path, archive: str, content: dict[str, bytes], extracted: bool) -> None:
+    """Writes one archive, or its content as files."""
+    target = folder / archive
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not archive or extracted:
+        for name, data in content.items():
+            path = target / name if not archive else target.parent / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    elif archive.endswith(".tar.gz"):
+        target.write_bytes(_tar(content))
+    else:
+        target.write_bytes(_zip(content))
+
+
+def _tar(content: dict[str, bytes]) -> bytes:
+    """A tar.gz without a date."""
+    buffer = BytesIO()
+    with gzip.GzipFile("", "wb", 1, buffer, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, data in content.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    return buffer.getvalue()
+
+
+def _zip(content: dict[str, bytes]) -> bytes:
+    """A zip as a Mac makes it; names that are not ASCII are in GBK and not marked, as on a Chinese Windows."""
+    buffer, renamed = BytesIO(), {}
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in content.items():
+            raw = name.encode("gbk")
+            stored = "".join(chr(byte) if byte < 128 else "@" for byte in raw)
+            renamed[stored.encode()] = raw
+            file.writestr(zipfile.ZipInfo(stored), data)
+            parent, _, last = name.rpartition("/")
+            if name.isascii():
+                file.writestr(zipfile.ZipInfo("/".join(filter(None, ("__MACOSX", parent, f"._{last}")))), _JUNK)
+    archive = buffer.getvalue()
+    for placeholder, raw in renamed.items():  # of the same length, at the file itself and in the list of files
+        if placeholder != raw:
+            archive = archive.replace(placeholder, raw)
+    return archive
