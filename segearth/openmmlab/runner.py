@@ -73,7 +73,7 @@ def evaluate(
     pictures = None if show_dir is None else ranks.everywhere(lambda: writable_folder(show_dir))
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
         row = _evaluate(job, ledger, ranks, pictures, shown)
-        row["limit"] = limit
+        row |= {"limit": limit, "options": list(options)}
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
         ledger.remove()
     return row, folder
