@@ -67,7 +67,8 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
         raise UserError(f"no folder at --work-dir {args.work_dir}: give that of an earlier run")
     work_dir = writable_folder(args.work_dir)
 
-    from segearth.paper.tables import FILES, text, write_tables
+    from segearth.paper.tables import FILES, write_tables
+    from segearth.paper.text import plain
 
     failures: list[str] = []
     if not args.tables_only:
@@ -90,7 +91,7 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             after=lambda: write_tables(work_dir),
         )
     if ranks.is_main:
-        print(text(write_tables(work_dir).rows))
+        print(plain(write_tables(work_dir).rows))
         for failure in failures:
             print(f"failed: {failure}")
         print(f"\nwritten to {work_dir}: {', '.join(FILES)}")

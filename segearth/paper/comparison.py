@@ -32,7 +32,7 @@ COLUMNS = {
     "mAcc": "mean share of each class's pixels that were found, in percent",
     "Foreground IoU": "for sets with one class: IoU of that class, in percent",
     "Images": "images that were evaluated",
-    "Complete": "whether these are all images of the split",
+    "Complete": "yes or no: whether these are all images of the split",
     "Seconds an image": "of one process, images read and results counted",
     "Note": "what a reader of the difference should know; or why there is no result",
     "Config": "the config file",
@@ -152,7 +152,7 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
         "Result": None if result is None else round(result, 2),
         "Difference": None if paper is None or result is None else round(result - paper.value, 2),
         "Comparable": None if paper is None else "; ".join(reasons) or "yes",
-        "Complete": complete(of, run),
+        "Complete": "yes" if complete(of, run) else "no",
         **_figures(run),
         **_circumstances(method, run),
     }
@@ -231,9 +231,10 @@ def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dic
     value = sum(values) / len(values) if values else None
     missing = [title(name) for name in AVERAGED if name not in found]
     reasons = [f"{len(found)} of {len(AVERAGED)} sets: without {', '.join(missing)}"] if missing else []
-    weak = {name: caveats(method, DATASETS[name], run) for name, run in found.items()}
-    if any(weak.values()):
-        reasons.append(f"not comparable: {', '.join(title(name) for name, why in weak.items() if why)}")
+    weak = [title(name) for name, run in found.items() if caveats(method, DATASETS[name], run)]
+    if weak:
+        reasons.append(f"not comparable: {'all of them' if len(weak) == len(found) else ', '.join(weak)}")
+    whole = all(complete(DATASETS[name], run) for name, run in found.items())
     paper = published(method.name, "average")
     return dict.fromkeys(COLUMNS) | {
         "Method": method.title,
@@ -246,7 +247,7 @@ def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dic
         "Difference": None if paper is None or value is None else round(value - paper.value, 2),
         "Comparable": "; ".join(reasons) or "yes",
         "Images": sum(run["images"] for run in found.values()),
-        "Complete": not missing and all(complete(DATASETS[name], run) for name, run in found.items()),
+        "Complete": "yes" if whole and not missing else "no",
         "Note": "; ".join([*([method.note] if method.note else []), "with C's prompts"]),
     }
 

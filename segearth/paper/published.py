@@ -19,11 +19,11 @@ AVERAGED = ("openearthmap", "loveda", "iSAID", "potsdam", "vaihingen", "uavid", 
 
 # What a reader of a difference should know, by set.
 NOTES = {
-    "openearthmap": "published with 500 images; with 384, without those of xBD, others found 39.8 for SegEarth-OV",
+    "openearthmap": "with the 384 of 500 images that are not from xBD, others found 39.8 for SegEarth-OV",
     "xBD": "the journal edition states a [CLS] factor of -0.3 for all sets, the released config has 0",
     "udd5": "others found mIoU 50.55, aAcc 74.86 and mAcc 66.15 for SegEarth-OV",
-    "potsdam": "prompts of edition C; later repositories print 48.5, with those of J",
-    "vaihingen": "prompts of edition C; later repositories print 40.0, with those of J",
+    "potsdam": "prompts of edition C (48.5, which later repositories print for SegEarth-OV, is with J's)",
+    "vaihingen": "prompts of edition C (40.0, which later repositories print for SegEarth-OV, is with J's)",
 }
 
 

@@ -18,9 +18,14 @@ from segearth.paper.comparison import AVERAGE, PAPER_MODEL, Comparison, complete
 from segearth.paper.methods import METHODS
 from segearth.paper.published import AVERAGED, published
 from segearth.paper.sweep import dataset_order
+from segearth.paper.text import cell, notes_of, signed
 from segearth.paper.workbook import COLOURS, MEANING, grade
 
 _PICTURE_WIDTH, _QUALITY = 1500, 82
+_COLUMNS = (
+    *("Method", "Dataset", "Metric", "Result", "Published", "Edition", "Difference", "aAcc", "mIoU", "mAcc"),
+    *("Images", "Seconds an image", "Comparable"),
+)
 
 
 def html(tables: Comparison) -> str:
@@ -34,7 +39,7 @@ def html(tables: Comparison) -> str:
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>SegEarth: evaluation</title><style>{style}</style></head><body><main>",
-        "<h1>Evaluation</h1>",
+        "<h1>SegEarth: results beside the paper's</h1>",
         _circumstances(tables),
         _failures(tables),
         _grid(tables, "mIoU over all classes, background included", several),
@@ -108,8 +113,8 @@ def _cell(row: dict[str, Any] | None) -> str:
     if row["Result"] is None:
         return "<td class='failed'>failed</td>"
     kind, paper = grade(row), row["Published"]
-    below = f"<small>{paper:.1f}, {row['Difference']:+.1f}</small>" if paper is not None else "<small>–</small>"
-    mark = "" if row["Complete"] else "<sup title='not the whole split'>*</sup>"
+    below = f"<small>{paper:.1f} ({signed(row['Difference'], 1)})</small>" if paper is not None else "<small>–</small>"
+    mark = "" if row["Complete"] == "yes" else "<sup title='not the whole split'>*</sup>"
     tip = escape(str(row["Comparable"] or ""), quote=True)
     return f"<td class='{kind or ''}' title='{tip}'><span>{row['Result']:.1f}{mark}</span>{below}</td>"
 
@@ -123,25 +128,21 @@ def _key() -> str:
 
 
 def _details(tables: Comparison) -> str:
-    """All results, a line each."""
-    columns = [
-        *("Method", "Dataset", "Metric", "Result", "Published", "Edition", "Difference", "aAcc", "mIoU", "mAcc"),
-        *("Images", "Seconds an image", "Comparable", "Note"),
-    ]
-    digits = {"Published": ".1f", "Difference": "+.2f", "Images": ",", "Seconds an image": ".3f"}
+    """All results, a line each, and the notes below."""
     body = ""
     for row in tables.rows:
         cells = ""
-        for name in columns:
+        for name in _COLUMNS:
             value, kind = row[name], grade(row) if name == "Difference" else None
             number = isinstance(value, int | float)
-            shown = format(value, digits.get(name, ".2f")) if number else escape(str(value or ""))
-            cells += f"<td class='{'number ' if number else ''}{kind or ''}'>{shown}</td>"
-        body += f"<tr class='{'average' if row['Dataset'].startswith('average') else ''}'>{cells}</tr>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+            shown = signed(value, 2) if number and name == "Difference" else cell(row, name).replace("\\|", "|")
+            cells += f"<td class='{'number ' if number else ''}{kind or ''}'>{escape(shown)}</td>"
+        body += f"<tr class='{'average' if row['Dataset'] == AVERAGE else ''}'>{cells}</tr>"
+    head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
+    notes = "".join(f"<li>{escape(', '.join(names))}: {escape(note)}</li>" for note, names in notes_of(tables.rows))
     return (
         "<section><h2>All results</h2><div class='scroll'><table class='lines'><thead><tr>"
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div><ul class='notes'>{notes}</ul></section>"
     )
 
 
@@ -161,7 +162,8 @@ def _dataset(tables: Comparison, dataset: str) -> str:
             f"{run.get('seconds_per_image') or 0:.2f} s an image",
         ]
         figures = "".join(
-            f"<img loading='lazy' alt='{escape(path.stem, quote=True)}: image, label, prediction' src='{_embed(path, path.stat().st_mtime_ns)}'>"
+            f"<img alt='{escape(path.stem, quote=True)}: image, label, prediction' "
+            f"src='{_embed(path, path.stat().st_mtime_ns)}'>"
             for path in tables.pictures.get((method.name, dataset), [])
         )
         blocks += (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from segearth.paper.comparison import AVERAGE, CLASS_COLUMNS, COLUMNS, Comparison
@@ -28,8 +29,10 @@ _FORMATS = {
     "Seconds an image": "0.000",
     **dict.fromkeys(("Images", "Intersection", "Union", "Predicted pixels", "Label pixels"), "#,##0"),
 }
-_WIDTHS = {"Method": 22, "Dataset": 29, "Comparable": 36, "Note": 70, "Prompts": 60, "Prompt": 34, "Changed": 40}
-_HASH_WIDTH, _WIDEST = 16, 40
+_WRAPPED = {"Note": 56, "Comparable": 38, "Meaning": 110}
+_WIDTHS = {**_WRAPPED, "Method": 22, "Dataset": 29, "Prompts": 60, "Prompt": 34, "Changed": 40}
+_HASH_WIDTH, _WIDEST, _LINE = 16, 40, 15
+_FONT = "Calibri"
 _PRINTED = "Note"  # the last column on paper; what follows says where numbers come from
 
 
@@ -79,15 +82,23 @@ def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
     sheet.row_dimensions[1].height = 32
     for i, name in enumerate(columns, start=1):
         head = sheet.cell(1, i)
-        head.font, head.fill = Font(bold=True, color="FFFFFF"), PatternFill("solid", fgColor="2F4B63")
-        head.alignment = Alignment(horizontal="left", vertical="center", wrap_text=True)
+        head.font, head.fill = Font(_FONT, bold=True, color="FFFFFF"), PatternFill("solid", fgColor="2F4B63")
+        left = name not in _FORMATS
+        head.alignment = Alignment("left" if left else "right", vertical="center", wrap_text=True, indent=int(left))
         cells: list[Cell] = [sheet.cell(line, i) for line in range(2, sheet.max_row + 1)]
         sheet.column_dimensions[get_column_letter(i)].width = _width(name, cells)
         for cell in cells:
-            wide = name in ("Note", "Comparable", "Meaning")
-            cell.alignment = Alignment(vertical="top", wrap_text=wide)
+            words = isinstance(cell.value, str)
+            cell.alignment = Alignment(
+                "left" if words else "right", vertical="top", wrap_text=name in _WRAPPED, indent=int(words)
+            )
             if name in _FORMATS:
                 cell.number_format = _FORMATS[name]
+    for i in range(2, sheet.max_row + 1):  # not every program makes rows as high as wrapped text needs
+        texts = {name: str(sheet.cell(i, columns.index(name) + 1).value or "") for name in _WRAPPED if name in columns}
+        sheet.row_dimensions[i].height = _LINE * max(
+            [1, *(_lines(text, _WIDTHS[name]) for name, text in texts.items())]
+        )
     sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", 8  # A3
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
@@ -107,7 +118,12 @@ def _width(name: str, cells: Sequence[Cell]) -> float:
         longest = max((len(f"{cell.value:,.2f}") for cell in cells if isinstance(cell.value, int | float)), default=0)
         return max(len(max(name.split(), key=len)), longest) + 3
     longest = max((len(str(cell.value)) for cell in cells if cell.value is not None), default=0)
-    return min(max(len(name), longest) + 3, _WIDEST if name != "Meaning" else 110)
+    return min(max(len(name), longest) + 3, _WIDEST)
+
+
+def _lines(text: str, width: float) -> int:
+    """How many lines a text needs in a column."""
+    return len(wrap(text, round(width) - 3))
 
 
 def _colour(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -118,15 +134,15 @@ def _colour(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
     for i, row in enumerate(rows, start=2):
         if row["Dataset"] == AVERAGE:
             for cell in sheet[i]:
-                cell.font, cell.border = Font(bold=True), Border(top=Side("thin", color="2F4B63"))
+                cell.font, cell.border = Font(_FONT, bold=True), Border(top=Side("thin", color="2F4B63"))
         if str(row["Note"] or "").startswith("failed"):
             for cell in sheet[i]:
-                cell.font = Font(color="A32A1E")
+                cell.font = Font(_FONT, color="A32A1E")
         if (kind := grade(row)) is not None:
             cell = sheet.cell(i, difference)
             cell.fill = PatternFill("solid", fgColor=COLOURS[kind])
             if kind == "none":
-                cell.font = Font(italic=True, color="707070", bold=row["Dataset"] == AVERAGE)
+                cell.font = Font(_FONT, italic=True, color="707070", bold=row["Dataset"] == AVERAGE)
 
 
 def _explain(sheet: Worksheet) -> None:
