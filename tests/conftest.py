@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import open_clip
 import pytest
 import torch
 
+from segearth.datasets import describe
+from segearth.datasets.samples import Drawn, draw_pairs, write_sample
 from segearth.loading import load_tokenizer
 from segearth.vocabulary import Vocabulary
 
@@ -54,6 +58,29 @@ def photo() -> np.ndarray:
     small = torch.rand(1, 3, 9, 13, generator=torch.Generator().manual_seed(1))
     large = torch.nn.functional.interpolate(small, size=(90, 130), mode="bilinear")
     return (255 * large[0].permute(1, 2, 0)).byte().numpy()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory) -> Callable[..., tuple[Path, dict[str, Drawn]]]:
+    """A drawn download of a set, as archives or `extracted`, and what was drawn; to be read only."""
+    drawn, written = {}, {}
+
+    def draw(name: str, extracted: bool = False) -> tuple[Path, dict[str, Drawn]]:
+        of = describe(name)
+        if of.name not in drawn:
+            drawn[of.name] = draw_pairs(of)
+        if (name, extracted) not in written:
+            written[name, extracted] = tmp_path_factory.mktemp("sample") / name
+            write_sample(of, written[name, extracted], drawn[of.name], extracted=extracted)
+        return written[name, extracted], drawn[of.name]
+
+    return draw
+
+
+@pytest.fixture
+def small(sample, tmp_path) -> Path:
+    """Three drawn pairs of LoveDA as an extracted folder of one's own."""
+    return Path(shutil.copytree(sample("loveda", extracted=True)[0], tmp_path / "dl"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_datasets import CHECK, PREPARE, ROOT, download, label, made, tree
+from preparing import CHECK, PREPARE, ROOT, made, read, tree
 
 from segearth.datasets import DATASETS, archives, prepare
 from segearth.datasets.convert import cuts
@@ -35,11 +36,10 @@ def test_labels_are_gray_and_keep_their_values(name, tmp_path):
     assert (found[:4, : len(of.colours)] == [value for _, value in of.colours]).all()
 
 
-def test_masks_of_wbs_si_are_not_jpeg(tmp_path):
+def test_masks_of_wbs_si_are_not_jpeg(sample, tmp_path):
     """Defect: 0/1 labels saved as JPEG, which come back as 0, 1 and 2."""
     of = DATASETS["wbs-si"]
-    download(of, tmp_path / "dl", archive=False)
-    made(of.name, tmp_path / "dl", tmp_path / "data")
+    made(of.name, sample(of.name, extracted=True)[0], tmp_path / "data")
     for path in (tmp_path / "data" / of.out_labels).iterdir():
         with Image.open(path) as image:
             assert (image.format, image.mode) == ("PNG", "L")
@@ -49,43 +49,42 @@ def test_masks_of_wbs_si_are_not_jpeg(tmp_path):
 @pytest.mark.parametrize(
     "name", ["whu_aerial", "whu_sat_II", "xBD", "udd5", "vdd", "wbs-si", "massachusetts_road", "spacenet_road"]
 )
-def test_images_are_written_beside_labels(name, tmp_path):
+def test_images_are_written_beside_labels(name, sample, tmp_path):
     """Defect: no converter, or one for labels only; images had to be renamed by hand."""
     of = DATASETS[name]
-    download(of, tmp_path / "dl", archive=False)
-    made(name, tmp_path / "dl", tmp_path / "data")
+    made(name, sample(name, extracted=True)[0], tmp_path / "data")
     images = {p.name.removesuffix(of.image_suffix) for p in (tmp_path / "data" / of.out_images).iterdir()}
     assert images == {p.name.removesuffix(of.label_suffix) for p in (tmp_path / "data" / of.out_labels).iterdir()}
     assert len(images) == 3
 
 
 @pytest.mark.parametrize("name", ["inria", "chn6-cug"])
-def test_any_level_of_the_download_is_found(name, tmp_path, capsys):
+def test_any_level_of_the_download_is_found(name, sample, tmp_path, capsys):
     """Defect: the documented input folder is wrong: 0 files and "Done!", or FileNotFoundError."""
-    of = DATASETS[name]
-    download(of, tmp_path / "dl", archive=False)
-    inner = next(p for p in (tmp_path / "dl").rglob("*") if p.name in ("images", "gt")).parent
-    wanted = None
-    for i, level in enumerate((inner, *inner.parents)):
-        if level == tmp_path:
-            break
+    top = sample(name, extracted=True)[0]
+    inner = next(
+        path for path in top.rglob("gt") if path.parent.name in ("train", "val") and len(list(path.iterdir())) > 2
+    )
+    levels = [inner.parent, *(level for level in inner.parents if level.is_relative_to(top))]
+    found = []
+    for i, level in enumerate(dict.fromkeys(levels)):
         made(name, level, tmp_path / str(i))
-        wanted = wanted or tree(tmp_path / str(i))
-        assert tree(tmp_path / str(i)) == wanted
+        found.append(tree(tmp_path / str(i)))
+    assert len(found) > 1
+    assert all(each == found[0] for each in found)
     (tmp_path / "empty").mkdir()
     assert PREPARE.main([name, str(tmp_path / "empty"), "-o", str(tmp_path / "data")]) == 1
     assert "expected files like" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["inria", "chn6-cug", "deepglobe_road", "whu_aerial", "xBD", "wbs-si"])
-def test_the_default_output_is_where_the_config_reads(name, tmp_path, monkeypatch):
+def test_the_default_output_is_where_the_config_reads(name, sample, tmp_path, monkeypatch):
     """Defect: the default -o differs from the config's path."""
     pytest.importorskip("mmengine")
     from mmengine.config import Config
 
-    download(DATASETS[name], tmp_path / "dl", archive=False)
     monkeypatch.chdir(tmp_path)
-    assert PREPARE.main([name, "dl", "-j", "1"]) == 0
+    assert PREPARE.main([name, str(sample(name)[0]), "-j", "1"]) == 0
     for folder in Config.fromfile(ROOT / f"configs/cfg_{name}.py").test_dataloader.dataset.data_prefix.values():
         assert any(Path(folder).iterdir())
 
@@ -123,33 +122,31 @@ def test_colours_with_equal_sums_are_told_apart(name, tmp_path):
     """Defect: colours hashed as 2B + 3G + 4R."""
     pixels = np.zeros((10, 20, 3), np.uint8)
     pixels[0, 0] = (0, 170, 0)  # 510, as blue has
-    found, unknown = label(name, Image.fromarray(pixels), tmp_path)
+    found, unknown = read(name, Image.fromarray(pixels), tmp_path)
     assert (found.max(), unknown) == (0, 1)
 
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen"])
-def test_only_the_right_archives_and_tiles(name, tmp_path):
+def test_only_the_right_archives_and_tiles(name, sample, tmp_path):
     """Defects: all zips are taken in the order of the disk; unknown tiles go to val."""
     of = DATASETS[name]
-    download(of, tmp_path)
-    made(name, tmp_path, tmp_path / "a")
+    source, pairs = sample(name)
     known, other = of.examples[0], {"stem": "2_10"} if name == "potsdam" else {"area": "9"}
     with zipfile.ZipFile(tmp_path / "0_more.zip", "w") as file:
         for kind in (*of.labels, of.images):
             file.writestr(kind.member(other), b"not even an image")
         file.writestr(of.labels[1].member(known), b"nor is this")
         file.writestr("top_potsdam_2_13_RGBIR.tif", b"nor is this")
-    made(name, tmp_path, tmp_path / "b")
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    done = prepare.prepare(of, [tmp_path, source], tmp_path / "data", quiet=True)
+    assert {stem.rsplit("_", 4)[0] for stem in done.manifest["stems"]} == set(pairs)
+    assert not any("boundary" in warning for warning in done.manifest["warnings"])
 
 
 @pytest.mark.parametrize("name", ["iSAID", "uavid"])
-def test_images_are_what_their_suffix_says(name, tmp_path):
+def test_images_are_what_their_suffix_says(name, sample, tmp_path):
     """Defects: BMP content in .png files, width and height crosswise."""
     of = DATASETS[name]
-    (tmp_path / "dl").mkdir()
-    download(of, tmp_path / "dl")
-    made(name, tmp_path / "dl", tmp_path / "data")
+    made(name, sample(name)[0], tmp_path / "data")
     for path in (tmp_path / "data" / of.out_images).iterdir():
         with Image.open(path) as image:
             assert image.format == "PNG"
@@ -164,28 +161,27 @@ def test_class_0_of_openearthmap_is_scored():
 
 
 @pytest.mark.parametrize("name", [n for n, one in DATASETS.items() if one.encoding == "binary"])
-def test_stray_files_and_missing_labels_of_masks(name, tmp_path):
+def test_stray_files_and_missing_labels_of_masks(name, sample, tmp_path):
     """Defects: every file of a folder is read; missing or unreadable ones end in a crash."""
     of = DATASETS[name]
-    download(of, tmp_path / "dl", archive=False)
-    suffix = of.labels[0].types[0]
-    masks = [
-        p for p in (tmp_path / "dl").rglob(f"*{suffix}") if of.pattern(of.labels[0].path, (suffix,)).search(str(p))
-    ]
+    dl = shutil.copytree(sample(name, extracted=True)[0], tmp_path / "dl")
+    member = of.labels[0].member(of.examples[0])
+    (mask,) = (path for path in dl.rglob("*") if path.as_posix().endswith(member))
     for stray in ("Thumbs.db", ".DS_Store", "a.tfw", "._1.png"):
-        (masks[0].parent / stray).write_bytes(b"junk")
-    made(name, tmp_path / "dl", tmp_path / "data")
-    masks[0].unlink()
+        (mask.parent / stray).write_bytes(b"junk")
+    assert made(name, dl, tmp_path / "data").manifest["pairs"] == 3
+    mask.unlink()
+    for file in [*dl.rglob("labels/*.json")]:  # another kind of label would do
+        file.unlink()
     with pytest.raises(UserError, match=r"1 of 3 images have no label"):
         made(name, tmp_path / "dl", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
-def test_counts_are_checked_and_other_splits_left_alone(tmp_path, capsys):
+def test_counts_are_checked_and_other_splits_left_alone(sample, tmp_path, capsys):
     """Defects: no count check, whole archives extracted, not re-runnable."""
     of = DATASETS["chn6-cug"]
-    (tmp_path / "dl").mkdir()
-    download(of, tmp_path / "dl")
+    shutil.copytree(sample("chn6-cug")[0], tmp_path / "dl")
     with zipfile.ZipFile(tmp_path / "dl/CHN6-CUG.zip", "a") as file:
         file.writestr("CHN6-CUG/train/images/x_sat.jpg", b"not even an image")
     for _ in range(2):
@@ -197,19 +193,17 @@ def test_counts_are_checked_and_other_splits_left_alone(tmp_path, capsys):
 
 def test_a_one_bit_label_is_read_as_it_is(tmp_path):
     """Defect of our own: 1 became 255, ignored."""
-    found, _ = label("iSAID", Image.fromarray(np.array([[False, True]])), tmp_path)
+    found, _ = read("iSAID", Image.fromarray(np.array([[False, True]])), tmp_path)
     assert found.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("above", ["train", "test", "images"])
 @pytest.mark.parametrize("name", ["whu_aerial", "xBD", "chn6-cug", "inria"])
-def test_folders_above_the_download_do_not_matter(name, above, tmp_path):
+def test_folders_above_the_download_do_not_matter(name, above, sample, tmp_path):
     """Defect: kinds and splits taken from anywhere in the path."""
-    folder = tmp_path / above
-    folder.mkdir()
-    download(DATASETS[name], folder)
-    (archive,) = folder.iterdir()
-    assert made(name, archive, tmp_path / "data").manifest["pairs"] == 3
+    of = DATASETS[name]
+    shutil.copytree(sample(name)[0], tmp_path / above)
+    assert made(name, tmp_path / above / of.images.archive, tmp_path / "data").manifest["pairs"] == 3
 
 
 def test_damaged_xz(tmp_path):
@@ -224,16 +218,15 @@ def test_damaged_xz(tmp_path):
         archives.members([tmp_path / "a.tar.xz"])
 
 
-def test_two_runs_at_once(tmp_path):
+def test_two_runs_at_once(small, tmp_path):
     """The second one is refused, and does no harm to the first."""
     of = DATASETS["loveda"]
-    download(of, tmp_path / "dl", archive=False)
     with prepare._staging(tmp_path / "data" / of.folder, of.name) as staging:
         with pytest.raises(UserError, match="another run prepares this set"):
-            made("loveda", tmp_path / "dl", tmp_path / "data")
+            made("loveda", small, tmp_path / "data")
         assert staging.is_dir()
     assert not (tmp_path / "data").exists()
-    made("loveda", tmp_path / "dl", tmp_path / "data")
+    made("loveda", small, tmp_path / "data")
 
 
 def test_histogram():

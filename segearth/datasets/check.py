@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from segearth.datasets.archives import Member
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHEET = "contact_sheet.jpg"
-_SHOWN, _TILE, _PAIRS = 5, 224, 8
+_SHOWN = 5
+_PAIRS, _TILE, _GAP, _TEXT = 8, 288, 16, 14  # of the contact sheet, in pixels
+_PAPER = (255, 255, 255)
 
 
 @dataclass
@@ -109,25 +111,45 @@ def table(of: Description, report: Report) -> str:
 
 
 def contact_sheet(of: Description, root: Path, path: Path) -> None:
-    """Saves some images, each with its labels over it, in a picture with a legend."""
+    """Saves some images, each beside itself with its labels over it, in a picture with names and a legend."""
     pairs = [pair for pair in _pairs(of, root) if pair[1].is_file()]
     chosen = [pairs[i] for i in sorted({round(x) for x in np.linspace(0, len(pairs) - 1, min(_PAIRS, len(pairs)))})]
-    palette = np.array(of.palette, np.uint8)
-    rows = -(-len(chosen) // 2)
-    sheet = Image.new("RGB", (4 * _TILE, rows * _TILE), (255, 255, 255))
-    for i, (image, label) in enumerate(chosen):
-        with opened(_member(image)) as picture:
-            pixels = picture.convert("RGB").resize((_TILE, _TILE))
-        with opened(_member(label)) as picture:
-            values = np.asarray(picture.resize((_TILE, _TILE), Image.Resampling.NEAREST)).astype(np.int64)
-        shown = np.where(values == of.ignore, 255, values - of.values[0])
-        x, y = (i % 2) * 2 * _TILE, (i // 2) * _TILE
-        sheet.paste(pixels, (x, y))
-        sheet.paste(blend(np.asarray(pixels), shown, palette), (x + _TILE, y))
+    cells = [_cell(of, *pair) for pair in chosen]
+    width, height = (max(cell.size[axis] for cell in cells) for axis in (0, 1))
+    columns = min(2, len(cells))
+    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, -(-len(cells) // columns) * (height + _GAP)), _PAPER)
+    for i, cell in enumerate(cells):
+        sheet.paste(cell, (_GAP + i % columns * (width + _GAP), _GAP + i // columns * (height + _GAP)))
+    coloured = [i for i, colour in enumerate(of.palette) if any(colour)]
+    plain = [name for name, colour in zip(of.classes, of.palette, strict=True) if not any(colour)]
+    legend = with_legend(
+        sheet,
+        [of.classes[i] for i in coloured],
+        np.array(of.palette, np.uint8)[coloured],
+        note=f"{of.title}, {of.split}; without colour: {', '.join([*plain, 'ignored pixels'])}",
+    )
     with atomic(path) as part:
-        with_legend(sheet, of.classes, palette, note=f"{of.title}, {of.split}; ignored pixels have no colour").save(
-            part
-        )
+        legend.save(part, quality=92) if path.suffix.lower() in (".jpg", ".jpeg") else legend.save(part)
+
+
+def _cell(of: Description, image: Path, label: Path) -> Image.Image:
+    """An image, the same with its labels over it, and its name below; black classes stay uncoloured."""
+    with opened(_member(image)) as picture:
+        scale = _TILE / max(picture.size)
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        pixels = picture.convert("RGB").resize(size)
+    with opened(_member(label)) as picture:
+        values = np.asarray(picture.resize(size, Image.Resampling.NEAREST)).astype(np.int64)
+    palette = np.array(of.palette, np.uint8)
+    shown = np.where(np.isin(values, of.values), values - of.values[0], 255)
+    shown[np.isin(shown, np.flatnonzero(~palette.any(axis=1)))] = 255
+    font = ImageFont.load_default(_TEXT)
+    cell = Image.new("RGB", (2 * _TILE + _GAP // 3, size[1] + 2 * _TEXT), _PAPER)
+    cell.paste(pixels, (0, 0))
+    cell.paste(blend(np.asarray(pixels), shown, palette), (_TILE + _GAP // 3, 0))
+    name = image.name if len(image.name) < 60 else f"...{image.name[-57:]}"
+    ImageDraw.Draw(cell).text((0, size[1] + _TEXT), name, fill=(110, 110, 110), font=font, anchor="lm")
+    return cell
 
 
 def _pairs(of: Description, root: Path) -> list[tuple[Path, Path]]:

@@ -10,6 +10,6 @@ Each folder says so in a file, and the manifests of what is prepared from them h
 """
 
 from segearth.datasets.samples.drawing import Drawn
-from segearth.datasets.samples.layout import NOTICE, draw_sample
+from segearth.datasets.samples.layout import NOTICE, draw_pairs, draw_sample, write_sample
 
-__all__ = ["NOTICE", "Drawn", "draw_sample"]
+__all__ = ["NOTICE", "Drawn", "draw_pairs", "draw_sample", "write_sample"]

@@ -35,7 +35,18 @@ def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool
     Raises:
         UserError: the folder holds something else, or cannot be written.
     """
-    pairs = {of.key.format(**example): draw_pair(of, i, seed) for i, example in enumerate(of.examples)}
+    pairs = draw_pairs(of, seed)
+    write_sample(of, folder, pairs, extracted=extracted)
+    return pairs
+
+
+def draw_pairs(of: Description, seed: int = 0) -> dict[str, Drawn]:
+    """Draws the images of a sample, by the keys of the pairs."""
+    return {of.key.format(**example): draw_pair(of, i, seed) for i, example in enumerate(of.examples)}
+
+
+def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extracted: bool = False) -> None:
+    """Writes drawn images as `draw_sample` does."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / NOTICE).is_file())):
         raise UserError(f"{folder} holds something other than a drawn sample: give another folder with -o")
     part = folder.with_name(f".{folder.name}.part")
@@ -54,7 +65,6 @@ def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return pairs
 
 
 def _notice(of: Description) -> str:

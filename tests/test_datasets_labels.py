@@ -1,0 +1,80 @@
+"""Label files of every kind as class indices."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from preparing import made, read
+
+from segearth.datasets import DATASETS, labels
+from segearth.errors import UserError
+
+
+def test_label_modes(tmp_path):
+    truth = np.arange(5, dtype=np.uint8).reshape(1, 5)
+    palette = Image.fromarray(truth)
+    palette.putpalette([200, 10, 10, 10, 200, 10, 5, 5, 5, 90, 90, 90, 7, 8, 9])
+    assert palette.mode == "P"
+    assert (read("udd5", palette, tmp_path)[0] == truth).all()
+    coloured = Image.fromarray(np.array([DATASETS["udd5"].palette], np.uint8))
+    assert (read("udd5", coloured, tmp_path)[0] == truth).all()
+    reordered = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    reordered.putpalette([0, 63, 0, 0, 0, 0, 0, 100, 155])
+    assert read("iSAID", reordered, tmp_path)[0].tolist() == [[3, 0, 15]]
+    for top, expected in ((1, [[0, 1]]), (255, [[0, 1]])):
+        assert read("xBD", Image.fromarray(np.array([[0, top]], np.uint8)), tmp_path)[0].tolist() == expected
+        assert read("inria", Image.fromarray(np.array([[0, top]], np.uint8)), tmp_path)[0].tolist() == expected
+    assert read("whu_aerial", Image.fromarray(np.array([[False, True]])), tmp_path)[0].tolist() == [[0, 1]]
+    noisy = Image.new("L", (16, 16), 1)
+    assert read("wbs-si", noisy, tmp_path, ".jpg")[0].max() == 0
+
+
+def test_unknown_colours_are_ignored_and_counted(tmp_path):
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pixels[0, 0] = (1, 2, 3)
+    found, unknown = read("iSAID", Image.fromarray(pixels), tmp_path)
+    assert (found[0, 0], unknown, int((found == 255).sum())) == (255, 1, 1)
+    # equal sums 2B + 3G + 4R are no equal colours
+    pixels[:] = (0, 170, 0)
+    with pytest.raises(UserError, match=r"100.0% of the pixels .*\(0, 170, 0\)"):
+        read("potsdam", Image.fromarray(pixels), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "message"),
+    [
+        ("udd5", np.full((4, 4), 5, np.uint8), "label values 5: expected 0 to 4"),
+        ("loveda", np.full((4, 4, 3), (1, 2, 3), np.uint8), "coloured label"),
+        ("inria", np.full((4, 4, 3), (255, 0, 0), np.uint8), "coloured label"),
+        ("inria", np.full((4, 4), 7, np.uint8), "values up to 7"),
+        ("vaihingen", np.full((4, 4, 3), (128, 64, 128), np.uint8), "no class of ISPRS Vaihingen"),
+        ("vdd", np.full((4, 4), 300, np.uint16), "expected 8 bits"),
+    ],
+)
+def test_labels_of_another_set(tmp_path, name, pixels, message):
+    with pytest.raises(UserError, match=message):
+        read(name, Image.fromarray(pixels), tmp_path)
+
+
+def test_polygons_of_xbd(tmp_path):
+    of = DATASETS["xBD"]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    stem = of.examples[0]["stem"]
+    Image.new("RGB", (40, 30)).save(tmp_path / f"images/{stem}.png")
+    ring = "POLYGON ((2.2 3.4, 10 3, 10 8, 2 8, 2.2 3.4), (4 4, 5 4, 5 5, 4 4))"
+    (tmp_path / f"labels/{stem}.json").write_text(json.dumps({"features": {"xy": [{"wkt": ring}]}}))
+    done = made("xBD", tmp_path, tmp_path / "data")
+    result = np.asarray(Image.open(tmp_path / "data" / of.out_labels / f"{stem}.png"))
+    assert (result[3:9, 2:11] == 1).all()
+    assert result.sum() == 54
+    assert "JSON polygons" in done.manifest["warnings"][0]
+
+
+def test_a_picture_that_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(labels, "MAX_PIXELS", 100)
+    with pytest.raises(UserError, match="larger than 100 pixels"):
+        read("loveda", Image.new("L", (20, 20)), tmp_path)
