@@ -172,9 +172,7 @@ def dist_test(folder: Path, *arguments: str, **more: str) -> subprocess.Complete
 def seen(tmp_path) -> Path:
     """A python that notes how it was called instead of running torchrun."""
     fake = tmp_path / "python"
-    fake.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$OMP_NUM_THREADS $@" > {tmp_path}/seen\n'
-    )
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$@" > {tmp_path}/seen\n')
     fake.chmod(0o755)
     return fake
 

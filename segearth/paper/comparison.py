@@ -161,7 +161,8 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
 def complete(of: Description, run: dict[str, Any]) -> bool:
     """Whether a run saw the whole split."""
     whole = (run.get("data") or {}).get("complete") is not False
-    return bool(whole and run.get("limit") is None and run["images"] in of.expected)
+    limited = run.get("limit") is not None and run["limit"] <= run["images"]
+    return bool(whole and not limited and run["images"] in of.expected)
 
 
 def caveats(method: Method, of: Description, run: dict[str, Any]) -> list[str]:
