@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from mmdata import CONFIGS, loveda, random_tiny  # noqa: F401 (fixture)
+from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 
 from segearth.openmmlab import launch
 from segearth.openmmlab.ranks import ALONE
+from segearth.openmmlab.runner import evaluate
 
 ROOT = CONFIGS.parent
 SIZES = [(40, 60), (60, 60), (64, 48), (30, 50), (52, 44)]
@@ -39,7 +40,10 @@ def pair(code: str, folder: Path, **more: str) -> list[tuple[int, str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     both = [start(code, rank, port, folder, **more) for rank in range(2)]
-    texts = [process.communicate(timeout=240) for process in both]
+    texts = [
+        process.communicate(timeout=600)  # on a machine that is busy, importing takes minutes
+        for process in both
+    ]
     return [(process.returncode, *text) for process, text in zip(both, texts, strict=True)]
 
 
@@ -51,19 +55,19 @@ packaged = weights.packaged
 weights.packaged = lambda name: Path(os.environ["TINY"]) / name if name.startswith("tiny") else packaged(name)
 from segearth.openmmlab import launch
 from segearth.openmmlab.runner import evaluate
-with launch.joined(os.environ["LAUNCHER"]) as ranks:
+with launch.joined("pytorch") as ranks:
     for limit in (5, 2, 1):
-        evaluate("{CONFIGS}/cfg_loveda.py", f"{{ranks.size}}", limit=limit, ranks=ranks, model="tiny",
-                 show_dir=f"shown{{ranks.size}}")
+        evaluate("{CONFIGS}/cfg_loveda.py", "2", limit=limit, ranks=ranks, model="tiny", show_dir="shown2")
 """
 
 
-def test_two_processes_count_what_one_counts(tmp_path, random_tiny):  # noqa: F811
+@pytest.mark.usefixtures("tiny")
+def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
     loveda(tmp_path / "data", SIZES)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TINY": str(random_tiny), "LAUNCHER": "none"}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", EVALUATE], env=environment, cwd=tmp_path, check=True, capture_output=True)
-    for code, _, err in pair(EVALUATE, tmp_path, TINY=str(random_tiny), LAUNCHER="pytorch"):
+    for limit in (5, 2, 1):
+        evaluate(CONFIGS / "cfg_loveda.py", "1", limit=limit, model="tiny", show_dir="shown1")
+    for code, _, err in pair(EVALUATE, tmp_path, TINY=str(random_tiny)):
         assert code == 0, err
     one, two = (json.loads((tmp_path / f"{size}/results.json").read_text()) for size in (1, 2))
     assert [row["images"] for row in two] == [5, 2, 1]
@@ -115,12 +119,12 @@ def test_a_death_ends_the_others_within_a_minute(tmp_path):
     body = """
 if ranks.rank == 1:
     time.sleep(1)
+    print(time.monotonic(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
-time.sleep(200)
+time.sleep(600)
 """
-    started = time.monotonic()
-    (code, _, err), (other, _, _) = pair(joined(body), tmp_path)
-    assert time.monotonic() - started < 60
+    (code, _, err), (other, died, _) = pair(joined(body), tmp_path)
+    assert time.monotonic() - float(died) < 60
     assert (code, other) == (1, -signal.SIGKILL)
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: another process of this evaluation died or cannot be reached")
@@ -131,12 +135,12 @@ time.sleep(200)
 def test_a_mistake_of_one_ends_the_others(tmp_path):
     body = """
 if ranks.rank == 1:
+    print(time.monotonic(), flush=True)
     raise UserError("image 7 is damaged")
-time.sleep(200)
+time.sleep(600)
 """
-    started = time.monotonic()
-    (code, _, err), (other, _, reason) = pair(joined(body), tmp_path)
-    assert time.monotonic() - started < 60
+    (code, _, err), (other, failed, reason) = pair(joined(body), tmp_path)
+    assert time.monotonic() - float(failed) < 60
     assert (code, other) == (1, 2)
     assert "error: process 1 of this evaluation failed" in err
     assert reason.strip().splitlines()[-1] == "error: image 7 is damaged"
@@ -148,7 +152,7 @@ def test_processes_that_do_not_meet(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = start(code, 0, port, tmp_path)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 2, err
     assert "process 0 of 2 did not meet the others" in err
     assert "Traceback" not in err
@@ -172,7 +176,7 @@ def dist_test(folder: Path, *arguments: str, **more: str) -> subprocess.Complete
 def seen(tmp_path) -> Path:
     """A python that notes how it was called instead of running torchrun."""
     fake = tmp_path / "python"
-    fake.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; fi\necho "$@" > {tmp_path}/seen\n')
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo 1; exit; fi\necho "$@" > {tmp_path}/seen\n')
     fake.chmod(0o755)
     return fake
 
@@ -208,10 +212,9 @@ def test_dist_test_explains_itself(tmp_path, seen, arguments, variables):
 def test_torchrun_ends_with_a_sentence(tmp_path):
     done = dist_test(tmp_path, "nothing.py", "2")
     assert done.returncode == 2
-    errors = [line for line in done.stderr.splitlines() if line]
-    assert [line for line in errors if line.startswith("error: no config at nothing.py")] == errors[:1]
-    assert errors[-1].startswith("error: process")
-    assert len(errors) == 2
+    *mistakes, end = done.stderr.splitlines()
+    assert set(mistakes) == {"error: no config at nothing.py: give a config file, such as configs/cfg_loveda.py"}
+    assert end.startswith("error: process")
     (tmp_path / "killed.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     command = [
         sys.executable,

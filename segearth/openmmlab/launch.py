@@ -14,7 +14,7 @@ from segearth.errors import UserError
 from segearth.openmmlab.ranks import ALONE, LONGEST_WAIT, Ranks, Watch
 
 JOIN = timedelta(seconds=60)  # until all processes have met
-HEAD_START = 3.0  # seconds for the first process to say what all would say
+HEAD_START = 8.0  # seconds for the first process to say what all would say, and for its launcher to end the others
 
 
 class _Launcher(NamedTuple):
