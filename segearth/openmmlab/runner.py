@@ -66,7 +66,6 @@ def evaluate(
     ranks.everywhere(lambda: results.read_rows(folder))  # a damaged file is found before the work, not after
     if ranks.is_main:
         say("loading mmsegmentation and the model ...")
-    require()
     job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
     if reuse and (row := ranks.gather(_known(job))[0]) is not None:
         return row, folder
@@ -111,6 +110,7 @@ class _Job:
 
 def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
     """Opens the data set and checks what can be checked before the work."""
+    require()
     from mmengine.logging import MMLogger
 
     from segearth.openmmlab import build, identity

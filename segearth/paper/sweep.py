@@ -132,7 +132,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
     """One set with one method."""
     from segearth.openmmlab.runner import evaluate
 
-    options, model = changes(method, settings.model, settings.upsamplers)
+    options, model = ranks.everywhere(lambda: changes(method, settings.model, settings.upsamplers))
     row, _ = evaluate(
         settings.configs / f"cfg_{dataset}.py",
         folder,
