@@ -132,7 +132,7 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
         failure: why the newest run gave no result.
     """
     of, paper = describe(dataset), published(method.name, dataset)
-    notes = [method.note, NOTES.get(dataset, "") if paper else ""]
+    notes = [method.note, NOTES.get(dataset, "") if method.name == "segearth-ov" else ""]
     if failure is not None:
         notes.insert(0, f"failed: {failure}" + ("; the result is that of an earlier run" if run else ""))
     cells: dict[str, Any] = dict.fromkeys(COLUMNS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segearth.errors import UserError
 
-_THRESHOLD = "threshold of SegEarth-OV's config: the paper's own for this method is not published"
+_THRESHOLD = "threshold of the config, the paper's is not published"  # the configs have SegEarth-OV's
 _NO_UPSAMPLER = {"model.feature_up": "False"}
 _NO_BIAS = {"model.cls_token_lambda": "0"}
 

@@ -17,13 +17,13 @@ from segearth import weights
 # class no average was seen.
 AVERAGED = ("openearthmap", "loveda", "iSAID", "potsdam", "vaihingen", "uavid", "udd5", "vdd")
 
-# What a reader of a difference should know, by set.
+# What a reader of SegEarth-OV's difference should know, by set.
 NOTES = {
-    "openearthmap": "with the 384 of 500 images that are not from xBD, others found 39.8 for SegEarth-OV",
+    "openearthmap": "with the 384 of 500 images that are not from xBD, others found 39.8",
     "xBD": "the journal edition states a [CLS] factor of -0.3 for all sets, the released config has 0",
-    "udd5": "others found mIoU 50.55, aAcc 74.86 and mAcc 66.15 for SegEarth-OV",
-    "potsdam": "prompts of edition C (48.5, which later repositories print for SegEarth-OV, is with J's)",
-    "vaihingen": "prompts of edition C (40.0, which later repositories print for SegEarth-OV, is with J's)",
+    "udd5": "others found mIoU 50.55, aAcc 74.86 and mAcc 66.15",
+    "potsdam": "prompts of edition C (48.5, which later repositories print, is with J's)",
+    "vaihingen": "prompts of edition C (40.0, which later repositories print, is with J's)",
 }
 
 

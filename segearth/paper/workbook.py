@@ -29,8 +29,8 @@ _FORMATS = {
     "Seconds an image": "0.000",
     **dict.fromkeys(("Images", "Intersection", "Union", "Predicted pixels", "Label pixels"), "#,##0"),
 }
-_WRAPPED = {"Note": 56, "Comparable": 38, "Meaning": 110}
-_WIDTHS = {**_WRAPPED, "Method": 22, "Dataset": 29, "Prompts": 60, "Prompt": 34, "Changed": 40}
+_WRAPPED = {"Note": 62, "Comparable": 38, "Meaning": 110}
+_WIDTHS = {**_WRAPPED, "Dataset": 31, "Prompts": 60, "Prompt": 34, "Changed": 40}
 _HASH_WIDTH, _WIDEST, _LINE = 16, 40, 15
 _FONT = "Calibri"
 _PRINTED = "Note"  # the last column on paper; what follows says where numbers come from
