@@ -75,6 +75,8 @@ def joined(launcher: str) -> Iterator[Ranks]:
     if launcher == "none":
         yield ALONE
         return
+    import torch.distributed as dist
+
     ranks = _join(launcher)
     watch = Watch(ranks.rank, ranks.size)
     try:
@@ -84,11 +86,10 @@ def joined(launcher: str) -> Iterator[Ranks]:
         if not ranks.is_main:
             time.sleep(HEAD_START)
         raise
-    watch.done()
-
-    import torch.distributed as dist
-
-    dist.destroy_process_group()
+    else:
+        watch.done()
+    finally:
+        dist.destroy_process_group()
 
 
 def _join(launcher: str) -> Ranks:

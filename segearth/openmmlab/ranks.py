@@ -113,9 +113,9 @@ class Watch:
         self.thread.join()
 
     def failed(self) -> None:
-        """Says that this process ends early."""
+        """Says that this process ends early, and waits until another one has heard it or is known to be gone."""
         self.state = _FAILED
-        self.thread.join(4 * ROUND_SECONDS)
+        self.thread.join()  # at most PATIENCE; Python cannot end while a thread is in a collective call
 
     def _call_roll(self) -> None:
         import torch
