@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Evaluates a config on its data set: python eval.py --config configs/cfg_loveda.py --data-root ~/data.
 
-Prints IoU and accuracy of every class, and adds a row to results.json and results.xlsx in --work-dir. On
-several GPUs: torchrun --nproc-per-node=N eval.py --launcher pytorch --config ...
+Prints IoU and accuracy of every class, and adds a row to results.json and results.xlsx in --work-dir. A run that
+was killed goes on when it is started again. On several GPUs or machines: ./dist_test.sh configs/cfg_loveda.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from segearth import weights
 from segearth.errors import UserError
-from segearth.openmmlab.launch import LAUNCHERS, check_launcher
+from segearth.openmmlab.launch import LAUNCHERS, joined
+from segearth.openmmlab.ranks import Ranks
 from segearth.outputs import run
 
 
@@ -24,7 +25,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work-dir", "--workdir", help="folder for the results (work_dirs/ and the config's name)")
     parser.add_argument("--data-root", help="a folder that stands for the leading data/ of the config's data paths")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what starts several processes")
-    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
+    parser.add_argument("--show-dir", help="folder for pictures: image, label, prediction")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -41,9 +42,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
     """Checks what can be checked at once, evaluates, prints."""
-    check_launcher(args.launcher)
     if not Path(args.config).is_file():
         raise UserError(f"no config at {args.config}: give a config file, such as configs/cfg_loveda.py")
     if args.model is not None:
@@ -65,14 +65,14 @@ def evaluate(args: argparse.Namespace) -> None:
         args.config,
         args.work_dir,
         data_root=args.data_root,
-        launcher=args.launcher,
+        ranks=ranks,
         show_dir=args.show_dir,
         options=args.cfg_options,
         limit=args.limit,
         model=args.model,
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
-    if row is None:  # another process prints
+    if not ranks.is_main:
         return
     print("\n" + table(row))
     print(f"\nwritten to {folder}: results.json, results.xlsx")
@@ -83,7 +83,12 @@ def evaluate(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = parse(argv)
-    return run(lambda: evaluate(args))
+
+    def program() -> None:
+        with joined(args.launcher) as ranks:
+            evaluate(args, ranks)
+
+    return run(program)
 
 
 if __name__ == "__main__":

@@ -33,4 +33,4 @@ test_dataloader = dict(
 test_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_cfg = dict(type="TestLoop")
 default_scope = "mmseg"
-env_cfg = dict(mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0), dist_cfg=dict(backend="nccl"))
+env_cfg = dict(mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,9 +143,9 @@ def test_a_run(run, here):
         sum(int((label == k).sum()) for label in labels) for k in range(1, 8)
     ]
     assert sorted(path.name for path in shown.iterdir()) == ["0.png", "1.png", "2.png"]
-    with Image.open(shown / "0.png") as picture:  # 40 × 60 pixels eight times as large, and the legend below
-        assert picture.width >= 480
-        assert picture.height > 320
+    with Image.open(shown / "0.png") as picture:  # three panels of 40 × 60 pixels six times as large, and a legend
+        assert picture.width == 3 * 360 + 2 * 12
+        assert picture.height > 240
 
 
 def test_counts_equal_those_of_saved_predictions(run, here, monkeypatch):
@@ -314,6 +315,97 @@ def test_interrupt(run, here, monkeypatch):
     assert (code, out) == (130, "")
     assert [path.name for path in (here / "out").iterdir()] == ["logs"]
     assert not list((here / "shown").iterdir())
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Makes a run end as by a kill when it has predicted so many images; gives the number predicted so far."""
+    predicted = [0]
+    labels = SegEarth.labels
+
+    def go(images: int) -> list[int]:
+        predicted[0] = 0
+
+        def counting(self, scores):
+            if predicted[0] == images:
+                raise KeyboardInterrupt
+            predicted[0] += len(scores)
+            return labels(self, scores)
+
+        monkeypatch.setattr(SegEarth, "labels", counting)
+        return predicted
+
+    return go
+
+
+FIVE = [(40, 60), (60, 60), (64, 48), (30, 50), (52, 44)]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_killed_run_goes_on_and_counts_the_same(run, here, killed_after, batch):
+    loveda(here / "data", FIVE)
+    given = ("--config", CONFIG, "--model", "tiny", "--show-dir", "shown", "--cfg-options")
+    given = (*given, "model.prob_thd=0.15", f"test_dataloader.batch_size={batch}")
+    assert run(*given, "--work-dir", "whole")[0] == 0
+    shutil.rmtree("shown")
+    left = []
+    for images in (2, 0, 2, 9):
+        predicted = killed_after(images)
+        code, _, _ = run(*given, "--work-dir", "parts")
+        left.append(predicted[0])
+        assert code == (0 if images == 9 else 130)
+    assert left == [2, 0, 2, 1]
+    (whole,), (parts,) = rows(here / "whole"), rows(here / "parts")
+    assert (whole["resumed"], parts["resumed"]) == (0, 4)
+    for key in ("per_class", "aAcc", "mIoU", "mAcc", "images", "fingerprint", "listing"):
+        assert parts[key] == whole[key]
+    assert len(list((here / "shown").iterdir())) == 5
+    assert sorted(path.name for path in (here / "parts").iterdir()) == ["logs", "results.json", "results.xlsx"]
+
+
+def test_what_was_counted_otherwise_is_counted_again(run, here, killed_after):
+    loveda(here / "data", FIVE[:3])
+    (here / "names.txt").write_text((CONFIGS / "cls_loveda.txt").read_text())
+    given = ["--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--cfg-options", "model.name_path=names.txt"]
+
+    def predicts(*more: object) -> int:
+        """How many images a run predicts that is killed at its last one."""
+        predicted = killed_after(2)
+        assert run(*given, *more)[0] == 130
+        return predicted[0]
+
+    assert predicts() == 2
+    assert killed_after(1) == [0]
+    assert run(*given, "model.prob_thd=0.2")[0] == 130  # another setting
+    assert predicts("model.cls_token_lambda=0") == 2
+    (here / "names.txt").write_text((CONFIGS / "cls_loveda.txt").read_text().replace("road", "street"))
+    assert predicts() == 2  # other prompts
+    Image.fromarray(np.ones(FIVE[0], np.uint8)).save(here / "data/LoveDA/ann_dir/val/0.png")
+    predicted = killed_after(9)
+    assert run(*given)[0] == 0
+    assert predicted == [2]  # another label, and the one that was left
+    assert rows(here / "out")[0]["resumed"] == 1
+    predicted = killed_after(9)
+    assert run(*given)[0] == 0
+    assert predicted == [3]  # a run that ended is no part of another
+
+
+def test_an_absent_class_is_left_out_of_the_mean(run, here):
+    loveda(here / "data", SIZES[:2])
+    for i in range(2):
+        path = here / f"data/LoveDA/ann_dir/val/{i}.png"
+        labels = np.asarray(Image.open(path)).copy()
+        labels[labels > 5] = 0
+        Image.fromarray(labels).save(path)
+    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out")[0] == 0
+    (row,) = rows(here / "out")
+    forest, agricultural = row["per_class"][5:]
+    for entry in (forest, agricultural):
+        assert (entry["label_pixels"], entry["Acc"]) == (0, None)
+        assert entry["IoU"] == (0 if entry["prediction_pixels"] else None)
+    found = [entry["IoU"] for entry in row["per_class"] if entry["IoU"] is not None]
+    assert row["mIoU"] == pytest.approx(np.mean(found), abs=0.006)
+    assert row["mAcc"] == pytest.approx(np.mean([entry["Acc"] for entry in row["per_class"][:5]]), abs=0.006)
 
 
 @pytest.mark.parametrize("launcher", ["slurm", "mpi"])

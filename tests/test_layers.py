@@ -19,7 +19,7 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_importing_the_package_and_the_demo_loads_nothing_heavy():
-    assert not HEAVY & modules_after("import segearth, demo, segearth.weights, segearth.vocabulary")
+    assert not HEAVY & modules_after("import segearth, demo, eval_all, segearth.weights, segearth.vocabulary")
 
 
 def test_prediction_needs_neither_cv2_nor_openmmlab():
@@ -43,6 +43,7 @@ def test_public_names():
     [
         "demo.py",
         "eval.py",
+        "eval_all.py",
         "tools/benchmark.py",
         "tools/benchmark_simfeatup.py",
         "tools/train_simfeatup.py",

@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from test_tiny_training import SMALLER
 
 from segearth.loading import load_upsampler
 from segearth.models.attention import METHODS
+from segearth.paper.comparison import AVERAGE
+from segearth.paper.methods import select_methods
 from segearth.training.tiny import evaluation
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +94,18 @@ def test_command(command, capsys, monkeypatch):
         quick = [*quick.split(), "--config", "small.json"] if "train" in arguments[0] else []
         assert load_tool(Path(arguments[0]).stem).main([*arguments[1:], *quick]) == 0
         assert Path(arguments[-1]).is_file()
+    elif program == "./dist_test.sh":
+        monkeypatch.setenv("PYTHON", sys.executable)
+        command = ["bash", str(ROOT / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(Path("work_dirs/cfg_loveda/results.json").read_text())[0]["processes"] == 2
+    elif arguments[0] == "eval_all.py":
+        eval_all = pytest.importorskip("eval_all")
+        monkeypatch.setattr(eval_all, "select_methods", lambda names: select_methods(names)[-1:])
+        assert eval_all.main([*arguments[1:], "--model", "tiny"]) == int("--datasets" not in arguments)
+        rows = json.loads(Path("work_dirs/all/results.json").read_text())["results"]
+        assert [row["Dataset"] for row in rows if row["Result"] is not None] == ["OpenEarthMap", "LoveDA", AVERAGE]
     else:
         assert program == "python"
         script, *argv = arguments

@@ -1,17 +1,42 @@
-"""Several processes on one evaluation: joining the group that a launcher started."""
+"""Joining the group of processes that a launcher started."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
 
 from segearth.errors import UserError
+from segearth.openmmlab.ranks import ALONE, LONGEST_WAIT, Ranks, Watch
 
-# What each launcher sets: rank and number of processes; and how it is used.
+JOIN = timedelta(seconds=60)  # until all processes have met
+HEAD_START = 8.0  # seconds for the first process to say what all would say, and for its launcher to end the others
+
+
+class _Launcher(NamedTuple):
+    """The variables that a launcher sets, and how it is used."""
+
+    rank: str
+    size: str
+    local_rank: str
+    example: str
+
+
 _LAUNCHERS = {
-    "pytorch": ("RANK", "WORLD_SIZE", "torchrun --nproc-per-node=N eval.py ... --launcher pytorch"),
-    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "srun python eval.py ... --launcher slurm"),
-    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun -n N python eval.py ... --launcher mpi"),
+    "pytorch": _Launcher(
+        "RANK", "WORLD_SIZE", "LOCAL_RANK", "torchrun --nproc-per-node=N eval.py ... --launcher pytorch"
+    ),
+    "slurm": _Launcher("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "srun python eval.py ... --launcher slurm"),
+    "mpi": _Launcher(
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "mpirun -n N python eval.py ... --launcher mpi",
+    ),
 }
 LAUNCHERS = ("none", *_LAUNCHERS)
 
@@ -26,7 +51,7 @@ def check_launcher(launcher: str) -> None:
         raise UserError(f"unknown launcher {launcher!r}: use one of {', '.join(LAUNCHERS)}")
     if launcher == "none":
         return
-    rank, size, example = _LAUNCHERS[launcher]
+    rank, size, _, example = _LAUNCHERS[launcher]
     if rank not in os.environ or size not in os.environ:
         raise UserError(
             f"launcher {launcher} asked for, but {rank} and {size} are not set: it did not start this process; "
@@ -34,31 +59,79 @@ def check_launcher(launcher: str) -> None:
         )
 
 
-def join(launcher: str, settings: dict[str, Any]) -> None:
-    """Joins the processes' group.
+@contextmanager
+def joined(launcher: str) -> Iterator[Ranks]:
+    """Joins the processes' group for as long as the block runs; a process alone is a group, too.
+
+    When a process dies, or leaves the block by an exception, the others end within a minute.
 
     Args:
         launcher: one of `LAUNCHERS`.
-        settings: the config's `dist_cfg`; its backend, such as nccl, becomes gloo where there is no GPU.
+
+    Raises:
+        UserError: it did not start this process, the processes do not meet, or there are more than GPUs.
     """
-    import torch
-    from mmengine.dist import init_dist, is_distributed
-
-    if launcher == "none" or is_distributed():
+    check_launcher(launcher)
+    if launcher == "none":
+        yield ALONE
         return
-    if torch.cuda.is_available():
-        init_dist(launcher, **settings)
-        return
-    rank, size, _ = _LAUNCHERS[launcher]  # mmengine's own way always selects a GPU
-    os.environ["RANK"], os.environ["WORLD_SIZE"] = os.environ[rank], os.environ[size]
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29500")
-    torch.distributed.init_process_group("gloo")
+    import torch.distributed as dist
+
+    ranks = _join(launcher)
+    watch = Watch(ranks.rank, ranks.size)
+    try:
+        yield ranks
+    except BaseException:
+        watch.failed()
+        if not ranks.is_main:
+            time.sleep(HEAD_START)
+        raise
+    else:
+        watch.done()
+    finally:
+        dist.destroy_process_group()
 
 
-def leave() -> None:
-    """Leaves the group, if this process joined one."""
+def _join(launcher: str) -> Ranks:
+    """Meets the other processes: NCCL with GPUs, gloo without."""
     import torch
+    import torch.distributed as dist
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    names = _LAUNCHERS[launcher]
+    rank, size = int(os.environ[names.rank]), int(os.environ[names.size])
+    local = int(os.environ.get(names.local_rank, "0"))
+    os.environ["RANK"], os.environ["WORLD_SIZE"] = str(rank), str(size)
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = _first_node() if launcher == "slurm" else "127.0.0.1"
+    os.environ.setdefault("MASTER_PORT", os.environ.get("PORT", "29500"))
+    if gpus := torch.cuda.device_count():
+        if local >= gpus:
+            raise UserError(
+                f"process {local} on this machine found {gpus} GPUs: start at most one process a GPU, or set "
+                "CUDA_VISIBLE_DEVICES to nothing to use the CPU"
+            )
+        torch.cuda.set_device(local)
+    try:
+        dist.init_process_group("nccl" if gpus else "gloo", timeout=JOIN)
+    except RuntimeError as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UserError(
+            f"process {rank} of {size} did not meet the others at {place} within {JOIN.seconds} s "
+            f"({str(error).splitlines()[0]}): expected all {size} to be started at once, MASTER_ADDR and PORT the same "
+            "for all and free; set them, and start again"
+        ) from None
+    return Ranks(rank, size, local, launcher, dist.new_group(backend="gloo", timeout=LONGEST_WAIT))
+
+
+def _first_node() -> str:
+    """Where the first process of a SLURM job runs."""
+    nodes = os.environ.get("SLURM_JOB_NODELIST") or os.environ.get("SLURM_NODELIST")
+    if nodes is None or os.environ.get("SLURM_NNODES", "1") == "1":
+        return "127.0.0.1"
+    try:
+        out = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+        return out.stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise UserError(
+            f"cannot tell the first node of {nodes} ({error}): set MASTER_ADDR to its name before srun"
+        ) from None

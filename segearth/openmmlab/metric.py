@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
-from torch import Tensor
 
 from segearth.errors import UserError
 from segearth.results import ClassCounts
@@ -16,37 +16,66 @@ from segearth.results import ClassCounts
 
 @METRICS.register_module()
 class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
-    """`IoUMetric` that keeps the pixel counts of every class, and checks labels first.
+    """`IoUMetric` that keeps the pixel counts of every image and class, and checks labels first.
 
     Attributes:
-        counts: after `compute_metrics`, one entry a class, over all images; on the main process only.
-        summary: after `compute_metrics`, what `IoUMetric` returns: "aAcc", "mIoU", "mAcc" in percent.
+        records: what was counted in this process, by image path: "areas", four lists of C whole numbers
+            (intersection, union, predicted, labelled pixels), and "seconds", what the image took.
+        counts: after `conclude`, one entry a class.
+        summary: after `conclude`, what `IoUMetric` reports: "aAcc", "mIoU", "mAcc" in percent.
+        on_records: told the new entries of `records` after every batch.
     """
 
     counts: tuple[ClassCounts, ...] = ()
     summary: dict[str, float]
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.records: dict[str, dict[str, Any]] = {}
+        self.on_records: Callable[[dict[str, dict[str, Any]]], object] = lambda new: None  # noqa: ARG005
+        self.clock = time.perf_counter()
+
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
-        """Adds predictions; see `IoUMetric`.
+        """Counts the pixels of predictions; see `IoUMetric`.
 
         Raises:
             UserError: a label map of another size than its image, or with values that are no class; such
                 values would count against the prediction without being counted as labels.
         """
-        if not self.format_only:
-            for sample in data_samples:
-                self._check(sample)
+        for sample in data_samples:
+            self._check(sample)
         super().process(data_batch, data_samples)
+        now = time.perf_counter()
+        seconds, self.clock = (now - self.clock) / len(data_samples), now
+        new = {
+            sample["img_path"]: {"areas": [area.long().tolist() for area in areas], "seconds": round(seconds, 4)}
+            for sample, areas in zip(data_samples, self.results, strict=True)
+        }
+        self.results.clear()
+        self.records.update(new)
+        self.on_records(new)
 
-    def compute_metrics(self, results: list[tuple[Tensor, ...]]) -> dict[str, float]:
-        """The figures of `IoUMetric`, unchanged; the counts are kept on the way."""
+    def evaluate(self, size: int) -> dict[str, float]:  # noqa: ARG002 (of the base)
+        """The figures of this process's images.
+
+        mmengine's way of collecting counts a padded image twice and drops what the shortest process lacks, so
+        that `segearth.openmmlab.runner` brings the records of several processes together by image.
+        """
+        return self.conclude(self.records)
+
+    def conclude(self, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+        """The figures of `IoUMetric` for these images; they depend neither on order nor on who counted.
+
+        Args:
+            records: as the attribute, of any number of images.
+        """
+        names = (self.dataset_meta or {})["classes"]
+        areas = torch.zeros(4, len(names), dtype=torch.int64)
+        for record in records.values():
+            areas += torch.tensor(record["areas"])
+        self.counts = tuple(ClassCounts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
         # in float64 sums of counts stay exact, in IoUMetric's float32 only below 2^24 pixels
-        totals = [torch.stack(parts).double().sum(dim=0) for parts in zip(*results, strict=True)]
-        self.counts = tuple(
-            ClassCounts(str(name), *(int(total[i]) for total in totals))
-            for i, name in enumerate((self.dataset_meta or {})["classes"])
-        )
-        self.summary = dict(super().compute_metrics(results))
+        self.summary = dict(self.compute_metrics([tuple(areas.double())])) if records else {}
         return self.summary
 
     def _check(self, sample: dict[str, Any]) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-import platform
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import segearth
-from segearth import results, weights
-from segearth.datasets import DATASETS
-from segearth.datasets.prepare import read_manifest
+from segearth import results
 from segearth.errors import UserError
-from segearth.openmmlab import launch, require
+from segearth.ledger import Ledger
+from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config
+from segearth.openmmlab.ranks import ALONE, Ranks
 from segearth.outputs import writable_folder
 
 __all__ = ["evaluate", "load_config"]
@@ -28,77 +24,189 @@ def evaluate(
     work_dir: str | Path | None = None,
     *,
     data_root: str | Path | None = None,
-    launcher: str = "none",
+    ranks: Ranks = ALONE,
     show_dir: str | Path | None = None,
+    shown: int | None = None,
     options: Sequence[str] = (),
     limit: int | None = None,
     model: str | None = None,
+    reuse: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
-) -> tuple[dict[str, Any] | None, Path]:
+) -> tuple[dict[str, Any], Path]:
     """Runs mmengine's test loop on a config and adds a row to the work dir's results.
+
+    Counts of images that were finished are kept in the work dir until the row is written: a run that was
+    killed goes on when it is started again, with any number of processes, and ends with the same counts.
 
     Args:
         config: the config file.
         work_dir: folder for results; by default the config's own, or work_dirs/ and the config's name.
         data_root: a folder that stands for the leading `data/` of the config's data paths.
-        launcher: what started this process, one of `segearth.openmmlab.launch.LAUNCHERS`.
+        ranks: the processes that do this together, see `segearth.openmmlab.launch.joined`.
         show_dir: folder for pictures of the predictions.
+        shown: how many pictures, spread evenly over the images; None: one of every image.
         options: changes to the config, "key=value" each.
         limit: only so many images, from the first on.
         model: a name of `segearth.weights.MODELS` that replaces the config's CLIP and upsampler.
+        reuse: whether the newest row of the work dir is returned as it is, if it came from the same settings,
+            prompts, weights, code and images.
         say: told what takes a while.
 
     Returns:
-        The row (see `segearth.results`; None on all processes but the first), and the folder of results.
+        The row (see `segearth.results`), and the folder of results.
 
     Raises:
         UserError: everything that the person who runs it can mend.
     """
-    launch.check_launcher(launcher)
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: expected at least 1 image")
-    settings = load_config(config, options=options, data_root=data_root, model=model)
-    folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", Path(config).stem))
-    results.read_rows(folder)  # a damaged file is found before the work, not after
-    say("loading mmsegmentation and the model ...")
+    path = Path(config)
+    settings = ranks.one_a_machine_first(lambda: load_config(path, options=options, data_root=data_root, model=model))
+    folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
+    ranks.everywhere(lambda: results.read_rows(folder))  # a damaged file is found before the work, not after
+    if ranks.is_main:
+        say("loading mmsegmentation and the model ...")
+    job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
+    if reuse and (row := ranks.gather(_known(job))[0]) is not None:
+        return row, folder
+    pictures = None if show_dir is None else ranks.everywhere(lambda: writable_folder(show_dir))
+    with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
+        row = _evaluate(job, ledger, ranks, pictures, shown)
+        row |= {"limit": limit, "options": list(options)}
+        ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
+        ledger.remove()
+    return row, folder
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run that can begin.
+
+    Attributes:
+        config: with known paths.
+        path: of the config.
+        folder: for results.
+        dataset: opened and checked.
+        items: its images, see `segearth.openmmlab.identity`.
+        fingerprint: of all that decides the counts but the images.
+        metric: for this process's counts.
+    """
+
+    config: Any
+    path: Path
+    folder: Path
+    dataset: Any
+    items: list[Any]
+    fingerprint: str
+    metric: Any
+
+    @property
+    def images(self) -> str:
+        """Digest of the images."""
+        from segearth.openmmlab.identity import digest
+
+        return digest([item.key for item in self.items])
+
+
+def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
+    """Opens the data set and checks what can be checked before the work."""
     require()
-    try:
-        launch.join(launcher, dict(settings.get("env_cfg", {}).get("dist_cfg", {})))
-        return _evaluate(settings, Path(config), folder, launcher, show_dir, limit), folder
-    finally:
-        launch.leave()
-
-
-def _evaluate(
-    config: Any, path: Path, folder: Path, launcher: str, show_dir: str | Path | None, limit: int | None
-) -> dict[str, Any] | None:
-    """As `evaluate`, with a config whose paths are known, in a process that has joined its group."""
-    from mmengine.dist import is_main_process
     from mmengine.logging import MMLogger
 
-    from segearth.openmmlab import hooks
+    from segearth.openmmlab import build, identity
     from segearth.openmmlab.datasets import open_dataset
 
     MMLogger.get_instance("segearth", log_level="ERROR")  # OpenMMLab's talk goes to whoever came last
     dataset = open_dataset(config.test_dataloader.dataset, limit)
-    names = dataset.metainfo["classes"]
-    _check_classes(config.model["name_path"], names, config.test_dataloader.dataset["type"])
-    metric = _metric(config.test_evaluator)
-    data = _data(str(dataset.data_prefix.get("img_path")))  # a damaged manifest is found before the work, too
+    build.check_classes(config.model["name_path"], dataset.metainfo["classes"], config.test_dataloader.dataset["type"])
+    metric = build.metric(config.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    build.prepared(dataset)  # a damaged manifest is found before the work, too
     writable_folder(folder)
-    segmentor = _segmentor(config)
-    side: list[Any] = []
-    if show_dir is not None:
-        note = f"{path.stem}, CLIP: {clip_name(segmentor.source)}"
-        pictures = writable_folder(show_dir)
-        side.append(
-            hooks.PicturesHook(pictures, dataset.data_prefix["img_path"], names, dataset.metainfo["palette"], note)
-        )
-    progress = hooks.ProgressHook(len(dataset)) if is_main_process() else None
-    side += [progress] if progress else []
-    runner = _runner(config, folder / "logs", launcher, segmentor, dataset, metric, side)
+    items = identity.list_items(dataset)
+    return _Job(config, path, folder, dataset, items, identity.fingerprint(config, dataset), metric)
+
+
+def _known(job: _Job) -> dict[str, Any] | None:
+    """The newest row of the folder, if it is what this run would give."""
+    rows = results.read_rows(job.folder)
+    same = rows and (rows[-1].get("fingerprint"), rows[-1].get("listing")) == (job.fingerprint, job.images)
+    return rows[-1] if same else None
+
+
+def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: Path | None, shown: int | None) -> dict[str, Any]:
+    """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
+    from segearth.openmmlab import build, hooks
+
+    names = {}
+    if pictures is not None:
+        images = [item.image for item in job.items]
+        names = hooks.picture_names(images, str(job.dataset.data_prefix.get("img_path")), shown)
+    known = ranks.everywhere(lambda: _finished(job, ledger))
+    known = {key: value for one in ranks.gather(known) for key, value in one.items()}
+    lacking = hooks.missing(pictures, names.values()) if pictures else set()
+    lacking = set.intersection(*ranks.gather(lacking))
+    done = {item.key for item in job.items if item.key in known and names.get(item.image) not in lacking}
+    batches = _batches(job, done)
+
+    segmentor = ranks.everywhere(lambda: build.segmentor(job.config))
+    side = []
+    if pictures is not None:
+        note = f"{job.path.stem}, CLIP: {build.clip_name(segmentor.source)}"
+        palette = job.dataset.metainfo["palette"]
+        side.append(hooks.PicturesHook(pictures, names, job.dataset.metainfo["classes"], palette, note))
+    if ranks.is_main:
+        side.append(hooks.ProgressHook(len(job.items), len(done), ranks.size))
+    keys = {item.image: item.key for item in job.items}
+    job.metric.on_records = lambda new: ledger.add([(keys[image], record) for image, record in new.items()])
     started = time.perf_counter()
+    ranks.everywhere(lambda: _predict(job, segmentor, batches[ranks.rank :: ranks.size], ranks, side))
+    found = {keys[image]: record for one in ranks.gather(job.metric.records) for image, record in one.items()}
+    found = {item.key: (found.get(item.key) or known[item.key]) for item in job.items}
+    job.metric.conclude(found)
+    row = build.row(job.config, job.path, segmentor, job.dataset, job.metric)
+    return row | {
+        "seconds": round(time.perf_counter() - started, 2),
+        "seconds_per_image": round(sum(record["seconds"] for record in found.values()) / len(found), 4),
+        "processes": ranks.size,
+        "resumed": len(done),
+        "fingerprint": job.fingerprint,
+        "listing": job.images,
+    }
+
+
+def _finished(job: _Job, ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """The records of earlier runs of the same job, those that can be used."""
+    classes, wanted = len(job.dataset.metainfo["classes"]), {item.key for item in job.items}
+    found = {}
+    for key, record in ledger.read().items():
+        try:
+            fits = [len(part) for part in record["areas"]] == [classes] * 4 and float(record["seconds"]) >= 0
+        except (KeyError, TypeError, ValueError):
+            continue
+        if fits and key in wanted:
+            found[key] = record
+    return found
+
+
+def _batches(job: _Job, done: set[str]) -> list[list[int]]:
+    """Indices of the images that are left, as batches.
+
+    Which images share a batch depends neither on what is done nor on the number of processes, because that moves
+    the last bits of scores.
+    """
+    size = int(job.config.test_dataloader.get("batch_size", 1))
+    chunks = [list(range(len(job.items)))[i : i + size] for i in range(0, len(job.items), size)]
+    return [chunk for chunk in chunks if not all(job.items[i].key in done for i in chunk)]
+
+
+def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, side: list[Any]) -> None:
+    """Runs the test loop over this process's batches."""
+    from segearth.openmmlab import build
+
     try:
+        runner = build.runner(job.config, job.folder / "logs", ranks, segmentor, job.dataset, batches, job.metric, side)
+        job.metric.clock = time.perf_counter()
         runner.test()
     except UserError as error:  # from a worker process it comes wrapped in a traceback
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
@@ -110,157 +218,6 @@ def _evaluate(
             "run again with --cfg-options test_dataloader.num_workers=0"
         ) from None
     finally:
-        if progress:
-            progress.close()
-    if not is_main_process():
-        return None
-    row = _row(config, path, segmentor, dataset, metric, time.perf_counter() - started, limit)
-    row["data"] = data
-    results.append_row(folder, row)
-    return row
-
-
-def clip_name(source: weights.Model) -> str:
-    """The entry of the results' column CLIP: a packaged model must never pass for OpenAI's."""
-    return f"{source.name} (not OpenAI's CLIP)" if isinstance(source.file, weights.Packaged) else source.clip_type
-
-
-def _check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
-    """Refuses prompts that cannot stand for the data set's classes, index by index."""
-    from segearth.vocabulary import Vocabulary
-
-    prompts = Vocabulary.from_file(name_path)
-    if len(prompts) != len(classes):
-        raise UserError(
-            f"{name_path} has {len(prompts)} classes, but the data set {dataset} has {len(classes)} "
-            f"({', '.join(classes)}): expected one line a class, in this order; correct the file, or model.name_path"
-        )
-
-
-def _data(folder: str) -> dict[str, Any] | None:
-    """What tools/prepare_dataset.py noted about the images in a folder; None where others prepared them."""
-    path = Path(folder).absolute()
-    for one in DATASETS.values():
-        if path.as_posix().endswith(f"/{one.out_images}"):
-            root = path.parents[len(Path(one.out_images).parts) - 1]
-            if (manifest := read_manifest(root / one.folder)) is not None:
-                return {key: manifest.get(key) for key in ("name", "complete", "images", "expected", "warnings")}
-    return None
-
-
-def _metric(evaluator: Any) -> Any:
-    """Our counting metric with the settings of the config's IoUMetric."""
-    from segearth.openmmlab.metric import CountingIoUMetric
-
-    entries = [dict(entry) for entry in (evaluator if isinstance(evaluator, list | tuple) else [evaluator])]
-    kinds = [str(entry.pop("type", None)) for entry in entries]
-    if len(kinds) != 1 or kinds[0].rpartition(".")[2] not in ("IoUMetric", "CountingIoUMetric"):
-        raise UserError(f"test_evaluator is {', '.join(kinds)}: expected one IoUMetric; change the config")
-    settings = entries[0] | {"iou_metrics": ["mIoU"]}
-    try:
-        return CountingIoUMetric(**settings)
-    except TypeError as error:
-        raise UserError(f"test_evaluator does not fit IoUMetric ({error}): correct the config") from None
-
-
-def _segmentor(config: Any) -> Any:
-    """The model of a config."""
-    from segearth.openmmlab.segmentor import SegEarthSegmentation
-
-    settings = {key: value for key, value in config.model.items() if key != "type"}
-    kind = str(config.model.get("type"))
-    if kind.rpartition(".")[2] != SegEarthSegmentation.__name__:
-        raise UserError(f"the model's type is {kind!r}: expected SegEarthSegmentation; change the config's model.type")
-    settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
-    known = inspect.signature(SegEarthSegmentation).parameters
-    for key in settings:
-        if key not in known:
-            near = ", ".join(difflib.get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(known)
-            raise UserError(f"unknown key {key!r} in the config's model: did you mean one of {near}?")
-    return SegEarthSegmentation(**settings)
-
-
-def _runner(
-    config: Any, folder: Path, launcher: str, segmentor: Any, dataset: Any, metric: Any, side: list[Any]
-) -> Any:
-    """A runner of mmengine with ready parts, which keeps its files in a folder of its own."""
-    from mmengine.evaluator import Evaluator
-    from mmengine.runner import Runner
-    from mmengine.visualization import Visualizer
-
-    class TestRunner(Runner):  # type: ignore[misc]
-        """Leaves the model where it is, as it is: nothing is trained."""
-
-        def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:  # noqa: ARG002 (of the base)
-            return model
-
-    loader = {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}, **config.test_dataloader}
-    loader["dataset"] = dataset
-    loader["num_workers"] = min(int(loader.get("num_workers", 0)), len(dataset))
-    if loader["num_workers"] == 0:
-        loader.pop("persistent_workers", None)
-        loader.pop("prefetch_factor", None)
-    environment = dict(config.get("env_cfg", {}))
-    if platform.system() == "Darwin":  # there, a fork may crash in Apple's libraries
-        environment["mp_cfg"] = {**environment.get("mp_cfg", {}), "mp_start_method": "spawn"}
-    return TestRunner(
-        model=segmentor,
-        work_dir=str(folder),
-        test_dataloader=loader,
-        test_cfg=config.get("test_cfg") or {"type": "TestLoop"},
-        test_evaluator=Evaluator([metric]),
-        default_hooks=config.get("default_hooks"),
-        custom_hooks=[*(config.get("custom_hooks") or []), *side],
-        launcher=launcher,
-        env_cfg=environment,
-        log_processor=config.get("log_processor"),
-        log_level="ERROR",
-        visualizer=Visualizer.get_instance(f"segearth-{time.time_ns()}"),  # without a backend: writes nothing
-        default_scope="mmseg",
-        randomness={"seed": 0},  # nothing is random; mmengine would draw a seed and set it everywhere
-        cfg=config,
-    )
-
-
-def _row(
-    config: Any, path: Path, segmentor: Any, dataset: Any, metric: Any, seconds: float, limit: int | None
-) -> dict[str, Any]:
-    """What a run was, and what came out."""
-    import mmseg
-    import torch
-
-    source, net = segmentor.source, segmentor.net
-    row = {
-        "CLIP": clip_name(source),
-        "VIT": source.vit_type,
-        "MODEL": net.encoder.method,
-        "Dataset": type(dataset).__name__,
-        **results.scores(metric.counts, metric.summary, net.bg_idx),
-        "images": len(dataset),
-        "data": None,  # known before the run
-        "limit": limit,
-        "seconds": round(seconds, 2),
-        "model": source.name,
-        "upsampler": segmentor.upsampler,
-        "settings": {
-            **{key: getattr(net, key) for key in ("prob_thd", "bg_idx", "cls_token_lambda", "logit_scale")},
-            **{key: getattr(net, key) for key in ("slide_crop", "slide_stride")},
-            "ignore_residual": net.encoder.ignore_residual,
-            "precision": segmentor.precision,
-        },
-        "config": str(path),
-        "prompts": {
-            "file": str(config.model["name_path"]),
-            "classes": [",".join(names) for names in segmentor.vocabulary.classes],
-        },
-        "device": str(net.query_features.device),
-        "versions": {
-            "segearth": segearth.__version__,
-            "torch": str(torch.__version__),
-            "mmseg": str(mmseg.__version__),
-        },
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    if isinstance(source.file, weights.Packaged):
-        row["about"] = source.about
-    return row
+        for hook in side:
+            if hasattr(hook, "close"):
+                hook.close()

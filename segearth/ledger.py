@@ -1,0 +1,95 @@
+"""What a long job has finished, kept on disk as it goes: a killed job goes on instead of beginning again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from segearth.errors import UserError
+
+
+class Ledger:
+    """Finished items of a job, by key, in a folder of their own.
+
+    Every process that works on the job appends lines to a file that nobody else writes, so that neither a kill nor
+    a second process can damage what is there: a line that was cut off is no JSON, and is as if it were not there.
+
+    Args:
+        folder: of this very job; another job, or the same with other settings, has another one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file: Any = None
+
+    def read(self) -> dict[str, Any]:
+        """Everything that is finished, of all processes that ever wrote here and whose files can be seen.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        found: dict[str, Any] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise UserError(
+                    f"cannot read {path} ({error.strerror}), what an earlier run has finished: make it readable, or "
+                    "delete it to begin again"
+                ) from None
+            for line in text.splitlines():
+                try:
+                    key, value = json.loads(line)
+                except (ValueError, TypeError):
+                    continue
+                if isinstance(key, str):
+                    found[key] = value
+        return found
+
+    def add(self, entries: Sequence[tuple[str, Any]]) -> None:
+        """Writes finished items; they are safe from a kill when this returns.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            if self._file is None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                name = f"{platform.node()}-{os.getpid()}-{time.time_ns()}.jsonl"
+                self._file = (self.folder / name).open("x", encoding="utf-8")
+            self._file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.folder} ({error.strerror}): free some space, or give another --work-dir; what "
+                "was finished is kept"
+            ) from None
+
+    def remove(self) -> None:
+        """Deletes it: the job's results are safe elsewhere."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # other jobs' ledgers may be beside it
+            self.folder.parent.rmdir()
+
+    def close(self) -> None:
+        """Closes this process's file, if it wrote anything."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,116 @@
+"""What the figures of a run depend on: settings, prompts, weights, code, and the files of the data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segearth import weights
+from segearth.provenance import checksum, code_digest, versions
+from segearth.vocabulary import Vocabulary
+
+# The code that decides labels and counts; what only writes, draws or prints may change during a long run.
+_CODE = (
+    "models",
+    "windows.py",
+    "vocabulary.py",
+    "loading.py",
+    "predictor.py",
+    "openmmlab/segmentor.py",
+    "openmmlab/metric.py",
+    "openmmlab/datasets.py",
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image of the data set.
+
+    Attributes:
+        image: its path.
+        key: its name, with the size and time of the image and its label: a changed file is another item.
+    """
+
+    image: str
+    key: str
+
+
+def list_items(dataset: Any) -> list[Item]:
+    """The images of a data set in their order."""
+    items = []
+    folder = Path(str(dataset.data_prefix.get("img_path") or ""))
+    for i in range(len(dataset)):
+        info = dataset.get_data_info(i)
+        image = Path(info["img_path"])
+        name = image.relative_to(folder) if image.is_relative_to(folder) else image
+        stats = [Path(info[kind]).stat() for kind in ("img_path", "seg_map_path")]
+        stamp = " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
+        items.append(Item(str(image), f"{name.as_posix()} {stamp}"))
+    return items
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:
+    """The weights of a config's model, whose paths are known: file names and SHA-256 of "clip" and "upsampler"."""
+    name = model.get("model")
+    source = (
+        weights.model(name)
+        if name
+        else weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
+    )
+    upsampler: str | Path | None = None
+    if model.get("feature_up", True):
+        if name:
+            upsampler = weights.fetch(source.upsampler_file) if source.upsampler_file else None
+        else:
+            upsampler = (model.get("feature_up_cfg") or {}).get("model_path")
+    paths = {"clip": weights.fetch(source.file), "upsampler": None if upsampler is None else Path(upsampler)}
+    return {
+        kind: None if path is None else {"file": path.name, "sha256": checksum(path)} for kind, path in paths.items()
+    }
+
+
+def fingerprint(config: Any, dataset: Any) -> str:
+    """SHA-256 over everything but the images that decides a run's counts.
+
+    The batch size is part of it: how images are batched moves the last bits of scores, and so, rarely, a pixel.
+    The number of processes and of workers is not.
+
+    Args:
+        config: with paths that are known, as `load_config` gives it.
+        dataset: its data set, opened.
+    """
+    import torch
+
+    model = {
+        key: value
+        for key, value in config.model.to_dict().items()
+        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg")
+    }
+    upsampler = config.model.get("feature_up_cfg") or {}
+    source = config.test_dataloader.dataset.to_dict()
+    data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
+    gpu = torch.cuda.is_available() and not str(config.model.get("device")).startswith("cpu")
+    return digest(
+        {
+            "model": model,
+            "upsampler": upsampler.get("model_name"),
+            "prompts": Vocabulary.from_file(config.model.name_path).classes,
+            "weights": weight_files(config.model),
+            "data": data,
+            "labels": [dataset.reduce_zero_label, dataset.label_map, dataset.metainfo["classes"]],
+            "metric": config.test_evaluator,
+            "preprocessing": config.get("data_preprocessor"),
+            "batch": config.test_dataloader.get("batch_size", 1),
+            "device": torch.cuda.get_device_name() if gpu else "cpu",
+            "code": code_digest(_CODE),
+            "versions": {name: text for name, text in versions().items() if name not in ("segearth", "python")},
+        }
+    )

@@ -1,0 +1,154 @@
+"""Several processes on one evaluation: what they do together, and how they notice that one of them is gone.
+
+Each process has a rank from 0 on; the first one writes the results. They exchange nothing but small Python objects,
+so that a machine without GPUs does as well as one with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Thread
+from typing import Any, TypeVar
+
+from segearth.errors import UserError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(seconds=45)  # a process that does not answer for so long is taken for dead
+ROUND_SECONDS = 2.0  # between two roll calls
+LONGEST_WAIT = timedelta(days=30)  # for slower ones: that they live is known from the roll calls
+_RUNNING, _DONE, _FAILED = range(3)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of an evaluation, as one of them sees them.
+
+    Attributes:
+        rank: of this process, 0 to size - 1.
+        size: how many there are.
+        local_rank: of this process among those of its machine.
+        launcher: what started them, one of `segearth.openmmlab.launch.LAUNCHERS`.
+        group: torch's process group for objects; None where there is one process.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    launcher: str = "none"
+    group: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the results."""
+        return self.rank == 0
+
+    def gather(self, own: T) -> list[T]:
+        """The objects of all processes, by rank; waits until every one of them is here."""
+        if self.size == 1:
+            return [own]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, own, group=self.group)
+        return found
+
+    def everywhere(self, work: Callable[[], T]) -> T:
+        """Does something on every process, and waits for the others.
+
+        Returns:
+            This process's result.
+
+        Raises:
+            Exception: it failed here.
+            UserError: it failed elsewhere; so it fails on all, and they can go on together.
+        """
+        try:
+            result = work()
+        except Exception as error:
+            self.gather(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            raise
+        for text in self.gather(""):
+            if text:
+                raise UserError(text)
+        return result
+
+    def one_a_machine_first(self, work: Callable[[], T]) -> T:
+        """As `everywhere`, but the first process of a machine before the others: what is downloaded comes once."""
+        if self.size == 1:
+            return work()
+        first = self.local_rank == 0
+        own = self.everywhere(lambda: work() if first else None)
+        rest = self.everywhere(lambda: None if first else work())
+        return own if first else rest  # type: ignore[return-value]
+
+
+ALONE = Ranks()
+
+
+class Watch:
+    """Roll calls in the background, so that the death of a process ends all within a minute, and not at the end.
+
+    Args:
+        rank: of this process.
+        size: how many there are.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        import torch.distributed as dist
+
+        self.rank, self.size, self.state = rank, size, _RUNNING
+        self.group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self.thread = Thread(target=self._call_roll, daemon=True)
+        self.thread.start()
+
+    def done(self) -> None:
+        """Says that this process came to its end, and waits for the others."""
+        self.state = _DONE
+        self.thread.join()
+
+    def failed(self) -> None:
+        """Says that this process ends early, and waits until another one has heard it or is known to be gone."""
+        self.state = _FAILED
+        self.thread.join()  # at most PATIENCE; Python cannot end while a thread is in a collective call
+
+    def _call_roll(self) -> None:
+        import torch
+        import torch.distributed as dist
+
+        while True:
+            state = self.state
+            votes = torch.zeros(self.size, dtype=torch.int64)
+            votes[self.rank] = state
+            try:
+                dist.all_reduce(votes, group=self.group)
+            except RuntimeError:  # a closed connection, or no answer in time
+                if self.state != _FAILED:
+                    _end("another process of this evaluation died or cannot be reached")
+                return
+            if bool((votes == _FAILED).any()):
+                if state != _FAILED:
+                    self._follow(votes.tolist().index(_FAILED))
+                return
+            if bool((votes == _DONE).all()):
+                return
+            time.sleep(ROUND_SECONDS)
+
+    def _follow(self, rank: int) -> None:
+        """Ends this process as well, unless it is about to do so by itself."""
+        time.sleep(2 * ROUND_SECONDS)
+        if self.state != _FAILED:
+            _end(f"process {rank} of this evaluation failed; its message says why")
+
+
+def _end(what: str) -> None:
+    """Ends this process at once: the main thread may be deep in a computation."""
+    advice = "the others were ended; start the same command again: it goes on where it stopped"
+    print(f"error: {what}: {advice}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)

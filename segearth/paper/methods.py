@@ -1,0 +1,140 @@
+"""The rows of the paper's tables: each is a few changes to a data set's config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segearth.errors import UserError
+
+_THRESHOLD = "threshold of the config, the paper's is not published"  # the configs have SegEarth-OV's
+_NO_UPSAMPLER = {"model.feature_up": "False"}
+_NO_BIAS = {"model.cls_token_lambda": "0"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of a table.
+
+    Attributes:
+        name: on the command line, in folders, and in `segearth/data/published.csv`.
+        title: for people.
+        changes: to the config, as `--cfg-options` has them.
+        upsampler: kind of its upsampler, where that is not the config's.
+        weights: of that upsampler: a key of `segearth.weights.FILES`, or where `training` is given, the name of a
+            file (without its ending) that is looked for in the folder `--upsamplers`.
+        training: how such weights are made: options of tools/train_simfeatup.py.
+        datasets: columns of the paper's table; empty: all.
+        note: what a reader of its numbers should know.
+    """
+
+    name: str
+    title: str
+    changes: dict[str, str]
+    upsampler: str | None = None
+    weights: str | None = None
+    training: str = ""
+    datasets: tuple[str, ...] = ()
+    note: str = ""
+
+
+def _baseline(name: str, title: str, model_type: str, *, ignore_residual: bool = True) -> Method:
+    """Another method of dense features, as it was before: without upsampler and bias alleviation."""
+    own = {"model.model_type": model_type, "model.ignore_residual": str(ignore_residual)}
+    return Method(name, title, own | _NO_UPSAMPLER | _NO_BIAS, note=_THRESHOLD)
+
+
+def _plus(name: str, title: str, model_type: str) -> Method:
+    """Another method with SimFeatUp and global bias alleviation."""
+    changes = {"model.model_type": model_type}
+    return Method(name, title, changes, datasets=("openearthmap", "whu_aerial", "wbs-si"), note=_THRESHOLD)
+
+
+def _step(name: str, title: str, changes: dict[str, str], upsampler: str | None = None, **more: str) -> Method:
+    """A row of the ablation."""
+    columns = ("openearthmap", "whu_sat_II", "wbs-si")
+    return Method(f"ablation-{name}", f"ablation: {title}", changes, upsampler, datasets=columns, **more)
+
+
+MAIN = (
+    _baseline("clip", "CLIP", "vanilla", ignore_residual=False),
+    _baseline("maskclip", "MaskCLIP", "MaskCLIP"),
+    _baseline("sclip", "SCLIP", "SCLIP"),
+    _baseline("gem", "GEM", "GEM"),
+    _baseline("clearclip", "ClearCLIP", "ClearCLIP"),
+    Method("segearth-ov", "SegEarth-OV", {}),
+)
+LARGER = (Method("segearth-ov-896", "SegEarth-OV, 896", {"test_dataloader.dataset.pipeline.1.scale": "(896,896)"}),)
+PLUG_AND_PLAY = (
+    _plus("maskclip-plus", "MaskCLIP + SimFeatUp + bias alleviation", "MaskCLIP"),
+    _plus("sclip-plus", "SCLIP + SimFeatUp + bias alleviation", "SCLIP"),
+    _plus("clearclip-plus", "ClearCLIP + SimFeatUp + bias alleviation", "ClearCLIP"),
+)
+# Each step of the ablation adds to the one before. Weights of the steps in between were never published: train them.
+ABLATION = (
+    _step("baseline", "no upsampler", _NO_UPSAMPLER | _NO_BIAS),
+    _step("featup", "FeatUp (CLIP)", _NO_BIAS, "jbu_stack", weights="clip_jbu_stack_cocostuff"),
+    _step("featup-maskclip", "FeatUp (MaskCLIP)", _NO_BIAS, "jbu_stack", weights="maskclip_jbu_stack_cocostuff"),
+    _step(
+        "last-block",
+        "trained on the last block's input",
+        _NO_BIAS,
+        "jbu_stack",
+        weights="ablation-last-block",
+        training="--upsampler jbu_stack --radius 3 --no-image-loss, on everyday photographs",
+    ),
+    _step(
+        "aerial",
+        "+ remote-sensing images",
+        _NO_BIAS,
+        "jbu_stack",
+        weights="ablation-aerial",
+        training="--upsampler jbu_stack --radius 3 --no-image-loss",
+    ),
+    _step(
+        "shared",
+        "+ one shared JBU",
+        _NO_BIAS,
+        "jbu_one",
+        weights="ablation-shared",
+        training="--radius 3 --no-image-loss",
+    ),
+    _step(
+        "reconstruction",
+        "+ image reconstruction",
+        _NO_BIAS,
+        "jbu_one",
+        weights="ablation-reconstruction",
+        training="--radius 3",
+    ),
+    _step(
+        "bias",
+        "+ global bias alleviation",
+        {},
+        "jbu_one",
+        weights="ablation-reconstruction",
+        training="--radius 3",
+    ),
+    _step("kernel", "+ 11 × 11 kernel", {}),
+)
+METHODS = {one.name: one for one in (*MAIN, *LARGER, *PLUG_AND_PLAY, *ABLATION)}
+GROUPS = {"main": MAIN, "plug-and-play": PLUG_AND_PLAY, "ablation": ABLATION, "all": tuple(METHODS.values())}
+
+
+def select_methods(names: Sequence[str]) -> list[Method]:
+    """Methods by name or group, each once, in the order given; upper and lower case are the same.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    chosen: dict[str, Method] = {}
+    for name in names:
+        wanted = name.lower()
+        if wanted in GROUPS:
+            chosen.update((one.name, one) for one in GROUPS[wanted])
+        elif wanted in METHODS:
+            chosen[wanted] = METHODS[wanted]
+        else:
+            known = ", ".join([*METHODS, *GROUPS])
+            raise UserError(f"unknown method {name!r}: expected one of {known}; give such names after --methods")
+    return list(chosen.values())

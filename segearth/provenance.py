@@ -1,0 +1,78 @@
+"""Where results come from: versions, the commit of this code, checksums of weights."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import segearth
+from segearth.files import sha256_of
+
+PACKAGE = Path(segearth.__file__).parent
+
+
+def versions() -> dict[str, str]:
+    """Versions of what figures may depend on."""
+    import torch
+
+    found = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    for name, distributions in {
+        "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
+        "mmengine": ("onedl-mmengine", "mmengine"),
+        "mmcv": ("onedl-mmcv", "mmcv"),
+        "numpy": ("numpy",),
+        "open_clip": ("open-clip-torch",),
+    }.items():
+        for distribution in distributions:
+            try:
+                found[name] = metadata.version(distribution)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of this code, with "+ changes" where files differ from it; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # installed somewhere in another project's repository: no
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + (" + changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, computed once as long as the file does not change."""
+    status = path.stat()
+    return _checksum(path, status.st_size, status.st_mtime_ns)
+
+
+def code_digest(names: Iterable[str]) -> str:
+    """SHA-256 over files of this package; a folder stands for its modules.
+
+    Args:
+        names: relative to the package.
+    """
+    digest = hashlib.sha256()
+    for name in names:
+        path = PACKAGE / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _checksum(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 (part of the key)
+    return sha256_of(path)

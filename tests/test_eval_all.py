@@ -1,0 +1,263 @@
+"""eval_all.py as a user runs it: all 17 sets, from their drawn samples, with a random tiny CLIP."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
+from PIL import Image
+from preparing import made
+
+from segearth.datasets import DATASETS
+from segearth.models import SegEarth
+from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS
+from segearth.paper.methods import GROUPS, METHODS
+from segearth.paper.tables import FILES
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("segearth_eval_all", CONFIGS.parent / "eval_all.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def data(sample, tmp_path_factory) -> Path:
+    """All 17 sets, prepared."""
+    root = tmp_path_factory.mktemp("data")
+    for name in DATASETS:
+        made(name, sample(name)[0], root)
+    return root
+
+
+@pytest.fixture
+def run(program, data, tmp_path, monkeypatch, capfd):
+    """Runs eval_all.py on small images; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(*arguments: object, root: Path = data) -> tuple[int, str, str]:
+        given = ["--model", "tiny", "--data-root", root, "--work-dir", "out", *arguments]
+        code = program.main([str(argument) for argument in given])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return go
+
+
+def latest(method: str, dataset: str) -> dict:
+    return json.loads(Path("out", method, dataset, "results.json").read_text())[-1]
+
+
+SMALL = ("--limit", 1, "--cfg-options", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
+
+
+def test_all_sets_in_one_table(run, data, tmp_path):
+    broken = tmp_path / "data"
+    broken.mkdir()
+    for path in data.iterdir():
+        (broken / path.name).symlink_to(path)
+    (broken / "VDD").unlink()
+    shutil.copytree(data / "VDD", broken / "VDD")
+    label = sorted((broken / "VDD/test/gt").iterdir())[0]
+    label.write_bytes(b"no picture")
+
+    code, out, err = run(*SMALL, "--pictures", 1, root=broken)
+    assert code == 1
+    assert f"failed: SegEarth-OV, vdd: the label map {label.resolve()} is damaged" in out.replace(
+        str(label), str(label.resolve())
+    )
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted([*FILES, "segearth-ov"])
+    content = json.loads(Path("out/results.json").read_text())
+    rows = {row["Dataset"]: row for row in content["results"]}
+    assert len(rows) == 18
+    assert [name for name, row in rows.items() if row["Result"] is None] == ["VDD"]
+    assert rows["VDD"]["Note"].startswith("failed: the label map")
+    for name, of in DATASETS.items():
+        if name == "vdd":
+            continue
+        row, result = rows[of.title], latest("segearth-ov", name)
+        assert row["Images"] == result["images"] == 1
+        assert row["Comparable"].startswith("model tiny; 1 of ")
+        assert row["Complete"] == "no"
+        assert row["Result"] == pytest.approx(result["IoU_fg"] if of.metric != "mIoU" else result["mIoU"], abs=0.006)
+        assert row["Difference"] == pytest.approx(row["Result"] - row["Published"], abs=0.006)
+        assert len(row["CLIP SHA-256"]) == 64
+        assert row["Config"] == f"cfg_{name}.py"
+        assert row["prob_thd"] == of.prob_thd
+        assert len(list(Path("out/segearth-ov", name, "pictures").iterdir())) == 1
+    average = rows["average of 8 sets"]
+    assert average["Comparable"].startswith("7 of 8 sets: without VDD")
+    seven = [rows[of.title]["mIoU"] for of in list(DATASETS.values())[:7]]
+    assert average["Result"] == pytest.approx(np.mean(seven), abs=0.006)
+    assert (average["Published"], average["Edition"]) == (39.2, "C")
+
+    # mended, the set is evaluated, and nothing else again
+    shutil.copy(data / "VDD/test/gt" / label.name, label)
+    dates = {name: latest("segearth-ov", name)["date"] for name in DATASETS if name != "vdd"}
+    code, _, err = run(*SMALL, "--pictures", 1, root=broken)
+    assert code == 0
+    assert err.count("images: 100%") == 1
+    assert {name: latest("segearth-ov", name)["date"] for name in dates} == dates
+    assert "failed" not in Path("out/results.md").read_text()
+    check_files()
+
+
+def check_files() -> None:
+    """All tables say the same, and the workbook has the documented columns with their types."""
+    rows = json.loads(Path("out/results.json").read_text())["results"]
+    book = openpyxl.load_workbook("out/results.xlsx")
+    assert book.sheetnames == ["results", "classes", "columns"]
+    sheet = book["results"]
+    assert [cell.value for cell in sheet[1]] == list(COLUMNS)
+    assert sheet.freeze_panes == "C2"
+    texts = {"Method", "Dataset", "Metric", "Edition", "Comparable", "Complete", "Note", "Prompts", "CLIP SHA-256"}
+    numbers = {"Result", "Published", "Difference", "aAcc", "mIoU", "mAcc", "Images", "Seconds an image", "prob_thd"}
+    for line, row in zip(sheet.iter_rows(min_row=2), rows, strict=True):
+        for cell, (name, value) in zip(line, row.items(), strict=True):
+            assert cell.value == value or cell.value == pytest.approx(value)
+            if value is not None:
+                assert isinstance(cell.value, str) or name not in texts
+                assert isinstance(cell.value, int | float) or name not in numbers
+    assert sheet.cell(2, 4).number_format == "0.00"
+    assert sheet.cell(2, 7).fill.fgColor.rgb.endswith("EDEDED")
+    assert [cell.value for cell in book["classes"][1]] == list(CLASS_COLUMNS)
+    assert book["classes"].max_row == 1 + sum(len(of.classes) for of in DATASETS.values())
+    described = {(line[0].value, line[1].value) for line in book["columns"].iter_rows(min_row=2)}
+    assert {("results", name) for name in COLUMNS} | {("classes", name) for name in CLASS_COLUMNS} <= described
+    with Path("out/results.csv").open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["Dataset"] for line in lines] == [row["Dataset"] for row in rows]
+    assert float(lines[0]["Result"]) == rows[0]["Result"]
+    page = Path("out/report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 17
+    assert "http" not in page.replace("http-equiv", "")
+    assert all(of.title in page for of in DATASETS.values())
+
+
+def test_foreground_iou_equals_a_hand_computation(run, data, monkeypatch):
+    seen = []
+    labels = SegEarth.labels
+    monkeypatch.setattr(SegEarth, "labels", lambda self, scores: seen.append(labels(self, scores)) or seen[-1])
+    options = ("model.prob_thd=0.5", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
+    assert run("--datasets", "WBS-SI", "--pictures", 0, "--cfg-options", *options)[0] == 0
+    of, both, either = DATASETS["wbs-si"], 0, 0
+    for prediction, path in zip(seen, sorted((data / of.out_labels).iterdir()), strict=True):
+        truth = np.asarray(Image.open(path))
+        found, water = prediction[0].numpy() == 1, truth == 1
+        both += int((found & water & (truth != 255)).sum())
+        either += int(((found | water) & (truth != 255)).sum())
+    assert 0 < both < either
+    (row, *_) = json.loads(Path("out/results.json").read_text())["results"]
+    assert row["Foreground IoU"] == row["Result"] == round(100 * both / either, 2)
+    assert row["Changed"].startswith("model.prob_thd=0.5")
+    assert "changed: model.prob_thd=0.5" in row["Comparable"]
+
+
+def test_methods_are_changes_of_the_config(run):
+    groups = ("main", "plug-and-play", "ablation")
+    code, _, _ = run(*SMALL, "--datasets", "udd5", "--pictures", 0, "--methods", *groups)
+    assert code == 1  # rows of the ablation whose upsamplers were never published, or are for another CLIP
+    for name, model_type, residual in [
+        ("clip", "vanilla", False),
+        ("gem", "GEM", True),
+        ("clearclip", "ClearCLIP", True),
+    ]:
+        row = latest(name, "udd5")
+        assert (row["MODEL"], row["upsampler"]) == (model_type, None)
+        assert row["settings"]["ignore_residual"] is residual
+        assert (row["settings"]["cls_token_lambda"], row["settings"]["prob_thd"]) == (0, 0.4)
+    plus = latest("sclip-plus", "udd5")
+    assert (plus["MODEL"], plus["upsampler"], plus["settings"]["cls_token_lambda"]) == ("SCLIP", "bilinear", -0.3)
+    assert latest("ablation-baseline", "udd5")["MODEL"] == "SegEarth"
+    content = json.loads(Path("out/results.json").read_text())["results"]
+    rows = {row["Method"]: row for row in content if row["Dataset"] == "UDD5"}
+    assert list(rows) == [method.title for group in groups for method in GROUPS[group]]
+    assert "not published" in rows["CLIP"]["Note"]
+    assert rows["CLIP"]["Published"] == 9.5
+    assert (
+        "--radius 3 --no-image-loss -o upsamplers/ablation-shared.safetensors"
+        in rows["ablation: + one shared JBU"]["Note"]
+    )
+    assert rows["ablation: FeatUp (CLIP)"]["Note"].startswith("failed")
+
+
+def test_own_upsamplers_serve_rows_of_the_ablation(run, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from segearth.models.simfeatup import JBUOne
+
+    (tmp_path / "mine").mkdir()
+    torch.manual_seed(0)
+    state = {f"upsampler.{name}": value for name, value in JBUOne(32, radius=3).state_dict().items()}
+    save_file(state, tmp_path / "mine/ablation-reconstruction.safetensors")
+    given = ("--methods", "ablation-reconstruction", "ablation-bias", "--upsamplers", "mine", "--pictures", 0)
+    assert run(*SMALL, "--datasets", "udd5", *given)[0] == 0
+    for name, factor in (("ablation-reconstruction", 0), ("ablation-bias", -0.3)):
+        row = latest(name, "udd5")
+        assert row["settings"]["cls_token_lambda"] == factor
+        assert row["upsampler"] == "jbu_one (ablation-reconstruction.safetensors)"
+        assert row["weights"]["upsampler"]["file"] == "ablation-reconstruction.safetensors"
+    assert json.loads(Path("out/results.json").read_text())["results"][0]["Changed"] == SMALL[-1]
+
+
+def test_tables_are_made_anew_from_the_results(run):
+    assert run(*SMALL, "--datasets", "vdd", "udd5", "--pictures", 0)[0] == 0
+    before = {name: Path("out", name).read_text() for name in FILES if not name.endswith("xlsx")}
+    for name in FILES:
+        Path("out", name).unlink()
+    Path("out/segearth-ov/vdd/results.json").write_text("[{")
+    assert run("--tables-only")[0] == 0
+    rows = json.loads(Path("out/results.json").read_text())["results"]
+    assert "is damaged" in next(row for row in rows if row["Dataset"] == "VDD")["Note"]
+    shutil.rmtree("out/segearth-ov/vdd")
+    code, _, err = run(*SMALL, "--datasets", "vdd", "--pictures", 0)
+    assert (code, err.count("images: 100%")) == (0, 1)
+    after = json.loads(Path("out/results.json").read_text())["results"]
+    assert [row["Result"] for row in after] == [row["Result"] for row in json.loads(before["results.json"])["results"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--datasets", "loveda", "nowhere"], ["unknown data set 'nowhere'", "potsdam_journal"]),
+        (["--methods", "best"], ["unknown method 'best'", "segearth-ov", "ablation"]),
+        (["--model", "huge"], ["Unknown model 'huge'"]),
+        (["--limit", "0"], ["--limit 0", "at least 1"]),
+        (["--pictures", "-1"], ["--pictures -1"]),
+        (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),
+        (["--data-root", "nowhere"], ["--data-root nowhere"]),
+        (["--upsamplers", "nowhere"], ["--upsamplers nowhere"]),
+        (["--tables-only", "--work-dir", "nowhere"], ["--work-dir nowhere"]),
+        (["--launcher", "slurm"], ["launcher slurm"]),
+    ],
+)
+def test_mistakes_get_one_sentence(program, tmp_path, monkeypatch, capfd, arguments, parts):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    assert program.main(["--work-dir", "out", *arguments]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    for part in parts:
+        assert part in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_methods_are_those_of_the_published_numbers():
+    with (CONFIGS.parent / "segearth/data/published.csv").open(newline="") as file:
+        published = {line["method"] for line in csv.DictReader(file)}
+    assert set(METHODS) <= published

@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from segearth.errors import UserError
+from segearth.ledger import Ledger
+
+
+def test_what_several_processes_finished_is_read_together(tmp_path):
+    folder = tmp_path / "progress" / "job"
+    assert Ledger(folder).read() == {}
+    assert not folder.exists()
+    with Ledger(folder) as one, Ledger(folder) as other:
+        one.add([("a", 1), ("b", [2, 3])])
+        other.add([("c", {"x": 4})])
+        one.add([("b", 5)])
+    assert len(list(folder.iterdir())) == 2
+    assert Ledger(folder).read() == {"a": 1, "b": 5, "c": {"x": 4}}
+
+
+def test_a_line_that_was_cut_off_is_as_if_it_were_not_there(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.add([("a", [[10, 20], [30, 40]]), ("b", [[50, 60], [70, 80]])])
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        read = Ledger(tmp_path).read()
+        assert set(read) <= {"a", "b"}
+        assert all(json.dumps(read[key]) in whole.decode() for key in read)
+        assert ("a" in read) == (length >= whole.index(b"\n"))
+
+
+@pytest.mark.parametrize("text", ["1", "null", "[]", '["a"]', "[1, 2]", '["a", 1, 2]', '{"a": 1}', "\0\0", "é"])
+def test_other_content_is_passed_over(tmp_path, text):
+    (tmp_path / "x.jsonl").write_text(text + '\n["b", 1]\n')
+    assert Ledger(tmp_path).read() == {"b": 1}
+
+
+def test_removing_leaves_other_jobs(tmp_path):
+    one, other = (Ledger(tmp_path / "progress" / name) for name in "ab")
+    one.add([("a", 1)])
+    other.add([("b", 1)])
+    one.remove()
+    assert [path.name for path in (tmp_path / "progress").iterdir()] == ["b"]
+    other.remove()
+    assert not (tmp_path / "progress").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="give another --work-dir"):
+        Ledger(tmp_path / "file" / "job").add([("a", 1)])

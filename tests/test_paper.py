@@ -1,0 +1,135 @@
+"""The published numbers, and the tables beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segearth.datasets import DATASETS
+from segearth.errors import UserError
+from segearth.paper.comparison import COLUMNS, line
+from segearth.paper.methods import METHODS, select_methods
+from segearth.paper.published import AVERAGED, published
+from segearth.paper.sweep import changes, dataset_order
+from segearth.paper.text import markdown, notes_of, plain
+from segearth.paper.workbook import grade
+
+OV = METHODS["segearth-ov"]
+
+
+def run(dataset: str, **more) -> dict:
+    """A row of results.json as the paper's own model would give it."""
+    return {
+        "MODEL": "SegEarth",
+        "mIoU": 40.0,
+        "aAcc": 60.0,
+        "mAcc": 50.0,
+        "IoU_fg": None if DATASETS[dataset].metric == "mIoU" else 49.5,
+        "images": DATASETS[dataset].expected[0],
+        "limit": None,
+        "data": {"complete": True},
+        "model": "clip-vit-b16",
+        "upsampler": "jbu_one (xclip_jbu_one_million_aid.ckpt)",
+        "settings": {},
+        "config": f"configs/cfg_{dataset}.py",
+        "prompts": {"classes": ["a,b", "c"]},
+        "device": "cpu",
+        "date": "2026-11-25T00:00:00+00:00",
+        **more,
+    }
+
+
+def test_published_averages_are_those_of_the_published_numbers():
+    checked = 0
+    for name in [*METHODS, "oracle", "clip-vit-b32", "remoteclip-vit-b32", "georsclip-vit-b32", "skyclip-vit-b32"]:
+        values = [published(name, dataset) for dataset in AVERAGED]
+        if all(values) and (average := published(name, "average")) is not None:
+            assert np.mean([one.value for one in values]) == pytest.approx(average.value, abs=0.051)
+            checked += 1
+    assert checked == 6
+    assert len(AVERAGED) == sum(of.metric == "mIoU" for of in DATASETS.values())
+
+
+def test_editions():
+    assert (published("segearth-ov", "potsdam").value, published("segearth-ov", "potsdam").edition) == (47.1, "C")
+    journal = published("segearth-ov", "potsdam_journal")
+    assert (journal.value, journal.edition) == (48.5, "J")
+    assert published("segearth-ov", "loveda").edition == "C, J"
+    assert published("clip", "vaihingen") is None
+    assert published("segearth-ov-896", "whu_sat_II") is None
+    assert {key for key in dataset_order() if published("segearth-ov", key)} == {
+        *DATASETS,
+        "potsdam_journal",
+        "vaihingen_journal",
+    }
+
+
+def test_steps_of_the_paper_end_where_its_main_table_is():
+    for dataset in METHODS["ablation-kernel"].datasets:
+        assert published("ablation-kernel", dataset) == published("segearth-ov", dataset)
+
+
+@pytest.mark.parametrize(
+    ("more", "comparable", "complete", "kind"),
+    [
+        ({}, "yes", "yes", "close"),
+        ({"IoU_fg": 47.5}, "yes", "yes", "near"),
+        ({"IoU_fg": 60.0}, "yes", "yes", "far"),
+        ({"model": "tiny"}, "model tiny", "yes", "none"),
+        ({"images": 7}, "7 of 1036 images", "no", "none"),
+        ({"limit": 1036}, "data set not complete", "no", "none"),
+        ({"limit": 5000}, "yes", "yes", "close"),
+        ({"data": {"complete": False}}, "data set not complete", "no", "none"),
+        ({"data": None}, "yes", "yes", "close"),
+        ({"options": ["model.prob_thd=0.2"]}, "changed: model.prob_thd=0.2", "yes", "none"),
+    ],
+)
+def test_what_can_be_compared(more, comparable, complete, kind):
+    row = line(OV, "whu_aerial", run("whu_aerial", **more))
+    assert list(row) == list(COLUMNS)
+    assert (row["Comparable"], row["Complete"], grade(row)) == (comparable, complete, kind)
+    assert row["Difference"] == round(row["Result"] - 49.2, 2)
+
+
+def test_changes_of_the_method_itself_are_no_changes():
+    method = METHODS["clip"]
+    options, model = changes(method, "tiny", None)
+    assert model == "tiny"
+    assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
+    method = METHODS["ablation-featup"]
+    options, model = changes(method, "tiny", None)
+    assert model is None
+    assert {"model.clip_type=tiny", "model.feature_up_cfg.model_path=clip_jbu_stack_cocostuff.ckpt"} <= set(options)
+    assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
+
+
+def test_nothing_to_compare_with():
+    row = line(METHODS["clip"], "potsdam", run("potsdam"))
+    assert (row["Published"], row["Difference"]) == (14.5, 25.5)
+    row = line(METHODS["clip"], "vaihingen", run("vaihingen", mIoU=None))
+    assert (row["Result"], row["Published"], row["Difference"], row["Comparable"], grade(row)) == (None,) * 5
+
+
+def test_text():
+    rows = [
+        line(OV, "whu_aerial", run("whu_aerial")),
+        line(OV, "udd5", None, "no data at data|UDD; give --data-root"),
+        line(METHODS["clip"], "loveda", run("loveda")),
+        line(METHODS["clip"], "uavid", run("uavid")),
+    ]
+    lines = markdown(rows).splitlines()
+    assert len({text.replace("\\|", "").count("|") for text in lines[:6]}) == 1
+    assert lines[2].startswith("| SegEarth-OV | WHU Aerial | IoU of building | 49.50 | 49.2 | C, J | +0.30 |")
+    assert lines[3].startswith("| SegEarth-OV | UDD5 | mIoU | failed | 50.6 |")
+    notes = dict(notes_of(rows))
+    assert [names for note, names in notes.items() if "not published" in note] == [["CLIP"]]
+    assert [note for note in notes if note.startswith("failed")] == [rows[1]["Note"]]
+    assert plain(rows).splitlines()[2].split()[:4] == ["SegEarth-OV", "UDD5", "mIoU", "failed"]
+
+
+def test_select_methods():
+    assert [one.name for one in select_methods(["SCLIP", "clip", "sclip"])] == ["sclip", "clip"]
+    assert len(select_methods(["main"])) == 6
+    assert len(select_methods(["all"])) == len(METHODS)
+    with pytest.raises(UserError, match="unknown method 'x'"):
+        select_methods(["x"])
