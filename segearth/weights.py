@@ -145,8 +145,8 @@ MODELS: dict[str, Model] = {
         upsampler="bilinear",
         upsampler_file=None,
         about=(
-            "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open images: "
-            "it shows that everything runs, without a download, and its maps of real places are rough guesses."
+            "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open "
+            "images: it shows that everything runs, without a download, and its maps of real places are rough guesses."
         ),
     ),
 }

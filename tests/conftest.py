@@ -33,9 +33,10 @@ def mini_clip(**vision: int) -> open_clip.CLIP:
     return open_clip.CLIP(**{**MINI, "vision_cfg": {**MINI["vision_cfg"], **vision}}).eval()
 
 
-def load_tool(name: str) -> ModuleType:
-    """A module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "tools" / f"{name}.py")
+def load_script(path: str) -> ModuleType:
+    """The module of a script, which is in no package: demo.py, tools/benchmark.py."""
+    file = Path(__file__).parents[1] / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

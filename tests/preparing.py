@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
+from conftest import load_script
 from PIL import Image
 
 from segearth.datasets import DATASETS, archives, describe, labels, prepare
@@ -12,14 +12,9 @@ from segearth.datasets import DATASETS, archives, describe, labels, prepare
 ROOT = Path(__file__).parents[1]
 
 
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PREPARE, CHECK, SAMPLE = tool("prepare_dataset"), tool("check_dataset"), tool("make_sample_data")
+PREPARE = load_script("tools/prepare_dataset.py")
+CHECK = load_script("tools/check_dataset.py")
+SAMPLE = load_script("tools/make_sample_data.py")
 
 
 def made(name: str, source: Path, root: Path, **options) -> prepare.Prepared:

@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from conftest import load_tool, mini_clip
+from conftest import load_script, mini_clip
 
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
 
-benchmark = load_tool("benchmark")
+benchmark = load_script("tools/benchmark.py")
 
 
 def small_models(precisions=("fp32", "bf16")):

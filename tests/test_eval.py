@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import numpy as np
 import openpyxl
 import pytest
 import torch
+from conftest import load_script
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 
@@ -85,10 +85,7 @@ test_dataloader = dict(
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("segearth_eval", CONFIGS.parent / "eval.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("eval.py")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+from conftest import load_script
 from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 from preparing import made
@@ -26,10 +26,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("segearth_eval_all", CONFIGS.parent / "eval_all.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("eval_all.py")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import load_tool
+from conftest import load_script
 from test_benchmark import benchmark, small_models
 from test_tiny_training import SMALLER
 
@@ -78,12 +78,12 @@ def test_command(command, capsys, monkeypatch):
         Path("DIR").mkdir()
         shutil.copy("scene.tif", "DIR")
         quick = "--steps 1 --batch 1 --jitters 1 --crop 64"
-        assert load_tool("train_simfeatup").main([*arguments[1:], *quick.split()]) == 0
+        assert load_script("tools/train_simfeatup.py").main([*arguments[1:], *quick.split()]) == 0
         assert load_upsampler("simfeatup.safetensors").feat_dim == 128
     elif command in DATA:  # each goes on from the one before
         for step in DATA[: DATA.index(command) + 1]:
             _, script, *argv = shlex.split(step)
-            assert load_tool(Path(script).stem).main(argv) == 0
+            assert load_script(script).main(argv) == 0
     elif program == "pip":
         assert all((ROOT / name).is_file() for name in arguments if name.endswith(".txt"))
     elif arguments[0] in ("tools/train_tiny_clip.py", "tools/evaluate_tiny_clip.py"):
@@ -92,7 +92,7 @@ def test_command(command, capsys, monkeypatch):
         Path("small.json").write_text(json.dumps(SMALLER))
         quick = "--steps 1 --text-steps 1 --batch 2 --scenes 1 --scene-size 64 --workers 0 --teacher hash"
         quick = [*quick.split(), "--config", "small.json"] if "train" in arguments[0] else []
-        assert load_tool(Path(arguments[0]).stem).main([*arguments[1:], *quick]) == 0
+        assert load_script(arguments[0]).main([*arguments[1:], *quick]) == 0
         assert Path(arguments[-1]).is_file()
     elif program == "./dist_test.sh":
         monkeypatch.setenv("PYTHON", sys.executable)

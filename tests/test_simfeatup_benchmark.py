@@ -2,9 +2,9 @@
 
 import json
 
-from conftest import load_tool
+from conftest import load_script
 
-benchmark = load_tool("benchmark_simfeatup")
+benchmark = load_script("tools/benchmark_simfeatup.py")
 
 
 def test_report(tmp_path, capsys, monkeypatch):

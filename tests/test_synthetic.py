@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import load_tool
+from conftest import load_script
 from PIL import Image
 
 import segearth
@@ -100,7 +100,7 @@ def test_save_scene(tmp_path):
 
 
 def test_scenes_are_drawn_by_the_tool(tmp_path, capsys):
-    tool = load_tool("draw_scenes")
+    tool = load_script("tools/draw_scenes.py")
     assert tool.main(["-o", str(tmp_path / "new"), "--scenes", "2", "--first-seed", "7", "--size", "40"]) == 0
     stems = ["scene_7.jpg", "scene_7_labels.png", "scene_8.jpg", "scene_8_labels.png"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["classes.txt", *stems]

@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import load_tool
+from conftest import load_script
 from PIL import Image
 from safetensors import safe_open
 
@@ -323,7 +323,7 @@ def test_every_source_gets_its_share():
 def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(evaluation, "METHODS", {name: METHODS[name] for name in ("SegEarth", "GEM")})  # saves time
     monkeypatch.setattr(evaluation, "LONG_SIDES", (224, 230, 240))
-    tool, out = load_tool("train_tiny_clip"), tmp_path / "new" / "small.safetensors"
+    tool, out = load_script("tools/train_tiny_clip.py"), tmp_path / "new" / "small.safetensors"
     options = "--steps 2 --text-steps 2 --batch 4 --scenes 1 --scene-size 230 --workers 0 --seed 3 --teacher hash"
     assert tool.main([*options.split(), "--config", str(config), "--data", str(data), "--out", str(out)]) == 0
     assert {path.name for path in out.parent.iterdir()} == {"small.checkpoint", "small.md", "small.safetensors"}
@@ -333,14 +333,16 @@ def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monke
     card = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "### Dubai t1, t4" in card
     assert "colour, balanced" in card
-    evaluated = load_tool("evaluate_tiny_clip")
+    evaluated = load_script("tools/evaluate_tiny_clip.py")
     assert evaluated.main(["--weights", str(tmp_path / "none.safetensors"), "--config", str(config)]) == 2
     assert "none.safetensors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", ["--steps 0", "--data nowhere", "--batch -1"])
 def test_mistakes_end_with_exit_code_2(options, tmp_path, capsys):
-    assert load_tool("train_tiny_clip").main([*options.split(), "--out", str(tmp_path / "a.safetensors")]) == 2
+    assert (
+        load_script("tools/train_tiny_clip.py").main([*options.split(), "--out", str(tmp_path / "a.safetensors")]) == 2
+    )
     assert "error:" in capsys.readouterr().err
 
 
