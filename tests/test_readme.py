@@ -84,6 +84,9 @@ def test_command(command, capsys, monkeypatch):
         for step in DATA[: DATA.index(command) + 1]:
             _, script, *argv = shlex.split(step)
             assert load_script(script).main(argv) == 0
+    elif arguments[0] == "tools/draw_scenes.py":
+        assert load_script("tools/draw_scenes.py").main([*arguments[1:], "--size", "64"]) == 0
+        assert len(list(Path("drawn").glob("*_labels.png"))) == 4
     elif program == "pip":
         assert all((ROOT / name).is_file() for name in arguments if name.endswith(".txt"))
     elif arguments[0] in ("tools/train_tiny_clip.py", "tools/evaluate_tiny_clip.py"):

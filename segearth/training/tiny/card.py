@@ -49,6 +49,7 @@ Kept out whole: Dubai's tiles t1 and t4, EuroSAT's test split, the drawn scenes 
    over the things of the source and six of {absent} absent things, labels that may be several things, with and without
    the [CLS] token's share), and whole images against captions (CLIP's symmetric contrastive loss).
    Crops at zooms from 0.3 to 1.5, any angle, mirrored; saturation, contrast, balance, gamma, haze, blur, noise.
+   Muon for the matrices of the blocks, AdamW for all else; the tower in bfloat16.
 
 """
 
@@ -84,6 +85,7 @@ LIMITS = """
 
 - What it saw is little: one desert city, some Japanese streets, drawn scenes. Maps of other places are rough guesses.
 - Patches of 16 pixels at 448 pixels a scene: narrow roads, single trees and small houses blur into their surroundings.
+- Of the long sides shown for Dubai the best is known from these very images: expect the one in the middle elsewhere.
 - Dubai's labels are coarse (gardens belong to buildings), and the drawn scenes are simpler than the world.
 - The figures on drawn scenes say that the model learned what is drawn, not how well it maps the Earth.
 """
