@@ -114,3 +114,27 @@ def test_udd6_instance_masks_and_boundaries(tmp_path):
     done = made("potsdam", tmp_path / "p", tmp_path / "data")
     assert any("boundary pixels" in text for text in done.manifest["warnings"])
     assert (np.asarray(Image.open(tmp_path / "data/potsdam/ann_dir/val/2_13_0_0_512_512.png"))[:9, :9] == 6).all()
+
+
+def test_copies_are_told_apart_by_their_content(tmp_path):
+    """Uncompressed files are all of one size, so that a size says nothing."""
+    for release, value in (("a", 0), ("b", 255)):
+        for kind, mode in (("image", "RGB"), ("label", "L")):
+            folder = tmp_path / "dl" / release / "val" / kind
+            folder.mkdir(parents=True)
+            Image.new(mode, (512, 512), value if mode == "L" else (value,) * 3).save(folder / "0.tif")
+    with pytest.raises(UserError, match="two different files for 0"):
+        made("whu_aerial", tmp_path / "dl", tmp_path / "out")
+    shutil.rmtree(tmp_path / "dl/b")
+    shutil.copytree(tmp_path / "dl/a", tmp_path / "dl/copy")
+    assert made("whu_aerial", tmp_path / "dl", tmp_path / "out").manifest["images"] == 1
+
+
+def test_images_of_other_splits_may_lie_there_in_any_state(sample, tmp_path):
+    """Two different releases of a training tile are no reason to refuse the tiles of the split."""
+    source, pairs = sample("potsdam", extracted=True)
+    shutil.copytree(source, tmp_path / "dl")
+    for i, folder in enumerate(("x", "y")):
+        (tmp_path / "dl" / folder).mkdir()
+        Image.new("RGB", (60 + i, 60)).save(tmp_path / "dl" / folder / "top_potsdam_7_10_label.tif")
+    assert made("potsdam", tmp_path / "dl", tmp_path / "out").manifest["pairs"] == len(pairs)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from preparing import CHECK, PREPARE, ROOT, made, tree
 
+from segearth.datasets import prepare
 from segearth.errors import UserError
 
 
@@ -72,28 +73,91 @@ def test_runs_again_at_any_level_and_in_several_processes(small, tmp_path):
     assert tree(tmp_path / "b") == first
 
 
-@pytest.mark.parametrize("point", range(10))
-def test_killed_and_started_again(small, tmp_path, point):
-    made("loveda", small, tmp_path / "whole")
-    # ends the process, as a kill does, before the n-th change of the file system that is renamed in place
-    code = (
-        "import os, sys, pathlib\nfrom segearth.datasets import DATASETS, prepare\n"
-        "count = [int(sys.argv[3])]\n"
-        "def hooked(name):\n"
-        "    real = getattr(pathlib.Path, name)\n"
-        "    def act(self, *a, **k):\n"
-        "        count[0] -= 1\n"
-        "        if count[0] < 0: os.kill(os.getpid(), 9)\n"
-        "        return real(self, *a, **k)\n"
-        "    setattr(pathlib.Path, name, act)\n"
-        "hooked('replace'); hooked('rename')\n"
-        "prepare.prepare(DATASETS['loveda'], [pathlib.Path(sys.argv[1])], pathlib.Path(sys.argv[2]), quiet=True)\n"
-    )
-    out = tmp_path / "out"
-    done = subprocess.run([sys.executable, "-c", code, small, out, str(point)], cwd=ROOT, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+# Ends the process, as a kill does, before the n-th time that it opens, moves, makes or removes something in the result.
+KILLED = """
+import os, pathlib, random, sys
+from segearth.datasets import DATASETS, prepare
+
+def main():
+    source, out, seed, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    left = [None]
+
+    def hook(event, args):
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir") and str(args[0]).startswith(out):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), 9)
+
+    def run(folder, points):
+        left[0] = points
+        prepare.prepare(DATASETS["loveda"], [pathlib.Path(source)], folder, quiet=True, jobs=jobs)
+        return points - left[0]
+
+    sys.addaudithook(hook)
+    points = run(pathlib.Path(out) / "counted", 10**9)
+    run(pathlib.Path(out) / "killed", random.Random(seed).randrange(points))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def killed(source, out, seed, jobs=1):
+    """Prepares a set and is killed at a random point; the folder as the kill left it."""
+    out.mkdir()  # so that both runs find the same
+    command = [sys.executable, "-c", KILLED, source, out, str(seed), str(jobs)]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
+    return out / "killed"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_a_random_point_and_started_again(small, tmp_path, seed):
+    out = killed(small, tmp_path / "out", seed, jobs=1 + seed % 2)
     made("loveda", small, out)
-    assert tree(out) == tree(tmp_path / "whole")
+    assert tree(out) == tree(tmp_path / "out/counted")
+    assert [p for p in out.rglob("*") if p.name.startswith(".")] == []
+
+
+def interrupted(small, out, monkeypatch, after):
+    """Stops as Ctrl-C does when some pairs are done; the hidden folder stays."""
+    real, done = prepare.convert, []
+
+    def convert(pair, **options):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(pair.key)
+        return real(pair, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "convert", convert)
+        with pytest.raises(KeyboardInterrupt):
+            made("loveda", small, out)
+    return done
+
+
+def test_goes_on_where_it_was(small, tmp_path, monkeypatch):
+    """Pairs that are done are not done again; what a kill cut off, and strays of a late worker, do no harm."""
+    made("loveda", small, tmp_path / "whole")
+    done = interrupted(small, tmp_path / "out", monkeypatch, 2)
+    staging = tmp_path / "out/LoveDA/.loveda.part"
+    with (staging / "journal.jsonl").open("a") as journal:
+        journal.write('{"key": "35')
+    for name in (".2522.1.part.png", "stray.png"):
+        (staging / "images" / name).write_bytes(b"cut off")
+    real, again = prepare.convert, []
+    monkeypatch.setattr(prepare, "convert", lambda pair, **options: again.append(pair.key) or real(pair, **options))
+    made("loveda", small, tmp_path / "out")
+    assert (len(done), len(again), set(done) & set(again)) == (2, 1, set())
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_starts_anew_when_the_download_changed(small, tmp_path, monkeypatch):
+    (done,) = interrupted(small, tmp_path / "out", monkeypatch, 1)
+    (path,) = small.glob(f"Val/*/masks_png/{done}.png")
+    Image.fromarray(np.full_like(np.asarray(Image.open(path)), 3)).save(path)
+    made("loveda", small, tmp_path / "whole")
+    made("loveda", small, tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
 def test_worker_ends_with_its_parent(tmp_path):

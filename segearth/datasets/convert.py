@@ -19,6 +19,7 @@ from segearth.windows import Window, starts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_FORMATS = {".png": "PNG", ".tif": "TIFF"}
 _PNG = {"compress_level": 3}  # half the time of 6, for some percent of the size
 
 
@@ -76,15 +77,16 @@ def cuts(key: str, size: tuple[int, int], windows: Windows | None) -> Iterator[t
 
 def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Path) -> None:
     """The image as it is where that will do, else decoded and written without loss."""
-    suffix = Path(pair.image.path).suffix.lower()
-    same = {suffix, of.image_suffix.lower()} <= {".jpg", ".jpeg"} or suffix == of.image_suffix.lower()
+    jpeg = of.image_suffix.lower() in (".jpg", ".jpeg")
     with opened(pair.image) as image:
         image.load()  # a truncated file shows here, whether it is copied or not
-        if of.windows is None and same and (image.mode == "RGB" or suffix not in (".png", ".tif")):
+        # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
+        same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[of.image_suffix],))
+        if of.windows is None and same and (image.mode == "RGB" or jpeg):
             with pair.image.open() as file, atomic(folder / f"{pair.key}{of.image_suffix}") as part:
                 part.write_bytes(file.read())
             return
-        if of.image_suffix.lower() in (".jpg", ".jpeg"):
+        if jpeg:
             raise UserError(f"{pair.image} is no JPEG: expected the published JPEG images. {of.get}")
         for stem, window in cuts(pair.key, size, of.windows):
             piece = image.crop((window.left, window.top, min(window.right, size[1]), min(window.bottom, size[0])))

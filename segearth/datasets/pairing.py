@@ -12,6 +12,7 @@ from segearth.datasets.labels import image_size, label_size
 from segearth.errors import UserError
 
 _SHOWN = 3
+_BLOCK = 2**20  # bytes that are compared at once
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,12 @@ def find(of: Description, sources: Sequence[Path]) -> Found:
         UserError: none, an image without its label or the other way round, two files for one place.
     """
     files, refused = members(sources, of.skip)
-    images = _match(of, files, of.images)
-    choices = [_match(of, files, label) for label in of.labels]
+    wanted = _wanted(of, files)
+    images = _match(of, files, of.images, wanted)
+    choices = [_match(of, files, label, wanted) for label in of.labels]
     warnings: list[str] = []
-    wanted = _wanted(of, files, images)
-    if wanted is not None:
-        images = {key: image for key, image in images.items() if key in wanted}
-        choices = [{key: label for key, label in choice.items() if key in wanted} for choice in choices]
-        if of.keys and images and (absent := sorted(wanted - set(images))):
-            warnings.append(f"{len(absent)} of the {len(wanted)} images of the split are missing: {_some(absent)}")
+    if wanted and of.keys and images and (absent := sorted(wanted - set(images))):
+        warnings.append(f"{len(absent)} of the {len(wanted)} images of the split are missing: {_some(absent)}")
     labels: dict[str, Member] = {}
     for choice, kind in zip(choices, of.labels, strict=True):
         added = {key: label for key, label in choice.items() if key not in labels}
@@ -86,8 +84,8 @@ def check_sizes(pairs: Iterable[Pair]) -> None:
         )
 
 
-def _match(of: Description, files: list[Member], kind: Files) -> dict[str, Member]:
-    """The files of one kind, by key."""
+def _match(of: Description, files: list[Member], kind: Files, wanted: set[str] | None) -> dict[str, Member]:
+    """The files of one kind, by key; only the `wanted` ones, as others may lie there in any state."""
     pattern = of.pattern(kind.path, kind.types)
     found: dict[str, tuple[str, Member]] = {}
     for file in files:
@@ -96,10 +94,12 @@ def _match(of: Description, files: list[Member], kind: Files) -> dict[str, Membe
         key = of.key.format(**match.groupdict())
         # names differ in case between releases; a list of keys knows the right one
         key = next((k for k in of.keys if k.lower() == key.lower()), key) if of.keys and key not in of.keys else key
+        if wanted is not None and key not in wanted:
+            continue
         end = PurePosixPath(match[0]).with_suffix("").as_posix().lower().lstrip("/")
         if key not in found:
             found[key] = (end, file)
-        elif found[key] != (end, file) and (found[key][0] != end or found[key][1].size != file.size):
+        elif found[key] != (end, file) and (found[key][0] != end or not _same(found[key][1], file)):
             raise UserError(
                 f"two different files for {key}: {found[key][1]} and {file}; expected one of each; give only one "
                 "release of the download, or rename one of the files"
@@ -109,8 +109,20 @@ def _match(of: Description, files: list[Member], kind: Files) -> dict[str, Membe
     return {key: file for key, (_, file) in found.items()}
 
 
-def _wanted(of: Description, files: list[Member], images: dict[str, Member]) -> set[str] | None:
-    """The keys of the split; None: all."""
+def _same(one: Member, other: Member) -> bool:
+    """Whether two files hold the same; sizes alone do not tell, as uncompressed ones are all of one size."""
+    if one.size != other.size:
+        return False
+    with one.open() as first, other.open() as second:
+        return all(part == second.read(_BLOCK) for part in iter(lambda: first.read(_BLOCK), b""))
+
+
+def _wanted(of: Description, files: list[Member]) -> set[str] | None:
+    """The keys of the split; None: all.
+
+    Raises:
+        UserError: the set has a list of them, which is not there.
+    """
     if of.keys:
         return set(of.keys)
     for name in of.split_files:
@@ -120,7 +132,8 @@ def _wanted(of: Description, files: list[Member], images: dict[str, Member]) -> 
             with chosen.open() as file:
                 lines = file.read().decode("utf-8-sig", "replace").split()
             return {PurePosixPath(line).stem for line in lines}
-    if of.split_files and images:
+    pattern = of.pattern(of.images.path, of.images.types)
+    if of.split_files and any(pattern.search(file.path) for file in files):
         raise UserError(
             f"no {' or '.join(of.split_files)} in the download, which lists the images of the split: expected it "
             f"beside the folders of the regions; give the folder that holds it. {of.get}"
