@@ -29,7 +29,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description="Evaluate SegEarth on all data sets, beside the paper's numbers.",
         epilog=f"Data sets: {', '.join(dataset_order())}. Methods: {', '.join(METHODS)}; groups: {', '.join(GROUPS)}.",
     )
-    parser.add_argument("--datasets", nargs="+", default=[], metavar="NAME", help="configs without cfg_ (all 17)")
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation)",
+    )
     parser.add_argument(
         "--methods", nargs="+", default=["segearth-ov"], metavar="NAME", help="rows of the paper's tables (segearth-ov)"
     )
@@ -51,7 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
     """Checks what can be checked at once, evaluates, writes and prints the tables; gives what failed."""
-    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, CONFIGS)
+    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, CONFIGS) if args.datasets else []
     if args.model is not None:
         weights.model(args.model)
     if args.limit is not None and args.limit < 1:

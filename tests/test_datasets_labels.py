@@ -28,6 +28,8 @@ def test_label_modes(tmp_path):
         assert read("xBD", Image.fromarray(np.array([[0, top]], np.uint8)), tmp_path)[0].tolist() == expected
         assert read("inria", Image.fromarray(np.array([[0, top]], np.uint8)), tmp_path)[0].tolist() == expected
     assert read("whu_aerial", Image.fromarray(np.array([[False, True]])), tmp_path)[0].tolist() == [[0, 1]]
+    edge = Image.fromarray(np.array([[0, 127, 128, 255]], np.uint8))
+    assert read("whu_aerial", edge, tmp_path)[0].tolist() == [[0, 0, 1, 1]]
     noisy = Image.new("L", (16, 16), 1)
     assert read("wbs-si", noisy, tmp_path, ".jpg")[0].max() == 0
 

@@ -118,6 +118,24 @@ def test_killed_at_a_random_point_and_started_again(small, tmp_path, seed):
     assert [p for p in out.rglob("*") if p.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("moved", ["images", "labels", "manifest.json"])
+def test_killed_while_the_result_is_moved_in_place(small, tmp_path, moved):
+    """Few of the random points lie there, and what is in place then is listed in the hidden folder alone."""
+    made("loveda", small, tmp_path / "whole")
+    code = (
+        "import os, pathlib, sys\nfrom segearth.datasets import DATASETS, prepare\n"
+        "def hook(event, args):\n"
+        "    if event == 'os.rename' and str(args[0]).endswith('.part/' + sys.argv[3]): os.kill(os.getpid(), 9)\n"
+        "sys.addaudithook(hook)\n"
+        "prepare.prepare(DATASETS['loveda'], [pathlib.Path(sys.argv[1])], pathlib.Path(sys.argv[2]), quiet=True)\n"
+    )
+    out = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", code, small, out, moved], cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    made("loveda", small, out)
+    assert tree(out) == tree(tmp_path / "whole")
+
+
 def interrupted(small, out, monkeypatch, after):
     """Stops as Ctrl-C does when some pairs are done; the hidden folder stays."""
     real, done = prepare.convert, []

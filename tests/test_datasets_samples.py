@@ -17,6 +17,8 @@ from segearth.datasets.samples import NOTICE, draw_sample
 from segearth.datasets.samples.things import THINGS
 from segearth.datasets.samples.traps import encoded
 
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".JPG": "JPEG"}
+
 
 def expected_windows(of, pairs):
     """The stem, image and label of everything that should be written, padded where a window ends beyond the image."""
@@ -41,6 +43,7 @@ def test_download_prepare_check(name, sample, tmp_path, capsys):
         path = data / of.out_images / f"{stem}{of.image_suffix}"
         with Image.open(path) as image, Image.open(data / of.out_labels / f"{stem}{of.label_suffix}") as result:
             assert (image.mode, result.mode) == ("RGB", "L")
+            assert (image.format, result.format) == (FORMATS[of.image_suffix], FORMATS[of.label_suffix[-4:]])
             np.testing.assert_array_equal(np.asarray(result), label)
             if of.image_suffix.lower() == ".jpg":  # copied as it is
                 assert path.read_bytes() == encoded(Image.fromarray(pixels), ".jpg")

@@ -17,6 +17,7 @@ from preparing import made
 
 from segearth.datasets import DATASETS
 from segearth.models import SegEarth
+from segearth.paper import sweep
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS
 from segearth.paper.methods import GROUPS, METHODS
 from segearth.paper.tables import FILES
@@ -188,6 +189,40 @@ def test_methods_are_changes_of_the_config(run):
         in rows["ablation: + one shared JBU"]["Note"]
     )
     assert rows["ablation: FeatUp (CLIP)"]["Note"].startswith("failed")
+
+
+def test_a_trial_does_not_throw_a_finished_set_away(run):
+    """The newest row is what is asked for now; what a kill after it was written has left is mended."""
+    few = ("--datasets", "udd5", "--pictures", 0, "--cfg-options", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
+    folder, bars = Path("out/segearth-ov/udd5"), []
+    for limit in ((), ("--limit", 1), ()):
+        code, _, err = run(*few, *limit)
+        assert code == 0
+        bars.append(err.count("images: 100%"))
+    assert bars == [1, 1, 0]
+    rows = json.loads((folder / "results.json").read_text())
+    assert [(row["images"], row["limit"]) for row in rows] == [(3, None), (1, 1), (3, None)]
+    assert rows[2] == rows[0]
+    (folder / "results.xlsx").unlink()
+    left = folder / "progress" / rows[0]["fingerprint"][:16]
+    left.mkdir(parents=True)
+    assert run(*few, "--limit", 3)[0] == 0
+    assert latest("segearth-ov", "udd5")["limit"] == 3
+    assert (folder / "results.xlsx").is_file()
+    assert not left.parent.exists()
+
+
+def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):
+    seen = []
+    row = {"mIoU": 1.0, "IoU_fg": None, "images": 1}
+    monkeypatch.setattr(sweep, "_evaluate", lambda method, dataset, *_: seen.append((method.name, dataset)) or row)
+    settings = sweep.Settings(tmp_path, tmp_path)
+    assert sweep.sweep([], [METHODS["segearth-ov"], METHODS["sclip-plus"]], settings) == []
+    plus = [("sclip-plus", name) for name in ("openearthmap", "whu_aerial", "wbs-si")]
+    assert seen == [*(("segearth-ov", name) for name in DATASETS), *plus]
+    seen.clear()
+    sweep.sweep(["vdd"], [METHODS["sclip-plus"]], settings)
+    assert seen == [("sclip-plus", "vdd")]
 
 
 def test_own_upsamplers_serve_rows_of_the_ablation(run, tmp_path):

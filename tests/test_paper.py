@@ -82,6 +82,7 @@ def test_steps_of_the_paper_end_where_its_main_table_is():
         ({"data": {"complete": False}}, "data set not complete", "no", "none"),
         ({"data": None}, "yes", "yes", "close"),
         ({"options": ["model.prob_thd=0.2"]}, "changed: model.prob_thd=0.2", "yes", "none"),
+        ({"options": ["test_dataloader.num_workers=4", "model.device=cuda:1"]}, "yes", "yes", "close"),
     ],
 )
 def test_what_can_be_compared(more, comparable, complete, kind):
@@ -101,6 +102,12 @@ def test_changes_of_the_method_itself_are_no_changes():
     assert model is None
     assert {"model.clip_type=tiny", "model.feature_up_cfg.model_path=clip_jbu_stack_cocostuff.ckpt"} <= set(options)
     assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
+
+
+def test_openearthmap_without_its_images_of_xbd_is_another_set():
+    few, all_of_them = (line(METHODS["clip"], "openearthmap", run("openearthmap", images=n)) for n in (384, 500))
+    assert (few["Comparable"], few["Complete"]) == ("384 images, the published number is of 500", "yes")
+    assert all_of_them["Comparable"] == "yes"
 
 
 def test_nothing_to_compare_with():

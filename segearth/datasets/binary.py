@@ -175,6 +175,7 @@ BINARY = (
         out_labels="xBD/test/targets_cvt_pre",
         expected=(933,),
         source="https://xview2.org/ (challenge test set)",
+        licence="CC BY-NC-SA 4.0",
         citation="Gupta et al., xBD: A Dataset for Assessing Building Damage from Satellite Imagery, arXiv 1911.09296",
         get="Register, and download test_images_labels_targets.tar.gz (MD5 1b39c47e05d1319c17cc8763cee6fe0c).",
         traps=(
@@ -263,6 +264,7 @@ BINARY = (
         out_images="GlobalRoadSet_Val/SpaceNet_test_567/img",
         image_suffix=".jpg",
         expected=(567,),
+        licence="CC BY-SA 4.0 for SpaceNet's images; of the masks not stated",
         citation="Van Etten et al., SpaceNet: A Remote Sensing Dataset and Challenge Series, arXiv 1807.01232",
         traps=(_ROADS_TRAP.format("SpaceNet"),),
     ),

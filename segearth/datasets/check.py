@@ -66,6 +66,8 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
             continue
         try:
             size = image_size(_member(image))
+            with opened(_member(image)) as picture:
+                picture.load()  # a truncated file has a good header
             with opened(_member(label)) as picture:
                 mode, content = picture.mode, np.asarray(picture)
                 lossy = picture.format == "JPEG"
@@ -178,6 +180,10 @@ def _traps(of: Description, report: Report) -> None:
         return
     if of.encoding == "binary" and 1 not in present:
         report.warnings.append(f"no pixel is {of.classes[1]}: a threshold of 128 on masks of 0 and 1 does that")
+    elif of.encoding == "palette" and of.reduce_zero_label and report.pixels[of.ignore] == 0:
+        report.warnings.append(
+            f"no pixel is {of.ignore}, ignored: these are the labels with boundaries, which published figures leave out"
+        )
     elif of.encoding != "binary" and present <= {0, 1} and report.images > 1:
         report.warnings.append(
             "labels hold nothing but 0 and 1: palette images that are written without a palette collapse to that; "

@@ -94,6 +94,7 @@ MULTICLASS = (
         out_labels="LoveDA/ann_dir/val",
         expected=(1669,),
         source="https://zenodo.org/records/5706578",
+        licence="CC BY-NC-SA 4.0",
         citation="Wang et al., LoveDA: A Remote Sensing Land-Cover Dataset for Domain Adaptive Semantic Segmentation, "
         "NeurIPS 2021 Datasets and Benchmarks",
         get="Download Val.zip (MD5 84cae2577468ff0b5386758bb386d31d); Train.zip and Test.zip are not needed.",
@@ -134,6 +135,7 @@ MULTICLASS = (
         label_suffix="_instance_color_RGB.png",
         expected=(11644,),
         source="https://captain-whu.github.io/iSAID/ (labels), https://captain-whu.github.io/DOTA/ (images: DOTA-v1.0)",
+        licence="that of DOTA's images: for academic purposes only, any commercial use is prohibited",
         citation="Waqas Zamir et al., iSAID: A Large-scale Dataset for Instance Segmentation in Aerial Images, "
         "CVPRW 2019; Xia et al., DOTA: A Large-scale Dataset for Object Detection in Aerial Images, CVPR 2018",
         get="Download the validation images from DOTA-v1.0 (val/images/part1.zip) and the semantic masks from iSAID "

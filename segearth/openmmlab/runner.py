@@ -48,8 +48,8 @@ def evaluate(
         options: changes to the config, "key=value" each.
         limit: only so many images, from the first on.
         model: a name of `segearth.weights.MODELS` that replaces the config's CLIP and upsampler.
-        reuse: whether the newest row of the work dir is returned as it is, if it came from the same settings,
-            prompts, weights, code and images.
+        reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
+            taken instead of a new run; it becomes the newest one.
         say: told what takes a while.
 
     Returns:
@@ -67,8 +67,15 @@ def evaluate(
     if ranks.is_main:
         say("loading mmsegmentation and the model ...")
     job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
+    if len(set(ranks.gather((job.fingerprint, job.images)))) > 1:
+        raise UserError(
+            "the processes see different data, code, weights or versions: expected the same on all machines; use one "
+            "shared folder, or copies that keep file times (cp -p, rsync -a), and the same environment"
+        )
     if reuse and (row := ranks.gather(_known(job))[0]) is not None:
-        return row, folder
+        again = row | {"limit": limit, "options": list(options)}
+        ranks.everywhere(lambda: _show_again(job, again) if ranks.is_main else None)
+        return again, folder
     pictures = None if show_dir is None else ranks.everywhere(lambda: writable_folder(show_dir))
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
         row = _evaluate(job, ledger, ranks, pictures, shown)
@@ -128,10 +135,18 @@ def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
 
 
 def _known(job: _Job) -> dict[str, Any] | None:
-    """The newest row of the folder, if it is what this run would give."""
-    rows = results.read_rows(job.folder)
-    same = rows and (rows[-1].get("fingerprint"), rows[-1].get("listing")) == (job.fingerprint, job.images)
-    return rows[-1] if same else None
+    """The newest row of the folder that is what this run would give."""
+    for row in reversed(results.read_rows(job.folder)):
+        if (row.get("fingerprint"), row.get("listing")) == (job.fingerprint, job.images):
+            return row
+    return None
+
+
+def _show_again(job: _Job, row: dict[str, Any]) -> None:
+    """Makes a row the newest one, and mends what a kill just after it was written has left."""
+    if results.read_rows(job.folder)[-1] != row or not (job.folder / results.XLSX_NAME).is_file():
+        results.append_row(job.folder, row)
+    Ledger(job.folder / "progress" / job.fingerprint[:16]).remove()
 
 
 def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: Path | None, shown: int | None) -> dict[str, Any]:
@@ -161,7 +176,8 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: Path | None, sh
     job.metric.on_records = lambda new: ledger.add([(keys[image], record) for image, record in new.items()])
     started = time.perf_counter()
     ranks.everywhere(lambda: _predict(job, segmentor, batches[ranks.rank :: ranks.size], ranks, side))
-    found = {keys[image]: record for one in ranks.gather(job.metric.records) for image, record in one.items()}
+    own = {keys[image]: record for image, record in job.metric.records.items()}
+    found = {key: record for one in ranks.gather(own) for key, record in one.items()}
     found = {item.key: (found.get(item.key) or known[item.key]) for item in job.items}
     job.metric.conclude(found)
     row = build.row(job.config, job.path, segmentor, job.dataset, job.metric)

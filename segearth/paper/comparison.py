@@ -71,6 +71,13 @@ CLASS_COLUMNS = {
 }
 
 
+# Options that change how fast images are read and where they are computed, but no count.
+_HARMLESS = (
+    *(f"test_dataloader.{key}=" for key in ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory")),
+    "model.device=",
+)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """All tables of a work dir.
@@ -174,6 +181,8 @@ def caveats(method: Method, of: Description, run: dict[str, Any]) -> list[str]:
         reasons.append(f"{run['images']} of {' or '.join(map(str, of.expected))} images")
     elif not complete(of, run):
         reasons.append("data set not complete")
+    elif of.name == "openearthmap" and run["images"] < max(of.expected):
+        reasons.append(f"{run['images']} images, the published number is of {max(of.expected)}")
     if changed := _changed(method, run):
         reasons.append(f"changed: {changed}")
     return reasons
@@ -220,7 +229,7 @@ def _changed(method: Method, run: dict[str, Any]) -> str:
     if method.upsampler is not None:
         own |= {one for one in run.get("options", ()) if one.startswith(("model.feature_up_cfg.", "model.clip_type="))}
         own |= {one for one in run.get("options", ()) if one.startswith("model.vit_type=")}
-    return " ".join(one for one in run.get("options", ()) if one not in own)
+    return " ".join(one for one in run.get("options", ()) if one not in own and not one.startswith(_HARMLESS))
 
 
 def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any] | None:
@@ -245,7 +254,7 @@ def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dic
         "mIoU": None if value is None else round(value, 2),
         "Published": paper.value if paper else None,
         "Edition": paper.edition if paper else None,
-        "Difference": None if paper is None or value is None else round(value - paper.value, 2),
+        "Difference": None if paper is None or value is None or missing else round(value - paper.value, 2),
         "Comparable": "; ".join(reasons) or "yes",
         "Images": sum(run["images"] for run in found.values()),
         "Complete": "yes" if whole and not missing else "no",

@@ -112,8 +112,11 @@ def _cell(row: dict[str, Any] | None) -> str:
         return "<td></td>"
     if row["Result"] is None:
         return "<td class='failed'>failed</td>"
-    kind, paper = grade(row), row["Published"]
-    below = f"<small>{paper:.1f} ({signed(row['Difference'], 1)})</small>" if paper is not None else "<small>–</small>"
+    kind, paper, difference = grade(row), row["Published"], row["Difference"]
+    below = "–" if paper is None else f"{paper:.1f}"
+    if difference is not None:
+        below += f" ({signed(difference, 1)})"
+    below = f"<small>{below}</small>"
     mark = "" if row["Complete"] == "yes" else "<sup title='not the whole split'>*</sup>"
     tip = escape(str(row["Comparable"] or ""), quote=True)
     return f"<td class='{kind or ''}' title='{tip}'><span>{row['Result']:.1f}{mark}</span>{below}</td>"

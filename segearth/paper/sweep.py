@@ -88,7 +88,7 @@ def sweep(
     What was finished before with the same settings is not computed again.
 
     Args:
-        datasets: names of configs without `cfg_`.
+        datasets: names of configs without `cfg_`; empty for those of each method's table in the paper.
         methods: rows of the paper's tables.
         settings: what they have in common.
         ranks: the processes that do this together.
@@ -99,7 +99,7 @@ def sweep(
         A sentence for each that failed.
     """
     failures = []
-    pairs = [(method, dataset) for method in methods for dataset in datasets]
+    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or DATASETS]
     for i, (method, dataset) in enumerate(pairs, start=1):
         folder = settings.work_dir / method.name / dataset
         if ranks.is_main:
