@@ -57,7 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
     """Checks what can be checked at once, evaluates, writes and prints the tables; gives what failed."""
-    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, CONFIGS) if args.datasets else []
+    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, CONFIGS)
     if args.model is not None:
         weights.model(args.model)
     if args.limit is not None and args.limit < 1:

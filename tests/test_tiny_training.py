@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from conftest import load_script
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from segearth.errors import UserError
+from segearth.models import JBUOne
 from segearth.models.attention import METHODS
-from segearth.training.tiny import crops, evaluation, language, losses, sources, tasks, training
+from segearth.training.tiny import ablation, card, crops, evaluation, language, losses, sources, tasks, training
 from segearth.training.tiny.sources import IGNORE, Sample
 
 SMALLER = {
@@ -330,9 +332,9 @@ def test_the_tool_makes_weights_and_a_card(config, data, tmp_path, capsys, monke
     with safe_open(out, framework="pt") as weights:
         assert weights.metadata()["steps"] == "2"
         assert weights.metadata()["sources"] == "drawn, dubai, gsi_road"
-    card = out.with_suffix(".md").read_text(encoding="utf-8")
-    assert "### Dubai t1, t4" in card
-    assert "colour, balanced" in card
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "### Dubai t1, t4" in text
+    assert "colour, balanced" in text
     evaluated = load_script("tools/evaluate_tiny_clip.py")
     assert evaluated.main(["--weights", str(tmp_path / "none.safetensors"), "--config", str(config)]) == 2
     assert "none.safetensors" in capsys.readouterr().err
@@ -360,6 +362,24 @@ def test_the_colour_classifier_knows_colours_alone():
     assert set(plain(image)[:, :4].ravel()) == {5}
     assert set(plain(image)[:, 4:].ravel()) == {7}  # 12 of class 1, 20 of class 2
     assert set(balanced(image)[:, 4:].ravel()) == {6}  # all of class 1, and two thirds of class 2
+
+
+def test_ablation_in_the_card(tmp_path):
+    """Each step with the upsamplers that are there, beside the paper's numbers of the table of methods."""
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**SMALLER).eval()
+    for seed in (0, 1):
+        save_file(JBUOne(16, radius=3).state_dict(), tmp_path / f"ablation-shared-{seed}.safetensors")
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    truth = evaluation.Truth("a", [image], [image[..., 0] // 128], (("road",), ("tree",)), long_sides=(96,))
+    scores = [evaluation.ablate(clip, truth, tmp_path, step) for step in ablation.STEPS]
+    assert [len(its) for its in scores] == [1, 0, 2, 0, 0, 0]
+    rows = card.ablation_section(evaluation.Report([truth], ablation={"a": scores})).splitlines()[-6:]
+    assert rows[0].endswith("| 1 | 32.4 | 22.7 | 46.9 |")
+    assert rows[1].endswith("| - | 0 | 36.0 | 26.2 | 56.4 |")
+    assert "±" in rows[2]
+    assert rows[5].endswith("| - | 0 | 40.3 | 28.4 | 60.2 |")
+    assert [ablation.factor(step) for step in ablation.STEPS] == [0, 0, 0, 0, -0.3, -0.3]
 
 
 def test_scores_of_a_perfect_map():

@@ -43,8 +43,8 @@ def find(of: Description, sources: Sequence[Path]) -> Found:
     images = _match(of, files, of.images, wanted)
     choices = [_match(of, files, label, wanted) for label in of.labels]
     warnings: list[str] = []
-    if wanted and of.keys and images and (absent := sorted(wanted - set(images))):
-        warnings.append(f"{len(absent)} of the {len(wanted)} images of the split are missing: {_some(absent)}")
+    if of.keys and images and (absent := sorted(set(of.keys) - set(images))):
+        warnings.append(f"{len(absent)} of the {len(set(of.keys))} images of the split are missing: {_some(absent)}")
     labels: dict[str, Member] = {}
     for choice, kind in zip(choices, of.labels, strict=True):
         added = {key: label for key, label in choice.items() if key not in labels}

@@ -47,7 +47,7 @@ class Settings:
 
 
 def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
-    """Sets by name, each once, in the order given; all 17 if none is given.
+    """Sets by name, each once, in the order given.
 
     Args:
         names: names of configs, with or without `cfg_` and `.py`; upper and lower case are the same.
@@ -58,7 +58,7 @@ def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
     """
     known = {name.lower(): name for name in dataset_order() if (configs / f"cfg_{name}.py").is_file()}
     chosen = []
-    for name in names or DATASETS:
+    for name in names:
         wanted = name.lower().removeprefix("cfg_").removesuffix(".py")
         if wanted not in known:
             raise UserError(

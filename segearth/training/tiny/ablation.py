@@ -1,48 +1,39 @@
-"""The paper's ablation of SimFeatUp, repeated on the small CLIP: which upsamplers, trained how.
+"""The paper's ablation of SimFeatUp, repeated on the small CLIP: rows of `segearth.paper.methods.ABLATION`.
 
-Each step but the first needs files made by, for some seeds,
+Each row but the first needs upsamplers, for some seeds, made by
 
-    python tools/train_simfeatup.py --model tiny --images ... --seed SEED OPTIONS -o DIR/STEM-SEED.safetensors
+    python tools/train_simfeatup.py --model tiny --images ... --seed SEED OPTIONS -o DIR/NAME-SEED.safetensors
+
+with the row's options (`Method.training`) and name (`weights_name`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.paper.methods import METHODS, Method
+from segearth.paper.published import published
 
-@dataclass(frozen=True)
-class Step:
-    """A row of the ablation.
-
-    Attributes:
-        label: what it adds to the row before.
-        stem: of its files' names; None for bilinear upsampling.
-        options: of tools/train_simfeatup.py.
-        factor: of the [CLS] token's share.
-        paper: what the paper found on OpenEarthMap (mIoU), WHU Sat II and WBS-SI (IoU), in %
-            (arXiv 2410.01768, ablation).
-    """
-
-    label: str
-    stem: str | None
-    options: str
-    factor: float
-    paper: tuple[float, float, float]
+BASELINE = METHODS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
+STEPS = (BASELINE, *(METHODS[f"ablation-{name}"] for name in ("aerial", "shared", "reconstruction", "bias", "kernel")))
 
 
-STEPS = (
-    Step("bilinear (in the paper: no upsampler)", None, "", 0.0, (32.4, 22.7, 46.9)),
-    Step(
-        "a stack of four, 7 × 7, as FeatUp", "stack", "--upsampler jbu_stack --no-image-loss", 0.0, (36.0, 26.2, 56.4)
-    ),
-    Step("+ one shared module", "shared", "--radius 3 --no-image-loss", 0.0, (36.3, 26.0, 57.1)),
-    Step("+ image reconstruction", "image", "--radius 3", 0.0, (37.6, 26.4, 58.7)),
-    Step("+ [CLS] subtraction", "image", "--radius 3", -0.3, (39.3, 27.9, 59.5)),
-    Step("+ 11 × 11: SimFeatUp", "simfeatup", "", -0.3, (40.3, 28.4, 60.2)),
-)
+def weights_name(step: Method) -> str:
+    """What the files of a step's upsamplers begin with; the last step is SimFeatUp itself."""
+    return step.weights or "simfeatup"
 
 
-def files(folder: Path, step: Step) -> list[Path]:
-    """The upsamplers of a step, one a seed."""
-    return [] if step.stem is None else sorted(folder.glob(f"{step.stem}-*.safetensors"))
+def files(folder: Path, step: Method) -> list[Path]:
+    """The upsamplers of a step, one a seed; none for the baseline."""
+    return [] if step is BASELINE else sorted(folder.glob(f"{weights_name(step)}-*.safetensors"))
+
+
+def factor(step: Method) -> float:
+    """Of the [CLS] token's share: the default of the inference where the step does not change it."""
+    return float(step.changes.get("model.cls_token_lambda", -0.3))
+
+
+def in_the_paper(step: Method) -> list[str]:
+    """The published numbers of a step in %, by `Method.datasets`; - where none was seen."""
+    numbers = [published(step.name, dataset) for dataset in step.datasets]
+    return ["-" if number is None else f"{number.value:.1f}" for number in numbers]

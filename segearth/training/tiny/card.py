@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
-from segearth.training.tiny.ablation import STEPS
+from segearth.training.tiny import ablation
 from segearth.training.tiny.evaluation import Report, Score, Truth
 from segearth.training.tiny.language import MODIFIERS, read_glossary
 from segearth.training.tiny.tasks import ABSENT, UNSEEN
@@ -152,15 +152,16 @@ def ablation_section(report: Report) -> str:
         return ""
     text = "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
     text += "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-    text += "WBS-SI). Made with `tools/train_simfeatup.py` and the options of `segearth/training/tiny/ablation.py`.\n\n"
+    text += "WBS-SI). Where the paper begins without an upsampler, this begins with bilinear. Made with "
+    text += "`tools/train_simfeatup.py` and the options in `segearth/paper/methods.py`.\n\n"
     rows = [
         (
-            step.label,
+            step.title.removeprefix("ablation: "),
             *(spread(scores[i]) for scores in report.ablation.values()),
             str(max(len(scores[i]) for scores in report.ablation.values())),
-            *map(str, step.paper),
+            *ablation.in_the_paper(step),
         )
-        for i, step in enumerate(STEPS)
+        for i, step in enumerate(ablation.STEPS)
     ]
     return text + table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
 

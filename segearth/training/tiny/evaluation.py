@@ -17,9 +17,10 @@ from segearth.loading import load_tokenizer, read_upsampler
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import METHODS
+from segearth.paper.methods import Method
 from segearth.predictor import Predictor, normalise
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
-from segearth.training.tiny.ablation import STEPS, Step, files
+from segearth.training.tiny import ablation
 from segearth.training.tiny.sources import Sample, read_folder
 from segearth.training.tiny.tasks import EUROSAT, UNSEEN
 from segearth.vocabulary import Vocabulary
@@ -189,16 +190,18 @@ def evaluate(
             measure_names(clip, truth, report)
     if upsamplers is not None:
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
-            report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in STEPS]
+            report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
     return report
 
 
-def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Step) -> list[Score]:
+def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method) -> list[Score]:
     """The scores of one of `ablation.STEPS`, one a seed."""
-    modules = [BILINEAR] if step.stem is None else [read_upsampler(path) for path in files(folder, step)]
-    return [measure(truth, mapper(clip, truth, upsampler=module, factor=step.factor)) for module in modules]
+    paths = ablation.files(folder, step)
+    modules = [BILINEAR] if step is ablation.BASELINE else [read_upsampler(path) for path in paths]
+    share = ablation.factor(step)
+    return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
 def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:

@@ -32,7 +32,7 @@ from segearth.training.tiny.tasks import TASKS
 SHARES = {"drawn": 8, "dubai": 11, "gsi_road": 2, "amazon_forest": 1, "eurosat100": 2}  # crops of 24
 WEIGHT_DECAY = 0.05  # of matrices
 IMAGE_LOSS = 0.2  # its weight; naming a whole image is the easier half
-IMAGES_EMBEDDED = 6  # crops a step for it, a second pass through the tower
+IMAGES_EMBEDDED = 6  # crops a step for it, each once more through the last block
 
 
 @dataclass(frozen=True)
