@@ -32,7 +32,7 @@ if [[ $nodes == 1 && -z ${PORT:-} ]]; then
     place=(--standalone)
 else
     place=(--nnodes "$nodes" --node-rank "${NODE_RANK:-0}" --master-addr "${MASTER_ADDR:-127.0.0.1}"
-        --master-port "${PORT:-29500}")
+        --master-port "${PORT:-29500}" --rdzv-conf timeout=60)
 fi
 cores=$("$python" -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > gpus ? cores / gpus : 1))}

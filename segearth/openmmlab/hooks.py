@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,39 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from segearth.images import read_image
+from segearth.openmmlab.ranks import Ranks
 from segearth.outputs import atomic
 from segearth.pictures import side_by_side
 
 
-class ProgressHook(Hook):  # type: ignore[misc]
+@contextmanager
+def progress(images: int, done: int, ranks: Ranks) -> Iterator[list[Hook]]:
     """A bar on stderr, an image a step; in a file or a pipe, a line every half minute.
+
+    It comes to 100 % when the block ends well, and stays where it is when it does not.
 
     Args:
         images: of the data set.
         done: of them, by an earlier run.
-        ranks: how many processes work on it, at about the same pace.
-    """
+        ranks: the processes that work on it, at about the same pace.
 
-    def __init__(self, images: int, done: int, ranks: int) -> None:
-        self.ranks = ranks
-        self.bar = tqdm(
-            total=images,
-            initial=done,
-            desc="images",
-            unit="image",
-            file=sys.stderr,
-            mininterval=0.1 if sys.stderr.isatty() else 30,
-        )
+    Yields:
+        The hook that counts; nothing where another process does.
+    """
+    if not ranks.is_main:
+        yield []
+        return
+    every = 0.1 if sys.stderr.isatty() else 30
+    with tqdm(total=images, initial=done, desc="images", unit="image", file=sys.stderr, mininterval=every) as bar:
+        yield [_ProgressHook(bar, ranks.size)]
+        bar.update(images - bar.n)
+
+
+class _ProgressHook(Hook):  # type: ignore[misc]
+    """Counts the batches of this process and, as a guess, of the others."""
+
+    def __init__(self, bar: Any, size: int) -> None:
+        self.bar, self.size = bar, size
 
     def after_test_iter(
         self,
@@ -43,12 +54,9 @@ class ProgressHook(Hook):  # type: ignore[misc]
         data_batch: Any = None,  # noqa: ARG002
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Counts the batch and those of the other processes."""
-        self.bar.update(min(len(outputs or ()) * self.ranks, int(self.bar.total) - self.bar.n))
-
-    def close(self) -> None:
-        """Ends the bar, however the loop ended."""
-        self.bar.close()
+        """Steps on; the last ones are taken when all processes have ended."""
+        most = int(self.bar.total) - self.size + 1 - self.bar.n
+        self.bar.update(max(0, min(len(outputs or ()) * self.size, most)))
 
 
 class PicturesHook(Hook):  # type: ignore[misc]
@@ -100,11 +108,6 @@ def picture_names(images: Sequence[str], folder: str, only: int | None) -> dict[
     count = len(images) if only is None else min(only, len(images))
     chosen = [images[(2 * i + 1) * len(images) // (2 * count)] for i in range(count)]
     return {image: f"{'_'.join(_relative(Path(image), Path(folder)).with_suffix('').parts)}.png" for image in chosen}
-
-
-def missing(folder: Path, names: Collection[str]) -> set[str]:
-    """The pictures that are not there yet."""
-    return {name for name in names if not (folder / name).is_file()}
 
 
 def _relative(path: Path, folder: Path) -> Path:

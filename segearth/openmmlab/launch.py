@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from types import FrameType
 from typing import NamedTuple
 
 from segearth.errors import UserError
@@ -75,12 +79,18 @@ def joined(launcher: str) -> Iterator[Ranks]:
     if launcher == "none":
         yield ALONE
         return
+    signal.signal(signal.SIGINT, _interrupt_once)
     import torch.distributed as dist
 
     ranks = _join(launcher)
     watch = Watch(ranks.rank, ranks.size)
     try:
-        yield ranks
+        yield replace(ranks, watch=watch)
+    except KeyboardInterrupt:
+        watch.failed()
+        if launcher == "pytorch" or not ranks.is_main:  # the launcher, or the first process, says it
+            sys.exit(130)
+        raise
     except BaseException:
         watch.failed()
         if not ranks.is_main:
@@ -90,6 +100,12 @@ def joined(launcher: str) -> Iterator[Ranks]:
         watch.done()
     finally:
         dist.destroy_process_group()
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
+    """Ctrl-C comes from the terminal and again from the launcher, which would disturb the cleaning up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _join(launcher: str) -> Ranks:

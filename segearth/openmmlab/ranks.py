@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from segearth.errors import UserError
@@ -25,6 +25,10 @@ LONGEST_WAIT = timedelta(days=30)  # for slower ones: that they live is known fr
 _RUNNING, _DONE, _FAILED = range(3)
 
 
+class Elsewhere(Exception):  # noqa: N818 (nothing is wrong here)
+    """Another process has failed at what all are doing, so that there is no use in finishing it here."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes of an evaluation, as one of them sees them.
@@ -35,6 +39,7 @@ class Ranks:
         local_rank: of this process among those of its machine.
         launcher: what started them, one of `segearth.openmmlab.launch.LAUNCHERS`.
         group: torch's process group for objects; None where there is one process.
+        watch: knows whether the others are well; None where there is one process.
     """
 
     rank: int = 0
@@ -42,6 +47,7 @@ class Ranks:
     local_rank: int = 0
     launcher: str = "none"
     group: Any = None
+    watch: Watch | None = None
 
     @property
     def is_main(self) -> bool:
@@ -68,15 +74,30 @@ class Ranks:
             Exception: it failed here.
             UserError: it failed elsewhere; so it fails on all, and they can go on together.
         """
+        if self.watch is not None:
+            self.watch.step += 1
         try:
-            result = work()
+            result: T | None = work()
+        except Elsewhere:
+            result = None  # gather() brings the reason
         except Exception as error:
+            if self.watch is not None:
+                self.watch.stumbled()
             self.gather(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
             raise
         for text in self.gather(""):
             if text:
                 raise UserError(text)
-        return result
+        return result  # type: ignore[return-value]
+
+    def go_on(self) -> None:
+        """To be called now and then by long work in `everywhere`.
+
+        Raises:
+            Elsewhere: another process has failed at this work, some seconds ago.
+        """
+        if self.watch is not None and self.watch.failed_elsewhere == self.watch.step:
+            raise Elsewhere
 
     def one_a_machine_first(self, work: Callable[[], T]) -> T:
         """As `everywhere`, but the first process of a machine before the others: what is downloaded comes once."""
@@ -97,12 +118,18 @@ class Watch:
     Args:
         rank: of this process.
         size: how many there are.
+
+    Attributes:
+        step: counts what the processes do together, see `Ranks.everywhere`.
+        failed_elsewhere: the last step at which another process failed; 0: none.
     """
 
     def __init__(self, rank: int, size: int) -> None:
         import torch.distributed as dist
 
         self.rank, self.size, self.state = rank, size, _RUNNING
+        self.step = self.failed_elsewhere = self._failed_here = 0
+        self._hurry = Event()
         self.group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
         self.thread = Thread(target=self._call_roll, daemon=True)
         self.thread.start()
@@ -110,11 +137,18 @@ class Watch:
     def done(self) -> None:
         """Says that this process came to its end, and waits for the others."""
         self.state = _DONE
+        self._hurry.set()
         self.thread.join()
+
+    def stumbled(self) -> None:
+        """Tells the others that this process failed at the present step, and goes on with the next one."""
+        self._failed_here = self.step
+        self._hurry.set()
 
     def failed(self) -> None:
         """Says that this process ends early, and waits until another one has heard it or is known to be gone."""
         self.state = _FAILED
+        self._hurry.set()
         self.thread.join()  # at most PATIENCE; Python cannot end while a thread is in a collective call
 
     def _call_roll(self) -> None:
@@ -123,21 +157,25 @@ class Watch:
 
         while True:
             state = self.state
-            votes = torch.zeros(self.size, dtype=torch.int64)
-            votes[self.rank] = state
+            calls = torch.zeros(2, self.size, dtype=torch.int64)
+            calls[:, self.rank] = torch.tensor([state, self._failed_here])
             try:
-                dist.all_reduce(votes, group=self.group)
+                dist.all_reduce(calls, group=self.group)
             except RuntimeError:  # a closed connection, or no answer in time
                 if self.state != _FAILED:
                     _end("another process of this evaluation died or cannot be reached")
                 return
+            votes, steps = calls
+            steps[self.rank] = 0
+            self.failed_elsewhere = int(steps.max())
             if bool((votes == _FAILED).any()):
                 if state != _FAILED:
                     self._follow(votes.tolist().index(_FAILED))
                 return
             if bool((votes == _DONE).all()):
                 return
-            time.sleep(ROUND_SECONDS)
+            self._hurry.wait(ROUND_SECONDS)
+            self._hurry.clear()
 
     def _follow(self, rank: int) -> None:
         """Ends this process as well, unless it is about to do so by itself."""

@@ -43,13 +43,14 @@ def evaluate(
         work_dir: folder for results; by default the config's own, or work_dirs/ and the config's name.
         data_root: a folder that stands for the leading `data/` of the config's data paths.
         ranks: the processes that do this together, see `segearth.openmmlab.launch.joined`.
-        show_dir: folder for pictures of the predictions.
+        show_dir: folder for pictures of the predictions; with `reuse` they have a folder of their own below it,
+            whose name says what they depend on, so that pictures of other settings never pass for these.
         shown: how many pictures, spread evenly over the images; None: one of every image.
         options: changes to the config, "key=value" each.
         limit: only so many images, from the first on.
         model: a name of `segearth.weights.MODELS` that replaces the config's CLIP and upsampler.
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
-            taken instead of a new run; it becomes the newest one.
+            taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
         say: told what takes a while.
 
     Returns:
@@ -72,14 +73,22 @@ def evaluate(
             "the processes see different data, code, weights or versions: expected the same on all machines; use one "
             "shared folder, or copies that keep file times (cp -p, rsync -a), and the same environment"
         )
-    if reuse and (row := ranks.gather(_known(job))[0]) is not None:
-        again = row | {"limit": limit, "options": list(options)}
-        ranks.everywhere(lambda: _show_again(job, again) if ranks.is_main else None)
-        return again, folder
-    pictures = None if show_dir is None else ranks.everywhere(lambda: writable_folder(show_dir))
+    own = job.fingerprint[:16] if reuse else ""
+    pictures = None if show_dir is None else ranks.everywhere(lambda: _plan(job, Path(show_dir, own), shown))
+    asked = {
+        "limit": limit,
+        "available": job.available,
+        "options": list(options),
+        "pictures": [] if pictures is None else [Path(own, name).as_posix() for name in pictures.names.values()],
+    }
+    if reuse and (known := ranks.gather(_known(job))[0]) is not None:
+        if pictures is not None:
+            _draw(job, ranks, pictures)
+        row = known | asked
+        ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
+        return row, folder
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
-        row = _evaluate(job, ledger, ranks, pictures, shown)
-        row |= {"limit": limit, "options": list(options)}
+        row = _evaluate(job, ledger, ranks, pictures) | asked
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
         ledger.remove()
     return row, folder
@@ -94,6 +103,7 @@ class _Job:
         path: of the config.
         folder: for results.
         dataset: opened and checked.
+        available: how many images it has without `limit`.
         items: its images, see `segearth.openmmlab.identity`.
         fingerprint: of all that decides the counts but the images.
         metric: for this process's counts.
@@ -103,6 +113,7 @@ class _Job:
     path: Path
     folder: Path
     dataset: Any
+    available: int
     items: list[Any]
     fingerprint: str
     metric: Any
@@ -131,7 +142,8 @@ def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
     build.prepared(dataset)  # a damaged manifest is found before the work, too
     writable_folder(folder)
     items = identity.list_items(dataset)
-    return _Job(config, path, folder, dataset, items, identity.fingerprint(config, dataset), metric)
+    available = len(dataset) if limit is None else len(dataset.load_data_list())
+    return _Job(config, path, folder, dataset, available, items, identity.fingerprint(config, dataset), metric)
 
 
 def _known(job: _Job) -> dict[str, Any] | None:
@@ -149,33 +161,75 @@ def _show_again(job: _Job, row: dict[str, Any]) -> None:
     Ledger(job.folder / "progress" / job.fingerprint[:16]).remove()
 
 
-def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: Path | None, shown: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures that a run is asked for.
+
+    Attributes:
+        folder: an existing one.
+        names: paths of images -> names of files in it.
+    """
+
+    folder: Path
+    names: dict[str, str]
+
+    def lacking(self, ranks: Ranks) -> set[str]:
+        """The images whose pictures no process can see."""
+        return set.intersection(
+            *ranks.gather({image for image, name in self.names.items() if not (self.folder / name).is_file()})
+        )
+
+
+def _plan(job: _Job, folder: Path, shown: int | None) -> _Pictures:
+    """Which pictures are to be drawn, and where."""
+    from segearth.openmmlab import hooks
+
+    images = [item.image for item in job.items]
+    names = hooks.picture_names(images, str(job.dataset.data_prefix.get("img_path")), shown)
+    return _Pictures(writable_folder(folder), names)
+
+
+def _draw(job: _Job, ranks: Ranks, pictures: _Pictures) -> None:
+    """Draws the pictures that are not there, and counts nothing."""
+    from segearth.openmmlab import build
+
+    if lacking := pictures.lacking(ranks):
+        batches = _batches(job, {item.key for item in job.items if item.image not in lacking})
+        segmentor = ranks.everywhere(lambda: build.segmentor(job.config))
+        job.metric.on_records = lambda new: ranks.go_on()  # noqa: ARG005
+        ranks.everywhere(lambda: _predict(job, segmentor, batches, ranks, [_drawer(job, segmentor, pictures)]))
+
+
+def _drawer(job: _Job, segmentor: Any, pictures: _Pictures) -> Any:
+    """What draws them in the test loop."""
+    from segearth.openmmlab import build, hooks
+
+    meta, note = job.dataset.metainfo, f"{job.path.stem}, CLIP: {build.clip_name(segmentor.source)}"
+    return hooks.PicturesHook(pictures.folder, pictures.names, meta["classes"], meta["palette"], note)
+
+
+def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None) -> dict[str, Any]:
     """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
     from segearth.openmmlab import build, hooks
 
-    names = {}
-    if pictures is not None:
-        images = [item.image for item in job.items]
-        names = hooks.picture_names(images, str(job.dataset.data_prefix.get("img_path")), shown)
     known = ranks.everywhere(lambda: _finished(job, ledger))
     known = {key: value for one in ranks.gather(known) for key, value in one.items()}
-    lacking = hooks.missing(pictures, names.values()) if pictures else set()
-    lacking = set.intersection(*ranks.gather(lacking))
-    done = {item.key for item in job.items if item.key in known and names.get(item.image) not in lacking}
+    lacking = set() if pictures is None else pictures.lacking(ranks)
+    done = {item.key for item in job.items if item.key in known and item.image not in lacking}
     batches = _batches(job, done)
 
     segmentor = ranks.everywhere(lambda: build.segmentor(job.config))
-    side = []
-    if pictures is not None:
-        note = f"{job.path.stem}, CLIP: {build.clip_name(segmentor.source)}"
-        palette = job.dataset.metainfo["palette"]
-        side.append(hooks.PicturesHook(pictures, names, job.dataset.metainfo["classes"], palette, note))
-    if ranks.is_main:
-        side.append(hooks.ProgressHook(len(job.items), len(done), ranks.size))
+    side = [] if pictures is None else [_drawer(job, segmentor, pictures)]
     keys = {item.image: item.key for item in job.items}
-    job.metric.on_records = lambda new: ledger.add([(keys[image], record) for image, record in new.items()])
+
+    def keep(new: dict[str, dict[str, Any]]) -> None:
+        ledger.add([(keys[image], record) for image, record in new.items()])
+        ranks.go_on()
+
+    job.metric.on_records = keep
     started = time.perf_counter()
-    ranks.everywhere(lambda: _predict(job, segmentor, batches[ranks.rank :: ranks.size], ranks, side))
+    with hooks.progress(len(job.items), len(done), ranks) as bar:
+        ranks.everywhere(lambda: _predict(job, segmentor, batches, ranks, [*side, *bar]))
     own = {keys[image]: record for image, record in job.metric.records.items()}
     found = {key: record for one in ranks.gather(own) for key, record in one.items()}
     found = {item.key: (found.get(item.key) or known[item.key]) for item in job.items}
@@ -217,11 +271,12 @@ def _batches(job: _Job, done: set[str]) -> list[list[int]]:
 
 
 def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, side: list[Any]) -> None:
-    """Runs the test loop over this process's batches."""
+    """Runs the test loop over this process's share of the batches."""
     from segearth.openmmlab import build
 
+    own = batches[ranks.rank :: ranks.size]
     try:
-        runner = build.runner(job.config, job.folder / "logs", ranks, segmentor, job.dataset, batches, job.metric, side)
+        runner = build.runner(job.config, job.folder / "logs", ranks, segmentor, job.dataset, own, job.metric, side)
         job.metric.clock = time.perf_counter()
         runner.test()
     except UserError as error:  # from a worker process it comes wrapped in a traceback
@@ -233,7 +288,3 @@ def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, 
             f"a process that loads images died ({str(error).splitlines()[0]}): often too little shared memory; "
             "run again with --cfg-options test_dataloader.num_workers=0"
         ) from None
-    finally:
-        for hook in side:
-            if hasattr(hook, "close"):
-                hook.close()

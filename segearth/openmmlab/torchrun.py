@@ -6,9 +6,9 @@ import logging
 import os
 import sys
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
 ADVICE = "the others were ended; start the same command again: it goes on where it stopped"
+GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
+_SPOKEN = (1, 2)  # codes of processes that have said why: a sentence, a table with failed sets, a traceback
 
 
 def main(argv: list[str]) -> int:
@@ -18,22 +18,55 @@ def main(argv: list[str]) -> int:
         argv: its arguments, the script and the script's arguments.
 
     Returns:
-        0, or what the first process that failed returned; 1 if it was killed.
+        0, or what the first process that failed returned; 1 if it was killed; 2 if machines did not meet;
+        128 and the signal's number (130 after Ctrl-C, 143 after SIGTERM) if this process was to end.
     """
     logging.disable(logging.ERROR)  # its own report of a failure is some forty lines
     os.environ.setdefault("TORCHELASTIC_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", GRACE)  # --shutdown-timeout, which older ones do not know
+    try:
+        return _torchrun(argv)
+    except KeyboardInterrupt:  # before torchrun looks after signals
+        return _ended("SIGINT", 130)
+
+
+def _torchrun(argv: list[str]) -> int:
+    """As `main`."""
+    from torch.distributed import DistError
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import main as torchrun
 
     try:
         torchrun(argv)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode > 0:
-            print(f"error: process {rank} ended with code {failure.exitcode}, see its message above", file=sys.stderr)
-            return failure.exitcode
-        print(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", file=sys.stderr)
-        return 1
+        if failure.exitcode < 0:
+            print(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", file=sys.stderr)
+            return 1
+        if failure.exitcode not in _SPOKEN:
+            print(f"error: process {rank} ended with code {failure.exitcode}: {ADVICE}", file=sys.stderr)
+        return failure.exitcode
+    except SignalException as error:
+        return _ended(error.sigval.name, 128 + error.sigval)
+    except (DistError, RendezvousError) as error:
+        reason = str(error).strip().splitlines()[0]
+        print(
+            f"error: this machine did not meet the others, or lost them ({reason}): expected the "
+            "same command on each within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port "
+            "free there), NODE_RANK from 0 to NNODES - 1; set them, and start all again",
+            file=sys.stderr,
+        )
+        return 2
     return 0
+
+
+def _ended(signal: str, code: int) -> int:
+    """Says why nothing more comes."""
+    what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
+    print(f"{what}: start the same command again: it goes on where it stopped", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segearth.datasets import DATASETS, Description, describe
-from segearth.errors import UserError
 from segearth.paper.methods import METHODS, Method
 from segearth.paper.published import AVERAGED, NOTES, published
-from segearth.paper.sweep import FAILURE, JOURNAL, PICTURES, dataset_order
-from segearth.results import read_rows
+from segearth.paper.reading import read_runs
+from segearth.paper.sweep import JOURNAL, PICTURES, dataset_order
 
 PAPER_MODEL = "clip-vit-b16"
 AVERAGE = f"average of {len(AVERAGED)} sets"
@@ -108,7 +106,7 @@ def compare(work_dir: Path) -> Comparison:
     for method in METHODS.values():
         for dataset in dataset_order():
             folder, key = work_dir / method.name / dataset, (method.name, dataset)
-            runs, failure = _read(folder)
+            runs, failure = read_runs(folder)
             if not runs and failure is None:
                 continue
             if failure is not None:
@@ -116,7 +114,8 @@ def compare(work_dir: Path) -> Comparison:
             if runs:
                 found.runs[key] = runs[-1]
                 found.classes.extend(_class_lines(method, dataset, runs[-1]))
-                found.pictures[key] = sorted((folder / PICTURES).glob("*.png"))
+                pictures = [folder / PICTURES / name for name in runs[-1].get("pictures") or ()]
+                found.pictures[key] = [path for path in pictures if path.is_file()]
             found.rows.append(line(method, dataset, runs[-1] if runs else None, failure))
     for method in METHODS.values():
         if (average := _average(method, found.runs)) is not None:
@@ -168,7 +167,7 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
 def complete(of: Description, run: dict[str, Any]) -> bool:
     """Whether a run saw the whole split."""
     whole = (run.get("data") or {}).get("complete") is not False
-    limited = run.get("limit") is not None and run["limit"] <= run["images"]
+    limited = run["images"] < run.get("available", 0)
     return bool(whole and not limited and run["images"] in of.expected)
 
 
@@ -278,16 +277,3 @@ def _class_lines(method: Method, dataset: str, run: dict[str, Any]) -> list[dict
         }
         for entry, prompt in zip(run["per_class"], run["prompts"]["classes"], strict=True)
     ]
-
-
-def _read(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
-    """The rows of a set and method, and why its newest run failed; None if it did not."""
-    try:
-        runs = read_rows(folder)
-        return runs, str(json.loads((folder / FAILURE).read_text(encoding="utf-8"))["error"])
-    except UserError as error:
-        return [], str(error)
-    except FileNotFoundError:
-        return runs, None
-    except (OSError, ValueError, KeyError, TypeError):
-        return runs, f"{folder / FAILURE} cannot be read"

@@ -57,7 +57,7 @@ def _circumstances(tables: Comparison) -> str:
     runs = list(tables.runs.values())
     if not runs:
         return "<p>There are no results yet.</p>"
-    versions = sorted({f"torch {run['versions']['torch']}, mmseg {run['versions'].get('mmseg')}" for run in runs})
+    versions = sorted({f"torch {run['versions'].get('torch')}, mmseg {run['versions'].get('mmseg')}" for run in runs})
     facts = {
         "Model": ", ".join(tables.models),
         "Device": ", ".join(sorted({run["device"] for run in runs})),

@@ -16,6 +16,7 @@ from segearth.errors import UserError
 from segearth.openmmlab.ranks import ALONE, Ranks
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
+from segearth.paper.text import one_line
 
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 JOURNAL = "_journal"  # configs with the prompts of the journal edition
@@ -107,9 +108,9 @@ def sweep(
         try:
             row = _evaluate(method, dataset, settings, folder, ranks)
         except Exception as error:
-            sentence = str(error)
+            sentence = one_line(str(error))
             if not isinstance(error, UserError):
-                sentence = f"{type(error).__name__}: {error} (see {folder / TRACEBACK})"
+                sentence = f"{type(error).__name__}: {sentence} (see {folder / TRACEBACK})"
             failures.append(f"{method.title}, {dataset}: {sentence}")
             if ranks.is_main:
                 _note_failure(folder, sentence, error)
@@ -189,7 +190,7 @@ def _note_failure(folder: Path, sentence: str, error: Exception) -> None:
     """Keeps the reason beside earlier results, for the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     if not isinstance(error, UserError):
-        (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
     note = {"error": sentence, "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     with atomic(folder / FAILURE) as part:
         part.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

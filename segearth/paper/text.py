@@ -71,6 +71,11 @@ def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def one_line(text: str) -> str:
+    """A message that every table can hold: file names and libraries' words may have control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def signed(value: float, digits: int) -> str:
     """A difference, with a plus or a proper minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
