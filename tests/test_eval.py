@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import load_script
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
+from mmseg.evaluation import IoUMetric
 from PIL import Image
 
 from segearth.metrics import confusion_matrix
@@ -387,22 +388,41 @@ def test_what_was_counted_otherwise_is_counted_again(run, here, killed_after):
     assert predicted == [3]  # a run that ended is no part of another
 
 
-def test_an_absent_class_is_left_out_of_the_mean(run, here):
+@pytest.mark.parametrize("found", [True, False], ids=["predicted", "nowhere"])
+def test_a_class_without_labels(run, here, monkeypatch, found):
+    """Predicted, its IoU is 0; if it is nowhere, the means leave it out. Both as mmsegmentation's nanmean does."""
     loveda(here / "data", SIZES[:2])
+    truth = []
     for i in range(2):
         path = here / f"data/LoveDA/ann_dir/val/{i}.png"
-        labels = np.asarray(Image.open(path)).copy()
-        labels[labels > 5] = 0
-        Image.fromarray(labels).save(path)
-    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out")[0] == 0
+        raw = np.asarray(Image.open(path)).astype(np.int64)
+        raw[raw > 5] = 0
+        Image.fromarray(raw.astype(np.uint8)).save(path)
+        truth.append(torch.from_numpy(np.where(raw == 0, 255, raw - 1)))
+    seen = []
+    labels = SegEarth.labels
+    monkeypatch.setattr(SegEarth, "labels", lambda self, scores: seen.append(labels(self, scores)) or seen[-1])
+    threshold = 0 if found else 1  # no score is above 1: everything is background
+    given = ("--work-dir", "out", "--cfg-options", f"model.prob_thd={threshold}")
+    assert run("--config", CONFIG, "--model", "tiny", *given)[0] == 0
+    areas = [IoUMetric.intersect_and_union(one[0], true, 7, 255) for one, true in zip(seen, truth, strict=True)]
+    total = [sum(kind).double() for kind in zip(*areas, strict=True)]
+    paper = IoUMetric.total_area_to_metrics(*total, ["mIoU"])
+
     (row,) = rows(here / "out")
-    forest, agricultural = row["per_class"][5:]
-    for entry in (forest, agricultural):
-        assert (entry["label_pixels"], entry["Acc"]) == (0, None)
-        assert entry["IoU"] == (0 if entry["prediction_pixels"] else None)
-    found = [entry["IoU"] for entry in row["per_class"] if entry["IoU"] is not None]
-    assert row["mIoU"] == pytest.approx(np.mean(found), abs=0.006)
-    assert row["mAcc"] == pytest.approx(np.mean([entry["Acc"] for entry in row["per_class"][:5]]), abs=0.006)
+    for k, entry in enumerate(row["per_class"]):
+        for key in ("IoU", "Acc"):
+            value = paper[key][k]
+            assert entry[key] == (None if np.isnan(value) else pytest.approx(100 * value, abs=1e-4))
+    assert [entry["label_pixels"] for entry in row["per_class"][5:]] == [0, 0]
+    assert [entry["Acc"] for entry in row["per_class"][5:]] == [None, None]
+    assert [entry["IoU"] for entry in row["per_class"][5:]].count(None) == (0 if found else 2)
+    assert row["mIoU"] == round(100 * np.nanmean(paper["IoU"]), 2)
+    assert row["mAcc"] == round(100 * np.nanmean(paper["Acc"]), 2)
+    background = (truth[0] == 0).sum() + (truth[1] == 0).sum()
+    known = (truth[0] != 255).sum() + (truth[1] != 255).sum()
+    if not found:  # by hand: one class has an IoU, four have 0, two have none
+        assert row["mIoU"] == round(100 * float(background / known) / 5, 2)
 
 
 @pytest.mark.parametrize("launcher", ["slurm", "mpi"])

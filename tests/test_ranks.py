@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 
-from segearth.openmmlab import launch
+from segearth.errors import UserError
+from segearth.openmmlab import launch, torchrun
 from segearth.openmmlab.ranks import ALONE
 from segearth.openmmlab.runner import evaluate
 
@@ -53,7 +55,8 @@ from pathlib import Path
 from segearth import weights
 packaged = weights.packaged
 weights.packaged = lambda name: Path(os.environ["TINY"]) / name if name.startswith("tiny") else packaged(name)
-from segearth.openmmlab import launch
+from segearth.errors import UserError
+from segearth.openmmlab import launch, torchrun
 from segearth.openmmlab.runner import evaluate
 with launch.joined("pytorch") as ranks:
     for limit in (5, 2, 1):
@@ -85,7 +88,8 @@ def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch)
 JOINED = """
 import os, signal, sys, time
 from segearth.errors import UserError
-from segearth.openmmlab import launch
+from segearth.errors import UserError
+from segearth.openmmlab import launch, torchrun
 from segearth.outputs import run
 def program():
     with launch.joined("pytorch") as ranks:
@@ -109,10 +113,23 @@ except UserError as error:
     print(ranks.rank, error)
 print(ranks.gather(10 + ranks.rank), ranks.everywhere(lambda: ranks.rank))
 print(ranks.one_a_machine_first(lambda: ranks.rank * 2))
+def long():
+    if ranks.rank == 1:
+        raise UserError("image 7 is damaged")
+    for i in range(1200):
+        time.sleep(0.05)
+        ranks.go_on()
+try:
+    ranks.everywhere(long)
+except UserError as error:
+    print(error)
+ranks.everywhere(ranks.go_on)
 """
+    started = time.monotonic()
     for rank, (code, out, err) in enumerate(pair(joined(body), tmp_path)):
         assert code == 0, err
-        assert out.splitlines() == [f"{rank} no such file", f"[10, 11] {rank}", str(2 * rank)]
+        assert out.splitlines() == [f"{rank} no such file", f"[10, 11] {rank}", str(2 * rank), "image 7 is damaged"]
+    assert time.monotonic() - started < 60  # the long work was not finished
 
 
 def test_a_death_ends_the_others_within_a_minute(tmp_path):
@@ -192,7 +209,7 @@ def seen(tmp_path) -> Path:
         (
             ["c.py", "4"],
             {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "node0", "PORT": "1234"},
-            "--nnodes 2 --node-rank 1 --master-addr node0 --master-port 1234 --nproc-per-node 4",
+            "--nnodes 2 --node-rank 1 --master-addr node0 --master-port 1234 --rdzv-conf timeout=60 --nproc-per-node 4",
         ),
     ],
 )
@@ -212,9 +229,9 @@ def test_dist_test_explains_itself(tmp_path, seen, arguments, variables):
 def test_torchrun_ends_with_a_sentence(tmp_path):
     done = dist_test(tmp_path, "nothing.py", "2")
     assert done.returncode == 2
-    *mistakes, end = done.stderr.splitlines()
-    assert set(mistakes) == {"error: no config at nothing.py: give a config file, such as configs/cfg_loveda.py"}
-    assert end.startswith("error: process")
+    assert set(done.stderr.splitlines()) == {
+        "error: no config at nothing.py: give a config file, such as configs/cfg_loveda.py"
+    }
     (tmp_path / "killed.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     command = [
         sys.executable,
@@ -228,5 +245,91 @@ def test_torchrun_ends_with_a_sentence(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: process 0 was killed (SIGKILL)")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.strip().startswith("error: process 0 was killed (SIGKILL)")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_killed_process_ends_the_command_within_a_minute(tmp_path):
+    loveda(tmp_path / "data", SIZES * 12)
+    environment = {key: value for key, value in os.environ.items() if key not in ("GPUS", "NNODES", "PORT")}
+    environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = ["bash", ROOT / "dist_test.sh", CONFIGS / "cfg_loveda.py", "2", "--model", "tiny", "--work-dir", "out"]
+    whole = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    started = time.monotonic()
+    while not (notes := list(tmp_path.glob("out/progress/*/*.jsonl"))) and time.monotonic() - started < 300:
+        time.sleep(0.05)
+    (_, pid, _) = notes[0].stem.rsplit("-", 2)  # of a process that has finished an image
+    os.kill(int(pid), signal.SIGKILL)
+    killed = time.monotonic()
+    out, err = whole.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert (whole.returncode, out) == (1, "")
+    assert re.search(r"^error: process [01] was killed \(SIGKILL\): .* start the same command again", err, re.MULTILINE)
+    assert "Traceback" not in err
+    assert not (tmp_path / "out/results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "scontrol", "expected"),
+    [
+        ({}, "", "127.0.0.1"),
+        ({"SLURM_JOB_NODELIST": "node3", "SLURM_NNODES": "1"}, "", "127.0.0.1"),
+        ({"SLURM_JOB_NODELIST": "node[3-4]", "SLURM_NNODES": "2"}, "echo node3; echo node4", "node3"),
+        ({"SLURM_NODELIST": "node[3-4]", "SLURM_NNODES": "2"}, '[ "$3" = "node[3-4]" ] && echo node3', "node3"),
+        ({"SLURM_JOB_NODELIST": "node[3-4]", "SLURM_NNODES": "2"}, "exit 1", None),
+        ({"SLURM_JOB_NODELIST": "node[3-4]", "SLURM_NNODES": "2"}, "true", None),
+    ],
+)
+def test_the_first_node_of_a_job(tmp_path, monkeypatch, variables, scontrol, expected):
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{scontrol}\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_NNODES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if expected is not None:
+        assert launch._first_node() == expected
+        return
+    with pytest.raises(UserError, match=r"cannot tell the first node of node\[3-4\] .*: set MASTER_ADDR"):
+        launch._first_node()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "sentence"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")]
+)
+def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
+    (tmp_path / "long.py").write_text("import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)")
+    command = [sys.executable, "-m", "segearth.openmmlab.torchrun", "--standalone", "--nproc-per-node", "1", "long.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err.strip().splitlines()[-1] == f"{sentence}: start the same command again: it goes on where it stopped"
+
+
+def test_machines_that_do_not_meet(monkeypatch, capfd):
+    from torch.distributed import DistNetworkError, run
+
+    def alone(argv):  # noqa: ARG001
+        raise DistNetworkError("Timed out after 61 seconds waiting for clients. 1/2 clients joined.\nC++ stack")
+
+    monkeypatch.setattr(run, "main", alone)
+    monkeypatch.setattr(torchrun, "MEETING", 1)
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    for name in ("TORCHELASTIC_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.setenv(name, "")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = ["--master-addr", "127.0.0.1", "--master-port", str(probe.getsockname()[1])]
+        for rank, reason in (("0", "Timed out after 61 seconds"), ("1", "no machine 0 at 127.0.0.1")):
+            assert torchrun.main(["--nnodes", "2", "--node-rank", rank, *address, "x.py"]) == 2
+            (line,) = capfd.readouterr().err.strip().splitlines()
+            assert line.startswith(f"error: this machine did not meet the others, or lost them ({reason}")
+            for part in ("MASTER_ADDR", "PORT", "NODE_RANK"):
+                assert part in line

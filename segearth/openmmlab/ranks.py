@@ -187,6 +187,6 @@ class Watch:
 def _end(what: str) -> None:
     """Ends this process at once: the main thread may be deep in a computation."""
     advice = "the others were ended; start the same command again: it goes on where it stopped"
-    print(f"error: {what}: {advice}", file=sys.stderr, flush=True)
+    print(f"\nerror: {what}: {advice}", file=sys.stderr, flush=True)  # below a bar in the middle of its line
     sys.stdout.flush()
     os._exit(1)

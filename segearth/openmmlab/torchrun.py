@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
+import time
 
 ADVICE = "the others were ended; start the same command again: it goes on where it stopped"
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
+MEETING = 60.0  # seconds until all machines must have begun
 _SPOKEN = (1, 2)  # codes of processes that have said why: a sentence, a table with failed sets, a traceback
 
 
@@ -23,6 +26,7 @@ def main(argv: list[str]) -> int:
     """
     logging.disable(logging.ERROR)  # its own report of a failure is some forty lines
     os.environ.setdefault("TORCHELASTIC_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # dozens of lines of C++ for a machine that is not there
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", GRACE)  # --shutdown-timeout, which older ones do not know
     try:
         return _torchrun(argv)
@@ -37,35 +41,59 @@ def _torchrun(argv: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.run import main as torchrun
+    from torch.distributed.run import parse_args
 
     try:
+        args = parse_args(argv)
+        if args.node_rank and not args.standalone:
+            _wait_for(args.master_addr, args.master_port)
         torchrun(argv)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            print(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", file=sys.stderr)
-            return 1
+            return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", 1)
         if failure.exitcode not in _SPOKEN:
-            print(f"error: process {rank} ended with code {failure.exitcode}: {ADVICE}", file=sys.stderr)
+            _say(f"error: process {rank} ended with code {failure.exitcode}: {ADVICE}", 1)
         return failure.exitcode
     except SignalException as error:
         return _ended(error.sigval.name, 128 + error.sigval)
-    except (DistError, RendezvousError) as error:
+    except (DistError, RendezvousError, ConnectionError) as error:
         reason = str(error).strip().splitlines()[0]
-        print(
-            f"error: this machine did not meet the others, or lost them ({reason}): expected the "
-            "same command on each within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port "
-            "free there), NODE_RANK from 0 to NNODES - 1; set them, and start all again",
-            file=sys.stderr,
+        return _say(
+            f"error: this machine did not meet the others, or lost them ({reason}): expected the same command on each "
+            "within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port free there), NODE_RANK "
+            "from 0 to NNODES - 1; set them, and start all again",
+            2,
         )
-        return 2
     return 0
+
+
+def _wait_for(host: str, port: int) -> None:
+    """Waits for machine 0; torchrun itself would try for more than three minutes.
+
+    Raises:
+        ConnectionError: it did not come.
+    """
+    end = time.monotonic() + MEETING
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise ConnectionError(f"no machine 0 at {host}:{port}, {error.strerror or error}") from None
+            time.sleep(0.5)
 
 
 def _ended(signal: str, code: int) -> int:
     """Says why nothing more comes."""
     what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
-    print(f"{what}: start the same command again: it goes on where it stopped", file=sys.stderr)
+    return _say(f"{what}: start the same command again: it goes on where it stopped", code)
+
+
+def _say(sentence: str, code: int) -> int:
+    """Writes it below a progress bar that stopped in the middle of its line."""
+    print(f"\n{sentence}", file=sys.stderr)
     return code
 
 

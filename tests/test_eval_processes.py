@@ -1,0 +1,165 @@
+"""eval_all.py in processes that are killed, or that share the work."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from conftest import load_script
+from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
+from preparing import made
+
+from segearth.datasets import DATASETS
+from segearth.errors import UserError
+from segearth.openmmlab import launch
+from segearth.openmmlab.runner import evaluate
+
+SETS = ("udd5", "wbs-si")
+SMALL = ("--model", "tiny", "--cfg-options", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
+COUNTS = ("name", "intersection", "union", "prediction_pixels", "label_pixels")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+
+@pytest.fixture(scope="module")
+def program():
+    return load_script("eval_all.py")
+
+
+@pytest.fixture
+def data(sample, tmp_path, monkeypatch) -> Path:
+    """Two small sets, prepared."""
+    monkeypatch.chdir(tmp_path)
+    for name in SETS:
+        made(name, sample(name)[0], tmp_path / "data")
+    return tmp_path / "data"
+
+
+def forked(work: Callable[[], object], log: Path) -> BaseProcess:
+    """Begins work in a copy of this process: nothing is imported again."""
+
+    def child() -> None:
+        with log.open("w") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        code = work()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    return process
+
+
+def ranks(work: Callable[[int], object], folder: Path) -> list[tuple[int | None, str]]:
+    """Runs work in two processes that form a group; gives exit code and words of each."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def one(rank: int) -> Callable[[], object]:
+        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+        def begin() -> object:
+            os.environ.update({key: str(value) for key, value in own.items()} | {"CUDA_VISIBLE_DEVICES": ""})
+            return work(rank)
+
+        return begin
+
+    logs = [folder / f"rank{rank}.txt" for rank in range(2)]
+    both = [forked(one(rank), logs[rank]) for rank in range(2)]
+    for process in both:
+        process.join(300)
+    return [(process.exitcode, log.read_text()) for process, log in zip(both, logs, strict=True)]
+
+
+def counts(work_dir: str) -> dict[str, object]:
+    """What was counted, by set; sets without a result are left out."""
+    found = {}
+    for name in SETS:
+        if (path := Path(work_dir, "segearth-ov", name, "results.json")).is_file():
+            row = json.loads(path.read_text())[-1]
+            classes = [[entry[key] for key in COUNTS] for entry in row["per_class"]]
+            found[name] = (row["images"], row["mIoU"], row["mAcc"], row["aAcc"], classes)
+    return found
+
+
+def given(data: Path, work_dir: str) -> list[str]:
+    return [*SMALL, "--data-root", str(data), "--work-dir", work_dir, "--datasets", *SETS, "--pictures", "1"]
+
+
+def test_killed_at_random_points_it_ends_with_the_same_counts(program, data, tmp_path):
+    started = time.monotonic()
+    process = forked(lambda: program.main(given(data, "whole")), tmp_path / "whole.txt")
+    process.join(300)
+    took = time.monotonic() - started
+    assert process.exitcode == 0, (tmp_path / "whole.txt").read_text()
+
+    dice, ends = random.Random(6), []
+    for _ in range(8):
+        process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
+        process.join(dice.uniform(0.05, 0.8) * took)
+        process.kill()
+        process.join(60)
+        ends.append(process.exitcode)
+    assert ends[0] == -signal.SIGKILL
+    process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
+    process.join(300)
+    assert process.exitcode == 0, (tmp_path / "parts.txt").read_text()
+
+    assert list(counts("whole")) == list(SETS)
+    assert counts("parts") == counts("whole")
+    pictures = [sorted(path.name for path in Path(one).glob("**/*.png")) for one in ("whole", "parts")]
+    assert pictures[0] == pictures[1]
+    assert len(pictures[0]) == 2
+    assert not list(Path("parts").glob("**/progress"))
+    tables = [json.loads(Path(one, "results.json").read_text())["results"] for one in ("whole", "parts")]
+    assert [row["Result"] for row in tables[0]] == [row["Result"] for row in tables[1]]
+
+
+def test_two_processes_go_on_after_a_broken_set(program, data, tmp_path):
+    assert program.main(given(data, "one")) == 0
+    label = sorted((data / DATASETS["udd5"].out_labels).iterdir())[-1]
+    label.write_bytes(b"no picture")
+    together = ranks(lambda rank: program.main([*given(data, "two"), "--launcher", "pytorch"]), tmp_path)
+    assert [code for code, _ in together] == [1, 1]
+    (_, main), (_, other) = together
+    assert f"failed: SegEarth-OV, udd5: the label map {label} is damaged" in main
+    assert "Traceback" not in main + other
+    assert counts("two") == {"wbs-si": counts("one")["wbs-si"]}
+    assert "images: 100%" not in main.partition("[2/2]")[0]
+    rows = {row["Dataset"]: row for row in json.loads(Path("two/results.json").read_text())["results"]}
+    assert rows["UDD5"]["Note"].startswith("failed: the label map")
+    assert (rows["WBS-SI (water bodies)"]["Processes"], rows["UDD5"]["Result"]) == (2, None)
+
+
+def test_processes_that_see_other_data_are_refused(data, tmp_path):
+    shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copy)  # without the files' times
+
+    def work(rank: int) -> int:
+        with launch.joined("pytorch") as group:
+            try:
+                root = [data, tmp_path / "copy"][rank]
+                evaluate(CONFIGS / "cfg_udd5.py", "out", data_root=root, ranks=group, model="tiny", limit=1)
+            except UserError as error:
+                print(error)
+                return 2
+        return 0
+
+    for code, text in ranks(work, tmp_path):
+        assert code == 2
+        assert "the processes see different data, code, weights or versions" in text
+        assert "cp -p" in text
+    assert not Path("out/results.json").exists()
