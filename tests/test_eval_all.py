@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from preparing import made
 from segearth.datasets import DATASETS
 from segearth.models import SegEarth
 from segearth.paper import sweep
-from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS
+from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, complete
 from segearth.paper.methods import GROUPS, METHODS
 from segearth.paper.tables import FILES
 
@@ -94,7 +95,7 @@ def test_all_sets_in_one_table(run, data, tmp_path):
         assert len(row["CLIP SHA-256"]) == 64
         assert row["Config"] == f"cfg_{name}.py"
         assert row["prob_thd"] == of.prob_thd
-        assert len(list(Path("out/segearth-ov", name, "pictures").iterdir())) == 1
+        assert [Path("out/segearth-ov", name, "pictures", one).is_file() for one in result["pictures"]] == [True]
     average = rows["average of 8 sets"]
     assert average["Comparable"].startswith("7 of 8 sets: without VDD")
     seven = [rows[of.title]["mIoU"] for of in list(DATASETS.values())[:7]]
@@ -210,6 +211,40 @@ def test_a_trial_does_not_throw_a_finished_set_away(run):
     assert latest("segearth-ov", "udd5")["limit"] == 3
     assert (folder / "results.xlsx").is_file()
     assert not left.parent.exists()
+
+
+def test_pictures_are_those_of_their_run(run):
+    def embedded(*more: object) -> tuple[list[str], int, int]:
+        """Names of the pictures of the newest row, pictures in the report, and how many sets were counted."""
+        code, _, err = run("--datasets", "udd5", *more)
+        assert code == 0
+        row, page = latest("segearth-ov", "udd5"), Path("out/report.html").read_text()
+        assert [Path("out/segearth-ov/udd5/pictures", name).is_file() for name in row["pictures"]].count(False) == 0
+        return row["pictures"], page.count("data:image/jpeg;base64,"), err.count("images: 100%")
+
+    few = ("--cfg-options", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
+    assert embedded("--pictures", 0, *few) == ([], 0, 1)
+    names, shown, counted = embedded("--pictures", 2, *few)  # drawn, and not counted again
+    assert (len(names), shown, counted) == (2, 2, 0)
+    folder = latest("segearth-ov", "udd5")["fingerprint"][:16]
+    assert {Path(name).parent.name for name in names} == {folder}
+    others, shown, counted = embedded("--pictures", 1, *few, "model.prob_thd=0.9")
+    assert (len(others), shown, counted) == (1, 1, 1)
+    assert Path(others[0]).parent.name == latest("segearth-ov", "udd5")["fingerprint"][:16] != folder
+    path = Path("out/segearth-ov/udd5/pictures", names[0])
+    before = path.read_bytes()
+    path.unlink()
+    assert embedded("--pictures", 2, *few) == (names, 2, 0)
+    assert path.read_bytes() == before
+
+
+def test_a_split_is_whole_if_all_its_images_were_seen(run):
+    given = ("--datasets", "udd5", "--pictures", 0, *SMALL[2:])
+    for limit, available in ((1, 3), (3, 3), (7, 3)):
+        assert run(*given, "--limit", limit)[0] == 0
+        row = latest("segearth-ov", "udd5")
+        assert (row["images"], row["available"]) == (min(limit, 3), available)
+        assert complete(dataclasses.replace(DATASETS["udd5"], expected=(1, 3)), row | {"data": None}) == (limit > 1)
 
 
 def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):

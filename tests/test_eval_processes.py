@@ -108,7 +108,7 @@ def test_killed_at_random_points_it_ends_with_the_same_counts(program, data, tmp
     assert process.exitcode == 0, (tmp_path / "whole.txt").read_text()
 
     dice, ends = random.Random(6), []
-    for _ in range(8):
+    for _ in range(5):
         process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
         process.join(dice.uniform(0.05, 0.8) * took)
         process.kill()

@@ -139,6 +139,8 @@ def _details(tables: Comparison) -> str:
             value, kind = row[name], grade(row) if name == "Difference" else None
             number = isinstance(value, int | float)
             shown = signed(value, 2) if number and name == "Difference" else cell(row, name).replace("\\|", "|")
+            if name == "Result" and value is None and shown:
+                number, kind = True, "failed"
             cells += f"<td class='{'number ' if number else ''}{kind or ''}'>{escape(shown)}</td>"
         body += f"<tr class='{'average' if row['Dataset'] == AVERAGE else ''}'>{cells}</tr>"
     head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)

@@ -29,8 +29,8 @@ _FORMATS = {
     "Seconds an image": "0.000",
     **dict.fromkeys(("Images", "Intersection", "Union", "Predicted pixels", "Label pixels"), "#,##0"),
 }
-_WRAPPED = {"Note": 62, "Comparable": 38, "Meaning": 110}
-_WIDTHS = {**_WRAPPED, "Dataset": 31, "Prompts": 60, "Prompt": 34, "Changed": 40}
+_WRAPPED = {"Note": 52, "Comparable": 36, "Meaning": 110}
+_WIDTHS = {**_WRAPPED, "Dataset": 31, "Prompts": 60, "Prompt": 34, "Changed": 40, "Predicted pixels": 20}
 _HASH_WIDTH, _WIDEST, _LINE = 16, 40, 15
 _FONT = "Calibri"
 _PRINTED = "Note"  # the last column on paper; what follows says where numbers come from
@@ -76,6 +76,7 @@ def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
     """Header, widths, number formats, and how it is printed."""
     from openpyxl.styles import Alignment, Font, PatternFill
     from openpyxl.utils import get_column_letter
+    from openpyxl.worksheet.page import PageMargins
 
     sheet.freeze_panes = "C2" if "Method" in columns else "A2"
     sheet.auto_filter.ref = sheet.dimensions
@@ -100,8 +101,10 @@ def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
             [1, *(_lines(text, _WIDTHS[name]) for name, text in texts.items())]
         )
     sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", 8  # A3
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, int("Meaning" in columns)  # that one on one page
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.page_margins = PageMargins(left=0.4, right=0.4, top=0.5, bottom=0.6)
+    sheet.oddFooter.center.text = "&A, page &P of &N"
     sheet.print_title_rows = "1:1"
     if _PRINTED in columns:
         last = get_column_letter(list(columns).index(_PRINTED) + 1)
@@ -123,7 +126,7 @@ def _width(name: str, cells: Sequence[Cell]) -> float:
 
 def _lines(text: str, width: float) -> int:
     """How many lines a text needs in a column."""
-    return len(wrap(text, round(width) - 3))
+    return len(wrap(text, round(width)))  # digits, which columns are measured in, are wider than most letters
 
 
 def _colour(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
