@@ -64,6 +64,22 @@ CLASS_COLUMNS = {
 PERCENT = ("aAcc", "mIoU", "mAcc", "Foreground IoU", "IoU", "Acc")
 PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
 
+# What tables cannot do without, and the kind of each.
+_FIGURE = (int, float, type(None))
+_ROW: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("MODEL", "config", "date", "device", "model"), str),
+    **dict.fromkeys(("IoU_fg", "aAcc", "mAcc", "mIoU"), _FIGURE),
+    "upsampler": (str, type(None)),
+    "images": int,
+    "per_class": list,
+    **dict.fromkeys(("prompts", "settings", "versions"), dict),
+}
+_CLASS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    **dict.fromkeys(("IoU", "Acc"), _FIGURE),
+    **dict.fromkeys(("intersection", "union", "prediction_pixels", "label_pixels"), int),
+}
+
 
 @dataclass(frozen=True)
 class ClassCounts:
@@ -142,6 +158,31 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def flaw(row: dict[str, Any]) -> str | None:
+    """What is wrong with a row that somebody edited, as the end of a sentence; None if nothing is."""
+    if (found := _misfit(row, _ROW)) is not None:
+        return found
+    for entry in row["per_class"]:
+        if (found := _misfit(entry, _CLASS)) is not None:
+            return f"has a class that {found}"
+    prompts = row["prompts"].get("classes")
+    if not isinstance(prompts, list) or [type(one) for one in prompts] != [str] * len(row["per_class"]):
+        return f"has not one prompt for each of its {len(row['per_class'])} classes"
+    return None
+
+
+def _misfit(values: Any, kinds: dict[str, type | tuple[type, ...]]) -> str | None:
+    """What a JSON object lacks."""
+    if not isinstance(values, dict):
+        return "is no JSON object"
+    for key, kind in kinds.items():
+        if key not in values:
+            return f"has no {key}"
+        if not isinstance(values[key], kind):
+            return f"has {json.dumps(values[key])[:40]} as {key}"
+    return None
+
+
 def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Adds a run to results.json and makes results.xlsx anew.
 
@@ -169,7 +210,7 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import pandas as pd
 
     runs = [{**row, "run": i} for i, row in enumerate(rows, start=1)]
-    classes = [{**run, **entry} for run in runs for entry in run.get("per_class", [])]
+    classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
             table = [[_pick(line, key) for key in columns.values()] for line in lines]

@@ -204,6 +204,10 @@ def test_a_trial_does_not_throw_a_finished_set_away(run):
     rows = json.loads((folder / "results.json").read_text())
     assert [(row["images"], row["limit"]) for row in rows] == [(3, None), (1, 1), (3, None)]
     assert rows[2] == rows[0]
+    (folder / "results.json").write_text(json.dumps([{**rows[0], "per_class": []}]))  # edited by somebody
+    code, _, err = run(*few)
+    assert (code, err.count("images: 100%")) == (0, 1)
+    assert latest("segearth-ov", "udd5")["per_class"] == rows[0]["per_class"]
     (folder / "results.xlsx").unlink()
     left = folder / "progress" / rows[0]["fingerprint"][:16]
     left.mkdir(parents=True)

@@ -27,6 +27,10 @@ def row(counts=COUNTS, **more):
         "settings": {"prob_thd": 0.3},
         "prompts": {"file": "configs/cls_loveda.txt", "classes": ["background", "road", "sea"]},
         "device": "cpu",
+        "config": "configs/cfg_loveda.py",
+        "date": "2026-11-25T00:00:00+00:00",
+        "upsampler": None,
+        "versions": {},
         **more,
     }
 
@@ -115,3 +119,10 @@ def test_table():
 def test_json_is_readable_elsewhere(tmp_path):
     append_row(tmp_path, row(Dataset="Satellite_dataset_Ⅱ"))
     assert json.loads((tmp_path / "results.json").read_bytes())[0]["Dataset"] == "Satellite_dataset_Ⅱ"
+
+
+def test_the_workbook_of_rows_that_somebody_edited(tmp_path):
+    append_row(tmp_path, row(per_class=[7]))
+    append_row(tmp_path, row())
+    book = openpyxl.load_workbook(tmp_path / "results.xlsx")
+    assert (book["runs"].max_row, book["classes"].max_row) == (3, 4)

@@ -149,7 +149,8 @@ def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
 def _known(job: _Job) -> dict[str, Any] | None:
     """The newest row of the folder that is what this run would give."""
     for row in reversed(results.read_rows(job.folder)):
-        if (row.get("fingerprint"), row.get("listing")) == (job.fingerprint, job.images):
+        same = (row.get("fingerprint"), row.get("listing")) == (job.fingerprint, job.images)
+        if same and results.flaw(row) is None:
             return row
     return None
 
