@@ -99,7 +99,8 @@ def _grid(tables: Comparison, heading: str, datasets: Sequence[str]) -> str:
     for method in methods:
         rows = [lines.get((method.title, title(name))) for name in datasets]
         rows += [mean.get(method.title)] if mean else []
-        body += f"<tr><th>{escape(method.title)}</th>{''.join(_cell(row) for row in rows)}</tr>"
+        short = " class='short'" if len(method.title) < 15 else ""  # those have hyphens to break at, but need not
+        body += f"<tr><th{short}>{escape(method.title)}</th>{''.join(_cell(row) for row in rows)}</tr>"
     return (
         f"<section><h2>{escape(heading)}</h2><div class='scroll'><table class='grid'><thead><tr><th></th>{head}</tr>"
         f"</thead><tbody>{body}</tbody></table></div></section>"

@@ -29,7 +29,7 @@ _FORMATS = {
     "Seconds an image": "0.000",
     **dict.fromkeys(("Images", "Intersection", "Union", "Predicted pixels", "Label pixels"), "#,##0"),
 }
-_WRAPPED = {"Note": 52, "Comparable": 36, "Meaning": 110}
+_WRAPPED = {"Note": 58, "Comparable": 44, "Meaning": 110}
 _WIDTHS = {**_WRAPPED, "Dataset": 31, "Prompts": 60, "Prompt": 34, "Changed": 40, "Predicted pixels": 20}
 _HASH_WIDTH, _WIDEST, _LINE = 16, 40, 15
 _FONT = "Calibri"
@@ -103,7 +103,7 @@ def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
     sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", 8  # A3
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, int("Meaning" in columns)  # that one on one page
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    sheet.page_margins = PageMargins(left=0.4, right=0.4, top=0.5, bottom=0.6)
+    sheet.page_margins = PageMargins(left=0.4, right=0.4, top=0.5, bottom=0.75, footer=0.4)
     sheet.oddFooter.center.text = "&A, page &P of &N"
     sheet.print_title_rows = "1:1"
     if _PRINTED in columns:
@@ -126,7 +126,7 @@ def _width(name: str, cells: Sequence[Cell]) -> float:
 
 def _lines(text: str, width: float) -> int:
     """How many lines a text needs in a column."""
-    return len(wrap(text, round(width)))  # digits, which columns are measured in, are wider than most letters
+    return len(wrap(text, round(1.15 * width)))  # columns are measured in digits, wider than most letters
 
 
 def _colour(sheet: Worksheet, rows: Sequence[Mapping[str, Any]]) -> None:
