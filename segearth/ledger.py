@@ -54,6 +54,11 @@ class Ledger:
                     found[key] = value
         return found
 
+    def begun(self) -> int:
+        """When the first of its files was made, in nanoseconds since 1970; 0 if there is none."""
+        times = [path.stem.rpartition("-")[2] for path in self.folder.glob("*.jsonl")]
+        return min((int(text) for text in times if text.isdecimal()), default=0)
+
     def add(self, entries: Sequence[tuple[str, Any]]) -> None:
         """Writes finished items; they are safe from a kill when this returns.
 

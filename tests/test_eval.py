@@ -361,6 +361,22 @@ def test_a_killed_run_goes_on_and_counts_the_same(run, here, killed_after, batch
     assert sorted(path.name for path in (here / "parts").iterdir()) == ["logs", "results.json", "results.xlsx"]
 
 
+def test_pictures_of_another_run_are_drawn_again(run, here, killed_after):
+    loveda(here / "data", FIVE[:3])
+    given = ("--config", CONFIG, "--model", "tiny", "--work-dir", "out")
+    assert run(*given, "--show-dir", "shown", "--cfg-options", "model.prob_thd=0.9")[0] == 0
+    other = [path.read_bytes() for path in sorted((here / "shown").iterdir())]
+    killed_after(2)
+    assert run(*given)[0] == 130
+    predicted = killed_after(9)
+    assert run(*given, "--show-dir", "shown")[0] == 0
+    assert predicted == [3]
+    assert run(*given, "--show-dir", "fresh")[0] == 0
+    shown, fresh = ([path.read_bytes() for path in sorted((here / name).iterdir())] for name in ("shown", "fresh"))
+    assert shown == fresh
+    assert all(one != another for one, another in zip(shown, other, strict=True))
+
+
 def test_what_was_counted_otherwise_is_counted_again(run, here, killed_after):
     loveda(here / "data", FIVE[:3])
     (here / "names.txt").write_text((CONFIGS / "cls_loveda.txt").read_text())

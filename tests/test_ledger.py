@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 
@@ -35,6 +36,16 @@ def test_a_line_that_was_cut_off_is_as_if_it_were_not_there(tmp_path):
 def test_other_content_is_passed_over(tmp_path, text):
     (tmp_path / "x.jsonl").write_text(text + '\n["b", 1]\n')
     assert Ledger(tmp_path).read() == {"b": 1}
+
+
+def test_when_it_began(tmp_path):
+    assert Ledger(tmp_path).begun() == 0
+    before = time.time_ns()
+    with Ledger(tmp_path) as one, Ledger(tmp_path) as other:
+        one.add([("a", 1)])
+        between = time.time_ns()
+        other.add([("b", 1)])
+    assert before <= Ledger(tmp_path).begun() <= between
 
 
 def test_removing_leaves_other_jobs(tmp_path):

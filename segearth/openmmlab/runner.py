@@ -174,10 +174,11 @@ class _Pictures:
     folder: Path
     names: dict[str, str]
 
-    def lacking(self, ranks: Ranks) -> set[str]:
-        """The images whose pictures no process can see."""
+    def lacking(self, ranks: Ranks, since: int = 0) -> set[str]:
+        """The images whose pictures no process can see; a picture from before `since` (in ns) is of another run."""
+        found = {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.png")}
         return set.intersection(
-            *ranks.gather({image for image, name in self.names.items() if not (self.folder / name).is_file()})
+            *ranks.gather({image for image, name in self.names.items() if found.get(name, -1) < since})
         )
 
 
@@ -215,7 +216,7 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | Non
 
     known = ranks.everywhere(lambda: _finished(job, ledger))
     known = {key: value for one in ranks.gather(known) for key, value in one.items()}
-    lacking = set() if pictures is None else pictures.lacking(ranks)
+    lacking = set() if pictures is None else pictures.lacking(ranks, ledger.begun())
     done = {item.key for item in job.items if item.key in known and item.image not in lacking}
     batches = _batches(job, done)
 
