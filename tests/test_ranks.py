@@ -163,6 +163,18 @@ time.sleep(600)
     assert reason.strip().splitlines()[-1] == "error: image 7 is damaged"
 
 
+def test_ctrl_c_comes_twice_and_ends_all_at_once(tmp_path):
+    body = """
+try:
+    os.kill(os.getpid(), signal.SIGINT)  # from the terminal
+    time.sleep(600)
+finally:
+    os.kill(os.getpid(), signal.SIGINT)  # from torchrun, which says the sentence
+"""
+    for code, out, err in pair(joined(body), tmp_path):
+        assert (code, out, err) == (130, "", "")
+
+
 def test_processes_that_do_not_meet(tmp_path):
     code = joined("pass").replace("def program", "launch.JOIN = launch.timedelta(seconds=2)\ndef program")
     with socket.socket() as probe:
