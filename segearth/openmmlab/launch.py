@@ -89,7 +89,8 @@ def joined(launcher: str) -> Iterator[Ranks]:
     except KeyboardInterrupt:
         watch.failed()
         if launcher == "pytorch" or not ranks.is_main:  # the launcher, or the first process, says it
-            sys.exit(130)
+            sys.stdout.flush()
+            os._exit(130)  # Python's own way out may meet gloo's threads, which abort the process with words of C++
         raise
     except BaseException:
         watch.failed()
