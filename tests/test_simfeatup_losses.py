@@ -152,6 +152,19 @@ def test_without_image_loss():
     assert all(p.grad.abs().sum() > 0 for name, p in trainee.named_parameters() if name != "downsampler.attention.bias")
 
 
+def test_scaled_features():
+    """A scale is as if the CLIP gave smaller features; the upsampler's only constant term stays in the CLIP's units."""
+    scale, draws = 0.1, Draws(0, 0, [0], 0, torch.device("cpu"))
+    trainee = enliven(Trainee(4, 16, Recipe()))
+    images, source, target = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1), normal(1, 4, 3, 3, seed=2)
+    seen = plain.jittered(images, *JITTERS[2])
+    scaled = losses_of(trainee, Recipe(scale=scale), JITTERS[2], images, source, seen, target, draws)
+    trainee.upsampler.fixup_proj[1].bias.data *= scale
+    smaller = losses_of(trainee, Recipe(), JITTERS[2], images, scale * source, seen, scale * target, draws)
+    for one, other in zip(scaled, smaller, strict=True):
+        assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
 def test_projection_and_dropout():
     generator = torch.Generator().manual_seed(0)
     assert_close(losses.draw_projection(7, generator).norm(dim=0), torch.ones(30))

@@ -57,6 +57,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     variants.add_argument(
         "--features", default="input", help="what is upsampled: the last block's input or output (%(default)s)"
     )
+    variants.add_argument(
+        "--feature-scale",
+        type=float,
+        default=1.0,
+        help="factor of the features in the losses; for a CLIP whose features are many times larger than OpenAI's "
+        "(root mean square 0.4), what brings them there (%(default)s)",
+    )
     variants.add_argument("--no-image-loss", action="store_true", help="do not reconstruct the image")
     variants.add_argument("--recompute", action="store_true", help="less memory: compute kernels twice")
     return parser.parse_args(argv)
@@ -75,6 +82,7 @@ def train(args: argparse.Namespace) -> None:
         image_loss=not args.no_image_loss,
         jitters=args.jitters,
         recompute=args.recompute,
+        scale=args.feature_scale,
     )
     options = trainer.Run(
         steps=args.steps,

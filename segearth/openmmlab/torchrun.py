@@ -58,7 +58,7 @@ def _torchrun(argv: list[str]) -> int:
     except SignalException as error:
         return _ended(error.sigval.name, 128 + error.sigval)
     except (DistError, RendezvousError, ConnectionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return _say(
             f"error: this machine did not meet the others, or lost them ({reason}): expected the same command on each "
             "within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port free there), NODE_RANK "

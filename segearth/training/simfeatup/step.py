@@ -45,6 +45,8 @@ class Recipe:
         recompute: whether kernels are computed twice instead of being kept.
         at_once: images whose pixel maps are in memory at the same time; None for one on a CPU, where that is fastest,
             and the whole batch on a GPU. Results are the same.
+        scale: factor of the features in the losses. Those of OpenAI's CLIP have a root mean square of about 0.4, for
+            which the recipe was made: where they are many times larger, the uncertainty's logarithm swings out.
     """
 
     upsampler: str = "jbu_one"
@@ -55,6 +57,7 @@ class Recipe:
     dropout: bool = True
     recompute: bool = False
     at_once: int | None = None
+    scale: float = 1.0
 
 
 class Features(nn.Module):
@@ -216,7 +219,8 @@ def jitter_losses(
     on_rows, on_columns = jitter.matrices(crop)
     doublings = len(upsampler.steps(patch))
     drops = draw_drops(upsampler, doublings, draws.of(Purpose.UPSAMPLER_DROPOUT), source) if recipe.dropout else None
-    mixed, shift = mix_channels(upsampler, source, drops)
+    mixed, shift = (recipe.scale * part for part in mix_channels(upsampler, source, drops))
+    target = recipe.scale * target
     maps = [mixed]
     if trainee.crn is not None:
         weight, bias = pointwise(trainee.crn.first)

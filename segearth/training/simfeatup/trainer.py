@@ -201,6 +201,7 @@ def check(run: Run, recipe: Recipe) -> None:
         "--jitters": recipe.jitters,
         "--radius": recipe.radius,
         "--lr": run.learning_rate,
+        "--feature-scale": recipe.scale,
     }
     for name, number in numbers.items():
         if number is not None and not number > 0:
