@@ -1,17 +1,15 @@
-"""DeepGlobe road: 1530 images of GRSet's validation set; 1530 images, 2 classes."""
+"""DeepGlobe road, as in GRSet's validation set: 1530 images, roads."""
 
 _base_ = "./base_config.py"
 
+root = "data/GlobalRoadSet_Val/DeepGlobe_test_1530"
 model = dict(
     name_path="./configs/cls_roadval.txt",
-    prob_thd=0.7,  # SegEarth-OV's released settings
+    prob_thd=0.7,  # released setting of SegEarth-OV (CVPR 2025), cfg_deepglobe_road
 )
 test_dataloader = dict(
     dataset=dict(
         type="RoadValDataset",
-        data_prefix=dict(
-            img_path="data/GlobalRoadSet_Val/DeepGlobe_test_1530/image_cvt",
-            seg_map_path="data/GlobalRoadSet_Val/DeepGlobe_test_1530/label_cvt",
-        ),
+        data_prefix=dict(img_path=root + "/image_cvt", seg_map_path=root + "/label_cvt"),
     )
 )

@@ -4,7 +4,7 @@ _base_ = "./base_config.py"
 
 model = dict(
     name_path="./configs/cls_loveda.txt",
-    prob_thd=0.3,  # SegEarth-OV's released settings
+    prob_thd=0.3,  # released setting of SegEarth-OV (CVPR 2025), cfg_loveda
 )
 test_dataloader = dict(
     dataset=dict(

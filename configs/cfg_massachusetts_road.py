@@ -1,17 +1,15 @@
-"""Massachusetts road: the 49 test images, as in GRSet's validation set; 49 images, 2 classes."""
+"""Massachusetts road, the test split, as in GRSet's validation set: 49 images, roads."""
 
 _base_ = "./base_config.py"
 
+root = "data/GlobalRoadSet_Val/Massachusetts_test_49"
 model = dict(
     name_path="./configs/cls_roadval.txt",
-    prob_thd=0.7,  # SegEarth-OV's released settings
+    prob_thd=0.7,  # released setting of SegEarth-OV (CVPR 2025), cfg_massachusetts_road
 )
 test_dataloader = dict(
     dataset=dict(
         type="RoadValDataset",
-        data_prefix=dict(
-            img_path="data/GlobalRoadSet_Val/Massachusetts_test_49/img",
-            seg_map_path="data/GlobalRoadSet_Val/Massachusetts_test_49/label_cvt",
-        ),
+        data_prefix=dict(img_path=root + "/img", seg_map_path=root + "/label_cvt"),
     )
 )

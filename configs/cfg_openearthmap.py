@@ -1,13 +1,10 @@
-"""OpenEarthMap, validation split: 384 images without those of xBD, 500 with them; 9 classes.
-
-Class 0, "unknown" in the data set, is scored as background, as in the published figures.
-"""
+"""OpenEarthMap, validation split: 384 images (500 with those of xBD), 9 classes, "unknown" scored as background."""
 
 _base_ = "./base_config.py"
 
 model = dict(
     name_path="./configs/cls_openearthmap.txt",
-    prob_thd=0.1,  # SegEarth-OV's released settings
+    prob_thd=0.1,  # released setting of SegEarth-OV (CVPR 2025), cfg_openearthmap
 )
 test_dataloader = dict(
     dataset=dict(

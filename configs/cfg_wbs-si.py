@@ -1,20 +1,15 @@
-"""WBS-SI (water bodies): validation, a list of 499; 499 images, 2 classes."""
+"""WBS-SI, a list of 499 images for validation: water bodies."""
 
 _base_ = "./base_config.py"
 
-folder = (
-    "data/water-body-segmentation-in-satellite-images/WaterBodiesDatasetPreprocessed/WaterBodiesDatasetPreprocessed"
-)
+root = "data/water-body-segmentation-in-satellite-images/WaterBodiesDatasetPreprocessed/WaterBodiesDatasetPreprocessed"
 model = dict(
     name_path="./configs/cls_wbs-si.txt",
-    prob_thd=0.6,  # SegEarth-OV's released settings
+    prob_thd=0.6,  # released setting of SegEarth-OV (CVPR 2025), cfg_wbs-si
 )
 test_dataloader = dict(
     dataset=dict(
         type="WaterDataset",
-        data_prefix=dict(
-            img_path=folder + "/Images",
-            seg_map_path=folder + "/Masks_cvt",
-        ),
+        data_prefix=dict(img_path=root + "/Images", seg_map_path=root + "/Masks_cvt"),
     )
 )

@@ -1,17 +1,14 @@
-"""WHU Aerial: validation; 1036 images, 2 classes."""
+"""WHU Aerial, validation split: 1036 images, buildings."""
 
 _base_ = "./base_config.py"
 
 model = dict(
     name_path="./configs/cls_whu.txt",
-    prob_thd=0.6,  # SegEarth-OV's released settings
+    prob_thd=0.6,  # released setting of SegEarth-OV (CVPR 2025), cfg_whu_aerial
 )
 test_dataloader = dict(
     dataset=dict(
         type="WHUDataset",
-        data_prefix=dict(
-            img_path="data/WHU-BD/val/image",
-            seg_map_path="data/WHU-BD/val/label_cvt",
-        ),
+        data_prefix=dict(img_path="data/WHU-BD/val/image", seg_map_path="data/WHU-BD/val/label_cvt"),
     )
 )

@@ -1,18 +1,15 @@
-"""xBD, before the disaster: test, images before the disaster; 933 images, 2 classes."""
+"""xBD, images before the disaster of the test split: 933 images, buildings."""
 
 _base_ = "./base_config.py"
 
 model = dict(
     name_path="./configs/cls_xBD.txt",
-    prob_thd=0.0,  # SegEarth-OV's released settings
-    cls_token_lambda=0,  # SegEarth-OV's released settings: for this set alone
+    prob_thd=0.0,  # released setting of SegEarth-OV (CVPR 2025), cfg_xBD
+    cls_token_lambda=0,  # the same; for this set alone
 )
 test_dataloader = dict(
     dataset=dict(
         type="xBDDataset",
-        data_prefix=dict(
-            img_path="data/xBD/test/images_pre",
-            seg_map_path="data/xBD/test/targets_cvt_pre",
-        ),
+        data_prefix=dict(img_path="data/xBD/test/images_pre", seg_map_path="data/xBD/test/targets_cvt_pre"),
     )
 )

@@ -93,7 +93,7 @@ def test_the_default_output_is_where_the_config_reads(name, sample, tmp_path, mo
 def test_one_folder_name_everywhere(name):
     """Defect: folder names in the document, the config and the archive disagree."""
     of = DATASETS[name]
-    config = (ROOT / f"configs/cfg_{name}.py").read_text(encoding="utf-8").replace('folder + "', f'"data/{of.folder}')
+    config = (ROOT / f"configs/cfg_{name}.py").read_text(encoding="utf-8").replace('root + "', f'"data/{of.folder}')
     for folder in (of.out_images, of.out_labels):
         assert f"`data/{folder}`" in guide()
         assert f"data/{folder}" in config
