@@ -55,6 +55,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     variants.add_argument("--upsampler", default="jbu_one", help="jbu_one or jbu_stack (%(default)s)")
     variants.add_argument("--radius", type=int, help="of the kernels (5 for jbu_one, 3 for jbu_stack)")
     variants.add_argument(
+        "--start",
+        default="random",
+        help="initial weights: random (as published) or bilateral, a filter that keeps edges, from which a few "
+        "hundred steps are enough (%(default)s)",
+    )
+    variants.add_argument(
         "--features", default="input", help="what is upsampled: the last block's input or output (%(default)s)"
     )
     variants.add_argument(
@@ -78,6 +84,7 @@ def train(args: argparse.Namespace) -> None:
     recipe = Recipe(
         upsampler=args.upsampler,
         radius=args.radius,
+        start=args.start,
         features=args.features,
         image_loss=not args.no_image_loss,
         jitters=args.jitters,

@@ -13,6 +13,7 @@ from segearth.errors import UserError
 from segearth.models import DenseCLIP
 from segearth.models.simfeatup import JBU, UPSAMPLERS, pointwise
 from segearth.training.simfeatup import losses
+from segearth.training.simfeatup.bilateral import begin_as_bilateral_filter
 from segearth.training.simfeatup.draws import Purpose, generator, key
 from segearth.training.simfeatup.jitter import (
     PAD,
@@ -29,6 +30,7 @@ from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsamp
 IMAGE_WEIGHT = 0.1  # of the image reconstruction: SimFeatUp's training
 
 FEATURES = ("input", "output")
+STARTS = ("random", "bilateral")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Recipe:
     Attributes:
         upsampler: "jbu_one" (one shared step) or "jbu_stack" (four, as in FeatUp).
         radius: of the kernels; None for 5 with jbu_one and 3 with jbu_stack.
+        start: initial weights of the upsampler: "random" as published, or those of a "bilateral" filter.
         features: of the last block's "input", or of its modified "output", which inference upsamples.
         image_loss: whether the image is reconstructed as well.
         jitters: jittered copies a step.
@@ -51,6 +54,7 @@ class Recipe:
 
     upsampler: str = "jbu_one"
     radius: int | None = None
+    start: str = "random"
     features: str = "input"
     image_loss: bool = True
     jitters: int = 5
@@ -98,6 +102,8 @@ class Trainee(nn.Module):
             torch.manual_seed(key(seed, Purpose.INITIAL))
             build = UPSAMPLERS[recipe.upsampler]
             self.upsampler: JBU = build(dim) if recipe.radius is None else build(dim, recipe.radius)
+            if recipe.start == "bilateral":
+                begin_as_bilateral_filter(self.upsampler, generator(seed, Purpose.INITIAL, 0))
             self.downsampler = losses.Downsampler(dim, patch)
             self.uncertainty = losses.Uncertainty(dim)
             self.crn = losses.ContentRetention(dim) if recipe.image_loss else None

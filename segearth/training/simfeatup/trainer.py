@@ -21,7 +21,16 @@ from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
 from segearth.training.simfeatup.ranks import add_up, joined, merged
-from segearth.training.simfeatup.step import FEATURES, IMAGE_WEIGHT, Features, Recipe, Trainee, accumulate, check_crop
+from segearth.training.simfeatup.step import (
+    FEATURES,
+    IMAGE_WEIGHT,
+    STARTS,
+    Features,
+    Recipe,
+    Trainee,
+    accumulate,
+    check_crop,
+)
 
 # all from SimFeatUp's training
 LEARNING_RATE = 1e-3
@@ -211,6 +220,7 @@ def check(run: Run, recipe: Recipe) -> None:
             raise UserError(f"{name} {number}: expected 0 or more")
     choices = (
         ("--upsampler", recipe.upsampler, UPSAMPLERS),
+        ("--start", recipe.start, STARTS),
         ("--features", recipe.features, FEATURES),
         ("--precision", run.precision, ("auto", *PRECISIONS)),
     )

@@ -1,0 +1,74 @@
+"""The bilateral start: a filter that keeps to its side of an edge."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from segearth.models import Bilinear
+from segearth.models.simfeatup import UPSAMPLERS
+from segearth.training.simfeatup import bilateral
+from segearth.training.simfeatup.step import Recipe, Trainee
+
+KINDS = ["jbu_one", "jbu_stack"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def begun(request):
+    """Upsamplers as training begins with them."""
+    return Trainee(4, 16, Recipe(upsampler=request.param, start="bilateral")).upsampler.eval()
+
+
+@pytest.fixture(scope="module")
+def edge():
+    """An image of two colours whose border is not one of patches, its patch features, and those of each pixel."""
+    left = torch.arange(96).expand(96, 96) < 42
+    image = torch.where(left, 1.0, -1.0).repeat(1, 3, 1, 1)
+    pixels = torch.where(left, 1.0, 0.0).repeat(1, 4, 1, 1)
+    return image, torch.nn.functional.avg_pool2d(pixels, 16), pixels
+
+
+def test_an_edge_is_found(begun, edge):
+    """Where the image has it, to the pixel, and as a step."""
+    image, features, pixels = edge
+    with torch.no_grad():
+        ours, bilinear = (up(features, image) for up in (begun, Bilinear()))
+    assert torch.equal(ours > 0.5, pixels > 0.5)
+    assert not torch.equal(bilinear > 0.5, pixels > 0.5)
+    jumps = [(found[..., 41] - found[..., 42]).mean() for found in (ours, bilinear)]
+    assert jumps[0] > 3 * jumps[1]
+
+
+def test_products_of_keys_are_near_a_gaussian_of_the_colours(begun):
+    colours, others = bilateral.draw_pairs(torch.Generator().manual_seed(99))
+    distance = (colours - others).pow(2).sum(dim=(1, 2, 3))
+    wanted = bilateral.PEAK * torch.exp(-distance / (2 * bilateral.COLOUR_SIGMA**2))
+    for step in bilateral.doublings(begun):
+        with torch.no_grad():
+            products = (step.range_proj(colours) * step.range_proj(others)).sum(dim=(1, 2, 3))
+        assert (products - wanted).pow(2).mean().sqrt() < 0.3 * bilateral.PEAK  # 32 numbers a key give no better
+        assert step.sigma_spatial.item() * step.radius == pytest.approx(bilateral.SPATIAL_SIGMA)
+
+
+def test_corrections_begin_at_zero_and_learn(begun, edge):
+    image, features, pixels = edge
+    (begun(features, image) - pixels).pow(2).mean().backward()
+    for step in bilateral.doublings(begun):
+        last = step.fixup_proj[3]
+        assert not last.weight.any()
+        assert last.weight.grad.any()
+    assert_close(begun(torch.ones_like(features), image), torch.ones_like(pixels), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_is_a_start(kind, monkeypatch):
+    monkeypatch.setattr(bilateral, "FIT_STEPS", 5)
+    one, same, other = (UPSAMPLERS[kind](4) for _ in range(3))
+    for upsampler in (same, other):
+        upsampler.load_state_dict(one.state_dict())
+    for upsampler, seed in ((one, 3), (same, 3), (other, 4)):
+        bilateral.begin_as_bilateral_filter(upsampler, torch.Generator().manual_seed(seed))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    keys = [bilateral.doublings(upsampler)[-1].range_proj[0].weight for upsampler in (one, other)]
+    assert not torch.equal(*keys)
+    assert all(parameter.grad is None for parameter in one.parameters())
+    assert all(module.training for module in one.modules())
