@@ -23,6 +23,10 @@ _ROADS_GET = (
     "Request the validation set of GRSet from that page (Baidu drive, code road): the folder GlobalRoadSet_Val. "
     "It serves DeepGlobe, Massachusetts and SpaceNet."
 )
+_ROADS_LICENCE = (
+    "that of GRSet: CC BY-NC-SA 4.0, for academic purposes only, any commercial use is prohibited; images of Google "
+    "Earth also under Google Earth's terms"
+)
 _ROADS_TRAP = (
     "Labels made from {}'s original release differ (line width, selection): figures are comparable only for GRSet's."
 )
@@ -42,14 +46,15 @@ def _water_stems() -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def _roads(folder: str, image: str, label: str) -> dict[str, Any]:
-    """Where a set of GRSet's validation folder has its files."""
+def _roads(folder: str, image: str, label: str, release: str = "") -> dict[str, Any]:
+    """Where a set of GRSet's validation folder has its files; `release` adds to the licence."""
     return {
         "images": Files("", "GlobalRoadSet_Val/", f"{folder}/img/{image}", _PHOTOS),
         "labels": (Files("", "GlobalRoadSet_Val/", f"{folder}/gt/{label}", (".png",)),),
         "out_labels": f"GlobalRoadSet_Val/{folder}/label_cvt",
         "source": "https://github.com/xiaoyan07/GRNet_GRSet",
         "get": _ROADS_GET,
+        "licence": _ROADS_LICENCE + release,
     }
 
 
@@ -176,6 +181,7 @@ BINARY = (
         expected=(933,),
         source="https://xview2.org/ (challenge test set)",
         licence="CC BY-NC-SA 4.0",
+        size="about 2.6 GB",
         citation="Gupta et al., xBD: A Dataset for Assessing Building Damage from Satellite Imagery, arXiv 1911.09296",
         get="Register, and download test_images_labels_targets.tar.gz (MD5 1b39c47e05d1319c17cc8763cee6fe0c).",
         traps=(
@@ -202,6 +208,8 @@ BINARY = (
         image_suffix=".jpg",
         expected=(903,),
         source="https://grzy.cug.edu.cn/zhuqiqi/",
+        licence="for academic purposes only, no commercial use; the images are Google Earth's, and the authors do not "
+        "own their copyright (https://github.com/CUG-URS/CHN6-CUG-Roads-Dataset)",
         citation="Zhu et al., A Global Context-aware and Batch-independent Network for road extraction from VHR "
         "satellite imagery, ISPRS Journal 2021",
         get="Download the archive from the page of Zhu Qiqi, China University of Geosciences.",
@@ -254,7 +262,7 @@ BINARY = (
         **_ROAD,
         prompts="cls_roadval.txt",
         prob_thd=0.7,
-        **_roads("SpaceNet_test_567", "{stem}", "{stem}"),
+        **_roads("SpaceNet_test_567", "{stem}", "{stem}", "; SpaceNet's own release is CC BY-SA 4.0"),
         examples=({"stem": "Vegas_img1"}, {"stem": "Paris_img10"}, {"stem": "Khartoum_img101"}),
         mistakes=(
             Mistake("PS-RGB/{stem}.tif", "this is SpaceNet's own release: give GRSet's folder SpaceNet_test_567"),
@@ -264,7 +272,6 @@ BINARY = (
         out_images="GlobalRoadSet_Val/SpaceNet_test_567/img",
         image_suffix=".jpg",
         expected=(567,),
-        licence="CC BY-SA 4.0 for SpaceNet's images; of the masks not stated",
         citation="Van Etten et al., SpaceNet: A Remote Sensing Dataset and Challenge Series, arXiv 1807.01232",
         traps=(_ROADS_TRAP.format("SpaceNet"),),
     ),

@@ -11,7 +11,8 @@ from typing import Literal, TypeAlias
 
 RGB: TypeAlias = tuple[int, int, int]
 
-NOT_STATED = "not stated; see the source's page"
+LICENCE_UNKNOWN = "not known here; read the terms on the source's page before you publish maps or pass data on"
+SIZE_UNKNOWN = "not known here"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -112,8 +113,8 @@ class Description:
         aliases: folders that other configs read instead: what they begin with -> what ours begins with.
         expected: how many images the split has, windows counted; several where several are in use.
         source: where the download is.
-        licence: as far as it is known.
-        size: of the download.
+        licence: the terms of use, and who states them unless it is the source itself.
+        size: of what `get` tells to download.
         citation: the paper.
         get: how to get the download, in a sentence or two.
         traps: what goes wrong with this set, and other things worth knowing, a sentence each.
@@ -154,8 +155,8 @@ class Description:
     aliases: Mapping[str, str] = field(default_factory=dict)
     expected: tuple[int, ...]
     source: str
-    licence: str = NOT_STATED
-    size: str = NOT_STATED
+    licence: str = LICENCE_UNKNOWN
+    size: str = SIZE_UNKNOWN
     citation: str
     get: str
     traps: tuple[str, ...] = ()

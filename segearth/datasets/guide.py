@@ -27,6 +27,9 @@ python tools/make_sample_data.py NAME... -o samples
 python tools/prepare_dataset.py NAME samples/NAME -o data
 ```
 
+Licences are as the publishers, or the pages named, state them, and sizes as users of the downloads report them. The
+terms that come with your download are the ones that bind you.
+
 This page is made from `segearth/datasets/`: `python -m segearth.datasets.guide > dataset_prepare.md`.
 
 | set | name | images | classes | figure |
@@ -62,7 +65,8 @@ def _section(of: Description) -> str:
         f"\n## {of.title}\n",
         f"{of.get}\n",
         f"- Source: {of.source}",
-        f"- Licence: {of.licence}. Size: {of.size}",
+        f"- Licence: {of.licence}",
+        f"- Size of the download: {of.size}",
         f"- Evaluated: {of.split}{cut}; expected images: {_expected(of)}",
         f"- In the download: {inside}",
         f"- Written: `data/{of.out_images}` ({of.image_suffix}), `data/{of.out_labels}` ({of.label_suffix})",

@@ -53,6 +53,10 @@ MULTICLASS = (
         label_suffix=".tif",
         expected=(384, 500),
         source="https://zenodo.org/records/7223446",
+        licence="differs by region: labels have the licence of their images, listed on "
+        "https://open-earth-map.org/attribution.html, or CC BY-NC-SA 4.0 where the images are in the public domain or "
+        "their licence is not stated (readme of https://github.com/bao18/open_earth_map)",
+        size="9.1 GB",
         citation="Xia et al., OpenEarthMap: A Benchmark Dataset for Global High-Resolution Land Cover Mapping, "
         "WACV 2023",
         get="Download OpenEarthMap.zip.",
@@ -95,6 +99,7 @@ MULTICLASS = (
         expected=(1669,),
         source="https://zenodo.org/records/5706578",
         licence="CC BY-NC-SA 4.0",
+        size="2.4 GB (Val.zip alone)",
         citation="Wang et al., LoveDA: A Remote Sensing Land-Cover Dataset for Domain Adaptive Semantic Segmentation, "
         "NeurIPS 2021 Datasets and Benchmarks",
         get="Download Val.zip (MD5 84cae2577468ff0b5386758bb386d31d); Train.zip and Test.zip are not needed.",
@@ -232,6 +237,8 @@ MULTICLASS = (
         out_labels="vaihingen/ann_dir/val",
         expected=(398,),
         source=_ISPRS_SOURCE,
+        licence="for research only, not to be given to third parties, and DGPF is to be told of papers based on it, "
+        "says LICENSE-THIRD-PARTY.md of https://github.com/microsoft/pytorch-cloud-geotiff-optimization",
         citation=_ISPRS_CITATION,
         get="Request the download from ISPRS, and take ISPRS_semantic_labeling_Vaihingen.zip and "
         "ISPRS_semantic_labeling_Vaihingen_ground_truth_eroded_COMPLETE.zip from it.",
@@ -268,6 +275,7 @@ MULTICLASS = (
         out_labels="UAVid/ann_dir/test",
         expected=(1020,),
         source="https://uavid.nl/",
+        licence="CC BY-NC-SA 4.0, says https://huggingface.co/datasets/dronefreak/UAVid-2020, an unofficial copy",
         citation="Lyu et al., UAVid: A semantic segmentation dataset for UAV imagery, ISPRS Journal 2020",
         get="Download the labelled test set, test_gt (seq<N>/Images and seq<N>/Labels).",
         traps=(
@@ -299,6 +307,7 @@ MULTICLASS = (
         image_suffix=".JPG",
         expected=(40,),
         source="https://github.com/MarcWong/UDD",
+        licence="only for non-commercial use, says the readme (the LICENSE file of the repository is MIT)",
         citation="Chen et al., Large-Scale Structure from Motion with Semantic Constraints of Aerial Images, PRCV 2018",
         get="Download the archive of UDD5 and UDD6 from the links on that page.",
         traps=(
@@ -329,6 +338,8 @@ MULTICLASS = (
         image_suffix=".JPG",
         expected=(40,),
         source="https://huggingface.co/datasets/RussRobin/VDD",
+        licence="only for non-commercial use; neither the set nor modified versions may be distributed, but models and "
+        "annotations from which it cannot be recovered may (terms of use in https://github.com/RussRobin/VDD)",
         citation="Cai et al., VDD: Varied Drone Dataset for Semantic Segmentation, arXiv 2305.13608",
         get="Download the set from that page, or from the links of https://github.com/RussRobin/VDD.",
     ),
