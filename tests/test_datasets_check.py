@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from preparing import made
+from preparing import CHECK, made
 
 from segearth.datasets import DATASETS
 from segearth.datasets.check import check
+from segearth.errors import UserError
 
 
 def test_check_finds_defects(small, tmp_path):
@@ -48,3 +49,22 @@ def test_isprs_labels_with_boundaries_are_warned_of(sample, tmp_path, name):
         label[label == of.ignore] = 1
         Image.fromarray(label).save(path)
     assert any("labels with boundaries" in text for text in check(of, data, quiet=True).warnings)
+
+
+def test_a_contact_sheet_that_cannot_be_written(small, tmp_path, capsys):
+    """In the data, which may be somebody else's, it is no fault of theirs; where one is asked for, it is a mistake."""
+    data = tmp_path / "data"
+    made("loveda", small, data)
+    assert CHECK.main(["loveda", "--data-root", str(data), "--sheet", str(tmp_path / "sheet.xyz")]) == 2
+    assert "sheet.xyz: expected a name that ends in .jpg or .png" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert CHECK.main(["loveda", "--data-root", str(data), "--sheet", str(tmp_path / "file" / "sheet.jpg")]) == 1
+    (data / "LoveDA" / "contact_sheet.jpg").mkdir()
+    assert CHECK.main(["loveda", "--data-root", str(data)]) == 0
+    assert "--sheet FILE saves it elsewhere" in capsys.readouterr().err
+
+
+def test_a_file_for_the_data_folder(small, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write to .*another folder with -o"):
+        made("loveda", small, tmp_path / "file")

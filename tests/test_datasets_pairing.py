@@ -116,6 +116,15 @@ def test_udd6_instance_masks_and_boundaries(tmp_path):
     assert (np.asarray(Image.open(tmp_path / "data/potsdam/ann_dir/val/2_13_0_0_512_512.png"))[:9, :9] == 6).all()
 
 
+def test_vaihingens_labels_without_their_folder(tmp_path):
+    """Images and labels with boundaries have the same names."""
+    for name in ("top/top_mosaic_09cm_area2.tif", "labels/top_mosaic_09cm_area2.tif"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    with pytest.raises(UserError, match="in one called ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"):
+        made("vaihingen", tmp_path, tmp_path / "data")
+
+
 def test_copies_are_told_apart_by_their_content(tmp_path):
     """Uncompressed files are all of one size, so that a size says nothing."""
     for release, value in (("a", 0), ("b", 255)):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +74,41 @@ def test_runs_again_at_any_level_and_in_several_processes(small, tmp_path):
     assert tree(tmp_path / "a") == first
     made("loveda", small / "Val", tmp_path / "b", jobs=2)
     assert tree(tmp_path / "b") == first
+
+
+@pytest.mark.parametrize("killed_after", [None, "images", "labels"])
+def test_a_result_inside_the_download_is_no_part_of_it(sample, tmp_path, killed_after, monkeypatch):
+    """Its files have the names of the download's, and other bytes."""
+    source = Path(shutil.copytree(sample("whu_aerial")[0], tmp_path / "dl"))
+    made("whu_aerial", source, tmp_path / "elsewhere")
+    move = Path.rename
+
+    def interrupted(path, target):
+        move(path, target)
+        if path.name == killed_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt) if killed_after else nullcontext():
+            made("whu_aerial", source, source / "data")
+    made("whu_aerial", source, source / "data")
+    assert tree(source / "data") == tree(tmp_path / "elsewhere")
+
+
+def test_what_may_not_be_read_is_said(small, tmp_path, monkeypatch):
+    """A folder that were passed over would give a smaller set without a word."""
+    scan = os.scandir
+
+    def closed(folder):
+        if str(folder).endswith("Urban"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(UserError, match=r"Urban cannot be read \(Permission denied\).*chmod"):
+        made("loveda", small, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
 
 
 # Ends the process, as a kill does, before the n-th time that it opens, moves, makes or removes something in the result.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
-from segearth.datasets import DATASETS, describe
+from segearth.datasets import DATASETS, Description, describe
 from segearth.datasets.check import SHEET, Report, check, contact_sheet, table
 from segearth.errors import UserError
 from segearth.outputs import run
@@ -31,6 +31,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def save_sheet(of: Description, root: Path, chosen: Path | None, report: Report) -> None:
+    """Saves the contact sheet; data that others own and that are read-only are no worse for it."""
+    sheet = chosen or root / of.folder / SHEET
+    try:
+        contact_sheet(of, root, sheet)
+    except UserError as error:
+        if chosen:
+            raise
+        report.warnings.append(f"no contact sheet: {error}; --sheet FILE saves it elsewhere")
+    else:
+        print(f"contact sheet: {sheet}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = parse(argv)
@@ -41,15 +54,15 @@ def main(argv: list[str] | None = None) -> int:
         root = args.data_root.expanduser()
         if not root.is_dir():
             raise UserError(f"no folder at --data-root {root}: give the folder that prepare_dataset.py wrote to")
+        if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+            raise UserError(f"--sheet {args.sheet}: expected a name that ends in .jpg or .png")
         try:
             found = check(of, root)
             report.errors, report.warnings = found.errors, found.warnings
             print(f"{of.title}, {of.split}: {found.images} images")
             print(table(of, found))
             if not found.errors:
-                sheet = args.sheet or root / of.folder / SHEET
-                contact_sheet(of, root, sheet)
-                print(f"contact sheet: {sheet}")
+                save_sheet(of, root, args.sheet, report)
         except UserError as error:
             report.errors.append(str(error))
         for trap in of.traps:

@@ -29,6 +29,7 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 REFUSED = {".7z": "7z x '{}' -o'{}'", ".7z.001": "7z x '{}' -o'{}'", ".rar": "unrar x '{}' '{}/'"}
 _JUNK = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
 _DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+_CLOSED = "give yourself the right to read it (chmod -R u+rX), or give a copy of your own"
 _AGAIN = "the download is incomplete or damaged: compare its size and checksum with the source's, and download it again"
 
 
@@ -68,6 +69,8 @@ class Member:
                 return self.source.open("rb")
             archive, infos = _zip(self.source, self.source.stat().st_mtime_ns)
             return io.BytesIO(archive.read(infos[self.name]))
+        except PermissionError as error:
+            raise UserError(f"{self} cannot be read ({error.strerror}): {_CLOSED}") from None
         except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
             raise UserError(f"{self} cannot be read ({error}): {_AGAIN}") from None
 
@@ -154,7 +157,11 @@ def unpack_tar(archive: Path, wanted: dict[str, Path], step: Callable[[], object
 
 def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
     """The files below a folder, hidden ones and junk left out."""
-    for parent, folders, names in os.walk(folder):
+
+    def closed(error: OSError) -> None:
+        raise UserError(f"the folder {error.filename} cannot be read ({error.strerror}): {_CLOSED}")
+
+    for parent, folders, names in os.walk(folder, onerror=closed):
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n.lower() not in skip | _JUNK)
         for name in sorted(names):
             path = Path(parent, name)
@@ -175,6 +182,8 @@ def _archive(path: Path, suffix: str) -> Iterator[Member]:
             content = [(name, info.file_size, info.CRC) for name, info in _zip(path, stamp)[1].items()]
         else:
             content = [(name, size, stamp) for name, size in _tar(path)]
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {_CLOSED}") from None
     except _DAMAGED as error:
         raise UserError(f"{path} cannot be read ({error}): {_AGAIN}") from None
     for name, size, mark in content:

@@ -224,6 +224,14 @@ MULTICLASS = (
         examples=({"area": "2"}, {"area": "12"}, {"area": "35"}),
         keys=tuple(f"area{n}" for n in (2, 4, 6, 8, 10, 12, 14, 16, 20, 22, 24, 27, 29, 31, 33, 35, 38)),
         labels_alone=True,
+        mistakes=(
+            Mistake(
+                "top_mosaic_09cm_area{area}.tif",
+                "files with names like top_mosaic_09cm_area2.tif are images in a folder called top, and labels with "
+                "boundaries in one called ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE: elsewhere nothing "
+                "tells them apart",
+            ),
+        ),
         encoding="palette",
         colours=_ISPRS_COLOURS,
         sizes=(

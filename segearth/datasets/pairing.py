@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,13 +33,20 @@ class Found:
     warnings: tuple[str, ...]
 
 
-def find(of: Description, sources: Sequence[Path]) -> Found:
+def find(of: Description, sources: Sequence[Path], written: Sequence[Path] = ()) -> Found:
     """Finds the pairs of a set in archives and folders.
+
+    Args:
+        of: the set.
+        sources: archives and folders of the download.
+        written: folders in them that hold an earlier result, absolute.
 
     Raises:
         UserError: none, an image without its label or the other way round, two files for one place.
     """
     files, refused = members(sources, of.skip)
+    results = [f"{unicodedata.normalize('NFC', folder.as_posix())}/" for folder in written]
+    files = [file for file in files if file.name or not file.path.startswith(tuple(results))]
     wanted = _wanted(of, files)
     images = _match(of, files, of.images, wanted)
     choices = [_match(of, files, label, wanted) for label in of.labels]

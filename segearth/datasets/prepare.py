@@ -66,7 +66,7 @@ def prepare(
     Raises:
         UserError: nothing found, unreadable, unpaired, not the set's labels, or a disk that cannot be written.
     """
-    found = find(of, sources)
+    found = find(of, sources, _own(of, root))
     if strict and found.warnings:
         raise UserError(f"--strict: {'; '.join(found.warnings)}. {of.get}")
     folder = root / of.folder
@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content["stems"], list):
             raise ValueError("no list of stems")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): remove {folder}, and prepare the set again") from None
@@ -330,11 +330,21 @@ def _places(of: Description, root: Path) -> tuple[tuple[str, Path, str], ...]:
     return (("images", root / of.out_images, of.image_suffix), ("labels", root / of.out_labels, of.label_suffix))
 
 
+def _manifests(of: Description, root: Path) -> list[dict[str, Any]]:
+    """What earlier runs wrote; one that was killed may have moved files in place that its own manifest alone lists."""
+    folders = root / of.folder, root / of.folder / f".{of.name}.part"
+    return [manifest for folder in folders if (manifest := read_manifest(folder))]
+
+
+def _own(of: Description, root: Path) -> list[Path]:
+    """Where earlier runs wrote: no part of a download, also where it lies in the same folder."""
+    top = Path(os.path.normpath(root.expanduser().absolute()))
+    return [place for _, place, _ in _places(of, top)] if _manifests(of, root) else []
+
+
 def _check_place(of: Description, root: Path) -> None:
     """Refuses to replace files that this tool did not write."""
-    # a run that was killed may have moved files in place that only its own manifest lists
-    manifests = [read_manifest(root / of.folder), read_manifest(root / of.folder / f".{of.name}.part")]
-    stems = [stem for manifest in manifests if manifest for stem in manifest["stems"]]
+    stems = [stem for manifest in _manifests(of, root) for stem in manifest["stems"]]
     for _, place, suffix in _places(of, root):
         if place.exists() and not place.is_dir():
             raise UserError(f"{place} is a file: expected a folder or nothing; move it away")
