@@ -17,6 +17,10 @@ _WHU_CITATION = (
     "Ji et al., Fully Convolutional Networks for Multisource Building Extraction From an Open Aerial and Satellite "
     "Imagery Data Set, TGRS 2019"
 )
+_WHU_LICENCE = (
+    "not stated by the publisher's pages that were at hand; a copy by others says CC BY 4.0 "
+    "(https://huggingface.co/datasets/giswqs/WHU-Building-Dataset)"
+)
 _SAT_II = "Satellite dataset Ⅱ (East Asia)/1. The cropped image data and raster labels/"  # U+2161, one character
 _WATER = "water-body-segmentation-in-satellite-images/WaterBodiesDatasetPreprocessed/WaterBodiesDatasetPreprocessed"
 _ROADS_GET = (
@@ -81,6 +85,7 @@ BINARY = (
         out_labels="WHU-BD/val/label_cvt",
         expected=(1036,),
         source="http://gpcv.whu.edu.cn/data/building_dataset.html, or Kaggle xiaoqian970429/whu-building-dataset",
+        licence=_WHU_LICENCE,
         citation=_WHU_CITATION,
         get='Download "1.1 The cropped aerial image tiles and raster labels.zip (0.3 meter)".',
         traps=("Tiles are .tif on the publisher's page and .png in some copies; both become .png.",),
@@ -106,6 +111,7 @@ BINARY = (
         aliases={"WHU_Sat_II/Satellite_dataset_Ⅱ_East_Asia/1.cropped": "WHU_Sat_II"},
         expected=(3726,),
         source="http://gpcv.whu.edu.cn/data/building_dataset.html",
+        licence=_WHU_LICENCE,
         citation=_WHU_CITATION,
         get='Download "Satellite dataset Ⅱ (East Asia).zip".',
         traps=(
@@ -141,6 +147,7 @@ BINARY = (
         source="https://project.inria.fr/aerialimagelabeling/",
         citation="Maggiori et al., Can semantic labeling methods generalize to any city? The Inria Aerial Image "
         "Labeling benchmark, IGARSS 2017",
+        size="21.0 GB (5 parts)",  # 20,957,265,875 bytes: https://github.com/wuhan66/ActiveMap, download_inria.sh
         get="Download aerialimagelabeling.7z.001 to .005 from https://files.inria.fr/aerialimagelabeling/ and extract "
         "the first with 7z: it holds NEW2-AerialImageDataset.zip.",
         traps=("The official test images have no public labels; this split is cut from the training tiles.",),
@@ -183,7 +190,8 @@ BINARY = (
         licence="CC BY-NC-SA 4.0",
         size="about 2.6 GB",
         citation="Gupta et al., xBD: A Dataset for Assessing Building Damage from Satellite Imagery, arXiv 1911.09296",
-        get="Register, and download test_images_labels_targets.tar.gz (MD5 1b39c47e05d1319c17cc8763cee6fe0c).",
+        get="Register, and download test_images_labels_targets.tar.gz, or .tar (MD5 of the first: "
+        "1b39c47e05d1319c17cc8763cee6fe0c).",
         traps=(
             "Targets are 0 and 1 (a threshold of 128 would make all background), with or without _target.",
             "Images and labels after the disaster are left out.",
