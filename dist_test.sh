@@ -28,6 +28,12 @@ if [[ ! $gpus =~ ^[1-9][0-9]*$ ]]; then
     exit 2
 fi
 nodes=${NNODES:-1}
+if [[ ! $nodes =~ ^[1-9][0-9]*$ || ! ${NODE_RANK:-0} =~ ^[0-9]+$ || ${NODE_RANK:-0} -ge $nodes ||
+    ! ${PORT:-29500} =~ ^[1-9][0-9]{0,4}$ ]]; then
+    echo "error: NNODES is '$nodes', NODE_RANK '${NODE_RANK:-0}', PORT '${PORT:-29500}': expected a number of machines," \
+        "this one's number from 0 to NNODES - 1, and a port from 1 to 65535" >&2
+    exit 2
+fi
 if [[ $nodes == 1 && -z ${PORT:-} ]]; then
     place=(--standalone)
 else

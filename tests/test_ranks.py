@@ -230,11 +230,21 @@ def test_dist_test_hands_everything_on(tmp_path, seen, arguments, variables, exp
     assert re.search(expected.replace("ROOT", str(ROOT)), (tmp_path / "seen").read_text())
 
 
-@pytest.mark.parametrize(("arguments", "variables"), [([], {}), (["--limit"], {}), (["c.py"], {"GPUS": "none"})])
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        ([], {}),
+        (["--limit"], {}),
+        (["c.py"], {"GPUS": "none"}),
+        (["c.py", "1"], {"NNODES": "x"}),
+        (["c.py", "1"], {"PORT": "abc"}),
+        (["c.py", "1"], {"NNODES": "2", "NODE_RANK": "2"}),
+    ],
+)
 def test_dist_test_explains_itself(tmp_path, seen, arguments, variables):
     done = dist_test(tmp_path, *arguments, PYTHON=str(seen), **variables)
     assert done.returncode == 2
-    assert "expected a number of processes" in done.stderr or "dist_test.sh CONFIG [GPUS]" in done.stderr
+    assert "expected a number of" in done.stderr or "dist_test.sh CONFIG [GPUS]" in done.stderr
     assert not (tmp_path / "seen").exists()
 
 

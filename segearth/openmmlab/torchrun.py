@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from signal import SIGTERM
 
 ADVICE = "the others were ended; start the same command again: it goes on where it stopped"
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
@@ -49,7 +50,9 @@ def _torchrun(argv: list[str]) -> int:
             _wait_for(args.master_addr, args.master_port)
         torchrun(argv)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        # of a process that was killed and those that noticed it within the same second, the killed one is the cause
+        killed = [(rank, one) for rank, one in error.failures.items() if one.exitcode < 0 and one.exitcode != -SIGTERM]
+        rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
             return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", 1)
         if failure.exitcode not in _SPOKEN:

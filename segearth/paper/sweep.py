@@ -113,8 +113,11 @@ def sweep(
                 sentence = f"{type(error).__name__}: {sentence} (see {folder / TRACEBACK})"
             failures.append(f"{method.title}, {dataset}: {sentence}")
             if ranks.is_main:
-                _note_failure(folder, sentence, error)
                 say(f"failed: {sentence}")
+                try:
+                    _note_failure(folder, sentence, error)
+                except (OSError, UserError) as problem:  # a full disk, or a file in the folder's place
+                    say(f"warning: why it failed is not kept in {folder}: {one_line(str(problem))}")
         else:
             if ranks.is_main:
                 (folder / FAILURE).unlink(missing_ok=True)
