@@ -29,7 +29,7 @@ if [[ ! $gpus =~ ^[1-9][0-9]*$ ]]; then
 fi
 nodes=${NNODES:-1}
 if [[ ! $nodes =~ ^[1-9][0-9]*$ || ! ${NODE_RANK:-0} =~ ^[0-9]+$ || ${NODE_RANK:-0} -ge $nodes ||
-    ! ${PORT:-29500} =~ ^[1-9][0-9]{0,4}$ ]]; then
+    ! ${PORT:-29500} =~ ^[1-9][0-9]{0,4}$ || ${PORT:-29500} -gt 65535 ]]; then
     echo "error: NNODES is '$nodes', NODE_RANK '${NODE_RANK:-0}', PORT '${PORT:-29500}': expected a number of machines," \
         "this one's number from 0 to NNODES - 1, and a port from 1 to 65535" >&2
     exit 2

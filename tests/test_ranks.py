@@ -55,8 +55,7 @@ from pathlib import Path
 from segearth import weights
 packaged = weights.packaged
 weights.packaged = lambda name: Path(os.environ["TINY"]) / name if name.startswith("tiny") else packaged(name)
-from segearth.errors import UserError
-from segearth.openmmlab import launch, torchrun
+from segearth.openmmlab import launch
 from segearth.openmmlab.runner import evaluate
 with launch.joined("pytorch") as ranks:
     for limit in (5, 2, 1):
@@ -88,8 +87,7 @@ def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch)
 JOINED = """
 import os, signal, sys, time
 from segearth.errors import UserError
-from segearth.errors import UserError
-from segearth.openmmlab import launch, torchrun
+from segearth.openmmlab import launch
 from segearth.outputs import run
 def program():
     with launch.joined("pytorch") as ranks:
@@ -231,20 +229,21 @@ def test_dist_test_hands_everything_on(tmp_path, seen, arguments, variables, exp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables"),
+    ("arguments", "variables", "sentence"),
     [
-        ([], {}),
-        (["--limit"], {}),
-        (["c.py"], {"GPUS": "none"}),
-        (["c.py", "1"], {"NNODES": "x"}),
-        (["c.py", "1"], {"PORT": "abc"}),
-        (["c.py", "1"], {"NNODES": "2", "NODE_RANK": "2"}),
+        ([], {}, "dist_test.sh CONFIG [GPUS]"),
+        (["--limit"], {}, "dist_test.sh CONFIG [GPUS]"),
+        (["c.py"], {"GPUS": "none"}, "expected a number of processes"),
+        (["c.py", "1"], {"NNODES": "x"}, "expected a number of machines"),
+        (["c.py", "1"], {"PORT": "abc"}, "PORT 'abc': expected a number of machines"),
+        (["c.py", "1"], {"PORT": "70000"}, "a port from 1 to 65535"),
+        (["c.py", "1"], {"NNODES": "2", "NODE_RANK": "2"}, "from 0 to NNODES - 1"),
     ],
 )
-def test_dist_test_explains_itself(tmp_path, seen, arguments, variables):
+def test_dist_test_explains_itself(tmp_path, seen, arguments, variables, sentence):
     done = dist_test(tmp_path, *arguments, PYTHON=str(seen), **variables)
     assert done.returncode == 2
-    assert "expected a number of" in done.stderr or "dist_test.sh CONFIG [GPUS]" in done.stderr
+    assert sentence in done.stderr
     assert not (tmp_path / "seen").exists()
 
 
@@ -269,6 +268,28 @@ def test_torchrun_ends_with_a_sentence(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().startswith("error: process 0 was killed (SIGKILL)")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Its main here, without what it changes for good."""
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    for name in ("TORCHELASTIC_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_killed_process_is_named_not_the_one_that_noticed(monkeypatch, capfd):
+    """Both may be of the same second, which is all that torchrun keeps."""
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    def fails(argv):  # noqa: ARG001
+        raise ChildFailedError("x.py", {rank: ProcessFailure(rank, 1, code, "") for rank, code in ((0, 1), (1, -9))})
+
+    monkeypatch.setattr(run, "main", fails)
+    assert torchrun.main(["--standalone", "x.py"]) == 1
+    assert "error: process 1 was killed (SIGKILL)" in capfd.readouterr().err
 
 
 def test_a_killed_process_ends_the_command_within_a_minute(tmp_path):
@@ -335,6 +356,7 @@ def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
     assert err.strip().splitlines()[-1] == f"{sentence}: start the same command again: it goes on where it stopped"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_machines_that_do_not_meet(monkeypatch, capfd):
     from torch.distributed import DistNetworkError, run
 
@@ -343,9 +365,6 @@ def test_machines_that_do_not_meet(monkeypatch, capfd):
 
     monkeypatch.setattr(run, "main", alone)
     monkeypatch.setattr(torchrun, "MEETING", 1)
-    monkeypatch.setattr(logging, "disable", lambda level: None)
-    for name in ("TORCHELASTIC_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"):
-        monkeypatch.setenv(name, "")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = ["--master-addr", "127.0.0.1", "--master-port", str(probe.getsockname()[1])]

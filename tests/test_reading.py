@@ -9,6 +9,7 @@ import openpyxl
 import pytest
 from test_paper import run
 
+from segearth.errors import UserError
 from segearth.paper.methods import METHODS
 from segearth.paper.reading import read_runs
 from segearth.paper.sweep import FAILURE, Settings, sweep
@@ -85,6 +86,20 @@ def test_messages_with_control_characters(tmp_path, monkeypatch, text):
     assert any("failed: RuntimeError: a" in str(cell.value) for cell in note[2])
     (tmp_path / "segearth-ov/loveda" / FAILURE).write_text(json.dumps({"error": text}))  # not by us
     assert next(iter(write_tables(tmp_path).failures.values())).isprintable()
+
+
+def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
+    def fails(*_):
+        raise UserError("no data")
+
+    monkeypatch.setattr("segearth.paper.sweep._evaluate", fails)
+    (tmp_path / "segearth-ov").mkdir()
+    (tmp_path / "segearth-ov/loveda").touch()
+    said = []
+    failures = sweep(["loveda", "udd5"], [METHODS["segearth-ov"]], Settings(tmp_path, tmp_path), say=said.append)
+    assert len(failures) == 2
+    assert any(text.startswith("warning: why it failed is not kept in") for text in said)
+    assert read_runs(tmp_path / "segearth-ov/udd5") == ([], "no data")
 
 
 @pytest.mark.parametrize("text", ["[", "{}", "[1]", '{"error": 7}', "\x00"])

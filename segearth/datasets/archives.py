@@ -69,10 +69,8 @@ class Member:
                 return self.source.open("rb")
             archive, infos = _zip(self.source, self.source.stat().st_mtime_ns)
             return io.BytesIO(archive.read(infos[self.name]))
-        except PermissionError as error:
-            raise UserError(f"{self} cannot be read ({error.strerror}): {_CLOSED}") from None
         except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
-            raise UserError(f"{self} cannot be read ({error}): {_AGAIN}") from None
+            raise _unreadable(self, error) from None
 
 
 def archive_suffix(path: Path) -> str | None:
@@ -122,7 +120,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
                         found.setdefault(member.path, shown)
             elif suffix is None:
                 status = file.stat()
-                path = unicodedata.normalize("NFC", file.as_posix())
+                path = text_of(file)
                 found.setdefault(path, Member(path, _below(path, source), status.st_size, file, "", status.st_mtime_ns))
     return [found[path] for path in sorted(found)], refused
 
@@ -133,6 +131,18 @@ def refusal(path: Path) -> str:
     folder = path.with_name(path.name[: -len(suffix)])
     command = REFUSED[suffix].format(path, folder)
     return f"{path} cannot be read here: expected zip or tar; extract it with: {command} and give the folder {folder}"
+
+
+def text_of(path: Path) -> str:
+    """A path as `Member.path` has it: with slashes, accents in one piece."""
+    return unicodedata.normalize("NFC", path.as_posix())
+
+
+def _unreadable(what: object, error: Exception) -> UserError:
+    """What to do with a file or archive that is damaged, or that others own."""
+    if isinstance(error, PermissionError):
+        return UserError(f"{what} cannot be read ({error.strerror}): {_CLOSED}")
+    return UserError(f"{what} cannot be read ({error}): {_AGAIN}")
 
 
 def unpack_tar(archive: Path, wanted: dict[str, Path], step: Callable[[], object]) -> None:
@@ -152,7 +162,7 @@ def unpack_tar(archive: Path, wanted: dict[str, Path], step: Callable[[], object
                             file.write(block)
                     step()
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise UserError(f"{archive} cannot be read ({error}): {_AGAIN}") from None
+        raise _unreadable(archive, error) from None
 
 
 def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
@@ -170,22 +180,20 @@ def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
 
 
 def _below(path: str, source: Path) -> str:
-    return path.removeprefix(unicodedata.normalize("NFC", source.as_posix())).lstrip("/")
+    return path.removeprefix(text_of(source)).lstrip("/")
 
 
 def _archive(path: Path, suffix: str) -> Iterator[Member]:
     """The files in an archive."""
-    top = unicodedata.normalize("NFC", path.with_name(path.name[: -len(suffix)]).as_posix())
+    top = text_of(path.with_name(path.name[: -len(suffix)]))
     stamp = path.stat().st_mtime_ns
     try:
         if suffix == ".zip":
             content = [(name, info.file_size, info.CRC) for name, info in _zip(path, stamp)[1].items()]
         else:
             content = [(name, size, stamp) for name, size in _tar(path)]
-    except PermissionError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): {_CLOSED}") from None
     except _DAMAGED as error:
-        raise UserError(f"{path} cannot be read ({error}): {_AGAIN}") from None
+        raise _unreadable(path, error) from None
     for name, size, mark in content:
         parts = PurePosixPath(name).parts
         if not parts or any(part.lower() in _JUNK for part in parts) or parts[-1].startswith("."):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from segearth.datasets.archives import Member, members, refusal
+from segearth.datasets.archives import Member, members, refusal, text_of
 from segearth.datasets.description import Description, Files
 from segearth.datasets.labels import image_size, label_size
 from segearth.errors import UserError
@@ -45,8 +44,8 @@ def find(of: Description, sources: Sequence[Path], written: Sequence[Path] = ())
         UserError: none, an image without its label or the other way round, two files for one place.
     """
     files, refused = members(sources, of.skip)
-    results = [f"{unicodedata.normalize('NFC', folder.as_posix())}/" for folder in written]
-    files = [file for file in files if file.name or not file.path.startswith(tuple(results))]
+    results = tuple(f"{text_of(folder)}/" for folder in written)
+    files = [file for file in files if file.name or not file.path.startswith(results)]
     wanted = _wanted(of, files)
     images = _match(of, files, of.images, wanted)
     choices = [_match(of, files, label, wanted) for label in of.labels]

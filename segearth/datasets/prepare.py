@@ -66,11 +66,12 @@ def prepare(
     Raises:
         UserError: nothing found, unreadable, unpaired, not the set's labels, or a disk that cannot be written.
     """
-    found = find(of, sources, _own(of, root))
+    earlier = _manifests(of, root)
+    found = find(of, sources, _own(of, root) if earlier else ())
     if strict and found.warnings:
         raise UserError(f"--strict: {'; '.join(found.warnings)}. {of.get}")
     folder = root / of.folder
-    _check_place(of, root)
+    _check_place(of, root, earlier)
     with _staging(folder, of.name) as staging, _written(staging):
         pairs = _unpacked(found.pairs, staging, quiet)
         journal = _Journal(staging / _JOURNAL, _fingerprint(of, found.pairs))
@@ -337,14 +338,13 @@ def _manifests(of: Description, root: Path) -> list[dict[str, Any]]:
 
 
 def _own(of: Description, root: Path) -> list[Path]:
-    """Where earlier runs wrote: no part of a download, also where it lies in the same folder."""
-    top = Path(os.path.normpath(root.expanduser().absolute()))
-    return [place for _, place, _ in _places(of, top)] if _manifests(of, root) else []
+    """Where a set is written, absolute: no part of a download, also where that lies in the same folder."""
+    return [place for _, place, _ in _places(of, Path(os.path.normpath(root.absolute())))]
 
 
-def _check_place(of: Description, root: Path) -> None:
-    """Refuses to replace files that this tool did not write."""
-    stems = [stem for manifest in _manifests(of, root) for stem in manifest["stems"]]
+def _check_place(of: Description, root: Path, earlier: Sequence[dict[str, Any]]) -> None:
+    """Refuses to replace files that this tool did not write, as far as its manifests say."""
+    stems = [stem for manifest in earlier for stem in manifest["stems"]]
     for _, place, suffix in _places(of, root):
         if place.exists() and not place.is_dir():
             raise UserError(f"{place} is a file: expected a folder or nothing; move it away")

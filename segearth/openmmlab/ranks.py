@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=45)  # a process that does not answer for so long is taken for dead
 ROUND_SECONDS = 2.0  # between two roll calls
+GO_ON = "start the same command again: it goes on where it stopped"
+ADVICE = f"the others were ended; {GO_ON}"
 LONGEST_WAIT = timedelta(days=30)  # for slower ones: that they live is known from the roll calls
 _RUNNING, _DONE, _FAILED = range(3)
 
@@ -186,7 +188,6 @@ class Watch:
 
 def _end(what: str) -> None:
     """Ends this process at once: the main thread may be deep in a computation."""
-    advice = "the others were ended; start the same command again: it goes on where it stopped"
-    print(f"\nerror: {what}: {advice}", file=sys.stderr, flush=True)  # below a bar in the middle of its line
+    print(f"\nerror: {what}: {ADVICE}", file=sys.stderr, flush=True)  # below a bar in the middle of its line
     sys.stdout.flush()
     os._exit(1)

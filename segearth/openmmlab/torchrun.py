@@ -9,7 +9,8 @@ import sys
 import time
 from signal import SIGTERM
 
-ADVICE = "the others were ended; start the same command again: it goes on where it stopped"
+from segearth.openmmlab.ranks import ADVICE, GO_ON
+
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
 MEETING = 60.0  # seconds until all machines must have begun
 _SPOKEN = (1, 2)  # codes of processes that have said why: a sentence, a table with failed sets, a traceback
@@ -91,7 +92,7 @@ def _wait_for(host: str, port: int) -> None:
 def _ended(signal: str, code: int) -> int:
     """Says why nothing more comes."""
     what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
-    return _say(f"{what}: start the same command again: it goes on where it stopped", code)
+    return _say(f"{what}: {GO_ON}", code)
 
 
 def _say(sentence: str, code: int) -> int:

@@ -62,13 +62,11 @@ def fit_keys(projection: nn.Sequential, generator: torch.Generator) -> None:
         wanted = PEAK * torch.exp(-distance / (2 * COLOUR_SIGMA**2))
         loss = ((keys * other_keys).sum(dim=1) - wanted).pow(2).mean()
         loss = loss + ((keys * keys).sum(dim=1) - PEAK).pow(2).mean()
-        optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         decay.step()
+        optimiser.zero_grad()
     projection.train(training)
-    for parameter in projection.parameters():
-        parameter.grad = None
 
 
 def draw_pairs(generator: torch.Generator) -> tuple[Tensor, Tensor]:
