@@ -21,6 +21,7 @@ from torch.testing import assert_close
 
 from segearth.errors import UserError, UserNotice
 from segearth.loading import load_upsampler, read_upsampler
+from segearth.training.simfeatup import step
 from segearth.training.simfeatup.images import Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
@@ -170,7 +171,12 @@ def test_neither_parts_nor_memory_change_the_gradients(recipe):
 
 
 def tool(arguments, processes=1):
-    command = [sys.executable, str(ROOT / "tools" / "train_simfeatup.py"), *map(str, arguments)]
+    return started([str(ROOT / "tools" / "train_simfeatup.py"), *map(str, arguments)], processes)
+
+
+def started(arguments, processes):
+    """Runs Python, in several processes as torchrun would."""
+    command = [sys.executable, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if processes == 1:
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -178,13 +184,13 @@ def tool(arguments, processes=1):
         probe.bind(("127.0.0.1", 0))
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
     environment["WORLD_SIZE"] = str(processes)
-    started = [
+    running = [
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "RANK": str(rank)}
         )
         for rank in range(processes)
     ]
-    ended = [(one, *one.communicate(timeout=120)) for one in started]
+    ended = [(one, *one.communicate(timeout=120)) for one in running]
     assert all(one.returncode == 0 for one, _, _ in ended), "\n".join(err for _, _, err in ended)
     return ended
 
@@ -211,6 +217,29 @@ def test_two_processes_equal_one(images, weights, tmp_path):
         assert_close(second[name], value, atol=2e-7, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
     for row, other in zip(rows(tmp_path / "one.csv"), rows(tmp_path / "two.csv"), strict=True):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-5)
+
+
+def test_processes_begin_as_the_first():
+    program = """
+import torch
+from segearth.training.simfeatup.ranks import joined, share
+with joined(torch.device("cpu")) as (rank, ranks, _):
+    weight = torch.nn.Parameter(torch.full((3,), 5.0 + rank))
+    share([weight], ranks)
+    print(weight.tolist())
+"""
+    assert [out for _, out, _ in started(["-c", program], processes=2)] == ["[5.0, 5.0, 5.0]\n"] * 2
+
+
+def test_a_start_is_made_only_where_it_is_used(images, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(step, "begin_as_bilateral_filter", lambda *_: made.append(True))
+    recipe = _with(RECIPE, {"start": "bilateral"})
+    run(images, tmp_path / "up.ckpt", recipe=recipe, steps=1)
+    run(images, tmp_path / "up.ckpt", recipe=recipe, steps=2, resume=True)
+    assert len(made) == 1
+    with pytest.raises(UserError, match="--init and --start bilateral are two beginnings"):
+        run(images, tmp_path / "other.ckpt", recipe=recipe, init=tmp_path / "up.safetensors")
 
 
 def test_no_usable_image_is_the_users_mistake(weights, tmp_path):

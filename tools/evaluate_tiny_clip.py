@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure a small CLIP and write its model card.")
     parser.add_argument("--weights", type=Path, default=DATA / "tiny.safetensors")
     parser.add_argument("--config", type=Path, default=DATA / "tiny.json", help="architecture, as open_clip's JSON")
+    parser.add_argument("--simfeatup", type=Path, help="its upsampler (WEIGHTS_simfeatup.safetensors, where it is)")
     parser.add_argument("--data", type=Path, help="folder of the open image sets (segearth/training/tiny/sources.py)")
     parser.add_argument("--samples", type=Path, help="folder with LoveDA/img_dir/val and LoveDA/ann_dir/val")
     parser.add_argument("--upsamplers", type=Path, help="folder of upsamplers (segearth/training/tiny/ablation.py)")
@@ -34,7 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     def measure() -> None:
         if args.card is not None:
             writable_folder(args.card.parent)
-        report_on(args.weights, args.config, args.data, args.samples, card=args.card, upsamplers=args.upsamplers)
+        beside = args.weights.with_name(f"{args.weights.stem}_simfeatup.safetensors")
+        simfeatup = args.simfeatup or (beside if beside.is_file() else None)
+        report_on(
+            args.weights,
+            args.config,
+            args.data,
+            args.samples,
+            card=args.card,
+            simfeatup=simfeatup,
+            upsamplers=args.upsamplers,
+        )
 
     return run(measure)
 

@@ -7,17 +7,18 @@ thousands of steps to come back. A filter that stays on its side of an edge (Kop
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+import math
 
-from segearth.models.simfeatup import GUIDANCE_DIM, JBU, JBUStep
+import torch
+from torch import nn
+
+from segearth.models.simfeatup import GUIDANCE_DIM, JBU, KEY_DIM, JBUStep, pointwise
 
 SPATIAL_SIGMA = 1.5  # in pixels of the doubled map
-COLOUR_SIGMA = 0.3  # in units of the normalised image
-PEAK = 6.0  # a neighbour of the same colour counts e^6 times as much as one of another
-FIT_STEPS = 2000
-FIT_PAIRS = 512
-FIT_RATE = 1e-2
+COLOUR_SIGMA = 0.2  # in units of the normalised image
+OFFSET = 10.0  # A below
+SMALL = 0.1  # what colours are multiplied by in hidden units, of which GELU is near a parabola
+REST = 0.1  # of the usual size of initial weights
 
 
 def begin_as_bilateral_filter(upsampler: JBU, generator: torch.Generator) -> None:
@@ -25,10 +26,10 @@ def begin_as_bilateral_filter(upsampler: JBU, generator: torch.Generator) -> Non
 
     Args:
         upsampler: a `JBUOne` or `JBUStack` of any radius.
-        generator: of the pairs of colours that the keys are fitted to.
+        generator: of what is random in it.
     """
     steps = doublings(upsampler)
-    fit_keys(steps[0].range_proj, generator)
+    set_keys(steps[0].range_proj, generator)
     with torch.no_grad():
         for step in steps:
             step.range_proj.load_state_dict(steps[0].range_proj.state_dict())
@@ -44,35 +45,33 @@ def doublings(upsampler: JBU) -> list[JBUStep]:
     return [step for step in upsampler.children() if isinstance(step, JBUStep)]
 
 
-def fit_keys(projection: nn.Sequential, generator: torch.Generator) -> None:
-    """Makes products of keys a Gaussian of the difference of colours, PEAK · exp(-|g - g'|² / (2 σ²)).
+def set_keys(projection: nn.Sequential, generator: torch.Generator) -> None:
+    """Makes products of keys k(g)·k(g') = -|g - g'|² / (2 σ²) plus what the softmax over g' takes away again.
+
+    The first three numbers of a key are g / σ, the fourth is A / σ - |g|² / (2 A σ). Their products have the wanted
+    g·g' / σ² - |g'|² / (2 σ²), terms of g alone, and |g|² |g'|² / (4 A² σ²), which is small for a large A. Pairs of
+    hidden units give both: GELU(x) - GELU(-x) is x, and GELU(x) + GELU(-x) is near x² √(2/π) for a small x. They look
+    along the axes of random frames, so that no two of them are alike. The rest of a key begins small and random.
 
     Args:
         projection: (N, 3, 1, 1) colours to (N, 32, 1, 1) keys; see `JBUStep`.
-        generator: of the pairs.
+        generator: of the frames and of the rest.
     """
-    training = projection.training
-    projection.eval()  # without dropout
-    optimiser = torch.optim.Adam(projection.parameters(), lr=FIT_RATE)
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1e-3, FIT_STEPS)
-    for _ in range(FIT_STEPS):
-        colours, others = draw_pairs(generator)
-        keys, other_keys = projection(colours)[:, :, 0, 0], projection(others)[:, :, 0, 0]
-        distance = (colours - others).pow(2).sum(dim=1)[:, 0, 0]
-        wanted = PEAK * torch.exp(-distance / (2 * COLOUR_SIGMA**2))
-        loss = ((keys * other_keys).sum(dim=1) - wanted).pow(2).mean()
-        loss = loss + ((keys * keys).sum(dim=1) - PEAK).pow(2).mean()
-        loss.backward()
-        optimiser.step()
-        decay.step()
-        optimiser.zero_grad()
-    projection.train(training)
-
-
-def draw_pairs(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Colours (N, 3, 1, 1) as normalised images have them, and for each another, more often near than far."""
-    grey = 3.6 * torch.rand(FIT_PAIRS, 1, generator=generator) - 1.9
-    colours = grey + 0.35 * torch.randn(FIT_PAIRS, GUIDANCE_DIM, generator=generator)
-    reach = 1.2 * torch.rand(FIT_PAIRS, 1, generator=generator) ** 2
-    others = colours + reach * torch.randn(FIT_PAIRS, GUIDANCE_DIM, generator=generator)
-    return colours[:, :, None, None], others[:, :, None, None]
+    first, last = projection[0], projection[3]
+    frames = KEY_DIM // (2 * GUIDANCE_DIM)
+    axes = torch.linalg.qr(torch.randn(frames, GUIDANCE_DIM, GUIDANCE_DIM, generator=generator)).Q
+    axes = axes.transpose(1, 2).reshape(-1, GUIDANCE_DIM)  # (pairs, 3), each frame's rows are orthonormal
+    pairs = len(axes)
+    with torch.no_grad():
+        weight, bias = pointwise(first)
+        weight[: 2 * pairs] = SMALL * torch.cat([axes, -axes])
+        bias[: 2 * pairs] = 0
+        weight, bias = pointwise(last)
+        weight.copy_(REST * torch.randn(weight.shape, generator=generator) / math.sqrt(KEY_DIM))
+        bias.zero_()
+        linear = axes.T / (frames * SMALL * COLOUR_SIGMA)  # (3, pairs)
+        weight[:GUIDANCE_DIM] = 0
+        weight[:GUIDANCE_DIM, : 2 * pairs] = torch.cat([linear, -linear], dim=1)
+        weight[GUIDANCE_DIM] = 0
+        weight[GUIDANCE_DIM, : 2 * pairs] = -math.sqrt(math.pi / 2) / (2 * OFFSET * COLOUR_SIGMA * frames * SMALL**2)
+        bias[GUIDANCE_DIM] = OFFSET / COLOUR_SIGMA

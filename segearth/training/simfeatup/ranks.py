@@ -7,7 +7,7 @@ over processes is the gradient of the step. No wrapping of the model is needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -58,6 +58,13 @@ def add_up(tensors: list[Tensor], ranks: int) -> None:
     dist.all_reduce(flat)
     for one, total in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
         one.copy_(total.view_as(one))
+
+
+def share(tensors: Iterable[Tensor], ranks: int) -> None:
+    """Replaces tensors by those of the first process."""
+    if ranks > 1:
+        for one in tensors:
+            dist.broadcast(one.detach(), 0)
 
 
 def merged(own: dict[str, str], ranks: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
-from segearth.training.simfeatup.ranks import add_up, joined, merged
+from segearth.training.simfeatup.ranks import add_up, joined, merged, share
 from segearth.training.simfeatup.step import (
     FEATURES,
     IMAGE_WEIGHT,
@@ -141,11 +141,13 @@ def _train(
     dim, patch = features.encoder.dim, features.encoder.patch_size
     precision = PRECISIONS.get(run.precision, torch.float16 if device.type == "cuda" else torch.float32)
     features.encoder.visual.to(device, precision).eval().requires_grad_(False)
-    trainee = Trainee(dim, patch, recipe, run.seed)
+    fresh = run.init is None and not run.resume  # else another upsampler takes the place of the first
+    trainee = Trainee(dim, patch, recipe if fresh else replace(recipe, start="random"), run.seed)
     check_crop(run.crop, patch, trainee.upsampler)
     if run.init is not None:
         begin_with(trainee, run.init, recipe)
     trainee.to(device)
+    share(trainee.parameters(), ranks)  # machines of different kinds differ in the last digits of a start
     optimiser = torch.optim.NAdam(trainee.parameters(), lr=run.learning_rate)
     steps = run.steps or math.ceil(len(crops) / run.batch)
     facts = describe(model, run, recipe, len(crops))
@@ -218,6 +220,8 @@ def check(run: Run, recipe: Recipe) -> None:
     for name, number in (("--workers", run.workers), ("--seed", run.seed)):
         if number < 0:
             raise UserError(f"{name} {number}: expected 0 or more")
+    if run.init is not None and recipe.start != "random":
+        raise UserError(f"--init and --start {recipe.start} are two beginnings: leave one of them away")
     choices = (
         ("--upsampler", recipe.upsampler, UPSAMPLERS),
         ("--start", recipe.start, STARTS),

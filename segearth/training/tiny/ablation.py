@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segearth.models import DenseCLIP
+from segearth.models.simfeatup import JBU
 from segearth.paper.methods import METHODS, Method
 from segearth.paper.published import published
+from segearth.training.simfeatup.step import Recipe, Trainee
 
 BASELINE = METHODS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
 STEPS = (BASELINE, *(METHODS[f"ablation-{name}"] for name in ("aerial", "shared", "reconstruction", "bias", "kernel")))
@@ -31,6 +34,12 @@ def files(folder: Path, step: Method) -> list[Path]:
 def factor(step: Method) -> float:
     """Of the [CLS] token's share: the default of the inference where the step does not change it."""
     return float(step.changes.get("model.cls_token_lambda", -0.3))
+
+
+def untrained(encoder: DenseCLIP) -> JBU:
+    """SimFeatUp as its training begins with `--start bilateral`: a joint bilateral filter, nothing learned."""
+    trainee = Trainee(encoder.dim, encoder.patch_size, Recipe(start="bilateral"))
+    return trainee.upsampler.eval().requires_grad_(False)
 
 
 def in_the_paper(step: Method) -> list[str]:

@@ -68,8 +68,8 @@ def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Pa
     text = HEAD.format(names=names, entries=len(entries), phrases=names * len(MODIFIERS), absent=len(ABSENT))
     rows = [(key.replace("_", " "), value) for key, value in sorted(about.items()) if key != "about"]
     text += table(["", ""], [*rows, ("file", f"{weights.stat().st_size / 1e6:.1f} MB, float16")])
-    text += "\n## Measured\n\nWindows of 224 with stride 112, bilinear upsampling unless stated, fp32 on a CPU. "
-    text += "Boundary IoU takes bands of 1 % of the diagonal.\n"
+    text += "\n## Measured\n\nWindows of 224 with stride 112, fp32 on a CPU, features brought to pixels by "
+    text += f"{report.upsampler} where nothing else is said. Boundary IoU takes bands of 1 % of the diagonal.\n"
     for truth in report.sets:
         text += f"\n### {truth.name}\n\n" + set_tables(truth, report)
     text += names_section(report) + ablation_section(report)
@@ -94,27 +94,24 @@ LIMITS = """
 def set_tables(truth: Truth, report: Report) -> str:
     """The per-class table of the default method and the floor, and the grid of methods."""
     name = truth.name
-    default = report.grid[name]["SegEarth", "bilinear", -0.3]
     rows: list[tuple[str, Score]] = [
-        (f"`tiny`, long side {truth.long_sides[0]}", default),
+        (f"`tiny`, long side {truth.long_sides[0]}", report.default(name)),
         *((f"`tiny`, long side {s}", score) for s, score in zip(truth.long_sides[1:], report.sides[name], strict=True)),
         *report.floor.get(name, {}).items(),
     ]
     head = ["IoU, %", *(names[0] for names in truth.classes), "mIoU", "boundary"]
     text = table(head, [(label, *percent([*s.iou, s.miou, s.mean_boundary])) for label, s in rows])
+    kinds = list(dict.fromkeys(key[1] for key in report.grid[name]))
     grid = {key: f"{100 * s.miou:.1f} ({100 * s.mean_boundary:.1f})" for key, s in report.grid[name].items()}
     text += "\n" + table(
         [
             f"mIoU (boundary), %, long side {truth.long_sides[0]}",
-            "none, λ = 0",
-            "none, λ = -0.3",
-            "bilinear, λ = 0",
-            "bilinear, λ = -0.3",
+            *(f"{kind}, λ = {factor:g}" for kind in kinds for factor in (0.0, -0.3)),
         ],
         [
             (
                 method,
-                *(grid.get((method, up, factor), "-") for up in ("none", "bilinear") for factor in (0.0, -0.3)),
+                *(grid.get((method, up, factor), "-") for up in kinds for factor in (0.0, -0.3)),
             )
             for method in dict.fromkeys(key[0] for key in grid)
         ],
@@ -163,6 +160,9 @@ def ablation_section(report: Report) -> str:
         )
         for i, step in enumerate(ablation.STEPS)
     ]
+    if report.start:
+        scores = (spread([report.start[name]]) for name in report.ablation)
+        rows.append(("the filter that 11 × 11 begins as, untrained", *scores, "1", "-", "-", "-"))
     return text + table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
 
 

@@ -85,9 +85,13 @@ class Score:
 
 @dataclass
 class Report:
-    """All that was measured, by set: the grid of methods, the floor, the names, the whole images, the ablation."""
+    """All that was measured, by set: the grid of methods, the floor, the names, the whole images, the ablation.
+
+    `upsampler` is the one that all is measured with where no other is named, "bilinear" or "SimFeatUp".
+    """
 
     sets: list[Truth]
+    upsampler: str = "bilinear"
     grid: dict[str, dict[tuple[str, str, float], Score]] = field(default_factory=dict)
     floor: dict[str, dict[str, Score]] = field(default_factory=dict)
     sides: dict[str, list[Score]] = field(default_factory=dict)
@@ -95,6 +99,11 @@ class Report:
     all_unseen: dict[str, tuple[float, float]] = field(default_factory=dict)
     eurosat: tuple[int, int] | None = None
     ablation: dict[str, list[list[Score]]] = field(default_factory=dict)
+    start: dict[str, Score] = field(default_factory=dict)  # of SimFeatUp before it is trained
+
+    def default(self, name: str) -> Score:
+        """Of the maps that a user gets: the method of the paper, at the set's own long side."""
+        return self.grid[name]["SegEarth", self.upsampler, -0.3]
 
 
 def held_out_sets(data: Path | None, samples: Path | None, size: int = 1024) -> list[Truth]:
@@ -158,7 +167,12 @@ def mapper(
 
 
 def evaluate(
-    clip: nn.Module, sets: list[Truth], training: list[Sample], eurosat: list[Sample], upsamplers: Path | None = None
+    clip: nn.Module,
+    sets: list[Truth],
+    training: list[Sample],
+    eurosat: list[Sample],
+    simfeatup: nn.Module | None = None,
+    upsamplers: Path | None = None,
 ) -> Report:
     """Measures everything.
 
@@ -167,18 +181,25 @@ def evaluate(
         sets: from `held_out_sets`.
         training: what the colour classifier learns from.
         eurosat: whole images to name.
+        simfeatup: the CLIP's own upsampler; None for bilinear upsampling.
         upsamplers: folder of the ablation's upsamplers, see `ablation`.
     """
-    report = Report(sets)
+    modules: dict[str, nn.Module | None] = {"none": None, "bilinear": BILINEAR}
+    if simfeatup is not None:
+        modules["SimFeatUp"] = simfeatup
+    *_, (default, own) = modules.items()
+    report = Report(sets, default)
     for truth in sets:
         report.grid[truth.name] = {
             (method, upsampler, factor): measure(truth, mapper(clip, truth, method, module, factor))
             for method in METHODS
-            for upsampler, module in (("none", None), ("bilinear", BILINEAR))
+            for upsampler, module in modules.items()
             for factor in ((0.0, -0.3) if METHODS[method].depth == 1 else (0.0,))
         }
-        report.sides[truth.name] = [measure(truth, mapper(clip, truth, long_side=s)) for s in truth.long_sides[1:]]
-        print(f"{truth.name}: mIoU {report.grid[truth.name]['SegEarth', 'bilinear', -0.3].miou:.3f}", flush=True)
+        report.sides[truth.name] = [
+            measure(truth, mapper(clip, truth, upsampler=own, long_side=side)) for side in truth.long_sides[1:]
+        ]
+        print(f"{truth.name}: mIoU {report.default(truth.name).miou:.3f}", flush=True)
         if pixels := [sample for sample in training if sample.source == truth.source]:
             called = np.array(truth.called or range(len(truth.classes)))
             report.floor[truth.name] = {
@@ -187,10 +208,12 @@ def evaluate(
             }
     for truth in sets:
         if truth.classes in (CLASSES, DUBAI_CLASSES) and truth.name != "demo scene":
-            measure_names(clip, truth, report)
+            measure_names(clip, truth, report, own)
     if upsamplers is not None:
+        start = ablation.untrained(DenseCLIP(clip))
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
             report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
+            report.start[truth.name] = measure(truth, mapper(clip, truth, upsampler=start))
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
     return report
@@ -204,22 +227,23 @@ def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method) -> list[Sc
     return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
-def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
+def measure_names(clip: nn.Module, truth: Truth, report: Report, upsampler: nn.Module | None) -> None:
     """Replaces the names of a class by one that was never paired with an image, one at a time, then all."""
     names = [each[0] for each in CLASSES]
     places = {word: names.index(cover) for word, cover in UNSEEN.items()}
     if truth.classes is DUBAI_CLASSES:
         places = DUBAI_OF_UNSEEN
-    trained = report.grid[truth.name]["SegEarth", "bilinear", -0.3]
+    trained = report.default(truth.name)
     report.unseen[truth.name] = {}
     for word, place in places.items():
         classes = tuple((word,) if i == place else its for i, its in enumerate(truth.classes))
-        score = measure(truth, mapper(clip, truth, classes=classes))
+        score = measure(truth, mapper(clip, truth, upsampler=upsampler, classes=classes))
         report.unseen[truth.name][word] = float(score.iou[place]), float(trained.iou[place])
     everything = tuple(
         tuple(word for word, place in places.items() if place == i) or its for i, its in enumerate(truth.classes)
     )
-    report.all_unseen[truth.name] = measure(truth, mapper(clip, truth, classes=everything)).miou, trained.miou
+    together = measure(truth, mapper(clip, truth, upsampler=upsampler, classes=everything))
+    report.all_unseen[truth.name] = together.miou, trained.miou
 
 
 def colour_classifier(

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.loading import read_upsampler
 from segearth.training.tiny.card import write_card
 from segearth.training.tiny.evaluation import evaluate, held_out_sets
 from segearth.training.tiny.sources import POOL_SEEDS, Sample, draw_samples, read_folder
@@ -32,6 +33,7 @@ def report_on(
     training: list[Sample] | None = None,
     scene_size: int = 1024,
     card: Path | None = None,
+    simfeatup: Path | None = None,
     upsamplers: Path | None = None,
 ) -> Path:
     """Measures a small CLIP on everything it did not see, and writes its model card.
@@ -44,6 +46,7 @@ def report_on(
         training: what the colour classifier learns from; read and drawn again if None.
         scene_size: side of the drawn scenes in pixels.
         card: the file to write; None for one beside the weights.
+        simfeatup: the CLIP's own upsampler; None for bilinear upsampling.
         upsamplers: folder of the ablation's upsamplers, or None.
 
     Returns:
@@ -54,7 +57,8 @@ def report_on(
         training = [] if data is None else read_folder(data)
         training += draw_samples(range(POOL_SEEDS, POOL_SEEDS + FLOOR_SCENES), scene_size, workers=0)
     eurosat = [] if data is None else [s for s in read_folder(data, held_out=True) if s.source == "eurosat100"]
-    report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat, upsamplers)
+    own = None if simfeatup is None else read_upsampler(simfeatup)
+    report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat, own, upsamplers)
     card = card or weights.with_suffix(".md")
     with safe_open(weights, framework="pt") as file:
         write_card(card, report, file.metadata() or {}, weights)
