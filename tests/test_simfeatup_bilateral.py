@@ -44,7 +44,7 @@ def test_the_kernel_is_a_joint_bilateral_filter(begun):
     for step in bilateral.doublings(begun):
         r = step.radius
         with torch.no_grad():
-            keys = torch.nn.functional.pad(step.range_proj(image), [r] * 4, mode="reflect")
+            keys = torch.nn.functional.pad(step.keys(image), [r] * 4, mode="reflect")
             found = step.kernel(keys, image)[0]
         padded = torch.nn.functional.pad(image, [r] * 4, mode="reflect")[0]
         for y, x in ((0, 0), (4, 4), (3, 8)):

@@ -196,7 +196,7 @@ def unfolded(model: SegEarth, source: Tensor, guidance: Tensor) -> Tensor:
     for _ in upsampler.steps(16):
         height, width = 2 * source.shape[-2], 2 * source.shape[-1]
         pooled = F.adaptive_avg_pool2d(guidance, (height, width))
-        kernel = step.kernel(F.pad(step.range_proj(pooled), border, mode="reflect"), pooled)
+        kernel = step.kernel(F.pad(step.keys(pooled), border, mode="reflect"), pooled)
         enlarged = F.interpolate(source, size=(height, width), mode="bicubic")
         patches = F.unfold(F.pad(enlarged, border, mode="reflect"), 2 * radius + 1)
         patches = patches.view(1, source.shape[1], -1, height, width)

@@ -71,6 +71,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "(root mean square 0.4), what brings them there (%(default)s)",
     )
     variants.add_argument("--no-image-loss", action="store_true", help="do not reconstruct the image")
+    variants.add_argument("--no-dropout", action="store_true", help="drop nothing")
     variants.add_argument("--recompute", action="store_true", help="less memory: compute kernels twice")
     return parser.parse_args(argv)
 
@@ -88,6 +89,7 @@ def train(args: argparse.Namespace) -> None:
         features=args.features,
         image_loss=not args.no_image_loss,
         jitters=args.jitters,
+        dropout=not args.no_dropout,
         recompute=args.recompute,
         scale=args.feature_scale,
     )

@@ -83,7 +83,7 @@ class JBUStep(nn.Module):
         height, width = 2 * source.shape[-2], 2 * source.shape[-1]
         guidance = F.adaptive_avg_pool2d(guidance, (height, width))
         border = [radius] * 4
-        keys = F.pad(self.range_proj(guidance), border, mode="reflect")
+        keys = F.pad(self.keys(guidance), border, mode="reflect")
         padded = F.interpolate(source, size=(height, width), mode="bicubic", align_corners=False)
         padded = F.pad(padded, border, mode="reflect")
         per_row = len(source) * width * (source.shape[1] + (2 * radius + 1) ** 2)
@@ -95,11 +95,25 @@ class JBUStep(nn.Module):
             bands.append(adaptive_convolution(padded[:, :, top : bottom + 2 * radius], kernel))
         return torch.cat(bands, dim=2)
 
+    def keys(self, guidance: Tensor) -> Tensor:
+        """The projected guidance without the projection's last bias: (B, 3, H, W) to (B, 32, H, W).
+
+        In the keys of all neighbours alike the bias changes no softmax; without it there is less to round. Where a
+        pixel itself is meant, `key_bias` is added.
+        """
+        last = self.range_proj[3]
+        return F.conv2d(self.range_proj[:3](guidance), last.weight)  # type: ignore[arg-type]
+
+    @property
+    def key_bias(self) -> Tensor:
+        """(32,), see `keys`."""
+        return pointwise(self.range_proj[3])[1]
+
     def kernel(self, keys: Tensor, guidance: Tensor) -> Tensor:
         """The weights of every pixel's neighbours.
 
         Args:
-            keys: (B, 32, H + 2r, W + 2r), projected guidance with a reflected border.
+            keys: (B, 32, H + 2r, W + 2r), of `keys`, with a reflected border.
             guidance: (B, 3, H, W), pooled to the output's size.
 
         Returns:
@@ -113,7 +127,7 @@ class JBUStep(nn.Module):
     def _range_kernel(self, keys: Tensor, height: int, width: int) -> Tensor:
         """Softmax over the taps of temperature · (pixel's key · neighbour's key)."""
         radius, side = self.radius, 2 * self.radius + 1
-        centre = keys[:, :, radius : radius + height, radius : radius + width]
+        centre = keys[:, :, radius : radius + height, radius : radius + width] + self.key_bias[:, None, None]
         products = [
             (centre * keys[:, :, dy : dy + height, dx : dx + width]).sum(dim=1)
             for dy in range(side)

@@ -92,7 +92,7 @@ class Guide:
         Args:
             step: the learned step.
             colours: (H, W, 3), the guidance at the step's output size, H and W even.
-            keys: (H, W, 32), the projected guidance.
+            keys: (H, W, 32), of `JBUStep.keys`.
         """
         self.step, self.colours, self.keys = step, colours, keys
         self.rows = axis(len(colours) // 2, step.radius, colours.device)
@@ -109,8 +109,8 @@ class Guide:
         """Projects the guidance (3, H, W)."""
         colours = guidance.permute(1, 2, 0).contiguous()
         first, first_bias = pointwise(step.range_proj[0])
-        last, last_bias = pointwise(step.range_proj[3])
-        return cls(step, colours, F.linear(F.gelu(F.linear(colours, first, first_bias)), last, last_bias))
+        last, _ = pointwise(step.range_proj[3])
+        return cls(step, colours, F.linear(F.gelu(F.linear(colours, first, first_bias)), last))
 
     def crop(self, top: int, left: int, height: int, width: int) -> Guide:
         """The guide of a part of the picture, with that part's own reflected border."""
@@ -128,7 +128,7 @@ class Guide:
         ty, tx = halos.shape[:2]
         n = ty * tx
         temperature = self.step.range_temp.exp().clamp(1e-4, 1e4)
-        centres = (halos[:, :, inner, inner] * temperature).reshape(n, PIXELS, -1)
+        centres = ((halos[:, :, inner, inner] + self.step.key_bias) * temperature).reshape(n, PIXELS, -1)
         products = torch.bmm(centres, halos.view(n, side * side, -1).transpose(1, 2))
         shape = (n, TILE, TILE, width, width)
         # of row p = (py, px) the taps (dy, dx) stand in column (py + dy) · S + px + dx

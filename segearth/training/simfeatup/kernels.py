@@ -144,13 +144,13 @@ def _double(
 
 
 def _keys(step: JBUStep, colours: Tensor, drops: Tensor | None) -> Tensor:
-    """The projected guidance (B, H, W, 32) from colours (B, H, W, 3)."""
+    """`JBUStep.keys` (B, H, W, 32) of colours (B, H, W, 3)."""
     first, first_bias = pointwise(step.range_proj[0])
-    last, last_bias = pointwise(step.range_proj[3])
+    last, _ = pointwise(step.range_proj[3])
     hidden = F.gelu(F.linear(colours, first, first_bias))
     if drops is not None:
         hidden = hidden * drops[:, None, None]
-    return F.linear(hidden, last, last_bias)
+    return F.linear(hidden, last)
 
 
 def _recomputed(step: JBUStep, *inputs: Tensor | None) -> Tensor:
@@ -178,7 +178,7 @@ def _tile_kernels(
     n, side = halos.shape[:2]
     inner = slice(step.radius, step.radius + TILE)
     temperature = step.range_temp.exp().clamp(1e-4, 1e4)
-    centres = (halos[:, inner, inner] * temperature).reshape(n, PIXELS, -1)
+    centres = ((halos[:, inner, inner] + step.key_bias) * temperature).reshape(n, PIXELS, -1)
     products = torch.bmm(centres, halos.reshape(n, side * side, -1).transpose(1, 2))
     kernel = _Taps.apply(products, step.radius).softmax(dim=-1)
     kernel = kernel * step.spatial_kernel()

@@ -50,11 +50,20 @@ Kept out whole: Dubai's tiles t1 and t4, EuroSAT's test split, the drawn scenes 
    the [CLS] token's share), and whole images against captions (CLIP's symmetric contrastive loss).
    Crops at zooms from 0.3 to 1.5, any angle, mirrored; saturation, contrast, balance, gamma, haze, blur, noise.
    Muon for the matrices of the blocks, AdamW for all else; the tower in bfloat16.
-
+"""
+SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finished towers' features
+   (`tools/train_simfeatup.py`): the images of Dubai, Japan and the Amazon without those kept out, and drawn scenes.
+   It begins as a joint bilateral filter.
 """
 
 
-def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Path) -> None:
+def write_card(
+    path: Path,
+    report: Report,
+    about: Mapping[str, str],
+    weights: Path,
+    simfeatup: tuple[Path, Mapping[str, str]] | None = None,
+) -> None:
     """Writes the card.
 
     Args:
@@ -62,12 +71,19 @@ def write_card(path: Path, report: Report, about: Mapping[str, str], weights: Pa
         report: what was measured.
         about: the metadata of the weights.
         weights: their file, for its size.
+        simfeatup: the upsampler's file and metadata, where the CLIP has one.
     """
     entries = read_glossary()
     names = sum(len(entry.names) for entry in entries)
     text = HEAD.format(names=names, entries=len(entries), phrases=names * len(MODIFIERS), absent=len(ABSENT))
+    if simfeatup is not None:
+        text += SIMFEATUP
     rows = [(key.replace("_", " "), value) for key, value in sorted(about.items()) if key != "about"]
-    text += table(["", ""], [*rows, ("file", f"{weights.stat().st_size / 1e6:.1f} MB, float16")])
+    text += "\n" + table(["", ""], [*rows, ("file", f"{weights.stat().st_size / 1e6:.1f} MB, float16")])
+    if simfeatup is not None:
+        file, options = simfeatup
+        rows = [(key.replace("_", " "), value) for key, value in sorted(options.items()) if value != "None"]
+        text += "\n" + table(["SimFeatUp", ""], [*rows, ("file", f"{file.stat().st_size / 1e6:.2f} MB, float32")])
     text += "\n## Measured\n\nWindows of 224 with stride 112, fp32 on a CPU, features brought to pixels by "
     text += f"{report.upsampler} where nothing else is said. Boundary IoU takes bands of 1 % of the diagonal.\n"
     for truth in report.sets:

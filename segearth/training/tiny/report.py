@@ -25,6 +25,12 @@ def read_clip(weights: Path, config: Path) -> nn.Module:
     return clip.eval().requires_grad_(False)
 
 
+def metadata(weights: Path) -> dict[str, str]:
+    """The notes in a safetensors file."""
+    with safe_open(weights, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
 def report_on(
     weights: Path,
     config: Path,
@@ -60,7 +66,7 @@ def report_on(
     own = None if simfeatup is None else read_upsampler(simfeatup)
     report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat, own, upsamplers)
     card = card or weights.with_suffix(".md")
-    with safe_open(weights, framework="pt") as file:
-        write_card(card, report, file.metadata() or {}, weights)
+    upsampler = None if simfeatup is None else (simfeatup, metadata(simfeatup))
+    write_card(card, report, metadata(weights), weights, upsampler)
     print(f"wrote {card}")
     return card
