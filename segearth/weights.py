@@ -142,8 +142,8 @@ MODELS: dict[str, Model] = {
         vit_type="tiny",
         architecture="tiny",
         file=Packaged("tiny.safetensors"),
-        upsampler="bilinear",
-        upsampler_file=None,
+        upsampler="jbu_one",
+        upsampler_file=Packaged("tiny_simfeatup.safetensors"),
         about=(
             "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open "
             "images: it shows that everything runs, without a download, and its maps of real places are rough guesses."

@@ -178,7 +178,7 @@ def test_methods_are_changes_of_the_config(run):
         assert row["settings"]["ignore_residual"] is residual
         assert (row["settings"]["cls_token_lambda"], row["settings"]["prob_thd"]) == (0, 0.4)
     plus = latest("sclip-plus", "udd5")
-    assert (plus["MODEL"], plus["upsampler"], plus["settings"]["cls_token_lambda"]) == ("SCLIP", "bilinear", -0.3)
+    assert (plus["MODEL"], plus["upsampler"], plus["settings"]["cls_token_lambda"]) == ("SCLIP", "jbu_one", -0.3)
     assert latest("ablation-baseline", "udd5")["MODEL"] == "SegEarth"
     content = json.loads(Path("out/results.json").read_text())["results"]
     rows = {row["Method"]: row for row in content if row["Dataset"] == "UDD5"}

@@ -1,6 +1,9 @@
 """The small CLIP's training on made-up data: what it reads, what it asks, and that it can be stopped."""
 
 import json
+import re
+import shlex
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -13,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from segearth.errors import UserError
+from segearth.loading import read_upsampler
 from segearth.models import JBUOne
 from segearth.models.attention import METHODS
 from segearth.training.tiny import ablation, card, crops, evaluation, language, losses, sources, tasks, training
@@ -380,6 +384,45 @@ def test_ablation_in_the_card(tmp_path):
     assert "±" in rows[2]
     assert rows[5].endswith("| - | 0 | 40.3 | 28.4 | 60.2 |")
     assert [ablation.factor(step) for step in ablation.STEPS] == [0, 0, 0, 0, -0.3, -0.3]
+
+
+def test_gains_in_words():
+    steps = [[evaluation.Score(np.array([0.5]), np.array([value]))] for value in (0.5, 0.65, 0.6, 0.6, 0.6, 0.625)]
+    steps[-1].append(evaluation.Score(np.array([0.5]), np.array([0.575])))
+    text = card.gains(steps)
+    assert "10.0 points above that of bilinear and 5.0 points below that of the 7 × 7 stack (means of 2 seeds)" in text
+    assert "not better than the 7 × 7 stack" in text
+
+
+def test_a_card_with_simfeatup(tmp_path):
+    """Its own upsampler is what all is measured with, and its options and command are shown."""
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**SMALLER).eval()
+    save_file(JBUOne(16, radius=3).state_dict(), tmp_path / "up.safetensors", metadata={"steps": "7", "init": "None"})
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    truth = evaluation.Truth("a", [image], [image[..., 0] // 128], (("road",), ("tree",)), long_sides=(96,))
+    own = read_upsampler(tmp_path / "up.safetensors")
+    found = evaluation.evaluate(clip, [truth, replace(truth, name="b")], [], [], own, tmp_path)
+    assert found.upsampler == "SimFeatUp"
+    assert found.default("a") is found.grid["a"]["SegEarth", "SimFeatUp", -0.3]
+    wanted = evaluation.measure(truth, evaluation.mapper(clip, truth, upsampler=own))
+    assert np.array_equal(found.default("a").iou, wanted.iou)
+    card.write_card(
+        tmp_path / "a.md",
+        found,
+        {},
+        tmp_path / "up.safetensors",
+        (tmp_path / "up.safetensors", {"steps": "7", "init": "None"}),
+    )
+    text = (tmp_path / "a.md").read_text(encoding="utf-8")
+    assert "features brought to pixels by SimFeatUp" in text
+    assert "| SimFeatUp, λ = -0.3 |" in text
+    assert "| steps | 7 |" in text
+    assert "None" not in text
+    assert "| the filter that 11 × 11 begins as, untrained |" in text
+    command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
+    options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))
+    assert (options.start, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)
 
 
 def test_scores_of_a_perfect_map():

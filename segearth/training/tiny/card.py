@@ -51,9 +51,19 @@ Kept out whole: Dubai's tiles t1 and t4, EuroSAT's test split, the drawn scenes 
    Crops at zooms from 0.3 to 1.5, any angle, mirrored; saturation, contrast, balance, gamma, haze, blur, noise.
    Muon for the matrices of the blocks, AdamW for all else; the tower in bfloat16.
 """
-SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finished towers' features
-   (`tools/train_simfeatup.py`): the images of Dubai, Japan and the Amazon without those kept out, and drawn scenes.
-   It begins as a joint bilateral filter.
+SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finished towers' features of drawn
+   scenes and of the images of Dubai, Japan and the Amazon that are not kept out. It begins as a joint bilateral filter:
+
+   ```bash
+   python tools/draw_scenes.py -o drawn --scenes 32
+   python tools/train_simfeatup.py --model tiny -o tiny_simfeatup.safetensors \\
+     --images training-data/dubai training-data/gsi_road training-data/amazon_forest drawn \\
+     --exclude 'masks/*' '*t1.jpg' '*t4.jpg' '*_labels.png' \\
+     --start bilateral --no-dropout --features output --feature-scale 0.1 --jitters 1 --crop 112 --steps 200
+   ```
+
+   Nothing is dropped, because the filter's keys are sums of units that cancel each other. Features are scaled because
+   those of `tiny` are ten times as large as OpenAI's, for which the recipe was made.
 """
 
 
@@ -165,8 +175,8 @@ def ablation_section(report: Report) -> str:
         return ""
     text = "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
     text += "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-    text += "WBS-SI). Where the paper begins without an upsampler, this begins with bilinear. Made with "
-    text += "`tools/train_simfeatup.py` and the options in `segearth/paper/methods.py`.\n\n"
+    text += "WBS-SI). Where the paper begins without an upsampler, this begins with bilinear. Made as "
+    text += "SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0.\n\n"
     rows = [
         (
             step.title.removeprefix("ablation: "),
@@ -179,7 +189,22 @@ def ablation_section(report: Report) -> str:
     if report.start:
         scores = (spread([report.start[name]]) for name in report.ablation)
         rows.append(("the filter that 11 × 11 begins as, untrained", *scores, "1", "-", "-", "-"))
-    return text + table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
+    text += table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
+    told = [f"- {name}: {gains(steps)}\n" for name, steps in report.ablation.items() if all(steps)]
+    return "".join([text, *(["\n"] if told else []), *told])
+
+
+def gains(steps: Sequence[Sequence[Score]]) -> str:
+    """How SimFeatUp's Boundary IoU compares with those of bilinear and of the stack, in words."""
+    bilinear, stack, *_, whole = (100 * float(np.mean([s.mean_boundary for s in scores])) for scores in steps)
+    parts = [
+        f"{abs(whole - other):.1f} points {'above' if whole > other else 'below'} that of {name}"
+        for name, other in (("bilinear", bilinear), ("the 7 × 7 stack", stack))
+    ]
+    return (
+        f"with all of it, 11 × 11, Boundary IoU is {' and '.join(parts)} (means of {len(steps[-1])} seeds); the shared "
+        f"11 × 11 module is {'better' if whole > stack else 'not better'} than the 7 × 7 stack here."
+    )
 
 
 def spread(scores: Sequence[Score]) -> str:
