@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from segearth import weights
+from segearth.loading import load_upsampler
 from segearth.synthetic import CLASSES, DEMO_SEED
 from segearth.training.tiny import sources
 from segearth.training.tiny.evaluation import HELD_OUT_SCENES, Truth, mapper, measure
@@ -38,5 +39,16 @@ def test_the_shown_scenes_are_not_trained_on():
 def test_the_demo_scene_is_mapped(tiny):
     with Image.open(DATA / "scene.jpg") as image, Image.open(DATA / "scene_labels.png") as labels:
         demo = Truth("demo scene", [np.array(image.convert("RGB"))], [np.array(labels)], CLASSES)
-    found = measure(demo, mapper(tiny, demo)).miou
-    assert found > 0.79  # measured: 0.806; a floor against regressions
+    bilinear = measure(demo, mapper(tiny, demo))
+    ours = measure(demo, mapper(tiny, demo, upsampler=load_upsampler("default", weights.model("tiny"))))
+    assert bilinear.miou > 0.79  # measured: 0.806; floors against regressions
+    assert ours.miou > 0.82  # 0.838
+    assert ours.mean_boundary > bilinear.mean_boundary + 0.05
+
+
+def test_its_upsampler_is_small_plain_and_says_how_it_was_made():
+    path = weights.packaged("tiny_simfeatup.safetensors")
+    assert path.stat().st_size < 300e3
+    with safe_open(path, framework="pt") as file:
+        made = file.metadata()
+    assert (made["model"], made["start"], made["dropout"], made["seed"]) == ("tiny", "bilateral", "False", "0")
