@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from segearth import weights
+from segearth.models import JBUOne
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = {
@@ -26,10 +27,11 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def random_tiny(tmp_path_factory) -> Path:
-    """A folder with a random CLIP under the names of the packaged model."""
+    """A folder with a random CLIP and upsampler under the names of the packaged model."""
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**TINY).state_dict(), folder / "tiny.safetensors")
+    save_file(JBUOne(TINY["embed_dim"], radius=1).state_dict(), folder / "tiny_simfeatup.safetensors")
     (folder / "tiny.json").write_text(json.dumps(TINY))
     return folder
 

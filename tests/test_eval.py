@@ -126,7 +126,7 @@ def test_a_run(run, here):
     assert "NOT OpenAI's CLIP" in row["about"]
     assert (row["VIT"], row["MODEL"], row["Dataset"]) == ("tiny", "SegEarth", "LoveDADataset")
     assert (row["images"], row["limit"], row["IoU_fg"]) == (3, None, None)
-    assert (row["upsampler"], row["device"]) == ("jbu_one", "cpu")
+    assert (row["upsampler"], row["device"]) == ("jbu_one (tiny_simfeatup.safetensors)", "cpu")
     assert row["settings"]["prob_thd"] == 0.3
     assert row["prompts"]["classes"][1] == "building,roof,house"
     assert row["versions"]["torch"] == torch.__version__

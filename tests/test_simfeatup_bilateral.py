@@ -1,5 +1,7 @@
 """The bilateral start: a filter that keeps to its side of an edge."""
 
+import copy
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -56,6 +58,18 @@ def test_the_kernel_is_a_joint_bilateral_filter(begun):
                 for dx in range(-r, r + 1)
             ]
             assert_close(found[:, y, x], torch.stack(wanted).softmax(dim=0), atol=2e-2, rtol=0)
+
+
+def test_steps_of_training_do_not_break_it(begun, edge):
+    """NAdam moves all weights by about the learning rate a step, however small they are."""
+    image, features, pixels = edge
+    moved = copy.deepcopy(begun)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for step in bilateral.doublings(moved):
+            for parameter in step.range_proj.parameters():
+                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+        assert torch.equal(moved(features, image) > 0.5, pixels > 0.5)
 
 
 def test_corrections_begin_at_zero_and_learn(begun, edge):

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from segearth.models.simfeatup import GUIDANCE_DIM, JBU, KEY_DIM, JBUStep, pointwise
 
 SPATIAL_SIGMA = 1.5  # in pixels of the doubled map
 COLOUR_SIGMA = 0.2  # in units of the normalised image
-OFFSET = 10.0  # A below
-SMALL = 0.1  # what colours are multiplied by in hidden units, of which GELU is near a parabola
+RADIUS = 10.0  # A below
+SCALES = (0.2, 0.3, 0.3, 0.4, 0.5)  # of the frames
+RIDGE = 1e-4
+FIT_COLOURS = 4096
 REST = 0.1  # of the usual size of initial weights
 
 
@@ -46,32 +49,44 @@ def doublings(upsampler: JBU) -> list[JBUStep]:
 
 
 def set_keys(projection: nn.Sequential, generator: torch.Generator) -> None:
-    """Makes products of keys k(g)·k(g') = -|g - g'|² / (2 σ²) plus what the softmax over g' takes away again.
+    """Makes products of keys k(g)·k(g') = -|g - g'|² / (2 σ²) plus a constant.
 
-    The first three numbers of a key are g / σ, the fourth is A / σ - |g|² / (2 A σ). Their products have the wanted
-    g·g' / σ² - |g'|² / (2 σ²), terms of g alone, and |g|² |g'|² / (4 A² σ²), which is small for a large A. Pairs of
-    hidden units give both: GELU(x) - GELU(-x) is x, and GELU(x) + GELU(-x) is near x² √(2/π) for a small x. They look
-    along the axes of random frames, so that no two of them are alike. The rest of a key begins small and random.
+    That is so for keys on a sphere, k(g) = (g, √(A² - |g|²)) / σ, where colours are much nearer to each other than A.
+    Hidden units in pairs can make them: GELU(x) - GELU(-x) is x, GELU(x) + GELU(-x) is near a parabola for a small x.
+    The pairs look along the axes of random frames, with several scales; the last layer is then a ridge regression,
+    whose small weights keep steps of the training from breaking the filter. The rest of a key begins small and random.
 
     Args:
         projection: (N, 3, 1, 1) colours to (N, 32, 1, 1) keys; see `JBUStep`.
-        generator: of the frames and of the rest.
+        generator: of the frames, of the colours of the regression, and of the rest.
     """
-    first, last = projection[0], projection[3]
-    frames = KEY_DIM // (2 * GUIDANCE_DIM)
-    axes = torch.linalg.qr(torch.randn(frames, GUIDANCE_DIM, GUIDANCE_DIM, generator=generator)).Q
-    axes = axes.transpose(1, 2).reshape(-1, GUIDANCE_DIM)  # (pairs, 3), each frame's rows are orthonormal
-    pairs = len(axes)
+    double = torch.double
+    size = (len(SCALES), GUIDANCE_DIM, GUIDANCE_DIM)
+    frames = torch.linalg.qr(torch.randn(size, generator=generator, dtype=double)).Q
+    axes = (frames * torch.tensor(SCALES, dtype=double)[:, None, None]).transpose(1, 2).flatten(0, 1)
+    directions = torch.cat([axes, -axes])  # (units, 3)
+    colours = draw_colours(generator)
+    hidden = F.gelu(colours @ directions.T)
+    inputs = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
+    height = (RADIUS**2 - colours.square().sum(dim=1, keepdim=True)).sqrt()
+    wanted = torch.cat([colours, height], dim=1) / COLOUR_SIGMA
+    ridge = RIDGE * len(colours) * torch.eye(inputs.shape[1], dtype=double)
+    ridge[-1, -1] = 0  # the bias may be large
+    solved = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ wanted).T  # (4, units + 1)
+    units, numbers = len(directions), len(solved)
+    (first, first_bias), (last, last_bias) = (pointwise(projection[i]) for i in (0, 3))
     with torch.no_grad():
-        weight, bias = pointwise(first)
-        weight[: 2 * pairs] = SMALL * torch.cat([axes, -axes])
-        bias[: 2 * pairs] = 0
-        weight, bias = pointwise(last)
-        weight.copy_(REST * torch.randn(weight.shape, generator=generator) / math.sqrt(KEY_DIM))
-        bias.zero_()
-        linear = axes.T / (frames * SMALL * COLOUR_SIGMA)  # (3, pairs)
-        weight[:GUIDANCE_DIM] = 0
-        weight[:GUIDANCE_DIM, : 2 * pairs] = torch.cat([linear, -linear], dim=1)
-        weight[GUIDANCE_DIM] = 0
-        weight[GUIDANCE_DIM, : 2 * pairs] = -math.sqrt(math.pi / 2) / (2 * OFFSET * COLOUR_SIGMA * frames * SMALL**2)
-        bias[GUIDANCE_DIM] = OFFSET / COLOUR_SIGMA
+        first[:units] = directions.to(first)
+        first_bias[:units] = 0
+        last.copy_(REST * torch.randn(last.shape, generator=generator) / math.sqrt(KEY_DIM))
+        last[:numbers] = 0
+        last[:numbers, :units] = solved[:, :-1].to(last)
+        last_bias.zero_()
+        last_bias[:numbers] = solved[:, -1].to(last)
+
+
+def draw_colours(generator: torch.Generator) -> Tensor:
+    """Colours (N, 3) as normalised images have them, float64: greys with a cast, between black and white."""
+    grey = 4.4 * torch.rand(FIT_COLOURS, 1, generator=generator, dtype=torch.double) - 2.0
+    cast = 0.6 * torch.randn(FIT_COLOURS, GUIDANCE_DIM, generator=generator, dtype=torch.double)
+    return (grey + cast).clamp(-2.2, 2.7)

@@ -59,7 +59,8 @@ SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finishe
    python tools/train_simfeatup.py --model tiny -o tiny_simfeatup.safetensors \\
      --images training-data/dubai training-data/gsi_road training-data/amazon_forest drawn \\
      --exclude 'masks/*' '*t1.jpg' '*t4.jpg' '*_labels.png' \\
-     --start bilateral --no-dropout --features output --feature-scale 0.1 --jitters 1 --crop 112 --steps 200
+     --start bilateral --no-dropout --lr 3e-4 --steps 200 \\
+     --features output --feature-scale 0.1 --jitters 1 --crop 112
    ```
 
    Nothing is dropped, because the filter's keys are sums of units that cancel each other. Features are scaled because
@@ -151,7 +152,8 @@ def names_section(report: Report) -> str:
         return ""
     listed = {name for entry in read_glossary() for name in entry.names}
     text = "\n### Names never paired with an image or region\n\n"
-    text += "Each takes the place of its class's names; IoU of that class in %, in brackets with the trained names.\n\n"
+    text += "Each takes the place of its class's names; IoU of that class in %, in brackets with the trained names.\n"
+    text += "Upsampling is bilinear.\n\n"
     rows = []
     for word, cover in UNSEEN.items():
         cells = [report.unseen[name].get(word) for name in report.unseen]

@@ -194,6 +194,7 @@ def evaluate(
             (method, upsampler, factor): measure(truth, mapper(clip, truth, method, module, factor))
             for method in METHODS
             for upsampler, module in modules.items()
+            if method == "SegEarth" or upsampler != "SimFeatUp"  # which was trained on SegEarth's features
             for factor in ((0.0, -0.3) if METHODS[method].depth == 1 else (0.0,))
         }
         report.sides[truth.name] = [
@@ -208,7 +209,7 @@ def evaluate(
             }
     for truth in sets:
         if truth.classes in (CLASSES, DUBAI_CLASSES) and truth.name != "demo scene":
-            measure_names(clip, truth, report, own)
+            measure_names(clip, truth, report)
     if upsamplers is not None:
         start = ablation.untrained(DenseCLIP(clip))
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
@@ -227,23 +228,25 @@ def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method) -> list[Sc
     return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
-def measure_names(clip: nn.Module, truth: Truth, report: Report, upsampler: nn.Module | None) -> None:
-    """Replaces the names of a class by one that was never paired with an image, one at a time, then all."""
+def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
+    """Replaces the names of a class by one that was never paired with an image, one at a time, then all.
+
+    With bilinear upsampling: names are the text tower's affair.
+    """
     names = [each[0] for each in CLASSES]
     places = {word: names.index(cover) for word, cover in UNSEEN.items()}
     if truth.classes is DUBAI_CLASSES:
         places = DUBAI_OF_UNSEEN
-    trained = report.default(truth.name)
+    trained = report.grid[truth.name]["SegEarth", "bilinear", -0.3]
     report.unseen[truth.name] = {}
     for word, place in places.items():
         classes = tuple((word,) if i == place else its for i, its in enumerate(truth.classes))
-        score = measure(truth, mapper(clip, truth, upsampler=upsampler, classes=classes))
+        score = measure(truth, mapper(clip, truth, classes=classes))
         report.unseen[truth.name][word] = float(score.iou[place]), float(trained.iou[place])
     everything = tuple(
         tuple(word for word, place in places.items() if place == i) or its for i, its in enumerate(truth.classes)
     )
-    together = measure(truth, mapper(clip, truth, upsampler=upsampler, classes=everything))
-    report.all_unseen[truth.name] = together.miou, trained.miou
+    report.all_unseen[truth.name] = measure(truth, mapper(clip, truth, classes=everything)).miou, trained.miou
 
 
 def colour_classifier(
