@@ -26,7 +26,8 @@ class _Unreadable(Exception):  # noqa: N818 (never leaves this module)
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a checkpoint of torch, on the CPU, by name.
 
-    A checkpoint that holds them as its `state_dict`, beside an optimiser's state for instance, is unwrapped.
+    A checkpoint that holds them as its `state_dict`, beside an optimiser's state for instance, is unwrapped, and the
+    prefix `module.` of training in several processes is taken off.
     Anything that would have to be run (other Python objects, TorchScript) is refused.
 
     Raises:
@@ -127,7 +128,11 @@ def _tensors(content: object) -> dict[str, Tensor]:
             raise _Unreadable(f"its entry {name!r} is a {type(value).__name__}, not a tensor")
         if value.is_floating_point() and not value.isfinite().all():
             raise _Unreadable(f"its entry {name!r} holds infinite numbers or none at all")
-    return cast(dict[str, Tensor], content)
+    prefix = "module."
+    wrapped = all(name.startswith(prefix) for name in content)
+    return cast(
+        dict[str, Tensor], {name.removeprefix(prefix): t for name, t in content.items()} if wrapped else content
+    )
 
 
 def _some(names: list[str]) -> str:

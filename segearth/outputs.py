@@ -59,8 +59,17 @@ def atomic(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def run(program: Callable[[], None]) -> int:
+def run(
+    program: Callable[[], None],
+    less_memory: str = "use a smaller image or a smaller long side",
+    interrupted: str = "nothing more is written",
+) -> int:
     """Runs a command-line program and turns how it ended into an exit code.
+
+    Args:
+        program: what to run.
+        less_memory: what to do where memory is not enough.
+        interrupted: what is said after Ctrl-C.
 
     Returns:
         0 when it came to its end; 2 for what the user can mend (a mistake, a missing package, too little memory),
@@ -81,7 +90,7 @@ def run(program: Callable[[], None]) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            print("interrupted: nothing more is written", file=sys.stderr)
+            print(f"interrupted: {interrupted}", file=sys.stderr)
             return 130
         except ModuleNotFoundError as error:
             if str(error.name).startswith("segearth"):
@@ -94,6 +103,6 @@ def run(program: Callable[[], None]) -> int:
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not re.search(r"alloc|out of memory", str(error)):
                 raise
-            print("error: not enough memory: use a smaller image or a smaller long side", file=sys.stderr)
+            print(f"error: not enough memory: {less_memory}", file=sys.stderr)
             return 2
     return 0

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from segearth.errors import UserError
+from segearth.errors import UserError, UserNotice
 from segearth.training.simfeatup.images import Crops, batches, cut, find_images, normalise, usable_images
 
 
@@ -56,8 +56,22 @@ def test_a_truncated_image_is_replaced_by_the_next(folder):
     failures = [sample.left_out for sample in seen if sample.left_out]
     assert len(failures) == 1
     assert "truncated" in failures[0][str(folder / "cut_off.png")]
-    with pytest.raises(UserError, match="none of the 1 images can be read"):
-        Crops([folder / "cut_off.png"], 64, seed=0)[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_image_that_can_be_read(folder, workers):
+    crops = Crops([folder / "cut_off.png"], 64, seed=0)
+    with pytest.raises(UserError, match=r"^none of the 1 images can be read; the first one: .*truncated[^\n]*$"):
+        next(batches(crops, 2, range(1), 0, 1, workers))
+
+
+def test_exclude_leaves_out_folders_and_tells_what_fits_nothing(tmp_path):
+    for name in ("a/images", "a/masks/deep"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (70, 70)).save(tmp_path / name / "0.png")
+    with pytest.warns(UserNotice, match=r"--exclude \*.jpg fits no image"):
+        found = find_images([tmp_path / "a"], ["masks", "*.jpg"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a/images/0.png"]
 
 
 def test_every_image_once_before_any_twice():

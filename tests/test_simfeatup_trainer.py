@@ -9,19 +9,21 @@ import subprocess
 import sys
 import types
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from conftest import load_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from segearth.errors import UserError, UserNotice
 from segearth.loading import load_upsampler, read_upsampler
-from segearth.training.simfeatup import step
+from segearth.training.simfeatup import checkpoint, step
 from segearth.training.simfeatup.images import Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
@@ -85,8 +87,9 @@ def test_a_run_writes_both_formats_and_a_table(images, tmp_path):
     for row in table:
         assert float(row["loss"]) == pytest.approx(float(row["reconstruction"]) + 0.1 * float(row["image"]), abs=1e-5)
         assert float(row["seconds"]) > 0
-    assert "step 4/4" in said[-1]
-    assert "0 s left" in said[-1]
+    assert "step 4/4" in said[-2]
+    assert said[-1].startswith(f"written: {folder / 'up.safetensors'}; the log is {folder / 'up.csv'}")
+    assert "0 s left" in said[-2]
 
 
 def test_training_lowers_the_loss(images, tmp_path):
@@ -102,8 +105,11 @@ def test_training_lowers_the_loss(images, tmp_path):
 
 
 def test_killed_and_resumed_equals_undisturbed(images, tmp_path):
-    """Bit for bit, dropout and all, on one machine; steps after the last checkpoint are done again."""
-    run(images, tmp_path / "whole.ckpt", steps=5, workers=1)
+    """Bit for bit, dropout and all, on one machine; steps after the last checkpoint are done again.
+
+    Both before and after the first ten steps, whose gradients are clipped.
+    """
+    run(images, tmp_path / "whole.ckpt", steps=13, workers=1)
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
@@ -112,19 +118,19 @@ torch.set_num_threads(1)
 import test_simfeatup_trainer as t
 from pathlib import Path
 def kill(line):
-    if line.startswith("step 3"):
+    if line.startswith("step 11"):
         os.kill(os.getpid(), signal.SIGKILL)
 from segearth.training.simfeatup import log
 log.SHOW_EVERY = 0.0
 t.train(t.small_clip(), "small", [Path({str(images)!r})], Path({str(tmp_path / "cut.ckpt")!r}),
-        t._with(t.RUN, {{"steps": 5}}), t.RECIPE, say=kill)
+        t._with(t.RUN, {{"steps": 13}}), t.RECIPE, say=kill)
 """
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert died.returncode == -9, died.stderr
-    assert len(rows(tmp_path / "cut.csv")) == 3
+    assert len(rows(tmp_path / "cut.csv")) == 11
     with pytest.raises(UserError, match="--resume"):
-        run(images, tmp_path / "cut.ckpt", steps=5)
-    run(images, tmp_path / "cut.ckpt", steps=5, resume=True)
+        run(images, tmp_path / "cut.ckpt", steps=13)
+    run(images, tmp_path / "cut.ckpt", steps=13, resume=True)
     whole, resumed = (torch.load(tmp_path / f"{name}.resume.pt", weights_only=True) for name in ("whole", "cut"))
     assert_close(resumed["trainee"], whole["trainee"], atol=0, rtol=0)
     assert_close(resumed["optimiser"]["state"], whole["optimiser"]["state"], atol=0, rtol=0)
@@ -141,11 +147,62 @@ def test_resuming_another_run_is_refused(images, tmp_path):
         run(images, out, resume=True, seed=1)
     with pytest.raises(UserError, match="2 steps already"):
         run(images, out, resume=True, steps=2)
+    with pytest.raises(UserError, match="images_sha256 was"):
+        Image.new("RGB", (90, 90)).save(images / "0.png")
+        run(images, out, resume=True)
+    (images / "0.png").unlink()
+    with pytest.raises(UserError, match="images was 5 and is 4"):
+        run(images, out, resume=True)
     content = bytearray((tmp_path / "up.resume.pt").read_bytes())
     content[len(content) // 2] ^= 255
     (tmp_path / "up.resume.pt").write_bytes(content)
     with pytest.raises(UserError, match="cannot resume from"):
         run(images, out, resume=True)
+
+
+def test_nothing_foreign_is_overwritten(images, tmp_path):
+    """Neither what the run reads, nor what is there and no log of an earlier one."""
+    clip = tmp_path / "clip.ckpt"
+    clip.write_bytes(b"weights")
+    for changes in ({"clip": clip}, {"init": clip}):
+        with pytest.raises(UserError, match=r"clip.ckpt is read by this run and would be overwritten: use another -o"):
+            run(images, tmp_path / "clip.safetensors", **changes)
+    for name in ("up.ckpt", "up.safetensors", "up.csv"):
+        (tmp_path / name).write_text("of somebody")
+        with pytest.raises(UserError, match=f"{name} is there already: give --resume"):
+            run(images, tmp_path / "up.ckpt")
+        assert (tmp_path / name).read_text() == "of somebody"
+        (tmp_path / name).unlink()
+    assert clip.read_bytes() == b"weights"
+
+
+def test_a_run_that_diverges_writes_no_checkpoint(images, tmp_path):
+    with pytest.raises(UserError, match="step 2 went wrong: .* smaller --lr"):
+        run(images, tmp_path / "up.ckpt", learning_rate=1e38)
+    assert {path.name for path in tmp_path.glob("up.*")} == {"up.csv"}
+    with pytest.raises(UserError, match="--lr inf: expected a number above 0"):
+        run(images, tmp_path / "up.ckpt", learning_rate=float("inf"))
+
+
+def test_what_could_not_be_written_at_the_end_is_written_by_resuming(images, tmp_path, monkeypatch):
+    real = checkpoint.safetensors_bytes
+    run(images, tmp_path / "up.ckpt", steps=2)
+
+    def full(*_, **__):
+        raise UserError("No space left")
+
+    monkeypatch.setattr(checkpoint, "safetensors_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        run(images, tmp_path / "up.ckpt", steps=4, resume=True)
+    monkeypatch.setattr(checkpoint, "safetensors_bytes", real)
+    run(images, tmp_path / "up.ckpt", steps=4, resume=True)
+    assert_close(load_file(tmp_path / "up.safetensors"), _own(tmp_path / "up.ckpt"), atol=0, rtol=0)
+    assert torch.load(tmp_path / "up.ckpt", weights_only=True)["global_step"] == 4
+
+
+def _own(path):
+    state = torch.load(path, weights_only=True)["state_dict"]
+    return {name.removeprefix("upsampler."): value for name, value in state.items()}
 
 
 def gradients(images, recipe, parts):
@@ -217,6 +274,44 @@ def test_two_processes_equal_one(images, weights, tmp_path):
         assert_close(second[name], value, atol=2e-7, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
     for row, other in zip(rows(tmp_path / "one.csv"), rows(tmp_path / "two.csv"), strict=True):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-5)
+
+
+def test_half_an_environment_of_torchrun(weights, images, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "MASTER_ADDR")}
+    command = [sys.executable, ROOT / "tools" / "train_simfeatup.py", *weights, "--images", images, "--crop", "48"]
+    command = [*command, "-o", tmp_path / "up.ckpt"]
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env={**environment, "WORLD_SIZE": "2"}, check=False
+    )
+    assert done.returncode == 2
+    assert "WORLD_SIZE is 2, but RANK" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1, 2]", "no CLIP can be built"),
+        ("{}", "no CLIP can be built"),
+        ("{", "cannot read the architecture"),
+        (json.dumps({**CONFIG, "vision_cfg": {"depth": 3}}), "no CLIP can be built .*depth"),
+        (json.dumps({**CONFIG, "text_cfg": {"hf_model_name": "roberta-base"}}), "one of Hugging Face's"),
+    ],
+)
+def test_architectures_that_are_none(weights, tmp_path, content, message):
+    (tmp_path / "clip.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
+
+
+def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
+    """The hub's layout of the architecture, and the prefix of training in several processes."""
+    (tmp_path / "clip.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {}}))
+    state = {f"module.{name}": value for name, value in small_clip().state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "clip.pt")
+    clip, name = load_script("tools/train_simfeatup.py").load(str(tmp_path / "clip.pt"), str(weights[3]))
+    assert name == "clip.pt"
+    assert_close(clip.state_dict(), small_clip().state_dict(), atol=0, rtol=0)
 
 
 def test_processes_begin_as_the_first():
@@ -305,6 +400,8 @@ def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
     upsampler = read_upsampler(tmp_path / "up.safetensors")
     assert upsampler.radius == (recipe.radius or {"jbu_one": 5, "jbu_stack": 3}[recipe.upsampler])
     run(images, tmp_path / "more.ckpt", recipe=recipe, steps=1, init=tmp_path / "up.safetensors")
+    with pytest.raises(UserError, match=f"radius {upsampler.radius}, not 1: use --radius {upsampler.radius}"):
+        run(images, tmp_path / "other.ckpt", recipe=replace(recipe, radius=1), init=tmp_path / "up.safetensors")
     first = upsampler.state_dict()
     second = read_upsampler(tmp_path / "more.ckpt").state_dict()
     # one clipped step of NAdam away from where it began

@@ -389,9 +389,10 @@ def test_ablation_in_the_card(tmp_path):
 def test_gains_in_words():
     steps = [[evaluation.Score(np.array([0.5]), np.array([value]))] for value in (0.5, 0.65, 0.6, 0.6, 0.6, 0.625)]
     steps[-1].append(evaluation.Score(np.array([0.5]), np.array([0.575])))
-    text = card.gains(steps)
-    assert "10.0 points above that of bilinear and 5.0 points below that of the 7 × 7 stack (means of 2 seeds)" in text
-    assert "not better than the 7 × 7 stack" in text
+    text = card.gains(steps, evaluation.Score(np.array([0.5]), np.array([0.55])))
+    assert "together is 60.0, 5.0 points above bilinear's 55.0 with" in text
+    assert "(mean of 2 seeds) and 5.0 points below the 7 × 7 stack's" in text
+    assert "NOT better than the 7 × 7 stack" in text
 
 
 def test_a_card_with_simfeatup(tmp_path):

@@ -27,21 +27,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmark import machine, resident_mb, timed
 
+from segearth.errors import UserError
 from segearth.loading import choose_device, clip_config
-from segearth.outputs import atomic
-from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
+from segearth.outputs import atomic, run, writable_folder
+from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
 
-# name -> images in memory at once (None: what the device is best at), whether kernels are computed twice
-VARIANTS: dict[str, tuple[int | None, bool]] = {
-    "as it is": (None, False),
-    "kernels computed twice": (None, True),
-    "all images at once": (4, False),
-    "all images at once, kernels twice": (4, True),
+# name -> whether all images are in memory at once (else as many as the device is best at), and kernels computed twice
+VARIANTS: dict[str, tuple[bool, bool]] = {
+    "as it is": (False, False),
+    "kernels computed twice": (False, True),
+    "all images at once": (True, False),
+    "all images at once, kernels twice": (True, True),
 }
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measures, prints a table and writes JSON; returns what was measured."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints a table and writes JSON; returns the exit code."""
     parser = argparse.ArgumentParser(description="Measure a training step of SimFeatUp.")
     parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help="open_clip's name, or tiny (%(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="images a step (%(default)s)")
@@ -53,34 +54,60 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args(argv)
     if args.variant is not None:
-        print(json.dumps(one_step(args, *VARIANTS[args.variant])))
-        return {}
+        return run(lambda: print(json.dumps(one_step(args, *VARIANTS[args.variant]))))
+    return run(lambda: measure(args, list(argv if argv is not None else sys.argv[1:])))
+
+
+def measure(args: argparse.Namespace, options: list[str]) -> None:
+    """Runs every variant in a process of its own.
+
+    Args:
+        args: the options.
+        options: the same as they were given.
+
+    Raises:
+        UserError: what went wrong in one of them.
+    """
+    if args.rounds < 1:
+        raise UserError(f"--rounds {args.rounds}: expected 1 or more")
+    writable_folder(args.out.parent)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
-    options = list(argv if argv is not None else sys.argv[1:])
     for _ in range(args.rounds):
         for name, found in runs.items():
             command = [sys.executable, __file__, *options, "--variant", name]
-            found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+                raise UserError(f"measuring {name!r} failed: {said[-1].removeprefix('error: ')}")
+            found.append(json.loads(done.stdout))
     median = {
         name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in runs.items()
     }
     settings = {key: getattr(args, key) for key in ("architecture", "batch", "crop", "jitters", "rounds", "device")}
     result = {"machine": machine(), "settings": settings, "steps": median}
     print(report(result))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(args.out) as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return result
 
 
-def one_step(args: argparse.Namespace, at_once: int | None, recompute: bool) -> dict[str, float]:
-    """Seconds of a step and of the CLIP's part in it, and memory in MB; to be called in a fresh process."""
+def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> dict[str, float]:
+    """Seconds of a step and of the CLIP's part in it, and memory in MB; to be called in a fresh process.
+
+    Raises:
+        UserError: an unknown architecture, or an option that does not fit it.
+    """
+    known = open_clip.list_models()
+    if args.architecture not in (*known, "tiny"):
+        raise UserError(f"unknown architecture {args.architecture!r}: give tiny or a name of open_clip.list_models()")
+    if min(args.batch, args.jitters) < 1:
+        raise UserError(f"--batch {args.batch} --jitters {args.jitters}: expected 1 or more of each")
     device = choose_device(args.device)
     torch.manual_seed(0)
     clip: Any = open_clip.CLIP(**clip_config(args.architecture))
     features = Features(clip).eval().requires_grad_(False).to(device)
-    recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=at_once)
+    recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
     trainee = Trainee(features.encoder.dim, features.encoder.patch_size, recipe).to(device)
+    check_crop(args.crop, features.encoder.patch_size, trainee.upsampler)
     images = torch.randn(args.batch, 3, args.crop, args.crop, device=device)
     cuda, linux = device.type == "cuda", Path("/proc/self/clear_refs").exists()
 
@@ -121,4 +148,4 @@ def report(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

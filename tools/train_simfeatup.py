@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
@@ -34,7 +34,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--architecture", help="of weights given by path: open_clip's name for it, or a JSON file")
     parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images, with those in them")
     parser.add_argument(
-        "--exclude", nargs="+", default=[], metavar="PATTERN", help="leave out images, such as 'masks/*' '*_test.png'"
+        "--exclude",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="leave out images and folders, such as masks '*_test.png'",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .safetensors or .ckpt")
     parser.add_argument("--steps", type=int, help="optimiser steps (one pass over the images)")
@@ -71,7 +75,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "(root mean square 0.4), what brings them there (%(default)s)",
     )
     variants.add_argument("--no-image-loss", action="store_true", help="do not reconstruct the image")
-    variants.add_argument("--no-dropout", action="store_true", help="drop nothing")
+    variants.add_argument("--no-dropout", action="store_true", help="drop no channels and no features")
     variants.add_argument("--recompute", action="store_true", help="less memory: compute kernels twice")
     return parser.parse_args(argv)
 
@@ -105,12 +109,12 @@ def train(args: argparse.Namespace) -> None:
         init=args.init,
         resume=args.resume,
         exclude=tuple(args.exclude),
+        clip=None if args.model in weights.MODELS else Path(args.model),
     )
-    trainer.check(options, recipe)
+    trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
     clip, name = load(args.model, args.architecture)
     trainer.train(clip, name, args.images, args.out, options, recipe, device, say)
-    say(f"written: {args.out}; the log is {args.out.with_suffix('.csv')}")
 
 
 def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
@@ -125,6 +129,8 @@ def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
     from segearth.loading import clip_config, load_clip
 
     if model in weights.MODELS:
+        if architecture is not None:
+            raise UserError(f"--architecture {architecture}: the model {model} has its own; leave it away")
         return load_clip(weights.model(model)), model
     path = Path(model)
     if not path.is_file():
@@ -138,22 +144,42 @@ def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
         )
     if architecture.endswith(".json"):
         try:
-            config = dict(json.loads(Path(architecture).read_text(encoding="utf-8")))
+            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
             ) from None
+        if isinstance(config, dict):
+            config = config.get("model_cfg", config)  # as the Hugging Face hub has it
     elif architecture in open_clip.list_models():
         config = clip_config(architecture)
     else:
         raise UserError(
             f"unknown architecture {architecture!r}: give a name of open_clip.list_models(), such as ViT-B-32"
         )
-    clip = open_clip.CLIP(
-        **{k: v for k, v in config.items() if k in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")}
-    )
+    clip = build(config, architecture)
     load_strictly(clip, read_state_dict(path), str(path))
     return clip.eval().requires_grad_(False), path.name
+
+
+def build(config: Any, architecture: str) -> nn.Module:
+    """An `open_clip.CLIP` from open_clip's configuration.
+
+    Raises:
+        UserError: it is none of a CLIP with a tower for images and one for texts.
+    """
+    import open_clip
+
+    parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+    try:
+        if "hf_model_name" in config["text_cfg"]:
+            raise ValueError("its text tower is one of Hugging Face's")
+        return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
+    except (AttributeError, AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
+            "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
+        ) from None
 
 
 def say(text: str) -> None:
@@ -164,7 +190,11 @@ def say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = parse(argv)
-    return run(lambda: train(args))
+    return run(
+        lambda: train(args),
+        less_memory="use a smaller --batch or --crop, or give --recompute",
+        interrupted="--resume goes on from the last checkpoint, if one was written",
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from segearth.errors import UserError
 from segearth.outputs import atomic, writable_folder
+from segearth.training.simfeatup.log import is_log
 from segearth.training.simfeatup.step import Trainee
 
 SUFFIXES = (".safetensors", ".ckpt")
@@ -42,6 +44,25 @@ class Files:
         self.resume = self.out.with_suffix(".resume.pt")
         self.log = self.out.with_suffix(".csv")
         self.board = self.out.with_suffix(".tensorboard")
+
+    def check(self, sources: Sequence[Path | None], resume: bool) -> None:
+        """Refuses to overwrite what is no earlier state of the same run.
+
+        Args:
+            sources: files that the run reads.
+            resume: whether it goes on with an earlier one.
+
+        Raises:
+            UserError: a file of the run is one of them, or is there already.
+        """
+        read = [source.resolve() for source in sources if source is not None]
+        for path in (self.safetensors, self.published, self.resume, self.log):
+            if path.resolve() in read:
+                raise UserError(f"{path} is read by this run and would be overwritten: use another -o")
+            if path.exists() and not resume and not (path == self.log and is_log(path)):
+                raise UserError(
+                    f"{path} is there already: give --resume to go on with its run, another -o, or delete it"
+                )
 
 
 def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step: int, facts: dict[str, Any]) -> None:
@@ -72,9 +93,9 @@ def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step:
     }
     notes = {name: str(value) for name, value in {**facts, "steps": step}.items()}
     contents = (
-        (files.resume, _torch_bytes(resume)),
         (files.published, _torch_bytes(published)),
         (files.safetensors, safetensors_bytes(state, metadata=notes)),
+        (files.resume, _torch_bytes(resume)),  # last: while it lacks, the others are written again
     )
     for path, content in contents:
         with atomic(path) as part:  # torch's own writer would report a full disk as a defect

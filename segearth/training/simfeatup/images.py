@@ -5,6 +5,7 @@ No labels are needed, and files that cannot be used are left out, each with one 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segearth.errors import UserError
+from segearth.errors import UserError, UserNotice
 from segearth.images import check_image, read_image
 from segearth.training.simfeatup.draws import Purpose, key
 
@@ -44,21 +45,37 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Pa
 
     Args:
         folders: where to look.
-        exclude: patterns as the shell's (``*`` stands for ``/`` as well) of paths below a folder that are passed
-            over, such as "masks/*" or "*_test.png".
+        exclude: patterns as the shell's (``*`` stands for ``/`` as well) of files and folders below a folder that are
+            passed over, such as "masks" or "*_test.png". One that fits nothing is warned of.
 
     Raises:
         UserError: no such folder, or no such file in one.
     """
-    return [path for folder in folders for path in _find_images(folder, exclude)]
+    check_folders(folders)
+    fitting: set[str] = set()
+    found = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
+    for pattern in exclude:
+        if pattern not in fitting:
+            warnings.warn(f"--exclude {pattern} fits no image that was found", UserNotice, stacklevel=2)
+    return found
 
 
-def _find_images(folder: Path, exclude: Sequence[str]) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(
-            f"the folder of images {folder} {'is a file' if folder.exists() else 'does not exist'}: "
-            "give the path of a folder with images in it"
-        )
+def check_folders(folders: Sequence[Path]) -> None:
+    """Refuses what is no folder.
+
+    Raises:
+        UserError: which one.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"the folder of images {folder} {'is a file' if folder.exists() else 'does not exist'}: "
+                "give the path of a folder with images in it"
+            )
+
+
+def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> list[Path]:
+    """Those of one folder; adds to `fitting` the patterns that left something out."""
     endings = Image.registered_extensions()
     paths = sorted(
         path
@@ -67,7 +84,14 @@ def _find_images(folder: Path, exclude: Sequence[str]) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
-    kept = [p for p in paths if not any(fnmatchcase(p.relative_to(folder).as_posix(), one) for one in exclude)]
+    kept = []
+    for path in paths:
+        inner = path.relative_to(folder)
+        names = [part.as_posix() for part in (inner, *inner.parents[:-1])]
+        fit = [one for one in exclude if any(fnmatchcase(name, one) for name in names)]
+        fitting.update(fit)
+        if not fit:
+            kept.append(path)
     if not kept:
         found = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
         raise UserError(
@@ -129,11 +153,7 @@ class Crops(Dataset[Sample]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Sample:
-        """The crop of a sample, counted over the whole training from 0.
-
-        Raises:
-            UserError: none of the images can be read.
-        """
+        """The crop of a sample, counted over the whole training from 0; without pixels if no image can be read."""
         place, left_out = self.index(number), {}
         for distance in range(len(self.paths)):
             path = self.paths[(place + distance) % len(self.paths)]  # where one cannot be read, the next one
@@ -143,9 +163,7 @@ class Crops(Dataset[Sample]):
                 left_out[str(path)] = str(error)
                 continue
             return Sample(normalise(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
-        raise UserError(
-            f"none of the {len(self.paths)} images can be read; the first one: {left_out[str(self.paths[place])]}"
-        )
+        return Sample(torch.empty(0), left_out)
 
     def index(self, number: int) -> int:
         """Which image a sample is from: a new random order for each pass over the folder."""
@@ -190,6 +208,9 @@ def batches(
 
     Yields:
         The step; places in its batch; the images (n, 3, crop, crop); and files that could not be read, with the reason.
+
+    Raises:
+        UserError: none of the images can be read.
     """
     places = list(range(rank, batch, ranks))
     loader: DataLoader[Sample] = DataLoader(
@@ -199,6 +220,10 @@ def batches(
         collate_fn=_collate,
     )
     for step, (images, left_out) in zip(steps, loader, strict=True):
+        if not images.numel():  # raised here and not where they are read, which may be another process
+            raise UserError(
+                f"none of the {len(crops)} images can be read; the first one: {next(iter(left_out.values()))}"
+            )
         yield step, places, images, left_out
 
 

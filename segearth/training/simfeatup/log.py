@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,13 @@ class Log:
         """Closes TensorBoard's file."""
         if self.board is not None:
             self.board.close()
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file is the table of a run."""
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline() == _lines([Row._fields])
+    return False
 
 
 def duration(seconds: float) -> str:

@@ -28,12 +28,17 @@ def joined(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
         This process's rank, the number of processes, and its device.
 
     Raises:
-        UserError: more processes than GPUs.
+        UserError: more processes than GPUs, or an environment that torchrun did not make.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks == 1:
         yield 0, 1, device
         return
+    if lacking := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UserError(
+            f"WORLD_SIZE is {ranks}, but {' and '.join(lacking)} not set: start several processes with torchrun, or "
+            "unset WORLD_SIZE"
+        )
     if device.type == "cuda":
         local, available = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= available:

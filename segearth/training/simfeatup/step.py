@@ -44,7 +44,8 @@ class Recipe:
         features: of the last block's "input", or of its modified "output", which inference upsamples.
         image_loss: whether the image is reconstructed as well.
         jitters: jittered copies a step.
-        dropout: whether anything is dropped; off, a step is a function of images and jitters alone.
+        dropout: whether channels and features are dropped. Off, the downsampler still passes over a fifth of the
+            patches' logits, which it does as published in evaluation as well.
         recompute: whether kernels are computed twice instead of being kept.
         at_once: images whose pixel maps are in memory at the same time; None for one on a CPU, where that is fastest,
             and the whole batch on a GPU. Results are the same.

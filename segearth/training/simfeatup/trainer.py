@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 import warnings
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.errors import UserError, UserNotice
-from segearth.models.simfeatup import UPSAMPLERS, published_name
+from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.provenance import checksum
 from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
-from segearth.training.simfeatup.images import Crops, batches, find_images, usable_images
+from segearth.training.simfeatup.images import Crops, batches, check_folders, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
 from segearth.training.simfeatup.ranks import add_up, joined, merged, share
 from segearth.training.simfeatup.step import (
@@ -57,6 +59,8 @@ class Run:
         init: an upsampler's checkpoint to begin with, or None.
         resume: whether to go on from the last checkpoint.
         exclude: patterns of images that are not trained on, see `find_images`.
+        clip: file of the CLIP's weights, where it is the user's own: it is never overwritten, and a resumed run must
+            have the same.
     """
 
     steps: int | None = None
@@ -70,6 +74,7 @@ class Run:
     init: Path | None = None
     resume: bool = False
     exclude: tuple[str, ...] = ()
+    clip: Path | None = None
 
 
 def train(
@@ -85,7 +90,7 @@ def train(
     """Trains an upsampler and writes it.
 
     Args:
-        clip: an `open_clip.CLIP`; it is not changed, but moved to the device.
+        clip: an `open_clip.CLIP`; its image tower is moved to the device, cast to the precision and frozen.
         model: what it is called, for the files' notes.
         images: folders of images.
         out: file to write, see `Files`.
@@ -100,12 +105,7 @@ def train(
     Raises:
         UserError: an option out of range, no usable image, a disk that is full, nothing to resume.
     """
-    check(run, recipe)
-    files = Files(out)
-    if files.resume.exists() and not run.resume:
-        raise UserError(
-            f"{files.resume} is there from an earlier run: give --resume to go on with it, another -o, or delete it"
-        )
+    files = check(run, recipe, images, out)
     with joined(torch.device(device)) as (rank, ranks, own):
         if run.batch < ranks:
             raise UserError(
@@ -121,7 +121,10 @@ def train(
                 f"one: {next(iter(left_out.values()))}"
             )
         crops = Crops(paths, run.crop, run.seed)
-        return _train(clip, model, crops, files, run, recipe, (rank, ranks, own), warner, say if rank == 0 else _silent)
+        say = say if rank == 0 else _silent
+        trainee = _train(clip, model, crops, files, run, recipe, (rank, ranks, own), warner, say)
+        say(f"written: {out}; the log is {files.log}")
+        return trainee
 
 
 def _train(
@@ -139,18 +142,20 @@ def _train(
     rank, ranks, device = place
     features = Features(clip, recipe.features)
     dim, patch = features.encoder.dim, features.encoder.patch_size
-    precision = PRECISIONS.get(run.precision, torch.float16 if device.type == "cuda" else torch.float32)
+    if run.precision == "auto":
+        run = replace(run, precision="fp16" if device.type == "cuda" else "fp32")
+    precision = PRECISIONS[run.precision]
     features.encoder.visual.to(device, precision).eval().requires_grad_(False)
     fresh = run.init is None and not run.resume  # else another upsampler takes the place of the first
     trainee = Trainee(dim, patch, recipe if fresh else replace(recipe, start="random"), run.seed)
     check_crop(run.crop, patch, trainee.upsampler)
-    if run.init is not None:
+    if run.init is not None and not run.resume:
         begin_with(trainee, run.init, recipe)
     trainee.to(device)
     share(trainee.parameters(), ranks)  # machines of different kinds differ in the last digits of a start
     optimiser = torch.optim.NAdam(trainee.parameters(), lr=run.learning_rate)
     steps = run.steps or math.ceil(len(crops) / run.batch)
-    facts = describe(model, run, recipe, len(crops))
+    facts = describe(model, run, recipe, crops.paths) | {"width": dim, "patch": patch}
     done = checkpoint.restore(files, trainee, optimiser, facts) if run.resume else 0
     if done >= steps:
         raise UserError(f"{files.resume} has {done} steps already, {steps} were asked for: use a larger --steps")
@@ -165,18 +170,19 @@ def _train(
         optimiser.zero_grad(set_to_none=False)
         found = accumulate(trainee, features, pictures.to(device), samples, recipe, run.seed, step, run.batch)
         norm = finish(trainee, found, optimiser, step, ranks)
-        if rank != 0 or log is None:
-            continue
         reconstruction, image = found.tolist()
         loss = reconstruction + IMAGE_WEIGHT * image
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise UserError(
-                f"the loss of step {step + 1} is {loss}, its gradient's norm {norm}: expected finite numbers; the last "
-                f"checkpoint is sound; begin anew with a smaller --lr, or --precision fp32"
+        saved = (step + 1) % run.save_every == 0 or step + 1 == steps
+        if not math.isfinite(loss + norm) or (saved and not all(p.isfinite().all() for p in trainee.parameters())):
+            raise UserError(  # in all processes alike
+                f"step {step + 1} went wrong: its loss is {loss:g}, its gradient's norm {norm:g}, and all of these and "
+                "the weights must be finite; begin anew with a smaller --lr, or --precision fp32, and another -o"
             )
+        if log is None:
+            continue
         seconds, started = time.perf_counter() - started, time.perf_counter()
         log.add(Row(step + 1, loss, reconstruction, image, norm, seconds))
-        if (step + 1) % run.save_every == 0 or step + 1 == steps:
+        if saved:
             checkpoint.save(files, trainee, optimiser, step + 1, facts)
     if log is not None:
         log.close()
@@ -198,11 +204,14 @@ def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, st
     return float(norm)
 
 
-def check(run: Run, recipe: Recipe) -> None:
-    """Refuses options out of range.
+def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
+    """Refuses what needs no model and no look into the images to be seen.
+
+    Returns:
+        The files that the run writes.
 
     Raises:
-        UserError: what is wrong with which.
+        UserError: an option out of range, a folder that is none, files that would be overwritten.
     """
     numbers: dict[str, float | None] = {
         "--steps": run.steps,
@@ -215,7 +224,7 @@ def check(run: Run, recipe: Recipe) -> None:
         "--feature-scale": recipe.scale,
     }
     for name, number in numbers.items():
-        if number is not None and not number > 0:
+        if number is not None and not 0 < number < math.inf:
             raise UserError(f"{name} {number}: expected a number above 0")
     for name, number in (("--workers", run.workers), ("--seed", run.seed)):
         if number < 0:
@@ -231,25 +240,37 @@ def check(run: Run, recipe: Recipe) -> None:
     for name, choice, known in choices:
         if choice not in known:
             raise UserError(f"{name} {choice}: use one of {', '.join(known)}")
+    check_folders(images)
+    files = Files(out)
+    files.check([run.clip, run.init], run.resume)
+    return files
 
 
 def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
     """Loads an upsampler's checkpoint.
 
     Raises:
-        UserError: it is damaged, of another kind, or for other features.
+        UserError: it is damaged, of another kind or radius, or for other features.
     """
     name, state = published_name(read_state_dict(path))
     if name != recipe.upsampler:
         raise UserError(f"{path} holds a {name}, not a {recipe.upsampler}: use --upsampler {name}")
+    if (radius := radius_of(state)) != trainee.upsampler.radius:
+        raise UserError(
+            f"{path} has kernels of radius {radius}, not {trainee.upsampler.radius}: use --radius {radius}, or another "
+            "--init"
+        )
     load_strictly(trainee.upsampler, state, str(path))
 
 
-def describe(model: str, run: Run, recipe: Recipe, images: int) -> dict[str, Any]:
+def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> dict[str, Any]:
     """What a run must agree in to be resumed; what changes no number (workers, processes) is left away."""
+    listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in images)
     facts = {
         "model": model,
-        "images": images,
+        "clip_sha256": None if run.clip is None else checksum(run.clip),
+        "images": len(images),
+        "images_sha256": hashlib.sha256(listed.encode()).hexdigest(),
         "batch": run.batch,
         "crop": run.crop,
         "seed": run.seed,
