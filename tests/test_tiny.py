@@ -42,8 +42,8 @@ def test_the_demo_scene_is_mapped(tiny):
     bilinear = measure(demo, mapper(tiny, demo))
     ours = measure(demo, mapper(tiny, demo, upsampler=load_upsampler("default", weights.model("tiny"))))
     assert bilinear.miou > 0.79  # measured: 0.806; floors against regressions
-    assert ours.miou > 0.82  # 0.838
-    assert ours.mean_boundary > bilinear.mean_boundary + 0.05
+    assert ours.miou > 0.84  # 0.859
+    assert ours.mean_boundary > bilinear.mean_boundary + 0.08  # 0.655 and 0.543
 
 
 def test_its_upsampler_is_small_plain_and_says_how_it_was_made():
