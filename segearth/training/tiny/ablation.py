@@ -18,7 +18,17 @@ from segearth.paper.published import published
 from segearth.training.simfeatup.step import Recipe, Trainee
 
 BASELINE = METHODS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
-STEPS = (BASELINE, *(METHODS[f"ablation-{name}"] for name in ("aerial", "shared", "reconstruction", "bias", "kernel")))
+FIRST = METHODS["ablation-aerial"]  # with an upsampler that was trained here
+STEPS = (BASELINE, FIRST, *(METHODS[f"ablation-{name}"] for name in ("shared", "reconstruction", "bias", "kernel")))
+
+
+def title(step: Method) -> str:
+    """What a step is called; the first two for what they are here."""
+    if step is BASELINE:
+        return "bilinear (the paper: no upsampler)"
+    if step is FIRST:
+        return "FeatUp-like: a stack of four JBUs, 7 × 7"
+    return step.title.removeprefix("ablation: ")
 
 
 def weights_name(step: Method) -> str:

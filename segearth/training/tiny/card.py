@@ -177,11 +177,13 @@ def ablation_section(report: Report) -> str:
         return ""
     text = "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
     text += "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-    text += "WBS-SI). Where the paper begins without an upsampler, this begins with bilinear. Made as "
-    text += "SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0.\n\n"
+    text += (
+        "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
+    )
+    text += "All begin as joint bilateral filters: what training adds to one is the difference to the last row.\n\n"
     rows = [
         (
-            step.title.removeprefix("ablation: "),
+            ablation.title(step),
             *(spread(scores[i]) for scores in report.ablation.values()),
             str(max(len(scores[i]) for scores in report.ablation.values())),
             *ablation.in_the_paper(step),
@@ -212,8 +214,8 @@ def gains(steps: Sequence[Sequence[Score]], bilinear: Score) -> str:
     return (
         f"Boundary IoU of all together is {whole:.1f}, {difference(whole, floor)} bilinear's {floor:.1f} with the same "
         f"[CLS] subtraction (mean of {len(steps[-1])} seeds) and {difference(whole, stack)} the 7 × 7 stack's, which "
-        f"has none. The shared 7 × 7 module is {difference(shared, stack)} the stack, the 11 × 11 kernel "
-        f"{difference(whole, seven)} the 7 × 7 one: 11 × 11 and shared is "
+        f"has none. One shared 7 × 7 JBU is {difference(shared, stack)} the stack, the 11 × 11 kernel "
+        f"{difference(whole, seven)} 7 × 7: 11 × 11 and shared is "
         f"{'better' if whole > stack else 'NOT better'} than the 7 × 7 stack here."
     )
 
