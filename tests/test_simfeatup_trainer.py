@@ -23,7 +23,7 @@ from torch.testing import assert_close
 
 from segearth.errors import UserError, UserNotice
 from segearth.loading import load_upsampler, read_upsampler
-from segearth.training.simfeatup import checkpoint, step
+from segearth.training.simfeatup import checkpoint, step, trainer
 from segearth.training.simfeatup.images import Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
@@ -169,19 +169,30 @@ def test_nothing_foreign_is_overwritten(images, tmp_path):
             run(images, tmp_path / "clip.safetensors", **changes)
     for name in ("up.ckpt", "up.safetensors", "up.csv"):
         (tmp_path / name).write_text("of somebody")
-        with pytest.raises(UserError, match=f"{name} is there already: give --resume"):
-            run(images, tmp_path / "up.ckpt")
+        with pytest.raises(UserError, match=f"{name} is there already: give another -o, or delete it"):
+            run(images, tmp_path / "up.ckpt", resume=name == "up.csv")
         assert (tmp_path / name).read_text() == "of somebody"
         (tmp_path / name).unlink()
     assert clip.read_bytes() == b"weights"
 
 
-def test_a_run_that_diverges_writes_no_checkpoint(images, tmp_path):
-    with pytest.raises(UserError, match="step 2 went wrong: .* smaller --lr"):
-        run(images, tmp_path / "up.ckpt", learning_rate=1e38)
+def test_a_run_that_diverges_writes_no_checkpoint(images, tmp_path, monkeypatch):
+    finish = trainer.finish
+
+    def break_a_weight(trainee, *rest):
+        norm = finish(trainee, *rest)
+        trainee.upsampler.up.range_temp.data.fill_(float("nan"))
+        return norm
+
+    monkeypatch.setattr(trainer, "finish", break_a_weight)
+    with pytest.raises(UserError, match="step 1 went wrong: .* smaller --lr"):
+        run(images, tmp_path / "up.ckpt", steps=1)
+    with pytest.raises(UserError, match="step 2 went wrong: its loss is nan"):
+        run(images, tmp_path / "up.ckpt", steps=5, save_every=9)
     assert {path.name for path in tmp_path.glob("up.*")} == {"up.csv"}
-    with pytest.raises(UserError, match="--lr inf: expected a number above 0"):
-        run(images, tmp_path / "up.ckpt", learning_rate=float("inf"))
+    for rate in (float("inf"), 1e38):
+        with pytest.raises(UserError, match="--lr .*: expected"):
+            run(images, tmp_path / "up.ckpt", learning_rate=rate)
 
 
 def test_what_could_not_be_written_at_the_end_is_written_by_resuming(images, tmp_path, monkeypatch):
@@ -276,15 +287,19 @@ def test_two_processes_equal_one(images, weights, tmp_path):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-5)
 
 
-def test_half_an_environment_of_torchrun(weights, images, tmp_path):
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK"), ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'")],
+)
+def test_half_an_environment_of_torchrun(weights, images, tmp_path, variables, message):
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "MASTER_ADDR")}
     command = [sys.executable, ROOT / "tools" / "train_simfeatup.py", *weights, "--images", images, "--crop", "48"]
     command = [*command, "-o", tmp_path / "up.ckpt"]
     done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, env={**environment, "WORLD_SIZE": "2"}, check=False
+        [*map(str, command)], capture_output=True, text=True, env={**environment, **variables}, check=False
     )
     assert done.returncode == 2
-    assert "WORLD_SIZE is 2, but RANK" in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -295,6 +310,7 @@ def test_half_an_environment_of_torchrun(weights, images, tmp_path):
         ("{}", "no CLIP can be built"),
         ("{", "cannot read the architecture"),
         (json.dumps({**CONFIG, "vision_cfg": {"depth": 3}}), "no CLIP can be built .*depth"),
+        (json.dumps({**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "patch_size": 0}}), "no CLIP can be built"),
         (json.dumps({**CONFIG, "text_cfg": {"hf_model_name": "roberta-base"}}), "one of Hugging Face's"),
     ],
 )
@@ -312,6 +328,24 @@ def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
     clip, name = load_script("tools/train_simfeatup.py").load(str(tmp_path / "clip.pt"), str(weights[3]))
     assert name == "clip.pt"
     assert_close(clip.state_dict(), small_clip().state_dict(), atol=0, rtol=0)
+
+
+def test_a_process_whose_neighbour_ended_says_so():
+    program = """
+import sys, torch
+from segearth.errors import UserError
+from segearth.training.simfeatup.ranks import joined, merged
+try:
+    with joined(torch.device("cpu")) as (rank, ranks, _):
+        if rank == 0:
+            raise UserError("the disk is full")
+        merged({}, ranks)
+except UserError as error:
+    print(error)
+"""
+    (_, first, _), (_, second, _) = started(["-c", program], processes=2)
+    assert first == "the disk is full\n"
+    assert second.startswith("another process of this training ended: its own message says why")
 
 
 def test_processes_begin_as_the_first():

@@ -387,12 +387,20 @@ def test_ablation_in_the_card(tmp_path):
 
 
 def test_gains_in_words():
-    steps = [[evaluation.Score(np.array([0.5]), np.array([value]))] for value in (0.5, 0.65, 0.6, 0.6, 0.6, 0.625)]
-    steps[-1].append(evaluation.Score(np.array([0.5]), np.array([0.575])))
-    text = card.gains(steps, evaluation.Score(np.array([0.5]), np.array([0.55])))
-    assert "together is 60.0, 5.0 points above bilinear's 55.0 with" in text
-    assert "(mean of 2 seeds) and 5.0 points below the 7 × 7 stack's" in text
-    assert "NOT better than the 7 × 7 stack" in text
+    def scores(*values):
+        return [evaluation.Score(np.array([0.5]), np.array([value])) for value in values]
+
+    found = evaluation.Report(
+        [],
+        grid={"a": {("SegEarth", "bilinear", -0.3): scores(0.5)[0]}},
+        ablation={"a": [*(scores(0.1) for _ in range(4)), scores(0.7, 0.7), scores(0.6, 0.65)]},
+        start={"a": scores(0.58, 0.62)},
+        stack={"a": scores(0.64, 0.64)},
+    )
+    assert card.gains("a", found) == (
+        "11 × 11 and shared 62.5: 12.5 points above bilinear, 1.5 points below the 7 × 7 stack (no more than seeds "
+        "differ), 7.5 points below 7 × 7 and shared, 2.5 points above its untrained start (no more than seeds differ)."
+    )
 
 
 def test_a_card_with_simfeatup(tmp_path):
@@ -402,6 +410,7 @@ def test_a_card_with_simfeatup(tmp_path):
     save_file(JBUOne(16, radius=3).state_dict(), tmp_path / "up.safetensors", metadata={"steps": "7", "init": "None"})
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     truth = evaluation.Truth("a", [image], [image[..., 0] // 128], (("road",), ("tree",)), long_sides=(96,))
+    save_file(JBUOne(16).state_dict(), tmp_path / "simfeatup-0.safetensors")
     own = read_upsampler(tmp_path / "up.safetensors")
     found = evaluation.evaluate(clip, [truth, replace(truth, name="b")], [], [], own, tmp_path)
     assert found.upsampler == "SimFeatUp"
@@ -420,7 +429,7 @@ def test_a_card_with_simfeatup(tmp_path):
     assert "| SimFeatUp, λ = -0.3 |" in text
     assert "| steps | 7 |" in text
     assert "None" not in text
-    assert "| the filter that 11 × 11 begins as, untrained |" in text
+    assert "| 11 × 11 untrained, the filter that it begins as |" in text
     command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
     options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))
     assert (options.start, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)

@@ -175,7 +175,7 @@ def build(config: Any, architecture: str) -> nn.Module:
         if "hf_model_name" in config["text_cfg"]:
             raise ValueError("its text tower is one of Hugging Face's")
         return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
-    except (AttributeError, AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
             "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"

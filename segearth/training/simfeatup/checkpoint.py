@@ -59,10 +59,10 @@ class Files:
         for path in (self.safetensors, self.published, self.resume, self.log):
             if path.resolve() in read:
                 raise UserError(f"{path} is read by this run and would be overwritten: use another -o")
-            if path.exists() and not resume and not (path == self.log and is_log(path)):
-                raise UserError(
-                    f"{path} is there already: give --resume to go on with its run, another -o, or delete it"
-                )
+            if not path.exists() or (is_log(path) if path == self.log else resume):
+                continue
+            way = "--resume to go on with its run, " if self.resume.exists() and not resume else ""
+            raise UserError(f"{path} is there already: give {way}another -o, or delete it")
 
 
 def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step: int, facts: dict[str, Any]) -> None:

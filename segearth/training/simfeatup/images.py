@@ -40,13 +40,15 @@ class Sample(NamedTuple):
     left_out: dict[str, str]
 
 
-def find_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Path]:
+def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool = True) -> list[Path]:
     """All files of some folders, and of those in them, whose ending Pillow knows, in the order of their names.
 
     Args:
         folders: where to look.
         exclude: patterns as the shell's (``*`` stands for ``/`` as well) of files and folders below a folder that are
-            passed over, such as "masks" or "*_test.png". One that fits nothing is warned of.
+            passed over, such as "masks" (at any depth) or "*_test.png". One that fits nothing is warned of.
+
+        warn: whether to.
 
     Raises:
         UserError: no such folder, or no such file in one.
@@ -55,7 +57,7 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Pa
     fitting: set[str] = set()
     found = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
     for pattern in exclude:
-        if pattern not in fitting:
+        if warn and pattern not in fitting:
             warnings.warn(f"--exclude {pattern} fits no image that was found", UserNotice, stacklevel=2)
     return found
 
@@ -87,8 +89,8 @@ def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> lis
     kept = []
     for path in paths:
         inner = path.relative_to(folder)
-        names = [part.as_posix() for part in (inner, *inner.parents[:-1])]
-        fit = [one for one in exclude if any(fnmatchcase(name, one) for name in names)]
+        names = {*inner.parts, *(part.as_posix() for part in (inner, *inner.parents[:-1]))}
+        fit = [one for one in exclude if any(fnmatchcase(name, one.removeprefix("./").rstrip("/")) for name in names)]
         fitting.update(fit)
         if not fit:
             kept.append(path)

@@ -2,7 +2,7 @@
 
 The numbers are those of `segearth.models.simfeatup` (a test holds them together). Three things keep it fast and small:
 
-- kernels are computed over tiles (see `segearth.models.tiles`), by default again in the backward pass, band by band;
+- kernels are computed over tiles (see `segearth.models.tiles`), and on request again in the backward pass;
 - the 1 × 1 convolution at the end mixes channels and the upsampling mixes pixels, so the convolution (and the first one
   of the image reconstruction) is done on the patches: z + 0.1 (W z + b) = U (F + 0.1 F Wᵀ) + 0.1 b;
 - the last doubling computes only the tiles that the jitter shows.

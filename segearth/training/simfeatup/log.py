@@ -73,7 +73,8 @@ class Log:
                 file.write(_lines([[row.step, *(f"{value:.6g}" for value in row[1:])]]))
         except OSError as error:
             raise UserError(
-                f"cannot write {self.table} ({error.strerror or error}): free some space and go on with --resume"
+                f"cannot write {self.table} ({error.strerror or error}): free some space; --resume goes on from the "
+                "last checkpoint, if one was written"
             ) from None
         if self.board is not None:
             for name, value in row._asdict().items():

@@ -1,4 +1,4 @@
-"""Several processes on one training: sums over all of them, exact whatever their number.
+"""Several processes on one training: sums over all of them, the same whatever their number but for rounding.
 
 Every process computes the gradients of its share of a step's images, already divided by the number of all; the sum
 over processes is the gradient of the step. No wrapping of the model is needed.
@@ -7,6 +7,7 @@ over processes is the gradient of the step. No wrapping of the model is needed.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -28,9 +29,12 @@ def joined(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
         This process's rank, the number of processes, and its device.
 
     Raises:
-        UserError: more processes than GPUs, or an environment that torchrun did not make.
+        UserError: more processes than GPUs, an environment that torchrun did not make, another process that ended.
     """
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    said = os.environ.get("WORLD_SIZE", "1")
+    ranks = int(said) if said.isdigit() else 0
+    if ranks < 1:
+        raise UserError(f"WORLD_SIZE is {said!r}: expected a number of processes, as torchrun sets it; unset it")
     if ranks == 1:
         yield 0, 1, device
         return
@@ -48,9 +52,19 @@ def joined(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except ValueError as error:
+        raise UserError(f"the processes cannot meet ({error}): start them with torchrun") from None
     try:
         yield dist.get_rank(), ranks, device
+    except RuntimeError as error:
+        if not re.search("peer|connection|remote process|nccl", str(error), re.IGNORECASE):
+            raise
+        raise UserError(
+            "another process of this training ended: its own message says why; start all again, with --resume where a "
+            "checkpoint was written"
+        ) from None
     finally:
         dist.destroy_process_group()
 

@@ -112,7 +112,7 @@ def train(
                 f"a batch of {run.batch} images for {ranks} processes: expected at least one image each; "
                 f"use --batch {ranks}"
             )
-        paths, left_out = usable_images(find_images(images, run.exclude), run.crop)
+        paths, left_out = usable_images(find_images(images, run.exclude, warn=rank == 0), run.crop)
         warner = Warner(rank == 0)
         warner(left_out)
         if not paths:
@@ -226,6 +226,8 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
     for name, number in numbers.items():
         if number is not None and not 0 < number < math.inf:
             raise UserError(f"{name} {number}: expected a number above 0")
+    if run.learning_rate > 1:
+        raise UserError(f"--lr {run.learning_rate}: expected at most 1, of which every step moves every weight")
     for name, number in (("--workers", run.workers), ("--seed", run.seed)):
         if number < 0:
             raise UserError(f"{name} {number}: expected 0 or more")

@@ -46,9 +46,9 @@ def factor(step: Method) -> float:
     return float(step.changes.get("model.cls_token_lambda", -0.3))
 
 
-def untrained(encoder: DenseCLIP) -> JBU:
+def untrained(encoder: DenseCLIP, seed: int) -> JBU:
     """SimFeatUp as its training begins with `--start bilateral`: a joint bilateral filter, nothing learned."""
-    trainee = Trainee(encoder.dim, encoder.patch_size, Recipe(start="bilateral"))
+    trainee = Trainee(encoder.dim, encoder.patch_size, Recipe(start="bilateral"), seed)
     return trainee.upsampler.eval().requires_grad_(False)
 
 

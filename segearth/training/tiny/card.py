@@ -180,7 +180,7 @@ def ablation_section(report: Report) -> str:
     text += (
         "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
     )
-    text += "All begin as joint bilateral filters: what training adds to one is the difference to the last row.\n\n"
+    text += "All begin as joint bilateral filters.\n\n"
     rows = [
         (
             ablation.title(step),
@@ -190,39 +190,44 @@ def ablation_section(report: Report) -> str:
         )
         for i, step in enumerate(ablation.STEPS)
     ]
-    if report.start:
-        scores = (spread([report.start[name]]) for name in report.ablation)
-        rows.append(("the filter that 11 × 11 begins as, untrained", *scores, "1", "-", "-", "-"))
+    for label, found in (
+        ("11 × 11 untrained, the filter that it begins as", report.start),
+        ("the 7 × 7 stack with global bias alleviation", report.stack),
+    ):
+        if any(found.values()):
+            seeds = str(max(map(len, found.values())))
+            rows.append((label, *(spread(found[name]) for name in report.ablation), seeds, "-", "-", "-"))
     text += table(["", *report.ablation, "seeds", "OpenEarthMap", "WHU Sat II", "WBS-SI"], rows)
-    told = [
-        f"- {name}: {gains(steps, report.grid[name]['SegEarth', 'bilinear', -0.3])}\n"
-        for name, steps in report.ablation.items()
-        if all(steps)
-    ]
-    return "".join([text, *(["\n"] if told else []), *told])
-
-
-def gains(steps: Sequence[Sequence[Score]], bilinear: Score) -> str:
-    """How SimFeatUp's Boundary IoU compares with those of others, in words.
-
-    Args:
-        steps: the ablation's scores.
-        bilinear: of bilinear upsampling with the same [CLS] subtraction.
-    """
-    _, stack, shared, _, seven, whole = (100 * float(np.mean([s.mean_boundary for s in scores])) for scores in steps)
-    floor = 100 * bilinear.mean_boundary
-    return (
-        f"Boundary IoU of all together is {whole:.1f}, {difference(whole, floor)} bilinear's {floor:.1f} with the same "
-        f"[CLS] subtraction (mean of {len(steps[-1])} seeds) and {difference(whole, stack)} the 7 × 7 stack's, which "
-        f"has none. One shared 7 × 7 JBU is {difference(shared, stack)} the stack, the 11 × 11 kernel "
-        f"{difference(whole, seven)} 7 × 7: 11 × 11 and shared is "
-        f"{'better' if whole > stack else 'NOT better'} than the 7 × 7 stack here."
+    told = [f"- {name}: {gains(name, report)}\n" for name, steps in report.ablation.items() if all(steps)]
+    return "".join(
+        [text, *(["\nBoundary IoU, with the same [CLS] subtraction throughout:\n\n"] if told else []), *told]
     )
 
 
-def difference(one: float, other: float) -> str:
-    """As "1.2 points above"."""
-    return f"{abs(one - other):.1f} points {'above' if one >= other else 'below'}"
+def gains(name: str, report: Report) -> str:
+    """How SimFeatUp's Boundary IoU on a set compares with that of others, in words."""
+    *_, seven, whole = (boundaries(scores) for scores in report.ablation[name])
+    others = {
+        "bilinear": boundaries([report.grid[name]["SegEarth", "bilinear", -0.3]]),
+        "the 7 × 7 stack": boundaries(report.stack[name]),
+        "7 × 7 and shared": seven,
+        "its untrained start": boundaries(report.start[name]),
+    }
+    told = [(other, *difference(whole, found)) for other, found in others.items()]
+    compared = ", ".join(f"{gap} {other}{remark}" for other, gap, remark in told)
+    return f"11 × 11 and shared {np.mean(whole):.1f}: {compared}."
+
+
+def boundaries(scores: Sequence[Score]) -> list[float]:
+    """Mean Boundary IoU in %, for each seed."""
+    return [100 * score.mean_boundary for score in scores]
+
+
+def difference(ours: Sequence[float], others: Sequence[float]) -> tuple[str, str]:
+    """As "1.2 points above", and what the seeds' ranges say of it."""
+    gap = float(np.mean(ours) - np.mean(others))
+    apart = min(ours) > max(others) or max(ours) < min(others)
+    return f"{abs(gap):.1f} points {'above' if gap >= 0 else 'below'}", "" if apart else " (no more than seeds differ)"
 
 
 def spread(scores: Sequence[Score]) -> str:

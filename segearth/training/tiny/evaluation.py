@@ -99,7 +99,8 @@ class Report:
     all_unseen: dict[str, tuple[float, float]] = field(default_factory=dict)
     eurosat: tuple[int, int] | None = None
     ablation: dict[str, list[list[Score]]] = field(default_factory=dict)
-    start: dict[str, Score] = field(default_factory=dict)  # of SimFeatUp before it is trained
+    start: dict[str, list[Score]] = field(default_factory=dict)  # of SimFeatUp before it is trained, for its seeds
+    stack: dict[str, list[Score]] = field(default_factory=dict)  # of the stack with SimFeatUp's [CLS] subtraction
 
     def default(self, name: str) -> Score:
         """Of the maps that a user gets: the method of the paper, at the set's own long side."""
@@ -211,10 +212,13 @@ def evaluate(
         if truth.classes in (CLASSES, DUBAI_CLASSES) and truth.name != "demo scene":
             measure_names(clip, truth, report)
     if upsamplers is not None:
-        start = ablation.untrained(DenseCLIP(clip))
+        seeds = range(len(ablation.files(upsamplers, ablation.STEPS[-1])))
+        starts = [ablation.untrained(DenseCLIP(clip), seed) for seed in seeds]
+        stacks = [read_upsampler(path) for path in ablation.files(upsamplers, ablation.FIRST)]
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
             report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
-            report.start[truth.name] = measure(truth, mapper(clip, truth, upsampler=start))
+            report.start[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in starts]
+            report.stack[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in stacks]
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
     return report
