@@ -345,7 +345,8 @@ except UserError as error:
 """
     (_, first, _), (_, second, _) = started(["-c", program], processes=2)
     assert first == "the disk is full\n"
-    assert second.startswith("another process of this training ended: its own message says why")
+    assert second.startswith("the other processes cannot be reached any more (")
+    assert second.endswith("start all again, with --resume where a checkpoint was written\n")
 
 
 def test_processes_begin_as_the_first():

@@ -61,9 +61,10 @@ def joined(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
     except RuntimeError as error:
         if not re.search("peer|connection|remote process|nccl", str(error), re.IGNORECASE):
             raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            "another process of this training ended: its own message says why; start all again, with --resume where a "
-            "checkpoint was written"
+            f"the other processes cannot be reached any more ({first}): where one of them ended, its own message says "
+            "why; start all again, with --resume where a checkpoint was written"
         ) from None
     finally:
         dist.destroy_process_group()
