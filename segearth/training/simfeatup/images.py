@@ -47,7 +47,6 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool
         folders: where to look.
         exclude: patterns as the shell's (``*`` stands for ``/`` as well) of files and folders below a folder that are
             passed over, such as "masks" (at any depth) or "*_test.png". One that fits nothing is warned of.
-
         warn: whether to.
 
     Raises:
