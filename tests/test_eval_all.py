@@ -91,7 +91,7 @@ def test_all_sets_in_one_table(run, data, tmp_path):
         assert row["Comparable"].startswith("model tiny; 1 of ")
         assert row["Complete"] == "no"
         assert row["Result"] == pytest.approx(result["IoU_fg"] if of.metric != "mIoU" else result["mIoU"], abs=0.006)
-        assert row["Difference"] == pytest.approx(row["Result"] - row["Published"], abs=0.011)  # two roundings
+        assert row["Difference"] == pytest.approx(row["Result"] - row["Published"], abs=0.006)
         assert len(row["CLIP SHA-256"]) == 64
         assert row["Config"] == f"cfg_{name}.py"
         assert row["prob_thd"] == of.prob_thd

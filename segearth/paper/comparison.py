@@ -152,10 +152,10 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
     }
     if run is None:
         return cells
-    result = run["mIoU"] if of.metric == "mIoU" else run["IoU_fg"]
+    result = _rounded(run["mIoU"] if of.metric == "mIoU" else run["IoU_fg"])
     reasons = caveats(method, of, run)
     return cells | {
-        "Result": None if result is None else round(result, 2),
+        "Result": result,
         "Difference": None if paper is None or result is None else round(result - paper.value, 2),
         "Comparable": None if paper is None else "; ".join(reasons) or "yes",
         "Complete": "yes" if complete(of, run) else "no",
@@ -231,13 +231,18 @@ def _changed(method: Method, run: dict[str, Any]) -> str:
     return " ".join(one for one in run.get("options", ()) if one not in own and not one.startswith(_HARMLESS))
 
 
+def _rounded(value: float | None) -> float | None:
+    """As tables show it; differences are taken of this, so that a reader's own subtraction agrees."""
+    return None if value is None else round(value, 2)
+
+
 def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any] | None:
     """The paper's average of mIoU; says which sets are missing or not whole."""
     found = {name: runs[method.name, name] for name in AVERAGED if (method.name, name) in runs}
     if method.datasets or not found:
         return None
     values = [run["mIoU"] for run in found.values() if run["mIoU"] is not None]
-    value = sum(values) / len(values) if values else None
+    value = _rounded(sum(values) / len(values) if values else None)
     missing = [title(name) for name in AVERAGED if name not in found]
     reasons = [f"{len(found)} of {len(AVERAGED)} sets: without {', '.join(missing)}"] if missing else []
     weak = [title(name) for name, run in found.items() if caveats(method, DATASETS[name], run)]
@@ -249,8 +254,8 @@ def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dic
         "Method": method.title,
         "Dataset": AVERAGE,
         "Metric": "mIoU",
-        "Result": None if value is None else round(value, 2),
-        "mIoU": None if value is None else round(value, 2),
+        "Result": value,
+        "mIoU": value,
         "Published": paper.value if paper else None,
         "Edition": paper.edition if paper else None,
         "Difference": None if paper is None or value is None or missing else round(value - paper.value, 2),
