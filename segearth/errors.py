@@ -10,5 +10,10 @@ class UserError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the pages that may follow; its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UserNotice(UserWarning):
     """Something the user should know although it stops nothing; scripts print its one sentence."""

@@ -101,6 +101,28 @@ def clip_config(architecture: str) -> dict[str, Any]:
     return dict(config)
 
 
+def build_clip(config: Any, architecture: str) -> nn.Module:
+    """An `open_clip.CLIP` with random weights, of an architecture that a user chose.
+
+    Args:
+        config: as open_clip's files of architectures have it; entries that are of no `open_clip.CLIP` are passed over.
+        architecture: what it is called, for the message.
+
+    Raises:
+        UserError: it is none of a CLIP with a tower for images and one for texts.
+    """
+    parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+    try:
+        if "hf_model_name" in config["text_cfg"]:
+            raise ValueError("its text tower is one of Hugging Face's")
+        return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
+    except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
+            "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
+        ) from None
+
+
 def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
     """CLIP's byte-pair tokenizer: texts -> (n, context length) int64; it comes with open_clip."""
     tokenizer: Callable[..., Tensor] = open_clip.SimpleTokenizer(context_length=context_length)

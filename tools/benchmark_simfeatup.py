@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from benchmark import machine, resident_mb, timed
 
 from segearth.errors import UserError
-from segearth.loading import choose_device, clip_config
+from segearth.loading import build_clip, choose_device, clip_config
 from segearth.outputs import atomic, run, writable_folder
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
 
@@ -101,12 +101,9 @@ def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> di
         raise UserError(f"unknown architecture {args.architecture!r}: give tiny or a name of open_clip.list_models()")
     if min(args.batch, args.jitters) < 1:
         raise UserError(f"--batch {args.batch} --jitters {args.jitters}: expected 1 or more of each")
-    config = clip_config(args.architecture)
-    if "hf_model_name" in config["text_cfg"]:
-        raise UserError(f"{args.architecture} has a text tower of Hugging Face's: give a CLIP, such as ViT-B-32")
     device = choose_device(args.device)
     torch.manual_seed(0)
-    clip: Any = open_clip.CLIP(**config)
+    clip = build_clip(clip_config(args.architecture), args.architecture)
     features = Features(clip).eval().requires_grad_(False).to(device)
     recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
     trainee = Trainee(features.encoder.dim, features.encoder.patch_size, recipe).to(device)

@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
@@ -126,7 +126,7 @@ def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
     import open_clip
 
     from segearth.checkpoints import load_strictly, read_state_dict
-    from segearth.loading import clip_config, load_clip
+    from segearth.loading import build_clip, clip_config, load_clip
 
     if model in weights.MODELS:
         if architecture is not None:
@@ -157,29 +157,9 @@ def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
         raise UserError(
             f"unknown architecture {architecture!r}: give a name of open_clip.list_models(), such as ViT-B-32"
         )
-    clip = build(config, architecture)
+    clip = build_clip(config, architecture)
     load_strictly(clip, read_state_dict(path), str(path))
     return clip.eval().requires_grad_(False), path.name
-
-
-def build(config: Any, architecture: str) -> nn.Module:
-    """An `open_clip.CLIP` from open_clip's configuration.
-
-    Raises:
-        UserError: it is none of a CLIP with a tower for images and one for texts.
-    """
-    import open_clip
-
-    parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
-    try:
-        if "hf_model_name" in config["text_cfg"]:
-            raise ValueError("its text tower is one of Hugging Face's")
-        return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
-    except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
-            "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
-        ) from None
 
 
 def say(text: str) -> None:

@@ -83,6 +83,21 @@ def _cubic(t: Tensor) -> Tensor:
     return torch.stack([far(t + 1), near(t), near(1 - t), far(2 - t)], dim=-1)
 
 
+def project(step: JBUStep, colours: Tensor, drops: Tensor | None = None) -> Tensor:
+    """`JBUStep.keys` with channels last: (..., 3) to (..., 32).
+
+    Args:
+        step: the learned step.
+        colours: the guidance.
+        drops: factors on the hidden channels, or None.
+    """
+    first, first_bias = pointwise(step.range_proj[0])
+    hidden = F.gelu(F.linear(colours, first, first_bias))
+    if drops is not None:
+        hidden = hidden * drops
+    return F.linear(hidden, pointwise(step.range_proj[3])[0])
+
+
 class Guide:
     """The kernels of one step for one picture, computed for the tiles that are asked for."""
 
@@ -108,9 +123,7 @@ class Guide:
     def of(cls, step: JBUStep, guidance: Tensor) -> Guide:
         """Projects the guidance (3, H, W)."""
         colours = guidance.permute(1, 2, 0).contiguous()
-        first, first_bias = pointwise(step.range_proj[0])
-        last, _ = pointwise(step.range_proj[3])
-        return cls(step, colours, F.linear(F.gelu(F.linear(colours, first, first_bias)), last))
+        return cls(step, colours, project(step, colours))
 
     def crop(self, top: int, left: int, height: int, width: int) -> Guide:
         """The guide of a part of the picture, with that part's own reflected border."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import NamedTuple
 
-from segearth.errors import UserError
+from segearth.errors import UserError, first_line
 from segearth.openmmlab.ranks import ALONE, LONGEST_WAIT, Ranks, Watch
 
 JOIN = timedelta(seconds=60)  # until all processes have met
@@ -134,7 +134,7 @@ def _join(launcher: str) -> Ranks:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
             f"process {rank} of {size} did not meet the others at {place} within {JOIN.seconds} s "
-            f"({str(error).splitlines()[0]}): expected all {size} to be started at once, MASTER_ADDR and PORT the same "
+            f"({first_line(error)}): expected all {size} to be started at once, MASTER_ADDR and PORT the same "
             "for all and free; set them, and start again"
         ) from None
     return Ranks(rank, size, local, launcher, dist.new_group(backend="gloo", timeout=LONGEST_WAIT))

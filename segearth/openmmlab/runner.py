@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segearth import results
-from segearth.errors import UserError
+from segearth.errors import UserError, first_line
 from segearth.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config
@@ -287,6 +287,6 @@ def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, 
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            f"a process that loads images died ({str(error).splitlines()[0]}): often too little shared memory; "
+            f"a process that loads images died ({first_line(error)}): often too little shared memory; "
             "run again with --cfg-options test_dataloader.num_workers=0"
         ) from None

@@ -9,6 +9,7 @@ import sys
 import time
 from signal import SIGTERM
 
+from segearth.errors import first_line
 from segearth.openmmlab.ranks import ADVICE, GO_ON
 
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
@@ -62,11 +63,10 @@ def _torchrun(argv: list[str]) -> int:
     except SignalException as error:
         return _ended(error.sigval.name, 128 + error.sigval)
     except (DistError, RendezvousError, ConnectionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         return _say(
-            f"error: this machine did not meet the others, or lost them ({reason}): expected the same command on each "
-            "within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port free there), NODE_RANK "
-            "from 0 to NNODES - 1; set them, and start all again",
+            f"error: this machine did not meet the others, or lost them ({first_line(error)}): expected the same "
+            "command on each within a minute, MASTER_ADDR and PORT the same for all (of machine 0, the port free "
+            "there), NODE_RANK from 0 to NNODES - 1; set them, and start all again",
             2,
         )
     return 0

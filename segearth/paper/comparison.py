@@ -190,7 +190,7 @@ def caveats(method: Method, of: Description, run: dict[str, Any]) -> list[str]:
 def _figures(run: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: run[key] for key in ("aAcc", "mIoU", "mAcc")},
-        "Foreground IoU": None if run["IoU_fg"] is None else round(run["IoU_fg"], 2),
+        "Foreground IoU": _rounded(run["IoU_fg"]),
         "Images": run["images"],
         "Seconds an image": run.get("seconds_per_image"),
     }
@@ -274,7 +274,7 @@ def _class_lines(method: Method, dataset: str, run: dict[str, Any]) -> list[dict
             "Dataset": title(dataset),
             "Class": entry["name"],
             "Prompt": prompt,
-            **{key: None if entry[key] is None else round(entry[key], 2) for key in ("IoU", "Acc")},
+            **{key: _rounded(entry[key]) for key in ("IoU", "Acc")},
             "Intersection": entry["intersection"],
             "Union": entry["union"],
             "Predicted pixels": entry["prediction_pixels"],

@@ -20,7 +20,7 @@ from torch.autograd import Function
 from torch.utils.checkpoint import checkpoint
 
 from segearth.models.simfeatup import JBU, KEY_DIM, JBUStep, pointwise
-from segearth.models.tiles import PIXELS, TILE, axis
+from segearth.models.tiles import PIXELS, TILE, axis, project
 from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, gather
 
 CHUNK_TILES = 224  # tiles whose kernels are computed at once; any number gives the same kernels
@@ -122,7 +122,7 @@ def _double(
     top, bottom, left, right = window or (0, 2 * h, 0, 2 * w)
     down, across = (slice(a // TILE, -(-b // TILE)) for a, b in ((top, bottom), (left, right)))
     colours = F.adaptive_avg_pool2d(guidance, (2 * h, 2 * w)).permute(0, 2, 3, 1)
-    keys = _keys(step, colours, None if drops is None else drops[0])
+    keys = project(step, colours, None if drops is None else drops[0][:, None, None])
     halo_rows, halo_columns = rows.enlarged[down], columns.enlarged[across]
     inner = slice(step.radius, step.radius + TILE)
     halos = gather(keys, halo_rows, halo_columns)  # (B, ty, tx, S, S, 32)
@@ -141,16 +141,6 @@ def _double(
     if window is None:
         return [one[:, : 2 * h, : 2 * w] for one in doubled], (0, 0)
     return doubled, (down.start * TILE, across.start * TILE)
-
-
-def _keys(step: JBUStep, colours: Tensor, drops: Tensor | None) -> Tensor:
-    """`JBUStep.keys` (B, H, W, 32) of colours (B, H, W, 3)."""
-    first, first_bias = pointwise(step.range_proj[0])
-    last, _ = pointwise(step.range_proj[3])
-    hidden = F.gelu(F.linear(colours, first, first_bias))
-    if drops is not None:
-        hidden = hidden * drops[:, None, None]
-    return F.linear(hidden, last)
 
 
 def _recomputed(step: JBUStep, *inputs: Tensor | None) -> Tensor:

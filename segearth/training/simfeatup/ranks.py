@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from segearth.errors import UserError
+from segearth.errors import UserError, first_line
 
 
 @contextmanager
@@ -61,10 +61,9 @@ def joined(device: torch.device) -> Iterator[tuple[int, int, torch.device]]:
     except RuntimeError as error:
         if not re.search("peer|connection|remote process|nccl", str(error), re.IGNORECASE):
             raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"the other processes cannot be reached any more ({first}): where one of them ended, its own message says "
-            "why; start all again, with --resume where a checkpoint was written"
+            f"the other processes cannot be reached any more ({first_line(error)[:200]}): where one of them ended, its "
+            "own message says why; start all again, with --resume where a checkpoint was written"
         ) from None
     finally:
         dist.destroy_process_group()

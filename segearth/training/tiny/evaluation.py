@@ -214,21 +214,20 @@ def evaluate(
     if upsamplers is not None:
         seeds = range(len(ablation.files(upsamplers, ablation.STEPS[-1])))
         starts = [ablation.untrained(DenseCLIP(clip), seed) for seed in seeds]
-        stacks = [read_upsampler(path) for path in ablation.files(upsamplers, ablation.FIRST)]
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
             report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
             report.start[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in starts]
-            report.stack[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in stacks]
+            report.stack[truth.name] = ablate(clip, truth, upsamplers, ablation.FIRST, share=-0.3)
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
     return report
 
 
-def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method) -> list[Score]:
-    """The scores of one of `ablation.STEPS`, one a seed."""
+def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method, share: float | None = None) -> list[Score]:
+    """The scores of one of `ablation.STEPS`, one a seed; with another factor of the [CLS] token's share if given."""
     paths = ablation.files(folder, step)
     modules = [BILINEAR] if step is ablation.BASELINE else [read_upsampler(path) for path in paths]
-    share = ablation.factor(step)
+    share = ablation.factor(step) if share is None else share
     return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
