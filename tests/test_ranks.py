@@ -130,6 +130,25 @@ ranks.everywhere(ranks.go_on)
     assert time.monotonic() - started < 60  # the long work was not finished
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="names of threads are read from Linux's /proc")
+def test_gloos_threads_end_before_python_does(tmp_path):
+    """One that frees a tensor while Python ends aborts the process, once in some thousand runs."""
+    code = joined("global kept\nkept = ranks\nranks.gather(print(*threads()))").replace(
+        "def program",
+        """
+def threads():
+    return [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+import atexit
+atexit.register(lambda: print(*threads()))
+def program""",
+    )
+    for exit_code, out, err in pair(code, tmp_path):
+        assert exit_code == 0, err
+        during, after = out.splitlines()
+        assert "gloo" in during
+        assert "gloo" not in after
+
+
 def test_a_death_ends_the_others_within_a_minute(tmp_path):
     body = """
 if ranks.rank == 1:

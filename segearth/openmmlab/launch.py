@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from types import FrameType
 from typing import NamedTuple
@@ -80,12 +79,10 @@ def joined(launcher: str) -> Iterator[Ranks]:
         yield ALONE
         return
     signal.signal(signal.SIGINT, _interrupt_once)
-    import torch.distributed as dist
-
     ranks = _join(launcher)
-    watch = Watch(ranks.rank, ranks.size)
+    ranks.watch = watch = Watch(ranks.rank, ranks.size)
     try:
-        yield replace(ranks, watch=watch)
+        yield ranks
     except KeyboardInterrupt:
         watch.failed()
         if launcher == "pytorch" or not ranks.is_main:  # the launcher, or the first process, says it
@@ -100,7 +97,7 @@ def joined(launcher: str) -> Iterator[Ranks]:
     else:
         watch.done()
     finally:
-        dist.destroy_process_group()
+        ranks.leave()
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)

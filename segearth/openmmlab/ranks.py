@@ -31,7 +31,7 @@ class Elsewhere(Exception):  # noqa: N818 (nothing is wrong here)
     """Another process has failed at what all are doing, so that there is no use in finishing it here."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranks:
     """The processes of an evaluation, as one of them sees them.
 
@@ -65,6 +65,19 @@ class Ranks:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, own, group=self.group)
         return found
+
+    def leave(self) -> None:
+        """Gives up the groups, and with the last reference to them gloo's threads.
+
+        One that still lives when Python ends may then free a tensor, and aborts the process ("terminate called
+        without an active exception", github.com/pytorch/pytorch/pull/179291).
+        """
+        import torch.distributed as dist
+
+        self.group = None
+        if self.watch is not None:
+            self.watch.group = None
+        dist.destroy_process_group()
 
     def everywhere(self, work: Callable[[], T]) -> T:
         """Does something on every process, and waits for the others.
