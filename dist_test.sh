@@ -47,5 +47,5 @@ if [[ $config == all ]]; then
 else
     program=("$here/eval.py" --config "$config")
 fi
-exec "$python" -m segearth.openmmlab.torchrun "${place[@]}" --nproc-per-node "$gpus" \
+exec "$python" -m segearth.distributed.torchrun "${place[@]}" --nproc-per-node "$gpus" \
     "${program[@]}" --launcher pytorch ${WORK_DIR:+--work-dir "$WORK_DIR"} "$@"

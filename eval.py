@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from segearth import weights
+from segearth.distributed.launch import LAUNCHERS, joined
+from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
-from segearth.openmmlab.launch import LAUNCHERS, joined
-from segearth.openmmlab.ranks import Ranks
 from segearth.outputs import run
 
 

@@ -1,5 +1,7 @@
 """What the person running this can mend, told apart from our own defects."""
 
+import re
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: a path, a name, an option, a file.
@@ -13,6 +15,13 @@ class UserError(ValueError):
 def first_line(error: BaseException) -> str:
     """What an error of a library says, without the pages that may follow; its type if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was not enough: torch says so by a RuntimeError of many wordings."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search(r"alloc|out of memory", str(error)) is not None
+    )
 
 
 class UserNotice(UserWarning):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.checkpoints import load_strictly, read_state_dict
-from segearth.errors import UserError
+from segearth.errors import UserError, is_out_of_memory
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
@@ -117,6 +117,8 @@ def build_clip(config: Any, architecture: str) -> nn.Module:
             raise ValueError("its text tower is one of Hugging Face's")
         return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
     except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
             "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -12,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from segearth.errors import UserError, UserNotice
+from segearth.errors import UserError, UserNotice, is_out_of_memory
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -101,7 +100,7 @@ def run(
             print(f"error: the Python package {error.name} is not installed here: {advice}", file=sys.stderr)
             return 2
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not re.search(r"alloc|out of memory", str(error)):
+            if not is_out_of_memory(error):
                 raise
             print(f"error: not enough memory: {less_memory}", file=sys.stderr)
             return 2

@@ -17,9 +17,9 @@ from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
+from segearth.distributed import launch
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
-from segearth.openmmlab import launch
 
 CONFIG = CONFIGS / "cfg_loveda.py"
 SIZES = [(40, 60), (60, 60), (64, 48)]

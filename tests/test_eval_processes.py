@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +18,11 @@ import pytest
 from conftest import load_script
 from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
 from preparing import made
+from processes import free_port, torchrun_variables
 
 from segearth.datasets import DATASETS
+from segearth.distributed import launch
 from segearth.errors import UserError
-from segearth.openmmlab import launch
 from segearth.openmmlab.runner import evaluate
 
 SETS = ("udd5", "wbs-si")
@@ -65,15 +65,11 @@ def forked(work: Callable[[], object], log: Path) -> BaseProcess:
 
 def ranks(work: Callable[[int], object], folder: Path) -> list[tuple[int | None, str]]:
     """Runs work in two processes that form a group; gives exit code and words of each."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def one(rank: int) -> Callable[[], object]:
-        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-
         def begin() -> object:
-            os.environ.update({key: str(value) for key, value in own.items()} | {"CUDA_VISIBLE_DEVICES": ""})
+            os.environ.update(torchrun_variables(rank, port))
             return work(rank)
 
         return begin

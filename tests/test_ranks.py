@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,38 +14,14 @@ from pathlib import Path
 
 import pytest
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
+from processes import ROOT, free_port, pair, start
 
+from segearth.distributed import launch, torchrun
+from segearth.distributed.ranks import ALONE
 from segearth.errors import UserError
-from segearth.openmmlab import launch, torchrun
-from segearth.openmmlab.ranks import ALONE
 from segearth.openmmlab.runner import evaluate
 
-ROOT = CONFIGS.parent
 SIZES = [(40, 60), (60, 60), (64, 48), (30, 50), (52, 44)]
-
-
-def start(code: str, rank: int, port: int, folder: Path, **more: str) -> subprocess.Popen:
-    """One of two processes, begun by hand: no torchrun looks after them."""
-    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    environment = os.environ | {key: str(value) for key, value in variables.items()} | more
-    environment |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    return subprocess.Popen(
-        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def pair(code: str, folder: Path, **more: str) -> list[tuple[int, str, str]]:
-    """Runs code in two processes; gives exit code, stdout and stderr of each."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    both = [start(code, rank, port, folder, **more) for rank in range(2)]
-    texts = [
-        process.communicate(timeout=600)  # on a machine that is busy, importing takes minutes
-        for process in both
-    ]
-    return [(process.returncode, *text) for process, text in zip(both, texts, strict=True)]
 
 
 EVALUATE = f"""
@@ -55,7 +30,7 @@ from pathlib import Path
 from segearth import weights
 packaged = weights.packaged
 weights.packaged = lambda name: Path(os.environ["TINY"]) / name if name.startswith("tiny") else packaged(name)
-from segearth.openmmlab import launch
+from segearth.distributed import launch
 from segearth.openmmlab.runner import evaluate
 with launch.joined("pytorch") as ranks:
     for limit in (5, 2, 1):
@@ -69,7 +44,7 @@ def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch)
     loveda(tmp_path / "data", SIZES)
     for limit in (5, 2, 1):
         evaluate(CONFIGS / "cfg_loveda.py", "1", limit=limit, model="tiny", show_dir="shown1")
-    for code, _, err in pair(EVALUATE, tmp_path, TINY=str(random_tiny)):
+    for code, _, err in pair(["-c", EVALUATE], tmp_path, TINY=str(random_tiny)):
         assert code == 0, err
     one, two = (json.loads((tmp_path / f"{size}/results.json").read_text()) for size in (1, 2))
     assert [row["images"] for row in two] == [5, 2, 1]
@@ -87,7 +62,7 @@ def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch)
 JOINED = """
 import os, signal, sys, time
 from segearth.errors import UserError
-from segearth.openmmlab import launch
+from segearth.distributed import launch
 from segearth.outputs import run
 def program():
     with launch.joined("pytorch") as ranks:
@@ -96,8 +71,9 @@ sys.exit(run(program))
 """
 
 
-def joined(body: str) -> str:
-    return JOINED.format(body="\n".join(f"        {line}" for line in body.strip().splitlines()))
+def joined(body: str) -> list[str]:
+    """Python's arguments for a program whose body runs in a group."""
+    return ["-c", JOINED.format(body="\n".join(f"        {line}" for line in body.strip().splitlines()))]
 
 
 def test_what_fails_on_one_fails_on_all_and_they_go_on(tmp_path):
@@ -133,7 +109,7 @@ ranks.everywhere(ranks.go_on)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="names of threads are read from Linux's /proc")
 def test_gloos_threads_end_before_python_does(tmp_path):
     """One that frees a tensor while Python ends aborts the process, once in some thousand runs."""
-    code = joined("global kept\nkept = ranks\nranks.gather(print(*threads()))").replace(
+    code = joined("global kept\nkept = ranks\nranks.gather(print(*threads()))")[1].replace(
         "def program",
         """
 def threads():
@@ -142,7 +118,7 @@ import atexit
 atexit.register(lambda: print(*threads()))
 def program""",
     )
-    for exit_code, out, err in pair(code, tmp_path):
+    for exit_code, out, err in pair(["-c", code], tmp_path):
         assert exit_code == 0, err
         during, after = out.splitlines()
         assert "gloo" in during
@@ -161,7 +137,7 @@ time.sleep(600)
     assert time.monotonic() - float(died) < 60
     assert (code, other) == (1, -signal.SIGKILL)
     last = err.strip().splitlines()[-1]
-    assert last.startswith("error: another process of this evaluation died or cannot be reached")
+    assert last.startswith("error: another process died or cannot be reached")
     assert "start the same command again" in last
     assert "Traceback" not in err
 
@@ -176,7 +152,7 @@ time.sleep(600)
     (code, _, err), (other, failed, reason) = pair(joined(body), tmp_path)
     assert time.monotonic() - float(failed) < 60
     assert (code, other) == (1, 2)
-    assert "error: process 1 of this evaluation failed" in err
+    assert "error: process 1 failed" in err
     assert reason.strip().splitlines()[-1] == "error: image 7 is damaged"
 
 
@@ -188,16 +164,60 @@ try:
 finally:
     os.kill(os.getpid(), signal.SIGINT)  # from torchrun, which says the sentence
 """
-    for code, out, err in pair(joined(body), tmp_path):
+    for code, out, err in pair(joined(body), tmp_path, **{launch.SPEAKS: "1"}):
         assert (code, out, err) == (130, "", "")
+    said = [(code, out, err.strip()) for code, out, err in pair(joined(body), tmp_path)]
+    assert said == [(130, "", "interrupted: nothing more is written"), (130, "", "")]
+
+
+def test_tensors_are_added_up_and_shared(tmp_path):
+    body = """
+import torch
+own = torch.nn.Parameter(torch.full((2, 1), 5.0 + ranks.rank)), torch.arange(3.0).T * ranks.rank
+ranks.add_up(own)
+print([one.tolist() for one in own])
+weight = torch.nn.Parameter(torch.full((3,), 5.0 + ranks.rank))
+ranks.share([weight])
+print(weight.tolist())
+"""
+    for code, out, err in pair(joined(body), tmp_path):
+        assert code == 0, err
+        assert out.splitlines() == ["[[[11.0], [11.0]], [0.0, 1.0, 2.0]]", "[5.0, 5.0, 5.0]"]
+
+
+def test_who_meets_others_that_are_gone_says_so(tmp_path):
+    """The watch, which would end it, has not noticed."""
+    body = """
+ranks.watch.done = lambda: None
+if ranks.rank == 1:
+    launch.HEAD_START = 0
+    ranks.watch._end = lambda what: None
+    ranks.gather(1)
+raise UserError("the disk is full")
+"""
+    (first, _, reason), (second, _, err) = pair(joined(body), tmp_path)
+    assert (first, second) == (2, 2)
+    assert reason.strip().splitlines()[-1] == "error: the disk is full"
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: the other processes cannot be reached any more (")
+    assert last.endswith("start the same command again: it goes on where it stopped")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK"), ({"WORLD_SIZE": "two", "RANK": "0"}, "WORLD_SIZE is 'two'")],
+)
+def test_half_an_environment_of_torchrun(monkeypatch, variables, message):
+    monkeypatch.delenv("RANK", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message), launch.joined(launch.launcher_here()):
+        pass
 
 
 def test_processes_that_do_not_meet(tmp_path):
-    code = joined("pass").replace("def program", "launch.JOIN = launch.timedelta(seconds=2)\ndef program")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = start(code, 0, port, tmp_path)
+    code = joined("pass")[1].replace("def program", "launch.JOIN = launch.timedelta(seconds=2)\ndef program")
+    process = start(["-c", code], 0, free_port(), tmp_path)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 2, err
     assert "process 0 of 2 did not meet the others" in err
@@ -276,7 +296,7 @@ def test_torchrun_ends_with_a_sentence(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "segearth.openmmlab.torchrun",
+        "segearth.distributed.torchrun",
         "--standalone",
         "--nproc-per-node",
         "1",
@@ -364,7 +384,15 @@ def test_the_first_node_of_a_job(tmp_path, monkeypatch, variables, scontrol, exp
 )
 def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
     (tmp_path / "long.py").write_text("import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)")
-    command = [sys.executable, "-m", "segearth.openmmlab.torchrun", "--standalone", "--nproc-per-node", "1", "long.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "segearth.distributed.torchrun",
+        "--standalone",
+        "--nproc-per-node",
+        "1",
+        "long.py",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "begun").exists() and process.poll() is None:
@@ -384,12 +412,10 @@ def test_machines_that_do_not_meet(monkeypatch, capfd):
 
     monkeypatch.setattr(run, "main", alone)
     monkeypatch.setattr(torchrun, "MEETING", 1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = ["--master-addr", "127.0.0.1", "--master-port", str(probe.getsockname()[1])]
-        for rank, reason in (("0", "Timed out after 61 seconds"), ("1", "no machine 0 at 127.0.0.1")):
-            assert torchrun.main(["--nnodes", "2", "--node-rank", rank, *address, "x.py"]) == 2
-            (line,) = capfd.readouterr().err.strip().splitlines()
-            assert line.startswith(f"error: this machine did not meet the others, or lost them ({reason}")
-            for part in ("MASTER_ADDR", "PORT", "NODE_RANK"):
-                assert part in line
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    for rank, reason in (("0", "Timed out after 61 seconds"), ("1", "no machine 0 at 127.0.0.1")):
+        assert torchrun.main(["--nnodes", "2", "--node-rank", rank, *address, "x.py"]) == 2
+        (line,) = capfd.readouterr().err.strip().splitlines()
+        assert line.startswith(f"error: this machine did not meet the others, or lost them ({reason}")
+        for part in ("MASTER_ADDR", "PORT", "NODE_RANK"):
+            assert part in line

@@ -4,7 +4,7 @@ import csv
 import errno
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import types
@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import load_script
 from PIL import Image
+from processes import ROOT, pair
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
@@ -29,7 +30,6 @@ from segearth.training.simfeatup.log import Log, Row, duration
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
 from segearth.training.simfeatup.trainer import Run, train
 
-ROOT = Path(__file__).parents[1]
 CONFIG = {
     "embed_dim": 8,
     "vision_cfg": {"image_size": 48, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
@@ -238,29 +238,13 @@ def test_neither_parts_nor_memory_change_the_gradients(recipe):
     assert max(one.abs().max() for one in wanted) > 1e-3
 
 
-def tool(arguments, processes=1):
-    return started([str(ROOT / "tools" / "train_simfeatup.py"), *map(str, arguments)], processes)
+TOOL = str(ROOT / "tools" / "train_simfeatup.py")
 
 
-def started(arguments, processes):
-    """Runs Python, in several processes as torchrun would."""
-    command = [sys.executable, *arguments]
+def tool(arguments):
+    command = [sys.executable, TOOL, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if processes == 1:
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    with socket.socket() as probe:  # a port that is free
-        probe.bind(("127.0.0.1", 0))
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
-    environment["WORLD_SIZE"] = str(processes)
-    running = [
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "RANK": str(rank)}
-        )
-        for rank in range(processes)
-    ]
-    ended = [(one, *one.communicate(timeout=120)) for one in running]
-    assert all(one.returncode == 0 for one, _, _ in ended), "\n".join(err for _, _, err in ended)
-    return ended
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.fixture
@@ -276,7 +260,8 @@ def test_two_processes_equal_one(images, weights, tmp_path):
     options = [*weights, "--images", images, "--crop", 48, "--batch", 3, "--jitters", 2, "--radius", 3, "--steps", 3]
     one = tool([*options, "-o", tmp_path / "one.safetensors"])
     assert one.returncode == 0, one.stderr
-    two = tool([*options, "-o", tmp_path / "two.safetensors"], processes=2)
+    two = pair([TOOL, *map(str, options), "-o", "two.safetensors"], tmp_path)
+    assert [code for code, _, _ in two] == [0, 0], two
     assert "2 × cpu" in two[0][2]
     for stderr in (one.stderr, two[0][2] + two[1][2]):
         assert stderr.count("left out") == 1
@@ -287,20 +272,12 @@ def test_two_processes_equal_one(images, weights, tmp_path):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK"), ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'")],
-)
-def test_half_an_environment_of_torchrun(weights, images, tmp_path, variables, message):
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "MASTER_ADDR")}
-    command = [sys.executable, ROOT / "tools" / "train_simfeatup.py", *weights, "--images", images, "--crop", "48"]
-    command = [*command, "-o", tmp_path / "up.ckpt"]
-    done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, env={**environment, **variables}, check=False
-    )
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_half_an_environment_of_torchrun(weights, images, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    arguments = [*weights, "--images", images, "--crop", "48", "-o", tmp_path / "up.ckpt"]
+    assert load_script("tools/train_simfeatup.py").main(list(map(str, arguments))) == 2
+    assert "error: WORLD_SIZE is 2, but RANK is not set" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -320,6 +297,14 @@ def test_architectures_that_are_none(weights, tmp_path, content, message):
         load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
 
 
+def test_a_clip_too_large_for_this_machine(weights, images, tmp_path, capfd):
+    vision = {**CONFIG["vision_cfg"], "width": 2**24}
+    (tmp_path / "clip.json").write_text(json.dumps({**CONFIG, "vision_cfg": vision}))
+    arguments = [*weights, "--images", images, "--crop", "48", "-o", tmp_path / "up.ckpt"]
+    assert load_script("tools/train_simfeatup.py").main(list(map(str, arguments))) == 2
+    assert "error: not enough memory" in capfd.readouterr().err
+
+
 def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
     """The hub's layout of the architecture, and the prefix of training in several processes."""
     (tmp_path / "clip.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {}}))
@@ -330,35 +315,25 @@ def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
     assert_close(clip.state_dict(), small_clip().state_dict(), atol=0, rtol=0)
 
 
-def test_a_process_whose_neighbour_ended_says_so():
+def test_the_others_end_with_one_whose_disk_is_full(images, weights, tmp_path):
+    """They wait for its gradients; what they say is what training needs, not what an evaluation does."""
     program = """
-import sys, torch
+import runpy, sys
 from segearth.errors import UserError
-from segearth.training.simfeatup.ranks import joined, merged
-try:
-    with joined(torch.device("cpu")) as (rank, ranks, _):
-        if rank == 0:
-            raise UserError("the disk is full")
-        merged({}, ranks)
-except UserError as error:
-    print(error)
+from segearth.training.simfeatup import checkpoint
+def save(*_):
+    raise UserError("the disk is full")
+checkpoint.save = save
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
-    (_, first, _), (_, second, _) = started(["-c", program], processes=2)
-    assert first == "the disk is full\n"
-    assert second.startswith("the other processes cannot be reached any more (")
-    assert second.endswith("start all again, with --resume where a checkpoint was written\n")
-
-
-def test_processes_begin_as_the_first():
-    program = """
-import torch
-from segearth.training.simfeatup.ranks import joined, share
-with joined(torch.device("cpu")) as (rank, ranks, _):
-    weight = torch.nn.Parameter(torch.full((3,), 5.0 + rank))
-    share([weight], ranks)
-    print(weight.tolist())
-"""
-    assert [out for _, out, _ in started(["-c", program], processes=2)] == ["[5.0, 5.0, 5.0]\n"] * 2
+    options = [*weights, "--images", images, "--crop", 48, "--batch", 2, "--jitters", 1, "--steps", 99]
+    command = ["-c", program, TOOL, *map(str, options), "--save-every", "1", "-o", "up.ckpt"]
+    (first, _, reason), (second, _, err) = pair(command, tmp_path)
+    assert (first, reason.strip().splitlines()[-1]) == (2, "error: the disk is full")
+    assert second in (1, 2)  # its watch hears of it, and it finds no one to add up with: whichever comes first
+    last = err.strip().splitlines()[-1]
+    assert re.match("error: (process 0 failed|the other processes cannot be reached any more)", last)
+    assert last.endswith("start all again, with --resume where a checkpoint was written")
 
 
 def test_a_start_is_made_only_where_it_is_used(images, tmp_path, monkeypatch):

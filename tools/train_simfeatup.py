@@ -26,6 +26,8 @@ from segearth.outputs import run
 if TYPE_CHECKING:
     from torch import nn
 
+GO_ON = "start all again, with --resume where a checkpoint was written"  # when a process of several is gone
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; wrong usage ends the program with code 2."""
@@ -82,6 +84,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(args: argparse.Namespace) -> None:
     """Loads the CLIP and trains."""
+    from segearth.distributed.launch import joined, launcher_here
     from segearth.loading import choose_device
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import Recipe
@@ -111,10 +114,11 @@ def train(args: argparse.Namespace) -> None:
         exclude=tuple(args.exclude),
         clip=None if args.model in weights.MODELS else Path(args.model),
     )
-    trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
-    clip, name = load(args.model, args.architecture)
-    trainer.train(clip, name, args.images, args.out, options, recipe, device, say)
+    with joined(launcher_here(), gpus=device.type == "cuda", go_on=GO_ON) as ranks:
+        trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
+        clip, name = ranks.one_a_machine_first(lambda: load(args.model, args.architecture))
+        trainer.train(clip, name, args.images, args.out, options, recipe, device, say, ranks)
 
 
 def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:

@@ -19,10 +19,10 @@ from mmengine.visualization import Visualizer
 from segearth import provenance, results, weights
 from segearth.datasets import DATASETS
 from segearth.datasets.prepare import read_manifest
+from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
 from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.metric import CountingIoUMetric
-from segearth.openmmlab.ranks import Ranks
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 from segearth.vocabulary import Vocabulary
 

@@ -12,8 +12,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
+from segearth.distributed.ranks import Ranks
 from segearth.images import read_image
-from segearth.openmmlab.ranks import Ranks
 from segearth.outputs import atomic
 from segearth.pictures import side_by_side
 

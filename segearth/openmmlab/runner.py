@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from segearth import results
+from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, first_line
 from segearth.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config
-from segearth.openmmlab.ranks import ALONE, Ranks
 from segearth.outputs import writable_folder
 
 __all__ = ["evaluate", "load_config"]
@@ -42,7 +42,7 @@ def evaluate(
         config: the config file.
         work_dir: folder for results; by default the config's own, or work_dirs/ and the config's name.
         data_root: a folder that stands for the leading `data/` of the config's data paths.
-        ranks: the processes that do this together, see `segearth.openmmlab.launch.joined`.
+        ranks: the processes that do this together, see `segearth.distributed.launch.joined`.
         show_dir: folder for pictures of the predictions; with `reuse` they have a folder of their own below it,
             whose name says what they depend on, so that pictures of other settings never pass for these.
         shown: how many pictures, spread evenly over the images; None: one of every image.

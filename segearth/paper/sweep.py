@@ -12,8 +12,8 @@ from typing import Any
 
 from segearth import weights
 from segearth.datasets import DATASETS
+from segearth.distributed.ranks import ALONE, Lost, Ranks
 from segearth.errors import UserError
-from segearth.openmmlab.ranks import ALONE, Ranks
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
@@ -107,6 +107,8 @@ def sweep(
             say(f"[{i}/{len(pairs)}] {method.title}, {dataset}")
         try:
             row = _evaluate(method, dataset, settings, folder, ranks)
+        except Lost:  # nothing is known about this set, and the next would end alike
+            raise
         except Exception as error:
             sentence = one_line(str(error))
             if not isinstance(error, UserError):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum
@@ -22,7 +23,6 @@ from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, check_folders, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
-from segearth.training.simfeatup.ranks import add_up, joined, merged, share
 from segearth.training.simfeatup.step import (
     FEATURES,
     IMAGE_WEIGHT,
@@ -86,6 +86,7 @@ def train(
     recipe: Recipe,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = print,
+    ranks: Ranks = ALONE,
 ) -> Trainee:
     """Trains an upsampler and writes it.
 
@@ -96,8 +97,9 @@ def train(
         out: file to write, see `Files`.
         run: how long, on what, from where.
         recipe: what is trained.
-        device: where; under torchrun "cuda" means a GPU for each process.
+        device: where; of several processes with GPUs each takes its own.
         say: shows a line; in the first process only.
+        ranks: the processes that do this together, see `segearth.distributed.launch.joined`.
 
     Returns:
         What was trained.
@@ -106,25 +108,25 @@ def train(
         UserError: an option out of range, no usable image, a disk that is full, nothing to resume.
     """
     files = check(run, recipe, images, out)
-    with joined(torch.device(device)) as (rank, ranks, own):
-        if run.batch < ranks:
-            raise UserError(
-                f"a batch of {run.batch} images for {ranks} processes: expected at least one image each; "
-                f"use --batch {ranks}"
-            )
-        paths, left_out = usable_images(find_images(images, run.exclude, warn=rank == 0), run.crop)
-        warner = Warner(rank == 0)
-        warner(left_out)
-        if not paths:
-            raise UserError(
-                f"no usable image in {', '.join(map(str, images))}: {len(left_out)} files were looked at; the first "
-                f"one: {next(iter(left_out.values()))}"
-            )
-        crops = Crops(paths, run.crop, run.seed)
-        say = say if rank == 0 else _silent
-        trainee = _train(clip, model, crops, files, run, recipe, (rank, ranks, own), warner, say)
-        say(f"written: {out}; the log is {files.log}")
-        return trainee
+    device = torch.device(device) if ranks.gpus is None else torch.device("cuda", ranks.local_rank)
+    if run.batch < ranks.size:
+        raise UserError(
+            f"a batch of {run.batch} images for {ranks.size} processes: expected at least one image each; "
+            f"use --batch {ranks.size}"
+        )
+    paths, left_out = usable_images(find_images(images, run.exclude, warn=ranks.is_main), run.crop)
+    warner = Warner(ranks.is_main)
+    warner(left_out)
+    if not paths:
+        raise UserError(
+            f"no usable image in {', '.join(map(str, images))}: {len(left_out)} files were looked at; the first "
+            f"one: {next(iter(left_out.values()))}"
+        )
+    crops = Crops(paths, run.crop, run.seed)
+    say = say if ranks.is_main else _silent
+    trainee = _train(clip, model, crops, files, run, recipe, ranks, device, warner, say)
+    say(f"written: {out}; the log is {files.log}")
+    return trainee
 
 
 def _train(
@@ -134,12 +136,12 @@ def _train(
     files: Files,
     run: Run,
     recipe: Recipe,
-    place: tuple[int, int, torch.device],
+    ranks: Ranks,
+    device: torch.device,
     warner: Warner,
     say: Callable[[str], None],
 ) -> Trainee:
     """One process's part in `train`."""
-    rank, ranks, device = place
     features = Features(clip, recipe.features)
     dim, patch = features.encoder.dim, features.encoder.patch_size
     if run.precision == "auto":
@@ -152,21 +154,23 @@ def _train(
     if run.init is not None and not run.resume:
         begin_with(trainee, run.init, recipe)
     trainee.to(device)
-    share(trainee.parameters(), ranks)  # machines of different kinds differ in the last digits of a start
+    ranks.share(trainee.parameters())  # machines of different kinds differ in the last digits of a start
     optimiser = torch.optim.NAdam(trainee.parameters(), lr=run.learning_rate)
     steps = run.steps or math.ceil(len(crops) / run.batch)
     facts = describe(model, run, recipe, crops.paths) | {"width": dim, "patch": patch}
     done = checkpoint.restore(files, trainee, optimiser, facts) if run.resume else 0
     if done >= steps:
         raise UserError(f"{files.resume} has {done} steps already, {steps} were asked for: use a larger --steps")
-    log = Log(files.log, files.board, steps, done, say) if rank == 0 else None
+    log = Log(files.log, files.board, steps, done, say) if ranks.is_main else None
     say(
         f"{model}: features of width {dim}, patches of {patch} pixels; {len(crops)} images; "
-        f"steps {done + 1} to {steps} of {run.batch} crops on {ranks} × {device}"
+        f"steps {done + 1} to {steps} of {run.batch} crops on {ranks.size} × {device}"
     )
     started = time.perf_counter()
-    for step, samples, pictures, failed in batches(crops, run.batch, range(done, steps), rank, ranks, run.workers):
-        warner(merged(failed, ranks))
+    order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers)
+    for step, samples, pictures, failed in order:
+        for unreadable in ranks.gather(failed):
+            warner(unreadable)
         optimiser.zero_grad(set_to_none=False)
         found = accumulate(trainee, features, pictures.to(device), samples, recipe, run.seed, step, run.batch)
         norm = finish(trainee, found, optimiser, step, ranks)
@@ -189,14 +193,14 @@ def _train(
     return trainee
 
 
-def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: int) -> float:
+def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks) -> float:
     """Adds up gradients and losses over the processes, and steps.
 
     Returns:
         The gradient's norm before it is clipped, which it is in the first steps.
     """
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
-    add_up([*gradients, found], ranks)
+    ranks.add_up([*gradients, found])
     norm = nn.utils.get_total_norm(gradients)
     if step < WARM_UP:
         nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)

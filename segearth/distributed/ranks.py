@@ -1,7 +1,7 @@
-"""Several processes on one evaluation: what they do together, and how they notice that one of them is gone.
+"""What processes do together, and how they notice that one of them is gone.
 
-Each process has a rank from 0 on; the first one writes the results. They exchange nothing but small Python objects,
-so that a machine without GPUs does as well as one with.
+Each process has a rank from 0 on; the first one writes the results. They exchange small Python objects, and, in
+training, sums of tensors.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from segearth.errors import UserError
+from segearth.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=45)  # a process that does not answer for so long is taken for dead
 ROUND_SECONDS = 2.0  # between two roll calls
 GO_ON = "start the same command again: it goes on where it stopped"
-ADVICE = f"the others were ended; {GO_ON}"
+ENDED = "the others were ended; "
 LONGEST_WAIT = timedelta(days=30)  # for slower ones: that they live is known from the roll calls
 _RUNNING, _DONE, _FAILED = range(3)
 
@@ -31,16 +35,21 @@ class Elsewhere(Exception):  # noqa: N818 (nothing is wrong here)
     """Another process has failed at what all are doing, so that there is no use in finishing it here."""
 
 
+class Lost(Exception):  # noqa: N818 (what it says is that others are)
+    """The other processes cannot be reached any more."""
+
+
 @dataclass
 class Ranks:
-    """The processes of an evaluation, as one of them sees them.
+    """The processes that work together, as one of them sees them.
 
     Attributes:
         rank: of this process, 0 to size - 1.
         size: how many there are.
         local_rank: of this process among those of its machine.
-        launcher: what started them, one of `segearth.openmmlab.launch.LAUNCHERS`.
-        group: torch's process group for objects; None where there is one process.
+        launcher: what started them, one of `segearth.distributed.launch.LAUNCHERS`.
+        group: torch's process group for objects and tensors of the CPU (gloo); None where there is one process.
+        gpus: the one for tensors of GPUs (NCCL), or None.
         watch: knows whether the others are well; None where there is one process.
     """
 
@@ -49,6 +58,7 @@ class Ranks:
     local_rank: int = 0
     launcher: str = "none"
     group: Any = None
+    gpus: Any = None
     watch: Watch | None = None
 
     @property
@@ -57,14 +67,50 @@ class Ranks:
         return self.rank == 0
 
     def gather(self, own: T) -> list[T]:
-        """The objects of all processes, by rank; waits until every one of them is here."""
+        """The objects of all processes, by rank; waits until every one of them is here.
+
+        Raises:
+            Lost: one of them is gone.
+        """
         if self.size == 1:
             return [own]
         import torch.distributed as dist
 
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, own, group=self.group)
+        with _reaching_others():
+            dist.all_gather_object(found, own, group=self.group)
         return found
+
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces tensors, of one device and type, by their sums over all processes, in one message.
+
+        Raises:
+            Lost: a process is gone.
+        """
+        import torch.distributed as dist
+
+        self._exchange(tensors, dist.all_reduce)
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """As `add_up`, but by those of the first process."""
+        import torch.distributed as dist
+
+        self._exchange(tensors, lambda message, group: dist.broadcast(message, 0, group=group))
+
+    def _exchange(self, tensors: Iterable[Tensor], collective: Callable[..., Any]) -> None:
+        """Packs tensors, has a collective operation change the message in place, and unpacks it."""
+        if self.size == 1:
+            return
+        import torch
+
+        own = [one.detach() for one in tensors]
+        message = torch.cat([one.flatten() for one in own])
+        if not message.is_cuda:
+            message = message.cpu()  # gloo knows no other devices
+        with _reaching_others():
+            collective(message, group=self.gpus if message.is_cuda else self.group)
+        for one, new in zip(own, message.split([one.numel() for one in own]), strict=True):
+            one.copy_(new.view_as(one))
 
     def leave(self) -> None:
         """Gives up the groups, and with the last reference to them gloo's threads.
@@ -74,7 +120,7 @@ class Ranks:
         """
         import torch.distributed as dist
 
-        self.group = None
+        self.group = self.gpus = None
         if self.watch is not None:
             self.watch.group = None
         dist.destroy_process_group()
@@ -127,22 +173,32 @@ class Ranks:
 ALONE = Ranks()
 
 
+@contextmanager
+def _reaching_others() -> Iterator[None]:
+    """Gives a collective operation's failure its name."""
+    try:
+        yield
+    except RuntimeError as error:  # a closed connection, or no answer in time
+        raise Lost(first_line(error)[:200]) from None
+
+
 class Watch:
     """Roll calls in the background, so that the death of a process ends all within a minute, and not at the end.
 
     Args:
         rank: of this process.
         size: how many there are.
+        go_on: what a user is to do when a process is gone.
 
     Attributes:
         step: counts what the processes do together, see `Ranks.everywhere`.
         failed_elsewhere: the last step at which another process failed; 0: none.
     """
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, go_on: str) -> None:
         import torch.distributed as dist
 
-        self.rank, self.size, self.state = rank, size, _RUNNING
+        self.rank, self.size, self.state, self.go_on = rank, size, _RUNNING, go_on
         self.step = self.failed_elsewhere = self._failed_here = 0
         self._hurry = Event()
         self.group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
@@ -178,7 +234,7 @@ class Watch:
                 dist.all_reduce(calls, group=self.group)
             except RuntimeError:  # a closed connection, or no answer in time
                 if self.state != _FAILED:
-                    _end("another process of this evaluation died or cannot be reached")
+                    self._end("another process died or cannot be reached")
                 return
             votes, steps = calls
             steps[self.rank] = 0
@@ -196,11 +252,10 @@ class Watch:
         """Ends this process as well, unless it is about to do so by itself."""
         time.sleep(2 * ROUND_SECONDS)
         if self.state != _FAILED:
-            _end(f"process {rank} of this evaluation failed; its message says why")
+            self._end(f"process {rank} failed; its message says why")
 
-
-def _end(what: str) -> None:
-    """Ends this process at once: the main thread may be deep in a computation."""
-    print(f"\nerror: {what}: {ADVICE}", file=sys.stderr, flush=True)  # below a bar in the middle of its line
-    sys.stdout.flush()
-    os._exit(1)
+    def _end(self, what: str) -> None:
+        """Ends this process at once: the main thread may be deep in a computation."""
+        print(f"\nerror: {what}: {ENDED}{self.go_on}", file=sys.stderr, flush=True)  # below a bar amid its line
+        sys.stdout.flush()
+        os._exit(1)

@@ -1,4 +1,4 @@
-"""torchrun with a sentence where it has a traceback; otherwise the same: python -m segearth.openmmlab.torchrun ..."""
+"""torchrun with a sentence where it has a traceback; otherwise the same: python -m segearth.distributed.torchrun ..."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 import time
 from signal import SIGTERM
 
+from segearth.distributed.launch import SPEAKS
+from segearth.distributed.ranks import ENDED, GO_ON
 from segearth.errors import first_line
-from segearth.openmmlab.ranks import ADVICE, GO_ON
 
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
 MEETING = 60.0  # seconds until all machines must have begun
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> int:
         128 and the signal's number (130 after Ctrl-C, 143 after SIGTERM) if this process was to end.
     """
     logging.disable(logging.ERROR)  # its own report of a failure is some forty lines
+    os.environ[SPEAKS] = "1"
     os.environ.setdefault("TORCHELASTIC_LOG_LEVEL", "CRITICAL")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # dozens of lines of C++ for a machine that is not there
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", GRACE)  # --shutdown-timeout, which older ones do not know
@@ -56,9 +58,9 @@ def _torchrun(argv: list[str]) -> int:
         killed = [(rank, one) for rank, one in error.failures.items() if one.exitcode < 0 and one.exitcode != -SIGTERM]
         rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
-            return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ADVICE}", 1)
+            return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{GO_ON}", 1)
         if failure.exitcode not in _SPOKEN:
-            _say(f"error: process {rank} ended with code {failure.exitcode}: {ADVICE}", 1)
+            _say(f"error: process {rank} ended with code {failure.exitcode}: {ENDED}{GO_ON}", 1)
         return failure.exitcode
     except SignalException as error:
         return _ended(error.sigval.name, 128 + error.sigval)

@@ -13,10 +13,11 @@ from datetime import timedelta
 from types import FrameType
 from typing import NamedTuple
 
+from segearth.distributed.ranks import ALONE, GO_ON, LONGEST_WAIT, Lost, Ranks, Watch
 from segearth.errors import UserError, first_line
-from segearth.openmmlab.ranks import ALONE, LONGEST_WAIT, Ranks, Watch
 
 JOIN = timedelta(seconds=60)  # until all processes have met
+SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itself that it was interrupted
 HEAD_START = 8.0  # seconds for the first process to say what all would say, and for its launcher to end the others
 
 
@@ -54,22 +55,47 @@ def check_launcher(launcher: str) -> None:
         raise UserError(f"unknown launcher {launcher!r}: use one of {', '.join(LAUNCHERS)}")
     if launcher == "none":
         return
-    rank, size, _, example = _LAUNCHERS[launcher]
+    rank, size, local, example = _LAUNCHERS[launcher]
     if rank not in os.environ or size not in os.environ:
         raise UserError(
             f"launcher {launcher} asked for, but {rank} and {size} are not set: it did not start this process; "
             f"use it as in: {example}"
         )
+    for name in (rank, size, local):
+        if not os.environ.get(name, "0").isdigit():
+            raise UserError(f"{name} is {os.environ[name]!r}: expected a number, as launcher {launcher} sets it")
+
+
+def launcher_here() -> str:
+    """What started this process, for programs that are not told: torchrun where its variables say so.
+
+    Returns:
+        "pytorch", or "none" for a process alone.
+
+    Raises:
+        UserError: there is only a part of the variables.
+    """
+    names = _LAUNCHERS["pytorch"]
+    if os.environ.get(names.size, "1") == "1":
+        return "none"
+    if names.rank not in os.environ:
+        raise UserError(
+            f"{names.size} is {os.environ[names.size]}, but {names.rank} is not set: start several processes with "
+            f"torchrun, or unset {names.size}"
+        )
+    return "pytorch"
 
 
 @contextmanager
-def joined(launcher: str) -> Iterator[Ranks]:
+def joined(launcher: str, *, gpus: bool = True, go_on: str = GO_ON) -> Iterator[Ranks]:
     """Joins the processes' group for as long as the block runs; a process alone is a group, too.
 
     When a process dies, or leaves the block by an exception, the others end within a minute.
 
     Args:
         launcher: one of `LAUNCHERS`.
+        gpus: whether each process works on a GPU of its own, where there are some.
+        go_on: what a user is to do when a process is gone.
 
     Raises:
         UserError: it did not start this process, the processes do not meet, or there are more than GPUs.
@@ -79,20 +105,25 @@ def joined(launcher: str) -> Iterator[Ranks]:
         yield ALONE
         return
     signal.signal(signal.SIGINT, _interrupt_once)
-    ranks = _join(launcher)
-    ranks.watch = watch = Watch(ranks.rank, ranks.size)
+    ranks = _join(launcher, gpus)
+    ranks.watch = watch = Watch(ranks.rank, ranks.size, go_on)
     try:
         yield ranks
     except KeyboardInterrupt:
         watch.failed()
-        if launcher == "pytorch" or not ranks.is_main:  # the launcher, or the first process, says it
+        if SPEAKS in os.environ or not ranks.is_main:  # the launcher, or the first process, says it
             sys.stdout.flush()
-            os._exit(130)  # Python's own way out may meet gloo's threads, which abort the process with words of C++
+            os._exit(130)
         raise
-    except BaseException:
+    except BaseException as error:
         watch.failed()
         if not ranks.is_main:
             time.sleep(HEAD_START)
+        if isinstance(error, Lost):
+            raise UserError(
+                f"the other processes cannot be reached any more ({error}): where one of them ended, its own message "
+                f"says why; {go_on}"
+            ) from None
         raise
     else:
         watch.done()
@@ -106,7 +137,7 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG0
     raise KeyboardInterrupt
 
 
-def _join(launcher: str) -> Ranks:
+def _join(launcher: str, gpus: bool) -> Ranks:
     """Meets the other processes: NCCL with GPUs, gloo without."""
     import torch
     import torch.distributed as dist
@@ -118,15 +149,15 @@ def _join(launcher: str) -> Ranks:
     if "MASTER_ADDR" not in os.environ:
         os.environ["MASTER_ADDR"] = _first_node() if launcher == "slurm" else "127.0.0.1"
     os.environ.setdefault("MASTER_PORT", os.environ.get("PORT", "29500"))
-    if gpus := torch.cuda.device_count():
-        if local >= gpus:
+    if available := torch.cuda.device_count() if gpus else 0:
+        if local >= available:
             raise UserError(
-                f"process {local} on this machine found {gpus} GPUs: start at most one process a GPU, or set "
+                f"process {local} on this machine found {available} GPUs: start at most one process a GPU, or set "
                 "CUDA_VISIBLE_DEVICES to nothing to use the CPU"
             )
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group("nccl" if gpus else "gloo", timeout=JOIN)
+        dist.init_process_group("nccl" if available else "gloo", timeout=JOIN)
     except RuntimeError as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
@@ -134,7 +165,9 @@ def _join(launcher: str) -> Ranks:
             f"({first_line(error)}): expected all {size} to be started at once, MASTER_ADDR and PORT the same "
             "for all and free; set them, and start again"
         ) from None
-    return Ranks(rank, size, local, launcher, dist.new_group(backend="gloo", timeout=LONGEST_WAIT))
+    objects = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    tensors = dist.new_group(backend="nccl", timeout=LONGEST_WAIT) if available else None
+    return Ranks(rank, size, local, launcher, objects, tensors)
 
 
 def _first_node() -> str:
