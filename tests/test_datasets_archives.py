@@ -57,3 +57,34 @@ def test_gbk_names(tmp_path):
     (member,), _ = archives.members([tmp_path / "a.zip"])
     assert member.below.endswith(path)
     assert member.open().read() == b"1"
+
+
+def test_content_and_not_the_suffix_tells_a_zip_from_a_tar(tmp_path):
+    with zipfile.ZipFile(tmp_path / "Val.tar.gz", "w") as file:
+        file.writestr("Val/1.png", b"of a zip")
+    with tarfile.open(tmp_path / "Train.zip", "w:gz") as tar:
+        info = tarfile.TarInfo("Train/1.png")
+        info.size = 8
+        tar.addfile(info, io.BytesIO(b"of a tar"))
+    (member,), _ = archives.members([tmp_path / "Val.tar.gz"])
+    assert (member.below, member.open().read()) == ("Val/1.png", b"of a zip")
+    (member,), _ = archives.members([tmp_path / "Train.zip"])
+    archives.unpack_tar(member.source, {member.name: tmp_path / "1.png"}, lambda: None)
+    assert (member.below, (tmp_path / "1.png").read_bytes()) == ("Train/1.png", b"of a tar")
+
+
+@pytest.mark.parametrize("name", ["Val.zip", "Val.tar.gz"])
+def test_a_web_page_in_the_archives_place(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf\n<!DOCTYPE html><title>Google Drive - Virus scan warning</title>")
+    with pytest.raises(UserError, match="is no archive: it is a web page: .* open the source's page in a browser"):
+        archives.members([tmp_path / name])
+
+
+def test_a_password(tmp_path):
+    with zipfile.ZipFile(tmp_path / "Val.zip", "w") as file:
+        file.writestr("1.png", b"x")
+    data = bytearray((tmp_path / "Val.zip").read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # the flag in the index
+    (tmp_path / "Val.zip").write_bytes(data)
+    with pytest.raises(UserError, match="Val.zip is encrypted: .*7z x '.*Val.zip' -o'.*Val' asks for it"):
+        archives.members([tmp_path / "Val.zip"])

@@ -29,6 +29,10 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 REFUSED = {".7z": "7z x '{}' -o'{}'", ".7z.001": "7z x '{}' -o'{}'", ".rar": "unrar x '{}' '{}/'"}
 _JUNK = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
 _DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+_PAGE = (
+    "it is a web page: the link led to a page for logging in or confirming, or the page itself was saved; open the "
+    "source's page in a browser and download the file from there"
+)
 _CLOSED = "give yourself the right to read it (chmod -R u+rX), or give a copy of your own"
 _AGAIN = "the download is incomplete or damaged: compare its size and checksum with the source's, and download it again"
 
@@ -71,6 +75,13 @@ class Member:
             return io.BytesIO(archive.read(infos[self.name]))
         except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
             raise _unreadable(self, error) from None
+
+
+def is_tar(path: Path) -> bool:
+    """Whether an archive is read as a tar file; its content tells, and where that is damaged its suffix."""
+    if tarfile.is_tarfile(path):
+        return True
+    return archive_suffix(path) in TAR_SUFFIXES and not zipfile.is_zipfile(path)
 
 
 def archive_suffix(path: Path) -> str | None:
@@ -142,7 +153,15 @@ def _unreadable(what: object, error: Exception) -> UserError:
     """What to do with a file or archive that is damaged, or that others own."""
     if isinstance(error, PermissionError):
         return UserError(f"{what} cannot be read ({error.strerror}): {_CLOSED}")
+    if isinstance(what, Path) and _is_page(what):
+        return UserError(f"{what} is no archive: {_PAGE}")
     return UserError(f"{what} cannot be read ({error}): {_AGAIN}")
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file begins as HTML does."""
+    with path.open("rb") as file:
+        return file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
 def unpack_tar(archive: Path, wanted: dict[str, Path], step: Callable[[], object]) -> None:
@@ -188,10 +207,10 @@ def _archive(path: Path, suffix: str) -> Iterator[Member]:
     top = text_of(path.with_name(path.name[: -len(suffix)]))
     stamp = path.stat().st_mtime_ns
     try:
-        if suffix == ".zip":
-            content = [(name, info.file_size, info.CRC) for name, info in _zip(path, stamp)[1].items()]
-        else:
+        if is_tar(path):
             content = [(name, size, stamp) for name, size in _tar(path)]
+        else:
+            content = [(name, info.file_size, info.CRC) for name, info in _zip(path, stamp)[1].items()]
     except _DAMAGED as error:
         raise _unreadable(path, error) from None
     for name, size, mark in content:
@@ -212,6 +231,11 @@ def _zip(path: Path, stamp: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.Zip
         name = _check(info.orig_filename if info.flag_bits & 0x800 else _decoded(info.orig_filename), path)
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UserError(f"{path} holds a link ({name}): expected files only; {_AGAIN}")
+        if info.flag_bits & 1:
+            raise UserError(
+                f"{path} is encrypted: expected an archive without a password; extract it with the publisher's "
+                f"password (7z x '{path}' -o'{path.with_suffix('')}' asks for it) and give the folder"
+            )
         if not info.is_dir() and not name.endswith("/"):
             infos[name] = info
     if len(infos) > MAX_MEMBERS:

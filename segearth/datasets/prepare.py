@@ -26,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segearth.datasets.archives import TAR_SUFFIXES, Member, archive_suffix, unpack_tar
+from segearth.datasets.archives import Member, is_tar, unpack_tar
 from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
 from segearth.datasets.pairing import Pair, check_sizes, find
@@ -240,7 +240,9 @@ def _tidy(of: Description, staging: Path, manifest: dict[str, Any]) -> None:
 
 def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
     """The pairs with members of tar files, which cannot be read in any order, as temporary files."""
-    members = [m for p in pairs for m in (p.image, p.label) if archive_suffix(m.source) in TAR_SUFFIXES]
+    both = [member for pair in pairs for member in (pair.image, pair.label)]
+    tars = {source for source in {member.source for member in both if member.name} if is_tar(source)}
+    members = [member for member in both if member.source in tars]
     if not members:
         return list(pairs)
     folder = staging / "unpacked"
@@ -252,7 +254,7 @@ def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
             path = folder / f"{i}{Path(member.path).suffix}"
             copies[member] = replace(member, source=path, name="", shown=str(member))
         with tqdm(total=len(members), desc="unpacking", unit="file", disable=quiet) as bar:
-            for archive in sorted({member.source for member in members}):
+            for archive in sorted(tars):
                 wanted = {member.name: copies[member].source for member in members if member.source == archive}
                 unpack_tar(archive, wanted, bar.update)
     except OSError as error:
