@@ -32,6 +32,8 @@ def test_label_modes(tmp_path):
     assert read("whu_aerial", edge, tmp_path)[0].tolist() == [[0, 0, 1, 1]]
     noisy = Image.new("L", (16, 16), 1)
     assert read("wbs-si", noisy, tmp_path, ".jpg")[0].max() == 0
+    with pytest.raises(UserError, match="values up to 100: expected a mask of 0 and 255"):
+        read("wbs-si", Image.new("L", (16, 16), 100), tmp_path, ".jpg")
 
 
 def test_unknown_colours_are_ignored_and_counted(tmp_path):

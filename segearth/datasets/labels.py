@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 20_000**2  # iSAID reaches 13,000 × 13,000; such an RGB image takes 1.2 GB
 MAX_UNKNOWN = 0.01  # a few stray pixels are reported; more of them mean another palette
+BLACK = 32  # what JPEG may make of a mask's black; white, with errors as large, is well above 128
 _ROWS = 256  # strips in which large labels are decoded
 _ORIENTATION, _BITS = 274, 258
 _WKT_POLYGON = re.compile(r"\(\(([^()]+)\)")  # the exterior ring; rings of holes begin with one bracket
@@ -173,11 +174,11 @@ def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _mask(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
     """A mask as 0 and 1: from 128 on, or any value in masks that are 0 and 1 only."""
     labels = _one_band(image, member, of)
-    lossy = image.format == "JPEG"  # whose black is 0, 1, 2, ...
+    lossy = image.format == "JPEG"
     top = int(labels.max())
     if of.any_value or (top <= 1 and not lossy):
         return (labels > 0).astype(np.uint8)
-    if top < 128 and not lossy:
+    if (BLACK if lossy else 0) < top < 128:
         raise UserError(
             f"{member} has values up to {top}: expected a mask of 0 and 255, or of 0 and 1; these are labels of "
             f"another kind or set. {of.get}"
