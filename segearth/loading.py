@@ -118,7 +118,10 @@ def build_clip(config: Any, architecture: str) -> nn.Module:
         return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
     except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise
+            raise UserError(
+                f"not enough memory for a CLIP of the architecture {architecture}: use a smaller one, or correct its "
+                "file"
+            ) from None
         raise UserError(
             f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
             "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"

@@ -40,8 +40,12 @@ def pair(arguments: list[str], folder: Path, **more: str) -> list[tuple[int, str
     """Runs Python with arguments in two processes; gives exit code, stdout and stderr of each."""
     port = free_port()
     both = [start(arguments, rank, port, folder, **more) for rank in range(2)]
-    texts = [
-        process.communicate(timeout=600)  # on a machine that is busy, importing takes minutes
-        for process in both
-    ]
+    try:
+        texts = [
+            process.communicate(timeout=600)  # on a machine that is busy, importing takes minutes
+            for process in both
+        ]
+    finally:
+        for process in both:
+            process.kill()
     return [(process.returncode, *text) for process, text in zip(both, texts, strict=True)]

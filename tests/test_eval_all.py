@@ -17,6 +17,7 @@ from PIL import Image
 from preparing import made
 
 from segearth.datasets import DATASETS
+from segearth.distributed.ranks import Lost
 from segearth.models import SegEarth
 from segearth.paper import sweep
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, complete
@@ -266,6 +267,16 @@ def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):
     seen.clear()
     sweep.sweep(["vdd"], [METHODS["sclip-plus"]], settings)
     assert seen == [("sclip-plus", "vdd")]
+
+
+def test_a_lost_process_is_no_failure_of_a_set(tmp_path, monkeypatch):
+    def lose(*_):
+        raise Lost("connection closed")
+
+    monkeypatch.setattr(sweep, "_evaluate", lose)
+    with pytest.raises(Lost):
+        sweep.sweep(["vdd", "udd5"], [METHODS["segearth-ov"]], sweep.Settings(tmp_path, tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_own_upsamplers_serve_rows_of_the_ablation(run, tmp_path):

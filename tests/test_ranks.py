@@ -173,7 +173,7 @@ finally:
 def test_tensors_are_added_up_and_shared(tmp_path):
     body = """
 import torch
-own = torch.nn.Parameter(torch.full((2, 1), 5.0 + ranks.rank)), torch.arange(3.0).T * ranks.rank
+own = torch.nn.Parameter(torch.full((2, 1), 5.0 + ranks.rank)), torch.arange(4.0).view(2, 2).T
 ranks.add_up(own)
 print([one.tolist() for one in own])
 weight = torch.nn.Parameter(torch.full((3,), 5.0 + ranks.rank))
@@ -182,33 +182,72 @@ print(weight.tolist())
 """
     for code, out, err in pair(joined(body), tmp_path):
         assert code == 0, err
-        assert out.splitlines() == ["[[[11.0], [11.0]], [0.0, 1.0, 2.0]]", "[5.0, 5.0, 5.0]"]
+        assert out.splitlines() == ["[[[11.0], [11.0]], [[0.0, 4.0], [2.0, 6.0]]]", "[5.0, 5.0, 5.0]"]
 
 
-def test_who_meets_others_that_are_gone_says_so(tmp_path):
-    """The watch, which would end it, has not noticed."""
+def test_one_that_finds_no_others_ends_as_its_watch_says(tmp_path):
+    """Whichever of the two notices first."""
     body = """
-ranks.watch.done = lambda: None
 if ranks.rank == 1:
-    launch.HEAD_START = 0
-    ranks.watch._end = lambda what: None
-    ranks.gather(1)
-raise UserError("the disk is full")
+    os.kill(os.getpid(), signal.SIGKILL)
+ranks.gather(1)
 """
-    (first, _, reason), (second, _, err) = pair(joined(body), tmp_path)
-    assert (first, second) == (2, 2)
-    assert reason.strip().splitlines()[-1] == "error: the disk is full"
-    last = err.strip().splitlines()[-1]
-    assert last.startswith("error: the other processes cannot be reached any more (")
-    assert last.endswith("start the same command again: it goes on where it stopped")
+    (code, _, err), _ = pair(joined(body), tmp_path)
+    assert code == 1
+    assert err.strip().splitlines()[-1].startswith("error: another process died or cannot be reached: ")
+    assert "Traceback" not in err
+
+
+def test_what_one_alone_says_is_heard_under_torchrun(tmp_path):
+    """Which kills all that are left as soon as one ends."""
+    (tmp_path / "fails.py").write_text(joined("if ranks.rank == 1:\n    raise MemoryError\nranks.gather(1)")[1])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "fails.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: not enough memory" in done.stderr
+
+
+def test_too_little_memory_elsewhere_is_too_little_memory(tmp_path):
+    body = """
+def load():
+    if ranks.rank == 1:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+ranks.everywhere(load)
+"""
+    for code, _, err in pair(joined(body), tmp_path):
+        assert code == 2
+        assert err.strip().splitlines()[-1].startswith("error: not enough memory: ")
+
+
+def test_ctrl_c_while_one_waits_for_the_others(tmp_path):
+    """One has done its part and the other has not: it is said once, and no second Ctrl-C disturbs the end."""
+    body = """
+import threading
+threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Timer(2.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+if ranks.rank == 0:
+    time.sleep(600)
+"""
+    said = [(code, err.strip()) for code, _, err in pair(joined(body), tmp_path)]
+    assert said == [(130, "interrupted: nothing more is written"), (130, "")]
 
 
 @pytest.mark.parametrize(
     ("variables", "message"),
-    [({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK"), ({"WORLD_SIZE": "two", "RANK": "0"}, "WORLD_SIZE is 'two'")],
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK"),
+        ({"WORLD_SIZE": "two", "RANK": "0"}, "WORLD_SIZE is 'two'"),
+        ({"WORLD_SIZE": "0", "RANK": "0"}, "RANK is 0 and WORLD_SIZE 0: expected ranks from 0 to WORLD_SIZE - 1"),
+        ({"WORLD_SIZE": "2", "RANK": "5"}, "RANK is 5 and WORLD_SIZE 2: expected ranks from 0 to WORLD_SIZE - 1"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "abc"}, "did not meet the others at 127.0.0.1:abc"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "99999"}, "did not meet the others at 127.0.0.1:99999"),
+    ],
 )
-def test_half_an_environment_of_torchrun(monkeypatch, variables, message):
-    monkeypatch.delenv("RANK", raising=False)
+def test_an_environment_that_is_not_torchruns(monkeypatch, variables, message):
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):  # as it may set them
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message), launch.joined(launch.launcher_here()):

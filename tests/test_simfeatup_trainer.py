@@ -297,12 +297,11 @@ def test_architectures_that_are_none(weights, tmp_path, content, message):
         load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
 
 
-def test_a_clip_too_large_for_this_machine(weights, images, tmp_path, capfd):
-    vision = {**CONFIG["vision_cfg"], "width": 2**24}
+def test_a_clip_too_large_for_any_machine(weights, tmp_path):
+    vision = {**CONFIG["vision_cfg"], "width": 2**40}
     (tmp_path / "clip.json").write_text(json.dumps({**CONFIG, "vision_cfg": vision}))
-    arguments = [*weights, "--images", images, "--crop", "48", "-o", tmp_path / "up.ckpt"]
-    assert load_script("tools/train_simfeatup.py").main(list(map(str, arguments))) == 2
-    assert "error: not enough memory" in capfd.readouterr().err
+    with pytest.raises(UserError, match="not enough memory for a CLIP of the architecture .*clip.json"):
+        load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
 
 
 def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
@@ -330,10 +329,9 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
     command = ["-c", program, TOOL, *map(str, options), "--save-every", "1", "-o", "up.ckpt"]
     (first, _, reason), (second, _, err) = pair(command, tmp_path)
     assert (first, reason.strip().splitlines()[-1]) == (2, "error: the disk is full")
-    assert second in (1, 2)  # its watch hears of it, and it finds no one to add up with: whichever comes first
     last = err.strip().splitlines()[-1]
-    assert re.match("error: (process 0 failed|the other processes cannot be reached any more)", last)
-    assert last.endswith("start all again, with --resume where a checkpoint was written")
+    assert second == 1
+    assert re.match("error: process 0 failed; .* start all again, with --resume where a checkpoint was written", last)
 
 
 def test_a_start_is_made_only_where_it_is_used(images, tmp_path, monkeypatch):

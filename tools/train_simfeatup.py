@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from segearth import weights
+from segearth.distributed.launch import joined, launcher_here
+from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
 from segearth.outputs import run
 
@@ -82,9 +84,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, ranks: Ranks) -> None:
     """Loads the CLIP and trains."""
-    from segearth.distributed.launch import joined, launcher_here
     from segearth.loading import choose_device
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import Recipe
@@ -114,11 +115,10 @@ def train(args: argparse.Namespace) -> None:
         exclude=tuple(args.exclude),
         clip=None if args.model in weights.MODELS else Path(args.model),
     )
+    trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
-    with joined(launcher_here(), gpus=device.type == "cuda", go_on=GO_ON) as ranks:
-        trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
-        clip, name = ranks.one_a_machine_first(lambda: load(args.model, args.architecture))
-        trainer.train(clip, name, args.images, args.out, options, recipe, device, say, ranks)
+    clip, name = ranks.one_a_machine_first(lambda: load(args.model, args.architecture))
+    trainer.train(clip, name, args.images, args.out, options, recipe, device, say, ranks)
 
 
 def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
@@ -174,8 +174,13 @@ def say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = parse(argv)
+
+    def program() -> None:
+        with joined(launcher_here(), gpus=args.device.startswith(("auto", "cuda")), go_on=GO_ON) as ranks:
+            train(args, ranks)
+
     return run(
-        lambda: train(args),
+        program,
         less_memory="use a smaller --batch or --crop, or give --recompute",
         interrupted="--resume goes on from the last checkpoint, if one was written",
     )

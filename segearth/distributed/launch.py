@@ -13,12 +13,11 @@ from datetime import timedelta
 from types import FrameType
 from typing import NamedTuple
 
-from segearth.distributed.ranks import ALONE, GO_ON, LONGEST_WAIT, Lost, Ranks, Watch
+from segearth.distributed.ranks import ALONE, GO_ON, HEAD_START, LONGEST_WAIT, Lost, Ranks, Watch
 from segearth.errors import UserError, first_line
 
 JOIN = timedelta(seconds=60)  # until all processes have met
 SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itself that it was interrupted
-HEAD_START = 8.0  # seconds for the first process to say what all would say, and for its launcher to end the others
 
 
 class _Launcher(NamedTuple):
@@ -64,6 +63,11 @@ def check_launcher(launcher: str) -> None:
     for name in (rank, size, local):
         if not os.environ.get(name, "0").isdigit():
             raise UserError(f"{name} is {os.environ[name]!r}: expected a number, as launcher {launcher} sets it")
+    if int(os.environ[rank]) >= int(os.environ[size]):
+        raise UserError(
+            f"{rank} is {os.environ[rank]} and {size} {os.environ[size]}: expected ranks from 0 to {size} - 1, as "
+            f"launcher {launcher} sets them"
+        )
 
 
 def launcher_here() -> str:
@@ -107,8 +111,11 @@ def joined(launcher: str, *, gpus: bool = True, go_on: str = GO_ON) -> Iterator[
     signal.signal(signal.SIGINT, _interrupt_once)
     ranks = _join(launcher, gpus)
     ranks.watch = watch = Watch(ranks.rank, ranks.size, go_on)
+    well = False
     try:
         yield ranks
+        watch.done()
+        well = True
     except KeyboardInterrupt:
         watch.failed()
         if SPEAKS in os.environ or not ranks.is_main:  # the launcher, or the first process, says it
@@ -116,19 +123,14 @@ def joined(launcher: str, *, gpus: bool = True, go_on: str = GO_ON) -> Iterator[
             os._exit(130)
         raise
     except BaseException as error:
+        if isinstance(error, Lost):
+            watch.lost()
         watch.failed()
         if not ranks.is_main:
             time.sleep(HEAD_START)
-        if isinstance(error, Lost):
-            raise UserError(
-                f"the other processes cannot be reached any more ({error}): where one of them ended, its own message "
-                f"says why; {go_on}"
-            ) from None
         raise
-    else:
-        watch.done()
     finally:
-        ranks.leave()
+        ranks.leave(well)
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
@@ -158,12 +160,12 @@ def _join(launcher: str, gpus: bool) -> Ranks:
         torch.cuda.set_device(local)
     try:
         dist.init_process_group("nccl" if available else "gloo", timeout=JOIN)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
-            f"process {rank} of {size} did not meet the others at {place} within {JOIN.seconds} s "
-            f"({first_line(error)}): expected all {size} to be started at once, MASTER_ADDR and PORT the same "
-            "for all and free; set them, and start again"
+            f"process {rank} of {size} did not meet the others at {place} ({first_line(error)}): expected all {size} "
+            "to be started within a minute, MASTER_ADDR and MASTER_PORT (or PORT) the same for all, a port that is "
+            "free; set them, and start again"
         ) from None
     objects = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
     tensors = dist.new_group(backend="nccl", timeout=LONGEST_WAIT) if available else None

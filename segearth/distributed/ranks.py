@@ -7,8 +7,8 @@ training, sums of tensors.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from segearth.errors import UserError, first_line
+from segearth.errors import UserError, first_line, is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=45)  # a process that does not answer for so long is taken for dead
 ROUND_SECONDS = 2.0  # between two roll calls
+HEAD_START = 8.0  # seconds for the first process to say what all would say, and for its launcher to end the others
 GO_ON = "start the same command again: it goes on where it stopped"
 ENDED = "the others were ended; "
 LONGEST_WAIT = timedelta(days=30)  # for slower ones: that they live is known from the roll calls
@@ -112,18 +113,24 @@ class Ranks:
         for one, new in zip(own, message.split([one.numel() for one in own]), strict=True):
             one.copy_(new.view_as(one))
 
-    def leave(self) -> None:
+    def leave(self, well: bool) -> None:
         """Gives up the groups, and with the last reference to them gloo's threads.
 
         One that still lives when Python ends may then free a tensor, and aborts the process ("terminate called
         without an active exception", github.com/pytorch/pytorch/pull/179291).
+
+        Args:
+            well: whether all processes do so; else NCCL's groups, whose end waits for the others, end with the process.
         """
         import torch.distributed as dist
 
+        waits = self.gpus is not None and not well
+        own = [self.group, self.watch and self.watch.group]
         self.group = self.gpus = None
         if self.watch is not None:
             self.watch.group = None
-        dist.destroy_process_group()
+        for group in own if waits else [None]:  # None: all of them
+            dist.destroy_process_group(group)
 
     def everywhere(self, work: Callable[[], T]) -> T:
         """Does something on every process, and waits for the others.
@@ -134,6 +141,7 @@ class Ranks:
         Raises:
             Exception: it failed here.
             UserError: it failed elsewhere; so it fails on all, and they can go on together.
+            MemoryError: there was too little memory elsewhere.
         """
         if self.watch is not None:
             self.watch.step += 1
@@ -144,11 +152,11 @@ class Ranks:
         except Exception as error:
             if self.watch is not None:
                 self.watch.stumbled()
-            self.gather(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            self.gather(_retold(error))
             raise
-        for text in self.gather(""):
-            if text:
-                raise UserError(text)
+        for failure in self.gather(None):
+            if failure is not None:
+                raise failure
         return result  # type: ignore[return-value]
 
     def go_on(self) -> None:
@@ -178,8 +186,19 @@ def _reaching_others() -> Iterator[None]:
     """Gives a collective operation's failure its name."""
     try:
         yield
-    except RuntimeError as error:  # a closed connection, or no answer in time
-        raise Lost(first_line(error)[:200]) from None
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise Lost(first_line(error)) from error  # a closed connection
+
+
+def _retold(error: Exception) -> Exception:
+    """What the other processes raise for a failure of this one."""
+    if isinstance(error, UserError):
+        return UserError(str(error))
+    if is_out_of_memory(error):
+        return MemoryError(first_line(error))
+    return UserError(f"{type(error).__name__}: {error}")
 
 
 class Watch:
@@ -200,7 +219,7 @@ class Watch:
 
         self.rank, self.size, self.state, self.go_on = rank, size, _RUNNING, go_on
         self.step = self.failed_elsewhere = self._failed_here = 0
-        self._hurry = Event()
+        self._hurry, self._failing = Event(), Event()
         self.group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
         self.thread = Thread(target=self._call_roll, daemon=True)
         self.thread.start()
@@ -216,9 +235,16 @@ class Watch:
         self._failed_here = self.step
         self._hurry.set()
 
+    def lost(self) -> None:
+        """Waits until the roll call has noticed, too, that another process is gone, and ended this one."""
+        self._hurry.set()
+        self.thread.join(2 * PATIENCE.seconds)
+
     def failed(self) -> None:
         """Says that this process ends early, and waits until another one has heard it or is known to be gone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends anyway
         self.state = _FAILED
+        self._failing.set()
         self._hurry.set()
         self.thread.join()  # at most PATIENCE; Python cannot end while a thread is in a collective call
 
@@ -249,9 +275,8 @@ class Watch:
             self._hurry.clear()
 
     def _follow(self, rank: int) -> None:
-        """Ends this process as well, unless it is about to do so by itself."""
-        time.sleep(2 * ROUND_SECONDS)
-        if self.state != _FAILED:
+        """Ends this process as well, unless it is about to do so by itself; after the other one has said why."""
+        if not self._failing.wait(HEAD_START + 2 * ROUND_SECONDS):
             self._end(f"process {rank} failed; its message says why")
 
     def _end(self, what: str) -> None:
