@@ -356,6 +356,16 @@ def in_process(monkeypatch):
         monkeypatch.setenv(name, "")
 
 
+@pytest.mark.parametrize("program", ["eval.py", "eval_all.py", "tools/train_simfeatup.py"])
+def test_torchrun_takes_no_option_of_ours_for_the_beginning_of_its_own(program):
+    from torch.distributed.run import parse_args
+
+    options = re.findall(r'"(--[a-z-]+)"', (ROOT / program).read_text())
+    assert len(options) > 5
+    arguments = [text for option in options for text in (option, "1")]
+    assert parse_args([program, *arguments]).training_script_args == arguments
+
+
 @pytest.mark.usefixtures("in_process")
 def test_the_killed_process_is_named_not_the_one_that_noticed(monkeypatch, capfd):
     """Both may be of the same second, which is all that torchrun keeps."""

@@ -341,8 +341,26 @@ def test_a_start_is_made_only_where_it_is_used(images, tmp_path, monkeypatch):
     run(images, tmp_path / "up.ckpt", recipe=recipe, steps=1)
     run(images, tmp_path / "up.ckpt", recipe=recipe, steps=2, resume=True)
     assert len(made) == 1
-    with pytest.raises(UserError, match="--init and --start bilateral are two beginnings"):
+    with pytest.raises(UserError, match="up.safetensors and bilateral are two beginnings"):
         run(images, tmp_path / "other.ckpt", recipe=recipe, init=tmp_path / "up.safetensors")
+
+
+@pytest.mark.parametrize("init", ["random", "bilateral", "up.ckpt", "nowhere"])
+def test_what_a_run_begins_with(weights, images, tmp_path, monkeypatch, capfd, init):
+    """A name, or a checkpoint."""
+    given = []
+    monkeypatch.setattr(trainer, "train", lambda *all_: given.append(all_[4:6]))
+    monkeypatch.chdir(tmp_path)
+    Path("up.ckpt").touch()
+    arguments = [*map(str, weights), "--images", str(images), "--init", init, "-o", "new.ckpt"]
+    code = load_script("tools/train_simfeatup.py").main(arguments)
+    if init == "nowhere":
+        assert (code, given) == (2, [])
+        assert "error: --init nowhere: no such file; give one, or random or bilateral" in capfd.readouterr().err
+        return
+    ((options, recipe),) = given
+    assert code == 0
+    assert (options.init, recipe.start) == ((Path(init), "random") if init == "up.ckpt" else (None, init))
 
 
 def test_no_usable_image_is_the_users_mistake(weights, tmp_path):

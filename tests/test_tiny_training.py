@@ -432,7 +432,7 @@ def test_a_card_with_simfeatup(tmp_path):
     assert "| 11 × 11 untrained, the filter that it begins as |" in text
     command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
     options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))
-    assert (options.start, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)
+    assert (options.init, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)
 
 
 def test_scores_of_a_perfect_map():

@@ -52,7 +52,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="processes that read images ahead (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (%(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
-    parser.add_argument("--init", type=Path, help="begin with the upsampler of this checkpoint")
+    parser.add_argument(
+        "--init",
+        default="random",
+        help="initial weights: random (as published), bilateral (a filter that keeps edges, from which a few hundred "
+        "steps are enough), or an upsampler's checkpoint (%(default)s)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same output")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
@@ -62,12 +67,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     variants = parser.add_argument_group("variants")
     variants.add_argument("--upsampler", default="jbu_one", help="jbu_one or jbu_stack (%(default)s)")
     variants.add_argument("--radius", type=int, help="of the kernels (5 for jbu_one, 3 for jbu_stack)")
-    variants.add_argument(
-        "--start",
-        default="random",
-        help="initial weights: random (as published) or bilateral, a filter that keeps edges, from which a few "
-        "hundred steps are enough (%(default)s)",
-    )
     variants.add_argument(
         "--features", default="input", help="what is upsampled: the last block's input or output (%(default)s)"
     )
@@ -88,12 +87,15 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     """Loads the CLIP and trains."""
     from segearth.loading import choose_device
     from segearth.training.simfeatup import trainer
-    from segearth.training.simfeatup.step import Recipe
+    from segearth.training.simfeatup.step import STARTS, Recipe
 
+    begun = args.init in STARTS
+    if not begun and not Path(args.init).is_file():
+        raise UserError(f"--init {args.init}: no such file; give one, or {' or '.join(STARTS)}")
     recipe = Recipe(
         upsampler=args.upsampler,
         radius=args.radius,
-        start=args.start,
+        start=args.init if begun else "random",
         features=args.features,
         image_loss=not args.no_image_loss,
         jitters=args.jitters,
@@ -110,7 +112,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         save_every=args.save_every,
         learning_rate=args.lr,
         precision=args.precision,
-        init=args.init,
+        init=None if begun else Path(args.init),
         resume=args.resume,
         exclude=tuple(args.exclude),
         clip=None if args.model in weights.MODELS else Path(args.model),

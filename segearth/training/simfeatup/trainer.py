@@ -236,10 +236,10 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
         if number < 0:
             raise UserError(f"{name} {number}: expected 0 or more")
     if run.init is not None and recipe.start != "random":
-        raise UserError(f"--init and --start {recipe.start} are two beginnings: leave one of them away")
+        raise UserError(f"{run.init} and {recipe.start} are two beginnings: leave one of them away")
     choices = (
         ("--upsampler", recipe.upsampler, UPSAMPLERS),
-        ("--start", recipe.start, STARTS),
+        ("--init", recipe.start, STARTS),
         ("--features", recipe.features, FEATURES),
         ("--precision", run.precision, ("auto", *PRECISIONS)),
     )

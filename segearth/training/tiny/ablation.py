@@ -47,7 +47,7 @@ def factor(step: Method) -> float:
 
 
 def untrained(encoder: DenseCLIP, seed: int) -> JBU:
-    """SimFeatUp as its training begins with `--start bilateral`: a joint bilateral filter, nothing learned."""
+    """SimFeatUp as its training begins with `--init bilateral`: a joint bilateral filter, nothing learned."""
     trainee = Trainee(encoder.dim, encoder.patch_size, Recipe(start="bilateral"), seed)
     return trainee.upsampler.eval().requires_grad_(False)
 

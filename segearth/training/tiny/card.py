@@ -59,7 +59,7 @@ SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finishe
    python tools/train_simfeatup.py --model tiny -o tiny_simfeatup.safetensors \\
      --images training-data/dubai training-data/gsi_road training-data/amazon_forest drawn \\
      --exclude 'masks/*' '*t1.jpg' '*t4.jpg' '*_labels.png' \\
-     --start bilateral --no-dropout --lr 3e-4 --steps 200 \\
+     --init bilateral --no-dropout --lr 3e-4 --steps 200 \\
      --features output --feature-scale 0.1 --jitters 1 --crop 112
    ```
 
