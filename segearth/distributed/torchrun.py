@@ -1,6 +1,6 @@
 """torchrun for eval.py and eval_all.py, with a sentence where it has a traceback; otherwise the same.
 
-python -m segearth.distributed.torchrun --nproc-per-node=2 eval.py --launcher pytorch ...
+As in: python -m segearth.distributed.torchrun --nproc-per-node=2 eval.py --launcher pytorch ...
 """
 
 from __future__ import annotations
