@@ -37,6 +37,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="class names: semicolons between classes, commas between synonyms; or a cls_*.txt file (%(default)s)",
     )
     parser.add_argument("--model", help=f"{', '.join(weights.MODELS)} ({REAL_MODEL} where it can be had, else tiny)")
+    parser.add_argument(
+        "--architecture", help="of a --model given by the path of its weights: open_clip's name, or JSON"
+    )
+    parser.add_argument("--upsampler", help="bilinear, or a file of tools/train_simfeatup.py (the model's own)")
     parser.add_argument("--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
@@ -49,22 +53,28 @@ def demo(args: argparse.Namespace) -> None:
     vocabulary = Vocabulary.of(args.classes)
     if len(vocabulary) > 256:
         raise UserError(f"{len(vocabulary)} classes: labels.png holds 256; use fewer, or predict() from Python")
-    if args.model is not None:
+    if args.model is not None and args.architecture is None:
+        if Path(args.model).is_file():
+            raise UserError(f"--model {args.model} is a file: tell its --architecture, too, such as ViT-L-14")
         weights.model(args.model)
     if args.long_side < 0:
         raise UserError(f"--long-side {args.long_side}: expected a number of pixels, or 0 for the image's own size")
     folder = writable_folder(args.out)
     pixels, truth, name = load_image(args.image, vocabulary)
-    model = weights.model(args.model or choose_model())
+    model = args.model or choose_model()
+    about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
 
     started = time.perf_counter()
-    say(f"loading {model.name}: {model.about}")
+    say(f"loading {model}: {about}")
     from tqdm import tqdm
 
     from segearth.loading import load_model
     from segearth.summary import save, summarise, table
 
-    predictor = load_model(model.name, vocabulary, args.device, args.precision)
+    upsampler = args.upsampler or "default"
+    predictor = load_model(
+        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+    )
     loaded = time.perf_counter()
     with tqdm(desc="windows", unit="", leave=False) as bar:
 
@@ -77,8 +87,9 @@ def demo(args: argparse.Namespace) -> None:
 
     run_facts = {
         "image": name,
-        "model": model.name,
-        "about": model.about,
+        "model": model,
+        "about": about,
+        "upsampler": upsampler,
         "device": str(predictor.device),
         "precision": args.precision,
         "long_side": args.long_side or None,
@@ -88,7 +99,7 @@ def demo(args: argparse.Namespace) -> None:
     save(folder, pixels, result, summary)
     print("\n" + table(summary))
     print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
-    if model.name != REAL_MODEL:
+    if model == "tiny":
         size = weights.model(REAL_MODEL).download_bytes / 1e6
         print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {same_command(args)}")
 

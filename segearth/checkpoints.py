@@ -97,7 +97,10 @@ def _read_checkpoint(path: Path) -> object:
                 if archive.testzip() is not None:  # torch itself does not look at the checksums
                     raise _Unreadable("it is damaged: its checksums do not fit")
                 if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                    raise _Unreadable("it is a TorchScript archive, which is a program")
+                    raise _Unreadable(
+                        "it is a TorchScript archive, which is a program; of OpenAI's CLIP save the tensors: "
+                        "open_clip.create_model('ViT-L-14-quickgelu', pretrained='openai').state_dict(), say"
+                    )
         elif not head.startswith(PICKLE):
             raise _Unreadable("it is not a file of torch at all")
         with warnings.catch_warnings():

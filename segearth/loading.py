@@ -19,17 +19,24 @@ from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
 
+# Of names that differ in the activation only, the wrong one loads and gives worse maps.
+ARCHITECTURES = (
+    "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP, GeoRSCLIP, SkyCLIP) or "
+    "ViT-L-14-quickgelu (OpenAI, MetaCLIP), or a JSON file of open_clip"
+)
+TOKENS = 49408  # of CLIP's byte-pair tokenizer
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_model(
-    name: str = "clip-vit-b16",
+    name: str | Path = "clip-vit-b16",
     classes: Vocabulary | str | Path | Iterable[str | Sequence[str]] = "background; building; road; tree; water",
     device: str | torch.device = "auto",
     precision: str = "fp32",
     *,
     method: str = "SegEarth",
     ignore_residual: bool = True,
+    architecture: str | None = None,
     upsampler: str | Path | None = "default",
     progress: bool = True,
     **options: Any,
@@ -37,15 +44,16 @@ def load_model(
     """Builds a predictor from a model's name and class names.
 
     Args:
-        name: a name of `segearth.weights.MODELS`; downloaded on first use.
+        name: a name of `segearth.weights.MODELS`, downloaded on first use; or the path of a CLIP's weights.
         classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, or the path of a
             `cls_*.txt` file.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
         precision: of the image encoder, "fp32", "bf16" or "fp16"; all else is computed in float32.
         method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
         ignore_residual: see `DenseCLIP`.
-        upsampler: "default" (the model's own), "bilinear", a name of `segearth.weights.FILES`, the path of
-            a SimFeatUp or FeatUp checkpoint, or None for none.
+        architecture: of weights given by path, see `load_clip`.
+        upsampler: "default" (the model's own, or "bilinear" for weights given by path), "bilinear", a name of
+            `segearth.weights.FILES`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
         **options: of `SegEarth`: cls_token_lambda, logit_scale, prob_thd, bg_idx (default: the
             vocabulary's background), slide_crop, slide_stride.
@@ -57,9 +65,16 @@ def load_model(
     target = choose_device(device)
     if precision not in PRECISIONS:
         raise UserError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
-    row = weights.model(name)
+    row = weights.MODELS.get(str(name))
+    if row is None and upsampler == "default":
+        upsampler = "bilinear"
     upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
-    clip: Any = load_clip(row, progress)
+    clip: Any = load_clip(name, architecture, progress)
+    if (tokens := clip.token_embedding.num_embeddings) < TOKENS:
+        raise UserError(
+            f"the text tower of {name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a CLIP "
+            "with another one can be trained for, but not used with words"
+        )
     encoder = DenseCLIP(clip, method, ignore_residual)
     options.setdefault("bg_idx", vocabulary.background)
     model = SegEarth(
@@ -73,20 +88,69 @@ def load_model(
     return Predictor(model.to(target), vocabulary)
 
 
-def load_clip(row: weights.Model, progress: bool = True) -> nn.Module:
-    """The CLIP of a table row: an `open_clip.CLIP` in eval mode, float32, on the CPU.
+def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
+    """An `open_clip.CLIP` in eval mode, float32, on the CPU: by its name in the table of weights, or from a file.
 
     Args:
-        row: a row of `segearth.weights.MODELS`.
+        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch with
+            open_clip's names.
+        architecture: of weights given by path: a name of `open_clip.list_models()`, or the path of a JSON file as
+            open_clip's `model_configs` or the hub's `open_clip_config.json`.
         progress: whether a download draws a progress bar.
 
     Raises:
-        UserError: weights that cannot be had, are damaged, or do not fit the architecture.
+        UserError: no such name or file, no architecture for a file, weights that cannot be had, are damaged, or do not
+            fit the architecture.
     """
-    path = weights.fetch(row.file, progress=progress)
-    clip: nn.Module = open_clip.CLIP(**clip_config(row.architecture))
-    load_strictly(clip, read_state_dict(path), str(path))
+    if str(model) in weights.MODELS:
+        if architecture is not None:
+            raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
+        row = weights.model(str(model))
+        path = weights.fetch(row.file, progress=progress)
+        clip: nn.Module = open_clip.CLIP(**clip_config(row.architecture))
+        load_strictly(clip, read_state_dict(path), str(path))
+        return clip.eval().requires_grad_(False)
+    path = Path(model)
+    if not path.is_file():
+        raise UserError(
+            f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of these "
+            "names, or the path of CLIP weights and their architecture"
+        )
+    if architecture is None:
+        raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
+    clip = build_clip(read_architecture(architecture), architecture)
+    state = read_state_dict(path)
+    for number in ("input_resolution", "context_length", "vocab_size"):  # beside the tensors in OpenAI's own files
+        state.pop(number, None)
+    if any(name.startswith("vision_model.") for name in state):
+        raise UserError(
+            f"{path} has the names of Hugging Face's transformers: expected those of open_clip; use a release for "
+            "open_clip, or convert it"
+        )
+    load_strictly(clip, state, str(path))
     return clip.eval().requires_grad_(False)
+
+
+def read_architecture(architecture: str) -> Any:
+    """What open_clip's file of an architecture holds.
+
+    Args:
+        architecture: a name of `open_clip.list_models()`, or the path of a JSON file.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if architecture.endswith(".json"):
+        try:
+            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
+            ) from None
+        return config.get("model_cfg", config) if isinstance(config, dict) else config  # as Hugging Face's hub has it
+    if architecture not in open_clip.list_models():
+        raise UserError(f"unknown architecture {architecture!r}: expected {ARCHITECTURES}")
+    return clip_config(architecture)
 
 
 def clip_config(architecture: str) -> dict[str, Any]:

@@ -199,6 +199,10 @@ def test_official_style_config_runs_unchanged(run, here, tmp_path_factory):
     [
         (["--config", "nothing.py"], ["no config at nothing.py"]),
         (["--model", "huge"], ["Unknown model 'huge'", "tiny"]),
+        (
+            ["--model", "tiny", "--cfg-options", "model.feature_up_cfg.model_path=mine.safetensors"],
+            ["model tiny brings its own upsampler", "model.clip_type=tiny model.vit_type=tiny"],
+        ),
         (["--limit", "0"], ["--limit 0", "at least 1"]),
         (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),
         (["--cfg-options", "model.foo=3"], ["unknown key 'foo'"]),
@@ -448,8 +452,8 @@ def test_launchers_check_their_environment(monkeypatch, launcher):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="did not start this process"):
         launch.check_launcher(launcher)
-    for name in names:
-        monkeypatch.setenv(name, "1")
+    for name, value in zip(names, ("1", "2"), strict=True):
+        monkeypatch.setenv(name, value)
     launch.check_launcher(launcher)
 
 

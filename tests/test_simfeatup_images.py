@@ -122,6 +122,17 @@ def test_folders_one_after_another_without_what_is_excluded(tmp_path):
         find_images([tmp_path / "a"], ["*"])
 
 
+def test_links_are_followed_once_and_documents_are_no_images(tmp_path):
+    """Collections are often folders of links."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "set").mkdir()
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "store/a.png")
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "store/paper.pdf")
+    (tmp_path / "store/back").symlink_to(tmp_path / "store")
+    (tmp_path / "set/linked").symlink_to(tmp_path / "store")
+    assert find_images([tmp_path / "set"]) == [tmp_path / "set/linked/a.png"]
+
+
 def test_no_images(tmp_path):
     with pytest.raises(UserError, match="no images in"):
         find_images([tmp_path])

@@ -5,10 +5,12 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
 import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +21,13 @@ import torch
 from conftest import load_script
 from PIL import Image
 from processes import ROOT, pair
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from segearth.errors import UserError, UserNotice
-from segearth.loading import load_upsampler, read_upsampler
+from segearth.loading import load_clip, load_model, load_upsampler, read_upsampler
+from segearth.models import Bilinear
 from segearth.training.simfeatup import checkpoint, step, trainer
 from segearth.training.simfeatup.images import Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
@@ -147,7 +151,7 @@ def test_resuming_another_run_is_refused(images, tmp_path):
         run(images, out, resume=True, seed=1)
     with pytest.raises(UserError, match="2 steps already"):
         run(images, out, resume=True, steps=2)
-    with pytest.raises(UserError, match="images_sha256 was"):
+    with pytest.raises(UserError, match="of another run: other images; resume with"):
         Image.new("RGB", (90, 90)).save(images / "0.png")
         run(images, out, resume=True)
     (images / "0.png").unlink()
@@ -294,23 +298,83 @@ def test_half_an_environment_of_torchrun(weights, images, tmp_path, monkeypatch,
 def test_architectures_that_are_none(weights, tmp_path, content, message):
     (tmp_path / "clip.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
+        load_clip(weights[1], str(weights[3]))
+
+
+def test_a_clip_of_ones_own_from_training_to_a_map(weights, images, tmp_path):
+    """By load_model and demo.py; its architecture is in the files, and another one is refused."""
+    _, clip, _, config, *_ = map(str, weights)
+    with pytest.raises(UserError, match="knows 60 tokens: expected the 49408 of CLIP's own tokenizer"):
+        load_model(clip, "road; tree", "cpu", architecture=config)
+    readable = {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": 49408}}
+    Path(config).write_text(json.dumps(readable))
+    save_file(open_clip.CLIP(**readable).state_dict(), clip)
+    options = ["--images", images, "--crop", "48", "--batch", "2", "--jitters", "1", "--radius", "1"]
+    command = [*weights, *options, "-o", tmp_path / "up.safetensors"]
+    tool_main = load_script("tools/train_simfeatup.py").main
+    assert tool_main(list(map(str, [*command, "--steps", "1"]))) == 0
+    with safe_open(tmp_path / "up.safetensors", "pt") as file:
+        assert re.fullmatch(r"clip.json [0-9a-f]{12}", file.metadata()["architecture"])
+    pixels = np.asarray(Image.open(images / "0.png"))
+    predictor = load_model(clip, "road; tree", "cpu", architecture=config, upsampler=tmp_path / "up.safetensors")
+    labels = predictor.predict(pixels, 48).labels
+    arguments = ["--model", clip, "--architecture", config, "--upsampler", tmp_path / "up.safetensors"]
+    arguments += ["--image", images / "0.png", "--classes", "road; tree", "--device", "cpu", "--long-side", 48]
+    assert load_script("demo.py").main(list(map(str, [*arguments, "--out", tmp_path / "out"]))) == 0
+    assert (np.asarray(Image.open(tmp_path / "out/labels.png")) == labels).all()
+    plain = load_model(clip, "road; tree", "cpu", architecture=config)
+    assert isinstance(plain.model.upsampler, Bilinear)
+    Path(config).write_text(json.dumps({**readable, "quick_gelu": True}))
+    with pytest.raises(UserError, match="of another run: architecture was 'clip.json"):
+        trainer.train(
+            load_clip(clip, config),
+            Path(clip).name,
+            [images],
+            tmp_path / "up.safetensors",
+            replace(RUN, crop=48, batch=2, steps=2, save_every=100, clip=Path(clip), architecture=config, resume=True),
+            Recipe(jitters=1, radius=1),
+        )
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture", "message"),
+    [
+        (
+            "RemoteCLIP-ViT-L-14",
+            None,
+            "neither a file nor one of clip-vit-b16, tiny; .* their architecture",
+        ),
+        ("clip.safetensors", None, "tell their architecture, too: .* ViT-L-14-quickgelu .OpenAI, MetaCLIP."),
+        ("clip.safetensors", "ViT-L/14", "unknown architecture 'ViT-L/14': expected a name of open_clip.list_models"),
+        ("tiny", "ViT-L-14", "the model tiny has its own"),
+        ("script.pt", "clip.json", "TorchScript archive, .* open_clip.create_model"),
+        ("transformers.safetensors", "clip.json", "names of Hugging Face's transformers"),
+    ],
+)
+@pytest.mark.usefixtures("weights")
+def test_clips_that_cannot_be_loaded(tmp_path, monkeypatch, model, architecture, message):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("script.pt", "w") as archive:
+        archive.writestr("script/constants.pkl", b"")
+    save_file({"vision_model.embeddings.class_embedding": torch.zeros(3)}, "transformers.safetensors")
+    with pytest.raises(UserError, match=message):
+        load_clip(model, architecture)
 
 
 def test_a_clip_too_large_for_any_machine(weights, tmp_path):
     vision = {**CONFIG["vision_cfg"], "width": 2**40}
     (tmp_path / "clip.json").write_text(json.dumps({**CONFIG, "vision_cfg": vision}))
     with pytest.raises(UserError, match="not enough memory for a CLIP of the architecture .*clip.json"):
-        load_script("tools/train_simfeatup.py").load(str(weights[1]), str(weights[3]))
+        load_clip(weights[1], str(weights[3]))
 
 
 def test_weights_and_architecture_as_others_save_them(weights, tmp_path):
     """The hub's layout of the architecture, and the prefix of training in several processes."""
     (tmp_path / "clip.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {}}))
     state = {f"module.{name}": value for name, value in small_clip().state_dict().items()}
+    state["module.input_resolution"] = torch.tensor(48)
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "clip.pt")
-    clip, name = load_script("tools/train_simfeatup.py").load(str(tmp_path / "clip.pt"), str(weights[3]))
-    assert name == "clip.pt"
+    clip = load_clip(tmp_path / "clip.pt", str(weights[3]))
     assert_close(clip.state_dict(), small_clip().state_dict(), atol=0, rtol=0)
 
 
@@ -374,6 +438,27 @@ def test_no_usable_image_is_the_users_mistake(weights, tmp_path):
     assert done.stderr.count("warning: left out") == 2
     assert "no usable image" in done.stderr
     assert not list(tmp_path.glob("up*"))
+
+
+def test_what_a_run_says_of_its_images_and_features(images, tmp_path):
+    (images / "masks").mkdir()
+    shutil.copy(images / "0.png", images / "masks")
+    said = run(images, tmp_path / "up.ckpt", steps=1)
+    assert said[0] == f"looking at 6 files: 5 in {images}, 1 in {images / 'masks'}"
+    assert said[1].startswith("note: 1 steps from a random start give a blur")
+    size = re.fullmatch(r"features of size (\S+) \(root mean square\), in the losses \1", said[3])
+    assert size
+    scaled = run(images, tmp_path / "scaled.ckpt", recipe=replace(RECIPE, scale=100.0, start="bilateral"), steps=1)
+    assert not any(line.startswith("note: ") for line in scaled)
+    assert f"use --feature-scale {0.4 / float(size[1]):.2g}"[:-1] in scaled[2]
+
+
+def test_slow_steps_are_saved_by_the_clock(images, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(args[3]))
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0)
+    run(images, tmp_path / "up.ckpt", steps=3, save_every=99)
+    assert saved == [1, 2, 3]
 
 
 def test_one_warning_for_each_file_left_out(images, tmp_path):

@@ -2,7 +2,7 @@
 
     python tools/train_simfeatup.py --model clip-vit-b16 --images DIR -o simfeatup.safetensors
     torchrun --nproc-per-node=2 tools/train_simfeatup.py --model clip-vit-b16 --images DIR -o simfeatup.safetensors
-    python tools/train_simfeatup.py --model my_clip.safetensors --architecture ViT-L-14 --images DIR -o mine.safetensors
+    python tools/train_simfeatup.py --model RemoteCLIP-ViT-L-14.pt --architecture ViT-L-14 --images DIR -o l14.ckpt
 
 Beside the file that is asked for it writes simfeatup.ckpt (the published format), simfeatup.csv (the losses of each
 step), simfeatup.resume.pt (--resume goes on from it) and, where TensorBoard is installed, simfeatup.tensorboard/.
@@ -11,11 +11,9 @@ step), simfeatup.resume.pt (--resume goes on from it) and, where TensorBoard is 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
@@ -25,17 +23,19 @@ from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
 from segearth.outputs import run
 
-if TYPE_CHECKING:
-    from torch import nn
-
 GO_ON = "start all again, with --resume where a checkpoint was written"  # when a process of several is gone
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line; wrong usage ends the program with code 2."""
-    parser = argparse.ArgumentParser(description="Train SimFeatUp for a CLIP on images without labels.")
+    parser = argparse.ArgumentParser(
+        description="Train SimFeatUp for a CLIP on images without labels.",
+        epilog="--architecture is open_clip's: ViT-B-32, ViT-L-14 and such for weights of LAION, RemoteCLIP, GeoRSCLIP "
+        "and SkyCLIP, ViT-L-14-quickgelu and such for those of OpenAI and MetaCLIP; or a JSON file. The wrong one "
+        "loads, too, and gives worse maps.",
+    )
     parser.add_argument("--model", required=True, help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights")
-    parser.add_argument("--architecture", help="of weights given by path: open_clip's name for it, or a JSON file")
+    parser.add_argument("--architecture", help="of weights given by path, see below")
     parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images, with those in them")
     parser.add_argument(
         "--exclude",
@@ -55,8 +55,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--init",
         default="random",
-        help="initial weights: random (as published), bilateral (a filter that keeps edges, from which a few hundred "
-        "steps are enough), or an upsampler's checkpoint (%(default)s)",
+        help="initial weights: random (as published), bilateral (a filter that keeps edges; give "
+        "--no-dropout --lr 3e-4 with it), or an upsampler's checkpoint (%(default)s)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same output")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (%(default)s)")
@@ -85,7 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(args: argparse.Namespace, ranks: Ranks) -> None:
     """Loads the CLIP and trains."""
-    from segearth.loading import choose_device
+    from segearth.loading import choose_device, load_clip
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import STARTS, Recipe
 
@@ -116,56 +116,13 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         resume=args.resume,
         exclude=tuple(args.exclude),
         clip=None if args.model in weights.MODELS else Path(args.model),
+        architecture=args.architecture,
     )
     trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
-    clip, name = ranks.one_a_machine_first(lambda: load(args.model, args.architecture))
+    clip = ranks.one_a_machine_first(lambda: load_clip(args.model, args.architecture))
+    name = args.model if args.architecture is None else Path(args.model).name
     trainer.train(clip, name, args.images, args.out, options, recipe, device, say, ranks)
-
-
-def load(model: str, architecture: str | None) -> tuple[nn.Module, str]:
-    """A CLIP by its name in the table of weights, or from a file, and what it is called.
-
-    Raises:
-        UserError: no such name or file, no architecture for a file, weights that do not fit it.
-    """
-    import open_clip
-
-    from segearth.checkpoints import load_strictly, read_state_dict
-    from segearth.loading import build_clip, clip_config, load_clip
-
-    if model in weights.MODELS:
-        if architecture is not None:
-            raise UserError(f"--architecture {architecture}: the model {model} has its own; leave it away")
-        return load_clip(weights.model(model)), model
-    path = Path(model)
-    if not path.is_file():
-        raise UserError(
-            f"no model {model!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of these "
-            "names or the path of CLIP weights"
-        )
-    if architecture is None:
-        raise UserError(
-            f"weights are given by path ({model}): tell what they are for with --architecture ViT-B-32, say"
-        )
-    if architecture.endswith(".json"):
-        try:
-            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
-            ) from None
-        if isinstance(config, dict):
-            config = config.get("model_cfg", config)  # as the Hugging Face hub has it
-    elif architecture in open_clip.list_models():
-        config = clip_config(architecture)
-    else:
-        raise UserError(
-            f"unknown architecture {architecture!r}: give a name of open_clip.list_models(), such as ViT-B-32"
-        )
-    clip = build_clip(config, architecture)
-    load_strictly(clip, read_state_dict(path), str(path))
-    return clip.eval().requires_grad_(False), path.name
 
 
 def say(text: str) -> None:

@@ -1,7 +1,4 @@
-"""torchrun for eval.py and eval_all.py, with a sentence where it has a traceback; otherwise the same.
-
-As in: python -m segearth.distributed.torchrun --nproc-per-node=2 eval.py --launcher pytorch ...
-"""
+"""torchrun with a sentence where it has a traceback; otherwise the same: python -m segearth.distributed.torchrun ..."""
 
 from __future__ import annotations
 
@@ -13,9 +10,10 @@ import time
 from signal import SIGTERM
 
 from segearth.distributed.launch import SPEAKS
-from segearth.distributed.ranks import ENDED, GO_ON
+from segearth.distributed.ranks import ENDED
 from segearth.errors import first_line
 
+GO_ON = "start the same command again (a training: with --resume): it goes on where it stopped"
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
 MEETING = 60.0  # seconds until all machines must have begun
 _SPOKEN = (1, 2)  # codes of processes that have said why: a sentence, a table with failed sets, a traceback

@@ -57,6 +57,12 @@ def load_config(
         raise UserError(f"{path} has no `test_dataloader.dataset`: expected a data set with its type and paths")
     config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
     if model is not None:
+        if lost := next((option for option in options if option.startswith("model.feature_up_cfg")), None):
+            row = weights.model(model)
+            raise UserError(
+                f"{lost}: the model {model} brings its own upsampler; for another one name its CLIP instead: "
+                f"model.clip_type={row.clip_type} model.vit_type={row.vit_type}"
+            )
         config.model["model"] = model
     _place_data(config.test_dataloader.dataset, path, data_root)
     _place_model(config.model, path)

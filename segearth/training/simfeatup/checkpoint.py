@@ -97,9 +97,13 @@ def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step:
         (files.safetensors, safetensors_bytes(state, metadata=notes)),
         (files.resume, _torch_bytes(resume)),  # last: while it lacks, the others are written again
     )
-    for path, content in contents:
-        with atomic(path) as part:  # torch's own writer would report a full disk as a defect
-            part.write_bytes(content)
+    try:
+        for path, content in contents:
+            with atomic(path) as part:  # torch's own writer would report a full disk as a defect
+                part.write_bytes(content)
+    except UserError as error:
+        way = "--resume then goes on from the last checkpoint" if files.resume.is_file() else "nothing was saved yet"
+        raise UserError(f"{error}; {way}") from None
 
 
 def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, facts: dict[str, Any]) -> int:
@@ -132,7 +136,12 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
             "an earlier run wrote; delete it and begin anew"
         ) from None
     if differing := [name for name in facts if facts[name] != found.get(name)]:
-        listed = ", ".join(f"{name} was {found.get(name)!r} and is {facts[name]!r}" for name in differing)
+        listed = ", ".join(
+            {"images_sha256": "other images", "clip_sha256": "other weights of the CLIP"}.get(
+                name, f"{name} was {found.get(name)!r} and is {facts[name]!r}"
+            )
+            for name in differing
+        )
         raise UserError(
             f"{path} is of another run: {listed}; resume with the options it was begun with, or begin anew with "
             "another -o"

@@ -5,6 +5,7 @@ No labels are needed, and files that cannot be used are left out, each with one 
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -25,6 +26,8 @@ from segearth.training.simfeatup.draws import Purpose, key
 # SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+# Pillow's kinds of files that are documents, drawings or arrays, not pictures.
+NO_PICTURES = {"PDF", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "MPEG"}
 LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop would show little but its own mirrors
 
 
@@ -77,14 +80,8 @@ def check_folders(folders: Sequence[Path]) -> None:
 
 def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> list[Path]:
     """Those of one folder; adds to `fitting` the patterns that left something out."""
-    endings = Image.registered_extensions()
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in endings
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
+    paths = sorted(path for path in _walk(folder) if path.suffix.lower() in endings and path.is_file())
     kept = []
     for path in paths:
         inner = path.relative_to(folder)
@@ -100,6 +97,19 @@ def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> lis
             "give the folder that holds them"
         )
     return kept
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder, hidden ones left out; links are followed, once where they lead to the same folder."""
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, str]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice
+from segearth.loading import read_architecture
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum
 from segearth.training.simfeatup import checkpoint
@@ -40,6 +43,10 @@ WARM_UP = 10  # first steps, whose gradient is clipped to a norm of
 WARM_UP_NORM = 1e-4
 SAVE_EVERY = 100
 
+SAVE_SECONDS = 600.0  # where steps are slow, what is lost with a process is this much at most
+USUAL_SIZE = 0.4  # root mean square of the features of OpenAI's CLIP, for which the recipe was made
+FEW_STEPS = 1000
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -61,6 +68,7 @@ class Run:
         exclude: patterns of images that are not trained on, see `find_images`.
         clip: file of the CLIP's weights, where it is the user's own: it is never overwritten, and a resumed run must
             have the same.
+        architecture: of such a CLIP, as `segearth.loading.load_clip` takes it.
     """
 
     steps: int | None = None
@@ -75,6 +83,7 @@ class Run:
     resume: bool = False
     exclude: tuple[str, ...] = ()
     clip: Path | None = None
+    architecture: str | None = None
 
 
 def train(
@@ -108,13 +117,20 @@ def train(
         UserError: an option out of range, no usable image, a disk that is full, nothing to resume.
     """
     files = check(run, recipe, images, out)
-    device = torch.device(device) if ranks.gpus is None else torch.device("cuda", ranks.local_rank)
+    device = torch.device(device)
+    if ranks.gpus is not None:
+        if device.index is not None:
+            raise UserError(f"--device {device}: each of several processes takes a GPU of its own; use --device cuda")
+        device = torch.device("cuda", ranks.local_rank)
     if run.batch < ranks.size:
         raise UserError(
             f"a batch of {run.batch} images for {ranks.size} processes: expected at least one image each; "
             f"use --batch {ranks.size}"
         )
-    paths, left_out = usable_images(find_images(images, run.exclude, warn=ranks.is_main), run.crop)
+    say = say if ranks.is_main else _silent
+    paths = find_images(images, run.exclude, warn=ranks.is_main)
+    say(f"looking at {len(paths)} files: {_places(paths)}")
+    paths, left_out = usable_images(paths, run.crop)
     warner = Warner(ranks.is_main)
     warner(left_out)
     if not paths:
@@ -123,7 +139,6 @@ def train(
             f"one: {next(iter(left_out.values()))}"
         )
     crops = Crops(paths, run.crop, run.seed)
-    say = say if ranks.is_main else _silent
     trainee = _train(clip, model, crops, files, run, recipe, ranks, device, warner, say)
     say(f"written: {out}; the log is {files.log}")
     return trainee
@@ -162,21 +177,29 @@ def _train(
     if done >= steps:
         raise UserError(f"{files.resume} has {done} steps already, {steps} were asked for: use a larger --steps")
     log = Log(files.log, files.board, steps, done, say) if ranks.is_main else None
+    if fresh and recipe.start == "random" and steps < FEW_STEPS:
+        say(
+            f"note: {steps} steps from a random start give a blur, worse than bilinear: use --steps of some thousands, "
+            "or --init bilateral"
+        )
     say(
         f"{model}: features of width {dim}, patches of {patch} pixels; {len(crops)} images; "
         f"steps {done + 1} to {steps} of {run.batch} crops on {ranks.size} × {device}"
     )
-    started = time.perf_counter()
+    started = saved_at = time.perf_counter()
     order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers)
     for step, samples, pictures, failed in order:
         for unreadable in ranks.gather(failed):
             warner(unreadable)
+        if step == done:
+            say(_size(features(pictures[:1].to(device)), recipe.scale))
         optimiser.zero_grad(set_to_none=False)
         found = accumulate(trainee, features, pictures.to(device), samples, recipe, run.seed, step, run.batch)
         norm = finish(trainee, found, optimiser, step, ranks)
         reconstruction, image = found.tolist()
         loss = reconstruction + IMAGE_WEIGHT * image
-        saved = (step + 1) % run.save_every == 0 or step + 1 == steps
+        late = log is not None and time.perf_counter() - saved_at > SAVE_SECONDS
+        saved = late or (step + 1) % run.save_every == 0 or step + 1 == steps
         if not math.isfinite(loss + norm) or (saved and not all(p.isfinite().all() for p in trainee.parameters())):
             raise UserError(  # in all processes alike
                 f"step {step + 1} went wrong: its loss is {loss:g}, its gradient's norm {norm:g}, and all of these and "
@@ -188,6 +211,7 @@ def _train(
         log.add(Row(step + 1, loss, reconstruction, image, norm, seconds))
         if saved:
             checkpoint.save(files, trainee, optimiser, step + 1, facts)
+            saved_at = time.perf_counter()
     if log is not None:
         log.close()
     return trainee
@@ -275,6 +299,7 @@ def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> di
     facts = {
         "model": model,
         "clip_sha256": None if run.clip is None else checksum(run.clip),
+        "architecture": None if run.architecture is None else _architecture(run.architecture),
         "images": len(images),
         "images_sha256": hashlib.sha256(listed.encode()).hexdigest(),
         "batch": run.batch,
@@ -287,6 +312,30 @@ def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> di
     }
     del facts["recompute"]
     return facts
+
+
+def _places(paths: Sequence[Path]) -> str:
+    """Where images are: masks among them are seen here."""
+    counts = Counter(path.parent for path in paths).most_common()
+    shown = ", ".join(f"{count} in {folder}" for folder, count in counts[:4])
+    return f"{shown} and {len(counts) - 4} folders more" if len(counts) > 4 else shown
+
+
+def _size(features: Tensor, scale: float) -> str:
+    """How large features are, and what to do where the losses are not made for it."""
+    size = float(features.float().square().mean().sqrt())
+    said = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
+    if USUAL_SIZE / 4 < size * scale < USUAL_SIZE * 4:
+        return said
+    return f"{said}; the recipe was made for {USUAL_SIZE}: use --feature-scale {USUAL_SIZE / max(size, 1e-6):.2g}"
+
+
+def _architecture(name: str) -> str:
+    """An architecture's name; one of a JSON file has a part of its content's hash in it."""
+    if not name.endswith(".json"):
+        return name
+    content = json.dumps(read_architecture(name), sort_keys=True).encode()
+    return f"{Path(name).name} {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class Warner:
