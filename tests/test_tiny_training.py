@@ -411,6 +411,7 @@ def test_a_card_with_simfeatup(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     truth = evaluation.Truth("a", [image], [image[..., 0] // 128], (("road",), ("tree",)), long_sides=(96,))
     save_file(JBUOne(16).state_dict(), tmp_path / "simfeatup-0.safetensors")
+    save_file(JBUOne(16).state_dict(), tmp_path / "random-0.safetensors", metadata={"steps": "99"})
     own = read_upsampler(tmp_path / "up.safetensors")
     found = evaluation.evaluate(clip, [truth, replace(truth, name="b")], [], [], own, tmp_path)
     assert found.upsampler == "SimFeatUp"
@@ -430,6 +431,9 @@ def test_a_card_with_simfeatup(tmp_path):
     assert "| steps | 7 |" in text
     assert "None" not in text
     assert "| 11 × 11 untrained, the filter that it begins as |" in text
+    assert "| 11 × 11 that begins at random, as published; 99 steps |" in text
+    assert "All but the last row's begin as joint bilateral filters" in text
+    assert "FeatUp's own upsampler has 33.9, 20.2, 39.6 there" in text
     command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
     options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))
     assert (options.init, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)

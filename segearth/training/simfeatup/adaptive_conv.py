@@ -53,7 +53,7 @@ def gather(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def scatter(pieces: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:
     """Adds pieces (B, ty, tx, S, S', C) to a map (B, H, W, C), in place: the transpose of `gather`.
 
-    One axis at a time, and tile by tile, so that sums are always made in the same order.
+    One axis at a time, and tile by tile, so that a CPU always sums in the same order.
     """
     batch, ty, _, side, _, channels = pieces.shape
     strips = out.new_zeros(batch, ty, side, out.shape[2], channels)

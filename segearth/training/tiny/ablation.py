@@ -4,12 +4,15 @@ Each row but the first needs upsamplers, for some seeds, made by
 
     python tools/train_simfeatup.py --model tiny --images ... --seed SEED OPTIONS -o DIR/NAME-SEED.safetensors
 
-with the row's options (`Method.training`) and name (`weights_name`).
+with the row's options (`Method.training`) and name (`weights_name`). One row more is of upsamplers RANDOM-SEED that
+begin at random, as published.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from safetensors import safe_open
 
 from segearth.models import DenseCLIP
 from segearth.models.simfeatup import JBU
@@ -20,6 +23,8 @@ from segearth.training.simfeatup.step import Recipe, Trainee
 BASELINE = METHODS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
 FIRST = METHODS["ablation-aerial"]  # with an upsampler that was trained here
 STEPS = (BASELINE, FIRST, *(METHODS[f"ablation-{name}"] for name in ("shared", "reconstruction", "bias", "kernel")))
+
+RANDOM = "random"
 
 
 def title(step: Method) -> str:
@@ -39,6 +44,17 @@ def weights_name(step: Method) -> str:
 def files(folder: Path, step: Method) -> list[Path]:
     """The upsamplers of a step, one a seed; none for the baseline."""
     return [] if step is BASELINE else sorted(folder.glob(f"{weights_name(step)}-*.safetensors"))
+
+
+def random_files(folder: Path) -> list[Path]:
+    """The upsamplers that began at random, one a seed."""
+    return sorted(folder.glob(f"{RANDOM}-*.safetensors"))
+
+
+def steps_of(path: Path) -> str:
+    """How long an upsampler was trained, by the file's own notes."""
+    with safe_open(path, "pt") as file:
+        return str((file.metadata() or {}).get("steps", "?"))
 
 
 def factor(step: Method) -> float:

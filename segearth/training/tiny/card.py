@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
+from segearth.paper.methods import METHODS
 from segearth.training.tiny import ablation
 from segearth.training.tiny.evaluation import Report, Score, Truth
 from segearth.training.tiny.language import MODIFIERS, read_glossary
@@ -180,7 +181,11 @@ def ablation_section(report: Report) -> str:
     text += (
         "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
     )
-    text += "All begin as joint bilateral filters.\n\n"
+    besides = " but the last row's" if any(report.random.values()) else ""
+    text += (
+        f"All{besides} begin as joint bilateral filters. The paper's row for the stack is FeatUp's training on aerial "
+        f"images; FeatUp's own upsampler has {', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
+    )
     rows = [
         (
             ablation.title(step),
@@ -193,6 +198,7 @@ def ablation_section(report: Report) -> str:
     for label, found in (
         ("11 × 11 untrained, the filter that it begins as", report.start),
         ("the 7 × 7 stack with global bias alleviation", report.stack),
+        (f"11 × 11 that begins at random, as published; {report.random_steps} steps", report.random),
     ):
         if any(found.values()):
             seeds = str(max(map(len, found.values())))

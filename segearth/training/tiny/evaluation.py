@@ -101,6 +101,8 @@ class Report:
     ablation: dict[str, list[list[Score]]] = field(default_factory=dict)
     start: dict[str, list[Score]] = field(default_factory=dict)  # of SimFeatUp before it is trained, for its seeds
     stack: dict[str, list[Score]] = field(default_factory=dict)  # of the stack with SimFeatUp's [CLS] subtraction
+    random: dict[str, list[Score]] = field(default_factory=dict)  # of SimFeatUp that began at random
+    random_steps: str = ""
 
     def default(self, name: str) -> Score:
         """Of the maps that a user gets: the method of the paper, at the set's own long side."""
@@ -214,9 +216,14 @@ def evaluate(
     if upsamplers is not None:
         seeds = range(len(ablation.files(upsamplers, ablation.STEPS[-1])))
         starts = [ablation.untrained(DenseCLIP(clip), seed) for seed in seeds]
+        randoms = ablation.random_files(upsamplers)
+        report.random_steps = ", ".join(sorted({ablation.steps_of(path) for path in randoms}))
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
             report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
             report.start[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in starts]
+            report.random[truth.name] = [
+                measure(truth, mapper(clip, truth, upsampler=read_upsampler(path))) for path in randoms
+            ]
             report.stack[truth.name] = ablate(clip, truth, upsamplers, ablation.FIRST, share=-0.3)
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)
