@@ -432,7 +432,7 @@ def test_a_card_with_simfeatup(tmp_path):
     assert "None" not in text
     assert "| 11 × 11 untrained, the filter that it begins as |" in text
     assert "| 11 × 11 that begins at random, as published; 99 steps |" in text
-    assert "All but the last row's begin as joint bilateral filters" in text
+    assert "All begin as joint bilateral filters but the last row's, which has" in text
     assert "FeatUp's own upsampler has 33.9, 20.2, 39.6 there" in text
     command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
     options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))

@@ -181,9 +181,11 @@ def ablation_section(report: Report) -> str:
     text += (
         "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
     )
-    besides = " but the last row's" if any(report.random.values()) else ""
+    text += "All begin as joint bilateral filters"
+    if any(report.random.values()):
+        text += " but the last row's, which has the published learning rate and dropout, too"
     text += (
-        f"All{besides} begin as joint bilateral filters. The paper's row for the stack is FeatUp's training on aerial "
+        ". The paper's row for the stack is FeatUp's training on aerial "
         f"images; FeatUp's own upsampler has {', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
     )
     rows = [
