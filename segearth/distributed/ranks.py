@@ -276,7 +276,7 @@ class Watch:
 
     def _follow(self, rank: int) -> None:
         """Ends this process as well, unless it is about to do so by itself; after the other one has said why."""
-        if not self._failing.wait(HEAD_START + 2 * ROUND_SECONDS):
+        if not self._failing.wait(2 * HEAD_START):
             self._end(f"process {rank} failed; its message says why")
 
     def _end(self, what: str) -> None:
