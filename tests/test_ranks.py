@@ -21,6 +21,7 @@ from segearth.distributed.ranks import ALONE
 from segearth.errors import UserError
 from segearth.openmmlab.runner import evaluate
 
+TORCHRUN = [sys.executable, "-m", "segearth.distributed.torchrun", "--standalone"]
 SIZES = [(40, 60), (60, 60), (64, 48), (30, 50), (52, 44)]
 
 
@@ -332,15 +333,7 @@ def test_torchrun_ends_with_a_sentence(tmp_path):
         "error: no config at nothing.py: give a config file, such as configs/cfg_loveda.py"
     }
     (tmp_path / "killed.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    command = [
-        sys.executable,
-        "-m",
-        "segearth.distributed.torchrun",
-        "--standalone",
-        "--nproc-per-node",
-        "1",
-        "killed.py",
-    ]
+    command = [*TORCHRUN, "--nproc-per-node=1", "killed.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -433,15 +426,7 @@ def test_the_first_node_of_a_job(tmp_path, monkeypatch, variables, scontrol, exp
 )
 def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
     (tmp_path / "long.py").write_text("import pathlib, time; pathlib.Path('begun').touch(); time.sleep(600)")
-    command = [
-        sys.executable,
-        "-m",
-        "segearth.distributed.torchrun",
-        "--standalone",
-        "--nproc-per-node",
-        "1",
-        "long.py",
-    ]
+    command = [*TORCHRUN, "--nproc-per-node=1", "long.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "begun").exists() and process.poll() is None:
