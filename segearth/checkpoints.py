@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -46,6 +47,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"Could not read weights from {path}: {reason}. Expected a .safetensors file, or a checkpoint of "
             "nothing but tensors by name. Download or copy it again, or use another file."
         ) from None
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """The notes in a safetensors file; empty where it has none."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -102,23 +102,22 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
         UserError: no such name or file, no architecture for a file, weights that cannot be had, are damaged, or do not
             fit the architecture.
     """
-    if str(model) in weights.MODELS:
+    if (row := weights.MODELS.get(str(model))) is not None:
         if architecture is not None:
             raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
-        row = weights.model(str(model))
-        path = weights.fetch(row.file, progress=progress)
-        clip: nn.Module = open_clip.CLIP(**clip_config(row.architecture))
-        load_strictly(clip, read_state_dict(path), str(path))
-        return clip.eval().requires_grad_(False)
-    path = Path(model)
-    if not path.is_file():
-        raise UserError(
-            f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of these "
-            "names, or the path of CLIP weights and their architecture"
-        )
-    if architecture is None:
-        raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
-    clip = build_clip(read_architecture(architecture), architecture)
+        path, architecture = weights.fetch(row.file, progress=progress), row.architecture
+        config: Any = clip_config(architecture)
+    else:
+        path = Path(model)
+        if not path.is_file():
+            raise UserError(
+                f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "
+                "these names, or the path of CLIP weights and their architecture"
+            )
+        if architecture is None:
+            raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
+        config = read_architecture(architecture)
+    clip = build_clip(config, architecture)
     state = read_state_dict(path)
     for number in ("input_resolution", "context_length", "vocab_size"):  # beside the tensors in OpenAI's own files
         state.pop(number, None)
@@ -140,7 +139,7 @@ def read_architecture(architecture: str) -> Any:
     Raises:
         UserError: it is neither.
     """
-    if architecture.endswith(".json"):
+    if architecture.endswith(".json") or Path(architecture).is_file():
         try:
             config = json.loads(Path(architecture).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

@@ -434,7 +434,9 @@ def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err.strip().splitlines()[-1] == f"{sentence}: {torchrun.GO_ON}"
+    assert err.strip().splitlines()[-1] == (
+        f"{sentence}: start the same command again (a training: with --resume): it goes on where it stopped"
+    )
 
 
 @pytest.mark.usefixtures("in_process")

@@ -8,18 +8,17 @@ from PIL import Image
 from safetensors import safe_open
 
 from segearth import weights
-from segearth.loading import load_upsampler
+from segearth.loading import load_clip, load_upsampler
 from segearth.synthetic import CLASSES, DEMO_SEED
 from segearth.training.tiny import sources
 from segearth.training.tiny.evaluation import HELD_OUT_SCENES, Truth, mapper, measure
-from segearth.training.tiny.report import read_clip
 
 DATA = Path(weights.__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return read_clip(DATA / "tiny.safetensors", DATA / "tiny.json")
+    return load_clip("tiny")
 
 
 def test_weights_are_small_and_plain():

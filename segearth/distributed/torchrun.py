@@ -13,7 +13,7 @@ from segearth.distributed.launch import SPEAKS
 from segearth.distributed.ranks import ENDED
 from segearth.errors import first_line
 
-GO_ON = "start the same command again (a training: with --resume): it goes on where it stopped"
+ADVICE = "start the same command again (a training: with --resume): it goes on where it stopped"
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
 MEETING = 60.0  # seconds until all machines must have begun
 _SPOKEN = (1, 2)  # codes of processes that have said why: a sentence, a table with failed sets, a traceback
@@ -59,9 +59,9 @@ def _torchrun(argv: list[str]) -> int:
         killed = [(rank, one) for rank, one in error.failures.items() if one.exitcode < 0 and one.exitcode != -SIGTERM]
         rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
-            return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{GO_ON}", 1)
+            return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{ADVICE}", 1)
         if failure.exitcode not in _SPOKEN:
-            _say(f"error: process {rank} ended with code {failure.exitcode}: {ENDED}{GO_ON}", 1)
+            _say(f"error: process {rank} ended with code {failure.exitcode}: {ENDED}{ADVICE}", 1)
         return failure.exitcode
     except SignalException as error:
         return _ended(error.sigval.name, 128 + error.sigval)
@@ -95,7 +95,7 @@ def _wait_for(host: str, port: int) -> None:
 def _ended(signal: str, code: int) -> int:
     """Says why nothing more comes."""
     what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
-    return _say(f"{what}: {GO_ON}", code)
+    return _say(f"{what}: {ADVICE}", code)
 
 
 def _say(sentence: str, code: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice
-from segearth.loading import read_architecture
+from segearth.loading import PRECISIONS, read_architecture
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum
 from segearth.training.simfeatup import checkpoint
@@ -43,11 +43,10 @@ WARM_UP = 10  # first steps, whose gradient is clipped to a norm of
 WARM_UP_NORM = 1e-4
 SAVE_EVERY = 100
 
+# ours
 SAVE_SECONDS = 600.0  # where steps are slow, what is lost with a process is this much at most
 USUAL_SIZE = 0.4  # root mean square of the features of OpenAI's CLIP, for which the recipe was made
 FEW_STEPS = 1000
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -331,8 +330,8 @@ def _size(features: Tensor, scale: float) -> str:
 
 
 def _architecture(name: str) -> str:
-    """An architecture's name; one of a JSON file has a part of its content's hash in it."""
-    if not name.endswith(".json"):
+    """An architecture's name; that of a file has a part of its content's hash in it."""
+    if not Path(name).is_file():
         return name
     content = json.dumps(read_architecture(name), sort_keys=True).encode()
     return f"{Path(name).name} {hashlib.sha256(content).hexdigest()[:12]}"

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import safe_open
-
 from segearth.models import DenseCLIP
 from segearth.models.simfeatup import JBU
 from segearth.paper.methods import METHODS, Method
@@ -23,7 +21,6 @@ from segearth.training.simfeatup.step import Recipe, Trainee
 BASELINE = METHODS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
 FIRST = METHODS["ablation-aerial"]  # with an upsampler that was trained here
 STEPS = (BASELINE, FIRST, *(METHODS[f"ablation-{name}"] for name in ("shared", "reconstruction", "bias", "kernel")))
-
 RANDOM = "random"
 
 
@@ -43,18 +40,12 @@ def weights_name(step: Method) -> str:
 
 def files(folder: Path, step: Method) -> list[Path]:
     """The upsamplers of a step, one a seed; none for the baseline."""
-    return [] if step is BASELINE else sorted(folder.glob(f"{weights_name(step)}-*.safetensors"))
+    return [] if step is BASELINE else seeds(folder, weights_name(step))
 
 
-def random_files(folder: Path) -> list[Path]:
-    """The upsamplers that began at random, one a seed."""
-    return sorted(folder.glob(f"{RANDOM}-*.safetensors"))
-
-
-def steps_of(path: Path) -> str:
-    """How long an upsampler was trained, by the file's own notes."""
-    with safe_open(path, "pt") as file:
-        return str((file.metadata() or {}).get("steps", "?"))
+def seeds(folder: Path, name: str) -> list[Path]:
+    """The upsamplers of that name, one a seed."""
+    return sorted(folder.glob(f"{name}-*.safetensors"))
 
 
 def factor(step: Method) -> float:

@@ -176,17 +176,14 @@ def ablation_section(report: Report) -> str:
     """What each part of SimFeatUp adds, here and in the paper."""
     if not report.ablation:
         return ""
-    text = "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
-    text += "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-    text += (
+    last = " but the last row's, which has the published learning rate and dropout, too"
+    text = (
+        "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
+        "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
         "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
-    )
-    text += "All begin as joint bilateral filters"
-    if any(report.random.values()):
-        text += " but the last row's, which has the published learning rate and dropout, too"
-    text += (
-        ". The paper's row for the stack is FeatUp's training on aerial "
-        f"images; FeatUp's own upsampler has {', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
+        f"All begin as joint bilateral filters{last if any(report.random.values()) else ''}. "
+        "The paper's row for the stack is FeatUp's training on aerial images; FeatUp's own upsampler has "
+        f"{', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
     )
     rows = [
         (

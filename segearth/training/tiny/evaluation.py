@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from segearth.checkpoints import read_notes
 from segearth.loading import load_tokenizer, read_upsampler
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
@@ -216,14 +217,13 @@ def evaluate(
     if upsamplers is not None:
         seeds = range(len(ablation.files(upsamplers, ablation.STEPS[-1])))
         starts = [ablation.untrained(DenseCLIP(clip), seed) for seed in seeds]
-        randoms = ablation.random_files(upsamplers)
-        report.random_steps = ", ".join(sorted({ablation.steps_of(path) for path in randoms}))
+        paths = ablation.seeds(upsamplers, ablation.RANDOM)
+        report.random_steps = ", ".join(sorted({read_notes(path).get("steps", "?") for path in paths}))
+        randoms = [read_upsampler(path) for path in paths]
         for truth in sets[1:]:  # the demo scene is one of the drawn ones
             report.ablation[truth.name] = [ablate(clip, truth, upsamplers, step) for step in ablation.STEPS]
-            report.start[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in starts]
-            report.random[truth.name] = [
-                measure(truth, mapper(clip, truth, upsampler=read_upsampler(path))) for path in randoms
-            ]
+            for found, several in ((report.start, starts), (report.random, randoms)):
+                found[truth.name] = [measure(truth, mapper(clip, truth, upsampler=one)) for one in several]
             report.stack[truth.name] = ablate(clip, truth, upsamplers, ablation.FIRST, share=-0.3)
     if eurosat:
         report.eurosat = name_whole_images(clip, eurosat), len(eurosat)

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import open_clip
-from safetensors import safe_open
-from torch import nn
-
-from segearth.checkpoints import load_strictly, read_state_dict
-from segearth.loading import read_upsampler
+from segearth.checkpoints import read_notes
+from segearth.loading import load_clip, read_upsampler
 from segearth.training.tiny.card import write_card
 from segearth.training.tiny.evaluation import evaluate, held_out_sets
 from segearth.training.tiny.sources import POOL_SEEDS, Sample, draw_samples, read_folder
 
 FLOOR_SCENES = 8  # drawn for the colour classifier, where the training's are not at hand
-
-
-def read_clip(weights: Path, config: Path) -> nn.Module:
-    """The CLIP of a weights file, in evaluation mode."""
-    clip: nn.Module = open_clip.CLIP(**json.loads(config.read_text(encoding="utf-8")))
-    load_strictly(clip, read_state_dict(weights), str(weights))
-    return clip.eval().requires_grad_(False)
-
-
-def metadata(weights: Path) -> dict[str, str]:
-    """The notes in a safetensors file."""
-    with safe_open(weights, framework="pt") as file:
-        return dict(file.metadata() or {})
 
 
 def report_on(
@@ -58,7 +40,7 @@ def report_on(
     Returns:
         The card.
     """
-    clip = read_clip(weights, config)
+    clip = load_clip(weights, str(config))
     if training is None:
         training = [] if data is None else read_folder(data)
         training += draw_samples(range(POOL_SEEDS, POOL_SEEDS + FLOOR_SCENES), scene_size, workers=0)
@@ -66,7 +48,7 @@ def report_on(
     own = None if simfeatup is None else read_upsampler(simfeatup)
     report = evaluate(clip, held_out_sets(data, samples, scene_size), training, eurosat, own, upsamplers)
     card = card or weights.with_suffix(".md")
-    upsampler = None if simfeatup is None else (simfeatup, metadata(simfeatup))
-    write_card(card, report, metadata(weights), weights, upsampler)
+    upsampler = None if simfeatup is None else (simfeatup, read_notes(simfeatup))
+    write_card(card, report, read_notes(weights), weights, upsampler)
     print(f"wrote {card}")
     return card
