@@ -1,6 +1,11 @@
-"""What the person running this can mend, told apart from our own defects."""
+"""What the person running this can mend, told apart from our own defects, in terms of what that person used."""
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_program: str | None = None  # the command that runs, such as "segearth predict"; None: Python code that imports us
 
 
 class UserError(ValueError):
@@ -26,3 +31,31 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class UserNotice(UserWarning):
     """Something the user should know although it stops nothing; scripts print its one sentence."""
+
+
+@contextmanager
+def called_as(program: str) -> Iterator[None]:
+    """While the block runs, advice names the options of this command, such as "segearth predict"."""
+    global _program
+    before, _program = _program, program
+    try:
+        yield
+    finally:
+        _program = before
+
+
+def program() -> str | None:
+    """The command that the user typed, such as "segearth predict"; None where Python code calls."""
+    return _program
+
+
+def option(name: str, value: object = None) -> str:
+    """An option as the caller writes it: `--long-side 448` on a command line, `long_side=448` in Python.
+
+    Args:
+        name: its name in Python.
+        value: what to give; None for the name alone.
+    """
+    if _program is not None:
+        return f"--{name.replace('_', '-')}" + ("" if value is None else f" {value}")
+    return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
