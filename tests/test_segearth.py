@@ -171,3 +171,47 @@ def test_queries_must_fit(clip):
         SegEarth(encoder, torch.zeros(2, 16), torch.tensor([0, 2]))
     with pytest.raises(UserError, match="one class for each"):
         SegEarth(encoder, torch.zeros(2, 16), torch.tensor([0]))
+
+
+class Nearest(torch.nn.Module):
+    """An upsampler of which nothing is known but that it can be called."""
+
+    def forward(self, source, guidance):
+        return torch.nn.functional.interpolate(source, size=guidance.shape[-2:])
+
+
+@pytest.mark.parametrize("slide_crop", [64, 0])
+@pytest.mark.parametrize(
+    "upsampler",
+    [None, Bilinear(), JBUOne(16).eval(), JBUStack(16).eval(), Nearest()],
+    ids=["none", "bilinear", "jbu_one", "jbu_stack", "other"],
+)
+def test_an_encoded_image_takes_any_queries(clip, upsampler, slide_crop):
+    """Equal to a model that is made for these queries; 150 x 90 has windows that are pulled back, 50 x 70 padding."""
+    queries = torch.nn.functional.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(8)), dim=-1)
+    for height, width in ((150, 90), (50, 70)):
+        model, image = build(clip, upsampler=upsampler, slide_crop=slide_crop), images(1, height, width)
+        encoded = model.encode(image)
+        assert_close(
+            model.encoded_logits(encoded, (height, width)), model.logits(image, (height, width)), atol=1e-5, rtol=0
+        )
+        other = model.with_queries(queries, torch.tensor([0, 1, 1]), bg_idx=1)
+        expected = other.logits(image, (40, 30))
+        assert expected.shape == (1, 3, 40, 30)
+        assert_close(other.encoded_logits(encoded, (40, 30)), expected, atol=1e-5, rtol=0)
+
+
+def test_with_queries_shares_weights_and_keeps_settings(clip):
+    model = build(clip, upsampler=Bilinear(), prob_thd=0.25, logit_scale=40.0, cls_token_lambda=-0.1)
+    other = model.with_queries(QUERIES[:2], torch.tensor([0, 1]), bg_idx=1)
+    assert (other.encoder, other.upsampler) == (model.encoder, model.upsampler)
+    for name in ("prob_thd", "logit_scale", "cls_token_lambda", "slide_crop", "slide_stride", "training"):
+        assert getattr(other, name) == getattr(model, name), name
+    assert (other.bg_idx, model.bg_idx, other.num_classes, model.num_classes) == (1, 0, 2, 3)
+
+
+def test_progress_of_encoding(clip):
+    model, seen = build(clip, upsampler=JBUOne(16).eval()), []
+    encoded = model.encode(images(1, 80, 112), lambda done, total: seen.append((done, total)))
+    model.encoded_logits(encoded, (80, 112), lambda done, total: seen.append((done, total)))
+    assert [pair for pair in seen if pair[0] == pair[1]] == [(6, 6), (6, 6)]

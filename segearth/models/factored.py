@@ -11,11 +11,14 @@ upsampler's last 1 × 1 convolution. The definition is
    o_p · t_q = Qᵀ o_p · Qᵀ t_q: the r-vectors Qᵀ o_p = R_Y U_pᵀ + r_c are all that is needed.
 3. So U is applied to r channels instead of D. The Q products of the numerator join them as channels of their own
    before the last step, which ends in logits, tile by tile.
+4. The norms do not depend on the queries. Where they are kept (`pixel_norms`), other queries on the same image need
+   the Q channels U (Y t) alone (`query_products`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +26,9 @@ from torch import Tensor, nn
 
 from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
+
+# number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
+Finish: TypeAlias = Callable[[int, Tensor], Tensor]
 
 
 class Reduced(NamedTuple):
@@ -42,11 +48,32 @@ class Reduced(NamedTuple):
         """Maps (..., r) with their products with the queries as Q more channels: cheaper before they are upsampled."""
         return torch.cat([maps, maps @ self.queries], dim=-1)
 
+    def norms(self, upsampled: Tensor) -> Tensor:
+        """Lengths (..., 1) of the features from their upsampled channels (..., r), at least 1e-12."""
+        return torch.linalg.vector_norm(upsampled + self.shift, dim=-1, keepdim=True).clamp_(min=1e-12)
+
     def logits(self, upsampled: Tensor) -> Tensor:
         """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q)."""
         rank = len(self.shift)
-        norm = torch.linalg.vector_norm(upsampled[..., :rank] + self.shift, dim=-1, keepdim=True)
-        return (upsampled[..., rank:] + self.shift @ self.queries).div_(norm.clamp_(min=1e-12))
+        return (upsampled[..., rank:] + self.shift @ self.queries).div_(self.norms(upsampled[..., :rank]))
+
+
+def is_linear(upsampler: nn.Module | None) -> bool:
+    """Whether the upsampler's kernels depend on the image alone, so that its norms can be kept for other queries."""
+    return isinstance(upsampler, JBU | Bilinear)
+
+
+def fold(features: Tensor, upsampler: nn.Module) -> tuple[Tensor, Tensor]:
+    """Folds the upsampler's last convolution into the patch features (n, D, h, w).
+
+    Returns:
+        Y (n, N, D) and c (D,), zeros for `Bilinear`, which has no convolution.
+    """
+    tokens = features.flatten(2).transpose(1, 2)
+    if not isinstance(upsampler, JBU):
+        return tokens, features.new_zeros(features.shape[1])
+    weight, bias = pointwise(upsampler.fixup_proj[1])
+    return tokens + 0.1 * tokens @ weight.T, 0.1 * bias
 
 
 def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Reduced]:
@@ -54,16 +81,12 @@ def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Redu
 
     Args:
         features: (n, D, h, w) float32, of n windows.
-        upsampler: a `JBU`, or `Bilinear`, which has no convolution.
+        upsampler: a `JBU`, or `Bilinear`.
         queries: (Q, D), of length 1.
     """
     n, dim, h, w = features.shape
-    tokens = features.flatten(2).transpose(1, 2)  # (n, N, D)
-    shift = features.new_zeros(n, 1, dim)
-    if isinstance(upsampler, JBU):
-        weight, bias = pointwise(upsampler.fixup_proj[1])
-        tokens = tokens + 0.1 * tokens @ weight.T
-        shift = shift + 0.1 * bias
+    tokens, bias = fold(features, upsampler)
+    shift = bias.expand(n, 1, -1)
     projected = queries.T.expand(n, -1, -1)
     if h * w + 1 < dim:
         stacked = torch.cat([tokens, shift], dim=1).transpose(1, 2)  # (n, D, N + 1)
@@ -104,50 +127,147 @@ def cosine_logits(
     Raises:
         ValueError: a window that does not lie in the picture.
     """
-    h, w = features.shape[-2:]
-    size = (h * patch, w * patch)
-    if any(y + size[0] > picture.shape[-2] or x + size[1] > picture.shape[-1] for y, x in offsets):
-        raise ValueError(f"windows of {size} pixels at {offsets} do not lie in a picture of {tuple(picture.shape)}")
-    guides = [picture[:, y : y + size[0], x : x + size[1]] for y, x in offsets]
-    if not isinstance(upsampler, JBU | Bilinear):
+    if not is_linear(upsampler):
+        h, w = features.shape[-2:]
+        guides = _guides(picture, offsets, (h * patch, w * patch))
         maps = [upsampler(f[None], g[None]) for f, g in zip(features, guides, strict=True)]
         return torch.cat([torch.einsum("ndhw,qd->nqhw", F.normalize(m, dim=1), queries) for m in maps])
     reduced = reduce(features, upsampler, queries)
+    return _upsample(
+        upsampler,
+        [one.source for one in reduced],
+        picture,
+        offsets,
+        patch,
+        lambda i, pixels: reduced[i].logits(pixels),
+        lambda i, source: reduced[i].with_products(source),
+    )
+
+
+@torch.no_grad()
+def pixel_norms(
+    upsampler: nn.Module, features: Tensor, picture: Tensor, offsets: list[tuple[int, int]], patch: int
+) -> Tensor:
+    """Lengths ‖o_p‖ of the upsampled features, (n, 1, h · patch, w · patch); arguments as of `cosine_logits`.
+
+    Args:
+        upsampler: one that `is_linear`.
+        features: (n, D, h, w) float32.
+        picture: (3, H, W).
+        offsets: (top, left) of each window.
+        patch: side of a patch in pixels.
+    """
+    reduced = reduce(features, upsampler, features.new_empty(0, features.shape[1]))
+    sources = [one.source for one in reduced]
+    return _upsample(upsampler, sources, picture, offsets, patch, lambda i, pixels: reduced[i].norms(pixels))
+
+
+@torch.no_grad()
+def query_products(
+    upsampler: nn.Module,
+    features: Tensor,
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    queries: Tensor,
+    patch: int,
+) -> Tensor:
+    """Products o_p · t_q of every pixel and query; divided by `pixel_norms` they are `cosine_logits`.
+
+    Args:
+        upsampler: one that `is_linear`.
+        features: (n, D, h, w) float32.
+        picture: (3, H, W).
+        offsets: (top, left) of each window.
+        queries: (Q, D), of length 1.
+        patch: side of a patch in pixels.
+
+    Returns:
+        (n, Q, h · patch, w · patch).
+    """
+    count = len(queries)
+    tokens, bias = fold(features, upsampler)
+    sources = F.pad(tokens @ queries.T, [0, -count % 16]).unflatten(1, features.shape[-2:])
+    shift = bias @ queries.T
+    return _upsample(upsampler, list(sources), picture, offsets, patch, lambda _, pixels: pixels[..., :count] + shift)
+
+
+def _upsample(
+    upsampler: nn.Module,
+    sources: list[Tensor],
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    patch: int,
+    finish: Finish,
+    before_last: Finish | None = None,
+) -> Tensor:
+    """Upsamples the maps (h, w, C) of windows of one picture, and finishes them tile by tile: (n, K, H, W).
+
+    Args:
+        upsampler: one that `is_linear`.
+        sources: a map for each window.
+        picture: (3, H, W).
+        offsets: (top, left) of each window.
+        patch: side of a patch in pixels.
+        finish: what is made of upsampled channels, pixel by pixel.
+        before_last: what is made of a map before the last step.
+    """
+    h, w = sources[0].shape[:2]
+    size = (h * patch, w * patch)
+    guides = _guides(picture, offsets, size)
     if isinstance(upsampler, JBU) and min(h, w) >= upsampler.min_patches:
-        return _tiled(upsampler, reduced, picture, offsets, size)
+        return _tiled(upsampler, sources, picture, offsets, size, finish, before_last)
     interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
-    pixels = [
-        one.logits(interpolate(one.with_products(one.source).permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0))
-        for one, guide in zip(reduced, guides, strict=True)
+    if before_last is not None:
+        sources = [before_last(i, source) for i, source in enumerate(sources)]
+    maps = [
+        interpolate(source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0)
+        for source, guide in zip(sources, guides, strict=True)
     ]
-    return torch.stack(pixels).permute(0, 3, 1, 2)
+    return torch.stack([finish(i, pixels) for i, pixels in enumerate(maps)]).permute(0, 3, 1, 2)
+
+
+def _guides(picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int]) -> list[Tensor]:
+    """The windows (3, H, W) of a picture."""
+    if any(y + size[0] > picture.shape[-2] or x + size[1] > picture.shape[-1] for y, x in offsets):
+        raise ValueError(f"windows of {size} pixels at {offsets} do not lie in a picture of {tuple(picture.shape)}")
+    return [picture[:, y : y + size[0], x : x + size[1]] for y, x in offsets]
 
 
 def _tiled(
-    upsampler: JBU, reduced: list[Reduced], picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int]
+    upsampler: JBU,
+    maps: list[Tensor],
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    size: tuple[int, int],
+    finish: Finish,
+    before_last: Finish | None,
 ) -> Tensor:
-    """All steps in tiles; the last one ends in logits, so that no map of r channels is made at full size.
+    """All steps in tiles; the last one is finished there, so that no map of all channels is made at full size.
 
     Where the steps do not end at the windows' size, for a patch side that is no power of two, such a map is made after
     all, and resized.
     """
-    maps = [one.source for one in reduced]
     *steps, last = upsampler.steps(size[0] / len(maps[0]))
     for step in steps:
         maps = _double_all(step, maps, picture, offsets, size)
-    maps = [one.with_products(m) for one, m in zip(reduced, maps, strict=True)]
+    if before_last is not None:
+        maps = [before_last(i, source) for i, source in enumerate(maps)]
     height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
-    logits = picture.new_empty(len(maps), *size, reduced[0].queries.shape[1])
     if (height, width) != size:
-        for i, pixels in enumerate(_double_all(last, maps, picture, offsets, size)):
-            resized = F.interpolate(pixels.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
-            logits[i] = reduced[i].logits(resized[0].permute(1, 2, 0))
-        return logits.permute(0, 3, 1, 2)
+        pixels = [
+            F.interpolate(one.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
+            for one in _double_all(last, maps, picture, offsets, size)
+        ]
+        return torch.stack([finish(i, one[0].permute(1, 2, 0)) for i, one in enumerate(pixels)]).permute(0, 3, 1, 2)
+    done: Tensor | None = None
     for members, guidance, places in _shared(picture, offsets, size, size):
         for number, rows, tiles in upsample_tiles(last, [maps[i] for i in members], guidance, places):
-            pixels = untile(reduced[members[number]].logits(tiles))
-            logits[members[number], rows] = pixels[: height - rows.start, :width]
-    return logits.permute(0, 3, 1, 2)
+            band = untile(finish(members[number], tiles))
+            if done is None:
+                done = band.new_empty(len(maps), *size, band.shape[-1])
+            done[members[number], rows] = band[: height - rows.start, :width]
+    assert done is not None  # there is a window
+    return done.permute(0, 3, 1, 2)
 
 
 def _double_all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +12,58 @@ from torch import Tensor, nn
 
 from segearth.errors import UserError
 from segearth.models.dense_clip import DenseCLIP
-from segearth.models.factored import cosine_logits
+from segearth.models.factored import cosine_logits, is_linear, pixel_norms, query_products
 from segearth.models.tiles import TILE
 from segearth.windows import Window, padding, window_blocks
 
 # Keeps the prediction of a 448 × 448 image with ViT-B/16 and SimFeatUp within the model plus 600 MB.
 MAX_MEMORY_MB = 400
+
+WindowsDone = Callable[[int, int], None]  # (windows done, windows in all)
+
+
+class EncodedBlock(NamedTuple):
+    """What the queries do not change, of n windows that share the upsampler's kernels.
+
+    Attributes:
+        windows: where they lie in the image.
+        features: (n, D, h, w) float32, of their patches.
+        cls: (n, D) float32, their [CLS] vectors; None without.
+        norms: (n, 1, height, width) float32, lengths of the upsampled features; None where they are not known.
+    """
+
+    windows: list[Window]
+    features: Tensor
+    cls: Tensor | None
+    norms: Tensor | None
+
+
+class EncodedImage(NamedTuple):
+    """An image as `SegEarth.encode` leaves it, for any queries.
+
+    Attributes:
+        image: (1, 3, H, W), normalised.
+        blocks: of its windows.
+    """
+
+    image: Tensor
+    blocks: list[EncodedBlock]
+
+
+class _Placed(NamedTuple):
+    """A block of windows, each padded with zeros to whole patches.
+
+    Attributes:
+        picture: (3, H, W), the part of the image that holds them.
+        offsets: (top, left) of each in it.
+        size: (height, width) of each.
+        inner: the rows and columns of each that are of the image.
+    """
+
+    picture: Tensor
+    offsets: list[tuple[int, int]]
+    size: tuple[int, int]
+    inner: tuple[slice, slice]
 
 
 class SegEarth(nn.Module):
@@ -110,7 +157,7 @@ class SegEarth(nn.Module):
         self,
         image: Tensor,
         out_size: tuple[int, int],
-        progress: Callable[[int, int], None] | None = None,
+        progress: WindowsDone | None = None,
         max_memory_mb: float = MAX_MEMORY_MB,
     ) -> Tensor:
         """Similarity of every pixel with every query.
@@ -126,15 +173,81 @@ class SegEarth(nn.Module):
         Returns:
             (B, Q, height, width) float32, before `logit_scale` and softmax.
         """
-        if self.slide_crop == 0:
-            logits = self._whole(image)
+        if self._on_patch_grid(image):
+            logits = self._patch_logits(*self._encode(image))
             if progress is not None:
                 progress(len(image), len(image))
         else:
-            logits = self._slide(image, progress, max_memory_mb)
-        if logits.shape[-2:] == out_size:
-            return logits
-        return F.interpolate(logits, size=out_size, mode="bilinear", align_corners=False)
+            logits = self._mean(image, self._window_logits(image, max_memory_mb), progress)
+        return _resized(logits, out_size)
+
+    @torch.no_grad()
+    def encode(
+        self, image: Tensor, progress: WindowsDone | None = None, max_memory_mb: float = MAX_MEMORY_MB
+    ) -> EncodedImage:
+        """Computes what the queries do not change.
+
+        Args:
+            image: (1, 3, H, W), as in `logits`.
+            progress: called with (windows done, windows in all).
+            max_memory_mb: as in `logits`; beside it, features and norms of all windows are kept: 0.6 MB a window of
+                224 pixels with ViT-B/16.
+        """
+        if self._on_patch_grid(image):
+            features, cls = self._encode(image)
+            whole = Window(0, image.shape[-2], 0, image.shape[-1])
+            return EncodedImage(image, [EncodedBlock([whole], features, cls, None)])
+        blocks = []
+        done, windows = 0, self._window_count(image)
+        for _, block, placed, features, cls in self._encoded_blocks(image, max_memory_mb):
+            norms = None
+            if self.upsampler is not None and is_linear(self.upsampler):
+                picture, patch = placed.picture.float(), self.encoder.patch_size
+                norms = pixel_norms(self.upsampler, features, picture, placed.offsets, patch)
+            blocks.append(EncodedBlock(block, features, cls, norms))
+            done += len(block)
+            if progress is not None:
+                progress(done, windows)
+        return EncodedImage(image, blocks)
+
+    @torch.no_grad()
+    def encoded_logits(
+        self, encoded: EncodedImage, out_size: tuple[int, int], progress: WindowsDone | None = None
+    ) -> Tensor:
+        """`logits` of an encoded image: for other queries, at the price of upsampling Q channels.
+
+        Equal to `logits` to rounding: the queries' products go through all steps of the upsampler, not only the last.
+
+        Args:
+            encoded: of `encode`, by a model with the same encoder and upsampler.
+            out_size: (height, width) of the result.
+            progress: called with (windows done, windows in all).
+
+        Returns:
+            (1, Q, height, width) float32.
+        """
+        image, blocks = encoded
+        if self._on_patch_grid(image):
+            return _resized(self._patch_logits(blocks[0].features, blocks[0].cls), out_size)
+        parts = (
+            (0, block.windows, self._block_logits(self._place(image, 0, block.windows), *block[1:])) for block in blocks
+        )
+        return _resized(self._mean(image, parts, progress), out_size)
+
+    def with_queries(self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0) -> SegEarth:
+        """The same model, sharing all weights, for other queries; arguments as of the class."""
+        return SegEarth(
+            self.encoder,
+            query_features,
+            query_to_class,
+            self.upsampler,
+            self.cls_token_lambda,
+            self.logit_scale,
+            self.prob_thd,
+            bg_idx,
+            self.slide_crop,
+            self.slide_stride,
+        ).train(self.training)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Scores per class: softmax over all queries, then the best query of each class.
@@ -162,29 +275,67 @@ class SegEarth(nn.Module):
         best, labels = scores.max(dim=1)
         return labels.masked_fill(best < self.prob_thd, self.bg_idx)
 
-    def _slide(self, image: Tensor, progress: Callable[[int, int], None] | None, max_memory_mb: float) -> Tensor:
-        """Mean over the windows at every pixel, (B, Q, H, W)."""
+    def _mean(
+        self, image: Tensor, parts: Iterator[tuple[int, list[Window], Tensor]], progress: WindowsDone | None
+    ) -> Tensor:
+        """Mean over the windows at every pixel, (B, Q, H, W).
+
+        Args:
+            image: (B, 3, H, W).
+            parts: the number of an image, windows in it, and their logits (n, Q, h, w).
+            progress: called with (windows done, windows in all).
+        """
         height, width = image.shape[-2:]
-        at_once = self._windows_at_once(height, width, max_memory_mb)
-        blocks = self._blocks(height, width, math.isqrt(at_once))
         total = image.new_zeros(len(image), len(self.query_features), height, width, dtype=torch.float32)
         count = total.new_zeros(height, width)
-        for window in (window for block in blocks for window in block):
-            count[window.top : window.bottom, window.left : window.right] += 1
-        jobs = [(b, block) for b in range(len(image)) for block in blocks]
-        done, windows = 0, len(image) * sum(map(len, blocks))
-        for batch in _batches(jobs, at_once):
-            for (b, block), logits in zip(batch, self._block_logits(image, batch), strict=True):
-                for w, own in zip(block, logits, strict=True):
-                    total[b, :, w.top : w.bottom, w.left : w.right] += own
-            done += sum(len(block) for _, block in batch)
+        done, windows = 0, self._window_count(image)
+        for b, block, logits in parts:
+            for w, own in zip(block, logits, strict=True):
+                place = slice(w.top, w.bottom), slice(w.left, w.right)
+                total[(b, slice(None), *place)] += own
+                if b == 0:
+                    count[place] += 1
+            done += len(block)
             if progress is not None:
                 progress(done, windows)
         return total.div_(count)
 
+    def _window_count(self, image: Tensor) -> int:
+        height, width = image.shape[-2:]
+        return len(image) * sum(len(block) for block in self._blocks(height, width, 1))
+
+    def _window_logits(self, image: Tensor, max_memory_mb: float) -> Iterator[tuple[int, list[Window], Tensor]]:
+        """Yields the number of an image (B, 3, H, W), windows in it, and their logits (n, Q, h, w)."""
+        for b, block, placed, features, cls in self._encoded_blocks(image, max_memory_mb):
+            yield b, block, self._block_logits(placed, features, cls)
+
+    def _encoded_blocks(
+        self, image: Tensor, max_memory_mb: float
+    ) -> Iterator[tuple[int, list[Window], _Placed, Tensor, Tensor | None]]:
+        """Runs the encoder: yields the number of an image, a block of windows in it, its features and [CLS] vectors."""
+        height, width = image.shape[-2:]
+        at_once = self._windows_at_once(height, width, max_memory_mb)
+        blocks = self._blocks(height, width, math.isqrt(at_once))
+        for batch in _batches([(b, block) for b in range(len(image)) for block in blocks], at_once):
+            places = [self._place(image, b, block) for b, block in batch]
+            features, cls = self._encode(
+                torch.stack(
+                    [
+                        placed.picture[:, y : y + placed.size[0], x : x + placed.size[1]]
+                        for placed in places
+                        for y, x in placed.offsets
+                    ]
+                )
+            )
+            counts = [len(block) for _, block in batch]
+            all_cls = [None] * len(batch) if cls is None else cls.split(counts)
+            for (b, block), placed, own, own_cls in zip(batch, places, features.split(counts), all_cls, strict=True):
+                yield b, block, placed, own, own_cls
+
     def _windows_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
         """How many windows fit into the memory, counted by the largest tensors of one."""
-        pixels = min(height, self.slide_crop) * min(width, self.slide_crop)
+        crop = self.slide_crop or max(height, width)
+        pixels = min(height, crop) * min(width, crop)
         tokens = pixels / self.encoder.patch_size**2
         rank = min(self.encoder.dim, tokens + 1) + len(self.query_features)
         activations = 16 * tokens * self.encoder.width  # q, k, v, their attentions, the FFN of four widths
@@ -196,60 +347,64 @@ class SegEarth(nn.Module):
 
     def _blocks(self, height: int, width: int, side: int) -> list[list[Window]]:
         """The windows of an image, in blocks that share the upsampler's kernels where their tiles fall alike."""
+        if self.slide_crop == 0:
+            return [[Window(0, height, 0, width)]]
         if any(min(length, self.slide_crop) % self.encoder.patch_size for length in (height, width)):
             side = 1  # every window is padded with zeros on its own
         return window_blocks(height, width, self.slide_crop, self.slide_stride, TILE, side)
 
-    def _block_logits(self, image: Tensor, batch: list[tuple[int, list[Window]]]) -> Iterator[Tensor]:
-        """Yields the logits (windows, Q, h, w) of each of some blocks of windows of images (B, 3, H, W).
-
-        Windows that are no whole number of patches are padded with zeros, and cut back.
-        """
-        first = batch[0][1][0]
+    def _place(self, image: Tensor, b: int, block: list[Window]) -> _Placed:
+        """A block of windows of image b of (B, 3, H, W), padded with zeros to whole patches."""
+        first = block[0]
         height, width = first.bottom - first.top, first.right - first.left
         patch = self.encoder.patch_size
         (top, bottom), (left, right) = padding(height, patch), padding(width, patch)
-        pictures = [F.pad(image[(b, slice(None), *_bounds(block))], [left, right, top, bottom]) for b, block in batch]
-        places = [[(w.top - block[0].top, w.left - block[0].left) for w in block] for _, block in batch]
-        size = (top + height + bottom, left + width + right)
-        crops = [
-            picture[:, y : y + size[0], x : x + size[1]]
-            for picture, offsets in zip(pictures, places, strict=True)
-            for y, x in offsets
-        ]
-        features, shares = self._encode(torch.stack(crops))
-        counts = [len(offsets) for offsets in places]
-        for picture, offsets, own, share in zip(
-            pictures, places, features.split(counts), shares.split(counts), strict=True
-        ):
-            if self.upsampler is None:
-                logits = self._similarity(own)
-                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return _Placed(
+            F.pad(image[(b, slice(None), *_bounds(block))], [left, right, top, bottom]),
+            [(w.top - first.top, w.left - first.left) for w in block],
+            (top + height + bottom, left + width + right),
+            (slice(top, top + height), slice(left, left + width)),
+        )
+
+    def _block_logits(
+        self, placed: _Placed, features: Tensor, cls: Tensor | None, norms: Tensor | None = None
+    ) -> Tensor:
+        """Logits (n, Q, h, w) of a block of windows, without their padding; `norms` as in `EncodedBlock`."""
+        if self.upsampler is None:
+            logits = F.interpolate(self._similarity(features), size=placed.size, mode="bilinear", align_corners=False)
+        else:
+            where = (placed.picture.float(), placed.offsets, self.query_features, self.encoder.patch_size)
+            if norms is None:
+                logits = cosine_logits(self.upsampler, features, *where)
             else:
-                logits = cosine_logits(self.upsampler, own, picture.float(), offsets, self.query_features, patch)
+                logits = query_products(self.upsampler, features, *where) / norms
+        if (share := self._cls_share(cls)) is not None:
             logits += share
-            yield logits[:, :, top : top + height, left : left + width]
+        return logits[(slice(None), slice(None), *placed.inner)]
 
-    def _whole(self, image: Tensor) -> Tensor:
-        """Logits of the whole image in one pass.
+    def _on_patch_grid(self, image: Tensor) -> bool:
+        """Whether the logits of the whole image stay on its patch grid: without windows and upsampler.
 
-        Without upsampler they stay on the patch grid, and a remainder that fills no patch is dropped, as
-        the official system does; with one, they are per pixel of the padded image, cut back.
+        A remainder that fills no patch is then dropped, as the official system does. With an upsampler they are per
+        pixel of the padded image, cut back.
         """
-        height, width = image.shape[-2:]
-        if self.upsampler is None and min(height, width) >= self.encoder.patch_size:
-            features, share = self._encode(image)
-            return self._similarity(features) + share
-        whole = [Window(0, height, 0, width)]
-        return torch.cat([next(self._block_logits(image, [(b, whole)])) for b in range(len(image))])
+        return self.slide_crop == 0 and self.upsampler is None and min(image.shape[-2:]) >= self.encoder.patch_size
 
-    def _encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch features (n, D, h, w) in float32, and the [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1)."""
+    def _patch_logits(self, features: Tensor, cls: Tensor | None) -> Tensor:
+        """Logits (n, Q, h, w) of patch features."""
+        share = self._cls_share(cls)
+        return self._similarity(features) if share is None else self._similarity(features) + share
+
+    def _encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patch features (n, D, h, w) and [CLS] vectors (n, D), or None, in float32."""
         features, cls = self.encoder(image)
-        share = features.new_zeros(len(features), len(self.query_features), dtype=torch.float32)
-        if cls is not None and self.cls_token_lambda != 0:
-            share = self.cls_token_lambda * F.normalize(cls.float(), dim=-1) @ self.query_features.T
-        return features.float(), share[:, :, None, None]
+        return features.float(), None if cls is None else cls.float()
+
+    def _cls_share(self, cls: Tensor | None) -> Tensor | None:
+        """The [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1); None where there is none."""
+        if cls is None or self.cls_token_lambda == 0:
+            return None
+        return (self.cls_token_lambda * F.normalize(cls, dim=-1) @ self.query_features.T)[:, :, None, None]
 
     def _similarity(self, features: Tensor) -> Tensor:
         """Cosine of features (n, D, h, w) and queries: (n, Q, h, w)."""
@@ -266,6 +421,13 @@ def _batches(jobs: list[tuple[int, list[Window]]], windows: int) -> Iterator[lis
         batch.append(job)
     if batch:
         yield batch
+
+
+def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits (B, Q, H, W) at another size."""
+    if logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def _bounds(block: list[Window]) -> tuple[slice, slice]:
