@@ -1,6 +1,6 @@
 """Trains `tiny`, the small CLIP in segearth/data, and writes its weights and its model card.
 
-    pip install -r requirements-train.txt
+    pip install -r requirements-dev.txt
     python tools/train_tiny_clip.py --data DIR --out segearth/data/tiny.safetensors
 
 DIR holds the open image sets described in segearth/training/tiny/sources.py; without it the drawn scenes alone

@@ -114,7 +114,7 @@ def read_eurosat(folder: Path, held_out: bool = False) -> list[Sample]:
     try:
         from tifffile import imread
     except ImportError as error:
-        raise UserError(f"{folder} needs tifffile: pip install -r requirements-train.txt") from error
+        raise UserError(f"{folder} needs tifffile: pip install -r requirements-dev.txt") from error
     with (folder / "splits.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if (row["split"] == "test") == held_out]
     samples = []
