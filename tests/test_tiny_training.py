@@ -19,8 +19,8 @@ from segearth.errors import UserError
 from segearth.loading import read_upsampler
 from segearth.models import JBUOne
 from segearth.models.attention import METHODS
-from segearth.training.tiny import ablation, card, crops, evaluation, language, losses, sources, tasks, training
-from segearth.training.tiny.sources import IGNORE, Sample
+from tiny_clip import ablation, card, crops, evaluation, language, losses, sources, tasks, training
+from tiny_clip.sources import IGNORE, Sample
 
 SMALLER = {
     "embed_dim": 16,
