@@ -20,15 +20,15 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
-$(VENV)/.installed: requirements.txt constraints.txt
+$(VENV)/.installed: pyproject.toml setup.py requirements.txt constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) -c constraints.txt torch torchvision --index-url $(TORCH_INDEX))
 	$(PIP) -c constraints.txt -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-train.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(PIP) -c constraints.txt -r requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build segearth.egg-info out .mypy_cache .pytest_cache .ruff_cache

@@ -17,7 +17,7 @@ from segearth.loading import load_upsampler
 from segearth.models.attention import METHODS
 from segearth.paper.comparison import AVERAGE
 from segearth.paper.methods import select_methods
-from segearth.training.tiny import evaluation
+from tiny_clip import evaluation
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

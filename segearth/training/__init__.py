@@ -1,1 +1,1 @@
-"""Training: the upsampler for a CLIP, and the small CLIP that comes with the package."""
+"""Training of the upsampler for a CLIP."""

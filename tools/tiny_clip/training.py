@@ -23,11 +23,11 @@ from segearth.errors import UserError
 from segearth.models import DenseCLIP
 from segearth.outputs import atomic
 from segearth.predictor import normalise
-from segearth.training.tiny.crops import cut_crop, jitter
-from segearth.training.tiny.language import load_teacher, read_glossary, targets, train_text
-from segearth.training.tiny.losses import CELLS, Words, image_loss, region_loss
-from segearth.training.tiny.sources import Sample
-from segearth.training.tiny.tasks import TASKS
+from tiny_clip.crops import cut_crop, jitter
+from tiny_clip.language import load_teacher, read_glossary, targets, train_text
+from tiny_clip.losses import CELLS, Words, image_loss, region_loss
+from tiny_clip.sources import Sample
+from tiny_clip.tasks import TASKS
 
 SHARES = {"drawn": 8, "dubai": 11, "gsi_road": 2, "amazon_forest": 1, "eurosat100": 2}  # crops of 24
 WEIGHT_DECAY = 0.05  # of matrices

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segearth.training.tiny.sources import IGNORE
+from tiny_clip.sources import IGNORE
 
 SIZE = 224  # of a crop, CLIP's input
 

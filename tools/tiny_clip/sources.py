@@ -32,7 +32,7 @@ from torch import Tensor
 
 from segearth.errors import UserError
 from segearth.synthetic import OBJECTS, draw_scene
-from segearth.training.tiny.tasks import COVER, EUROSAT
+from tiny_clip.tasks import COVER, EUROSAT
 
 IGNORE = 255
 HELD_OUT_TILES = ("t1", "t4")  # of Dubai: never trained on
@@ -76,7 +76,7 @@ def read_folder(folder: Path, held_out: bool = False) -> list[Sample]:
     if not found:
         raise UserError(
             f"{folder} holds no training data: expected a folder {', '.join(READERS)} in it "
-            "(see segearth/training/tiny/sources.py); without --data the drawn scenes alone are used"
+            "(see tools/tiny_clip/sources.py); without --data the drawn scenes alone are used"
         )
     return [sample for name in found for sample in READERS[name](folder / name, held_out)]
 
@@ -114,7 +114,7 @@ def read_eurosat(folder: Path, held_out: bool = False) -> list[Sample]:
     try:
         from tifffile import imread
     except ImportError as error:
-        raise UserError(f"{folder} needs tifffile: pip install -r requirements-train.txt") from error
+        raise UserError(f"{folder} needs tifffile: pip install -r requirements-dev.txt") from error
     with (folder / "splits.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if (row["split"] == "test") == held_out]
     samples = []

@@ -21,10 +21,10 @@ from segearth.models.attention import METHODS
 from segearth.paper.methods import Method
 from segearth.predictor import Predictor, normalise
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
-from segearth.training.tiny import ablation
-from segearth.training.tiny.sources import Sample, read_folder
-from segearth.training.tiny.tasks import EUROSAT, UNSEEN
 from segearth.vocabulary import Vocabulary
+from tiny_clip import ablation
+from tiny_clip.sources import Sample, read_folder
+from tiny_clip.tasks import EUROSAT, UNSEEN
 
 HELD_OUT_SCENES = (2, 3, 4, 5)  # drawn, none of them trained on
 DUBAI_CLASSES = (("building",), ("unpaved land", "bare land"), ("road",), ("vegetation",), ("water",))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from segearth.checkpoints import read_notes
 from segearth.loading import load_clip, read_upsampler
-from segearth.training.tiny.card import write_card
-from segearth.training.tiny.evaluation import evaluate, held_out_sets
-from segearth.training.tiny.sources import POOL_SEEDS, Sample, draw_samples, read_folder
+from tiny_clip.card import write_card
+from tiny_clip.evaluation import evaluate, held_out_sets
+from tiny_clip.sources import POOL_SEEDS, Sample, draw_samples, read_folder
 
 FLOOR_SCENES = 8  # drawn for the colour classifier, where the training's are not at hand
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from segearth.loading import load_tokenizer
 from segearth.models.text import Tokenizer, encode_tokens
-from segearth.training.tiny.crops import SIZE
-from segearth.training.tiny.sources import IGNORE
-from segearth.training.tiny.tasks import ABSENT, TASKS
+from tiny_clip.crops import SIZE
+from tiny_clip.sources import IGNORE
+from tiny_clip.tasks import ABSENT, TASKS
 
 LOGIT_SCALE = 50.0  # of the inference (SegEarth's default), so that the softmax is the one trained
 CLS_LAMBDAS = (0.0, -0.3)  # with and without the [CLS] token's share; -0.3 is the default of the inference

@@ -9,10 +9,10 @@ import numpy as np
 
 from segearth.outputs import atomic
 from segearth.paper.methods import METHODS
-from segearth.training.tiny import ablation
-from segearth.training.tiny.evaluation import Report, Score, Truth
-from segearth.training.tiny.language import MODIFIERS, read_glossary
-from segearth.training.tiny.tasks import ABSENT, UNSEEN
+from tiny_clip import ablation
+from tiny_clip.evaluation import Report, Score, Truth
+from tiny_clip.language import MODIFIERS, read_glossary
+from tiny_clip.tasks import ABSENT, UNSEEN
 
 HEAD = """# `tiny`: a small CLIP for remote sensing
 

