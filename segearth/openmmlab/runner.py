@@ -32,6 +32,7 @@ def evaluate(
     model: str | None = None,
     reuse: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
+    quiet: bool = False,
 ) -> tuple[dict[str, Any], Path]:
     """Runs mmengine's test loop on a config and adds a row to the work dir's results.
 
@@ -52,6 +53,7 @@ def evaluate(
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
         say: told what takes a while.
+        quiet: no progress bar.
 
     Returns:
         The row (see `segearth.results`), and the folder of results.
@@ -88,7 +90,7 @@ def evaluate(
         ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
         return row, folder
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
-        row = _evaluate(job, ledger, ranks, pictures) | asked
+        row = _evaluate(job, ledger, ranks, pictures, quiet) | asked
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
         ledger.remove()
     return row, folder
@@ -210,7 +212,7 @@ def _drawer(job: _Job, segmentor: Any, pictures: _Pictures) -> Any:
     return hooks.PicturesHook(pictures.folder, pictures.names, meta["classes"], meta["palette"], note)
 
 
-def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None) -> dict[str, Any]:
+def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None, quiet: bool) -> dict[str, Any]:
     """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
     from segearth.openmmlab import build, hooks
 
@@ -230,7 +232,7 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | Non
 
     job.metric.on_records = keep
     started = time.perf_counter()
-    with hooks.progress(len(job.items), len(done), ranks) as bar:
+    with hooks.progress(len(job.items), len(done), ranks, quiet) as bar:
         ranks.everywhere(lambda: _predict(job, segmentor, batches, ranks, [*side, *bar]))
     own = {keys[image]: record for image, record in job.metric.records.items()}
     found = {key: record for one in ranks.gather(own) for key, record in one.items()}

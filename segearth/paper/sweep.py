@@ -35,6 +35,7 @@ class Settings:
         options: further changes to the configs, "key=value" each.
         limit: only so many images a set.
         pictures: how many a set and method.
+        quiet: no progress bars.
     """
 
     configs: Path
@@ -45,6 +46,7 @@ class Settings:
     options: tuple[str, ...] = ()
     limit: int | None = None
     pictures: int = 2
+    quiet: bool = False
 
 
 def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
@@ -150,6 +152,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
         limit=settings.limit,
         model=model,
         reuse=True,
+        quiet=settings.quiet,
     )
     return row
 
