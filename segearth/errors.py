@@ -62,18 +62,19 @@ def program() -> str | None:
     return _program
 
 
-def option(name: str, value: object = None) -> str:
+def option(name: str, value: object = None, typed: str | None = None) -> str:
     """An option as the caller writes it: `--long-side 448` on a command line, `long_side=448` in Python.
 
     Args:
         name: its name in Python.
-        value: what to give; None for the name alone.
+        value: what to give; None for the name alone, True for a switch.
+        typed: its name on a command line, where that is another one.
     """
-    if _program is not None:
-        if not from_script():
-            name = _VERBS_SAY.get(name, name)
-        return f"--{name.replace('_', '-')}" + ("" if value is None else f" {value}")
-    return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+    if _program is None:
+        return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+    if not from_script():
+        name = _VERBS_SAY.get(name, name)
+    return f"--{(typed or name).replace('_', '-')}" + ("" if value is None or value is True else f" {value}")
 
 
 def from_script() -> bool:

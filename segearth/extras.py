@@ -38,5 +38,5 @@ def install_command(extra: str | None = None) -> str:
         extra: a key of `EXTRAS`; None for segearth itself.
     """
     if from_script():
-        return "run pip install -r requirements.txt"
-    return "run pip install " + (f'"segearth[{extra}]"' if extra else "segearth")
+        return "run: pip install -r requirements.txt"
+    return "run: pip install " + (f'"segearth[{extra}]"' if extra else "segearth")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from segearth import downloads
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.files import File
 
 __all__ = [
@@ -255,7 +255,7 @@ def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float 
     target = cache_path(file)
     advice = f"Check the network and its proxy settings, or put the file at {target} yourself"
     if any(file in known.downloads for known in MODELS.values()):
-        advice += ", or use the packaged model, which needs no download: --model tiny"
+        advice += f", or use the packaged model, which needs no download: {option('model', 'tiny')}"
     if target.is_file():
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
     downloads.download(file, target, advice=f"{advice}.", progress=progress, timeout=timeout)

@@ -95,10 +95,10 @@ def test_exit_codes(failing, capsys):
 @pytest.mark.parametrize(
     ("package", "line"),
     [
-        ("mmengine.config", 'mmengine is not installed here: run pip install "segearth[eval]"'),
-        ("pandas", 'pandas is not installed here: run pip install "segearth[eval]"'),
-        ("tensorboard", 'tensorboard is not installed here: run pip install "segearth[train]"'),
-        ("torch", "torch is not installed here: run pip install segearth"),
+        ("mmengine.config", 'mmengine is not installed here: run: pip install "segearth[eval]"'),
+        ("pandas", 'pandas is not installed here: run: pip install "segearth[eval]"'),
+        ("tensorboard", 'tensorboard is not installed here: run: pip install "segearth[train]"'),
+        ("torch", "torch is not installed here: run: pip install segearth"),
     ],
 )
 def test_a_missing_package_names_the_line_that_installs_it(failing, capsys, package, line):
@@ -117,7 +117,7 @@ def test_scripts_name_what_a_checkout_has(capsys):
     for name in ("segearth prepare", None):
         with called_as(name) if name else called_as("segearth"):
             assert command("check") == "segearth check"
-    assert install_command("eval") == 'run pip install "segearth[eval]"'
+    assert install_command("eval") == 'run: pip install "segearth[eval]"'
     assert {"eval", "train"} <= set(EXTRAS)
 
 

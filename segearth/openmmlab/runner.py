@@ -10,7 +10,7 @@ from typing import Any
 
 from segearth import results
 from segearth.distributed.ranks import ALONE, Ranks
-from segearth.errors import UserError, first_line
+from segearth.errors import UserError, first_line, option
 from segearth.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config
@@ -62,7 +62,7 @@ def evaluate(
         UserError: everything that the person who runs it can mend.
     """
     if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: expected at least 1 image")
+        raise UserError(f"{option('limit', limit)}: expected at least 1 image")
     path = Path(config)
     settings = ranks.one_a_machine_first(lambda: load_config(path, options=options, data_root=data_root, model=model))
     folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
@@ -290,5 +290,5 @@ def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, 
             raise
         raise UserError(
             f"a process that loads images died ({first_line(error)}): often too little shared memory; "
-            "run again with --cfg-options test_dataloader.num_workers=0"
+            f"run again with {option('options', 'test_dataloader.num_workers=0', 'cfg_options')}"
         ) from None
