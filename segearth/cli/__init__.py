@@ -19,7 +19,7 @@ import segearth
 from segearth.errors import SCRIPTS
 from segearth.exits import MISTAKE, run
 
-VERBS = ("predict", "demo", "eval", "eval-all", "prepare", "check", "sample-data", "train-upsampler")
+VERBS = ("predict", "demo", "eval", "eval-all", "prepare", "check", "sample-data", "train-upsampler", "weights")
 
 
 class Parser(argparse.ArgumentParser):
