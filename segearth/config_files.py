@@ -45,7 +45,8 @@ def find_config(config: str | Path) -> Path:
     names = {known.lower(): known for known in config_names()}
     if path.parent == Path() and name.lower() in names:
         return configs_folder() / f"cfg_{names[name.lower()]}.py"
+    where = f"at {path}" if path.suffix or path.parent != Path() else path
     raise UserError(
-        f"no config {config}: it is neither a file nor one of {', '.join(names.values())}; give one of these names, "
+        f"no config {where}: it is neither a file nor one of {', '.join(names.values())}; give one of these names, "
         "or the path of a config file"
     )

@@ -5,6 +5,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# The scripts of a checkout, by the verb of `segearth` that does the same.
+SCRIPTS = {
+    "demo": "demo.py",
+    "eval": "eval.py",
+    "eval-all": "eval_all.py",
+    "prepare": "tools/prepare_dataset.py",
+    "check": "tools/check_dataset.py",
+    "sample-data": "tools/make_sample_data.py",
+    "train-upsampler": "tools/train_simfeatup.py",
+}
+
+_VERBS_SAY = {"work_dir": "out"}  # what functions and scripts call by another name than the verbs of `segearth`
+
 _program: str | None = None  # the command that runs, such as "segearth predict"; None: Python code that imports us
 
 
@@ -49,13 +62,30 @@ def program() -> str | None:
     return _program
 
 
-def option(name: str, value: object = None) -> str:
+def option(name: str, value: object = None, typed: str | None = None) -> str:
     """An option as the caller writes it: `--long-side 448` on a command line, `long_side=448` in Python.
 
     Args:
         name: its name in Python.
-        value: what to give; None for the name alone.
+        value: what to give; None for the name alone, True for a switch.
+        typed: its name on a command line, where that is another one.
     """
-    if _program is not None:
-        return f"--{name.replace('_', '-')}" + ("" if value is None else f" {value}")
-    return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+    if _program is None:
+        return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+    if not from_script():
+        name = _VERBS_SAY.get(name, name)
+    return f"--{(typed or name).replace('_', '-')}" + ("" if value is None or value is True else f" {value}")
+
+
+def from_script() -> bool:
+    """Whether the user started a script of a checkout, such as eval.py, and not a verb of `segearth`."""
+    return _program is not None and _program.endswith(".py")
+
+
+def command(verb: str) -> str:
+    """How this caller starts another program: `segearth check`, or `python tools/check_dataset.py` from a script.
+
+    Args:
+        verb: a verb of `segearth`.
+    """
+    return f"python {SCRIPTS[verb]}" if from_script() and verb in SCRIPTS else f"segearth {verb}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 
 
 class Ledger:
@@ -74,8 +74,8 @@ class Ledger:
             self._file.flush()
         except OSError as error:
             raise UserError(
-                f"cannot write to {self.folder} ({error.strerror}): free some space, or give another --work-dir; what "
-                "was finished is kept"
+                f"cannot write to {self.folder} ({error.strerror}): free some space, or give another "
+                f"{option('work_dir')}; what was finished is kept"
             ) from None
 
     def remove(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.checkpoints import load_strictly, read_state_dict
-from segearth.errors import UserError, is_out_of_memory
+from segearth.errors import UserError, is_out_of_memory, option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
@@ -259,10 +259,10 @@ def choose_device(device: str | torch.device) -> torch.device:
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            "devices here: use --device cpu, or install a CUDA build of torch and the NVIDIA driver"
+            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("device mps asked for, but there is no Apple GPU here: use --device cpu")
+        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
     return chosen

@@ -1,17 +1,15 @@
-"""Files that programs write: whole or not at all; and how programs end."""
+"""Files that programs write: whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from segearth.errors import UserError, UserNotice, is_out_of_memory
+from segearth.errors import UserError
+from segearth.exits import run as run
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -56,52 +54,3 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def run(
-    program: Callable[[], None],
-    less_memory: str = "use a smaller image or a smaller long side",
-    interrupted: str = "nothing more is written",
-) -> int:
-    """Runs a command-line program and turns how it ended into an exit code.
-
-    Args:
-        program: what to run.
-        less_memory: what to do where memory is not enough.
-        interrupted: what is said after Ctrl-C.
-
-    Returns:
-        0 when it came to its end; 2 for what the user can mend (a mistake, a missing package, too little memory),
-        after one sentence on stderr; 130 after Ctrl-C.
-        Any other exception is a defect and is raised.
-    """
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # libraries' talk about themselves
-        warnings.simplefilter("always", UserNotice)
-        warnings.showwarning = show
-        try:
-            program()
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print(f"interrupted: {interrupted}", file=sys.stderr)
-            return 130
-        except ModuleNotFoundError as error:
-            if str(error.name).startswith("segearth"):
-                raise
-            advice = (
-                "run pip install -r requirements.txt, or use the environment that make demo set up: .venv/bin/python"
-            )
-            print(f"error: the Python package {error.name} is not installed here: {advice}", file=sys.stderr)
-            return 2
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            print(f"error: not enough memory: {less_memory}", file=sys.stderr)
-            return 2
-    return 0

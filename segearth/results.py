@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.outputs import atomic
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is damaged ({error}): expected a JSON list of results; mend it, move it away, or give another "
-            "--work-dir"
+            f"{option('work_dir')}"
         ) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} is no list of results: move it away, or give another --work-dir")
+        raise UserError(f"{path} is no list of results: move it away, or give another {option('work_dir')}")
     return rows
 
 

@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from segearth import downloads
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.files import File
 
 __all__ = [
     "FILES",
     "MODELS",
+    "PACKAGED",
     "File",
     "Model",
     "Packaged",
     "cache_dir",
     "cache_path",
+    "copies",
     "fetch",
     "find",
     "model",
@@ -39,9 +41,19 @@ HASHED_BYTES = 50_000_000  # a cached file up to this size is hashed at every us
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file that is part of segearth itself, in `segearth/data`."""
+    """A file that is part of segearth itself, in `segearth/data`.
+
+    Attributes:
+        name: Its file name.
+        sha256: SHA-256 of its content, in hex; None where it is not pinned.
+        licence: Licence of the content.
+        about: What it is, in a sentence.
+    """
 
     name: str
+    sha256: str | None = None
+    licence: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,14 +153,31 @@ MODELS: dict[str, Model] = {
         clip_type="tiny",
         vit_type="tiny",
         architecture="tiny",
-        file=Packaged("tiny.safetensors"),
+        file=Packaged(
+            "tiny.safetensors",
+            sha256="d181b1b28e75750157fc2c552d825921a4d4900f51a2637535dceb046075ef6a",
+            licence="Apache-2.0",
+            about="The packaged small CLIP, trained on drawn scenes and a few open images.",
+        ),
         upsampler="jbu_one",
-        upsampler_file=Packaged("tiny_simfeatup.safetensors"),
+        upsampler_file=Packaged(
+            "tiny_simfeatup.safetensors",
+            sha256="f3110231d18f0e68fc77c006c3d4e4a50cd2ecf2a9a2f08918c677dbc56715ba",
+            licence="Apache-2.0",
+            about="SimFeatUp for the packaged small CLIP.",
+        ),
         about=(
             "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open "
             "images: it shows that everything runs, without a download, and its maps of real places are rough guesses."
         ),
     ),
+}
+
+PACKAGED: dict[str, Packaged] = {
+    Path(file.name).stem: file
+    for row in MODELS.values()
+    for file in (row.file, row.upsampler_file)
+    if isinstance(file, Packaged)
 }
 
 
@@ -220,7 +249,7 @@ def find(file: File | Packaged | str) -> Path | None:
     if isinstance(file, Packaged):
         return packaged(file.name)
     file = _named(file)
-    for path in _copies(file):
+    for path in copies(file):
         try:
             if not path.is_file() or not file.is_complete(path):
                 continue
@@ -255,11 +284,22 @@ def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float 
     target = cache_path(file)
     advice = f"Check the network and its proxy settings, or put the file at {target} yourself"
     if any(file in known.downloads for known in MODELS.values()):
-        advice += ", or use the packaged model, which needs no download: --model tiny"
+        advice += f", or use the packaged model, which needs no download: {option('model', 'tiny')}"
     if target.is_file():
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
     downloads.download(file, target, advice=f"{advice}.", progress=progress, timeout=timeout)
     return target
+
+
+def copies(file: File) -> Iterator[Path]:
+    """Where a copy may be, best place first; that it is there is not said."""
+    yield cache_path(file)
+    if file.hub is not None:
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, name = file.hub
+        if isinstance(cached := try_to_load_from_cache(repository, name), str):
+            yield Path(cached)
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:
@@ -273,14 +313,3 @@ def _named(file: File | str) -> File:
     if file not in FILES:
         raise UserError(f"Unknown file {file!r}. Expected one of: {', '.join(FILES)}. Choose one of these.")
     return FILES[file]
-
-
-def _copies(file: File) -> Iterator[Path]:
-    """Where a copy may be, best place first."""
-    yield cache_path(file)
-    if file.hub is not None:
-        from huggingface_hub import try_to_load_from_cache
-
-        repository, name = file.hub
-        if isinstance(cached := try_to_load_from_cache(repository, name), str):
-            yield Path(cached)

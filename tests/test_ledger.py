@@ -60,5 +60,5 @@ def test_removing_leaves_other_jobs(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="give another --work-dir"):
+    with pytest.raises(UserError, match="give another work_dir"):
         Ledger(tmp_path / "file" / "job").add([("a", 1)])

@@ -46,7 +46,7 @@ def test_from_the_cache_to_a_map(mini, photo):
 
 def test_weights_that_are_not_there(mini, tmp_path):
     (tmp_path / "mini.safetensors").unlink()
-    with pytest.raises(UserError, match="mini.safetensors.*--model tiny"):
+    with pytest.raises(UserError, match='mini.safetensors.*model="tiny"'):
         load_model(mini, "road", device="cpu")
 
 
@@ -153,7 +153,7 @@ def test_devices(monkeypatch):
     assert choose_device("cpu").type == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="sees 0 CUDA devices.*--device cpu"):
+    with pytest.raises(UserError, match='sees 0 CUDA devices.*device="cpu"'):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

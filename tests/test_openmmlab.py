@@ -40,9 +40,9 @@ pytestmark = pytest.mark.usefixtures("tiny")
     [
         (ImportError("libGL.so.1: cannot open shared object file"), "opencv-python-headless"),
         (ImportError("libgthread-2.0.so.0: cannot open shared object file"), "apt-get install libgl1 libglib2.0-0"),
-        (ModuleNotFoundError("No module named 'mmcv'", name="mmcv"), "pip install -r requirements.txt"),
-        (ImportError("numpy.core.multiarray failed to import"), "pip install -r requirements.txt"),
-        (AssertionError("MMCV==2.3 is used but incompatible"), "pip install -r requirements.txt"),
+        (ModuleNotFoundError("No module named 'mmcv'", name="mmcv"), 'pip install "segearth[eval]"'),
+        (ImportError("numpy.core.multiarray failed to import"), 'pip install "segearth[eval]"'),
+        (AssertionError("MMCV==2.3 is used but incompatible"), 'pip install "segearth[eval]"'),
     ],
 )
 def test_require_names_the_line_that_mends(monkeypatch, error, advice):
@@ -87,7 +87,7 @@ def test_weights_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "fetch", lambda file: Path("cached") / file.name)
     name = "simfeatup_dev/weights/xclip_jbu_one_million_aid.ckpt"
     assert resolve_weights(name, tmp_path) == Path("cached/xclip_jbu_one_million_aid.ckpt")
-    with pytest.raises(UserError, match="--model tiny"):
+    with pytest.raises(UserError, match='model="tiny"'):
         resolve_weights("weights/other.ckpt", tmp_path)
 
 

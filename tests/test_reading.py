@@ -41,7 +41,7 @@ def test_a_row_that_lacks_something_is_a_failure(tmp_path, key):
     put(tmp_path, row)
     tables = write_tables(tmp_path)
     (failure,) = tables.failures.values()
-    assert f"results.json has no {key}, expected a row as eval_all.py writes it" in failure
+    assert f"results.json has no {key}, expected a row as segearth eval-all writes it" in failure
     assert tables.runs == {}
     assert all((tmp_path / name).is_file() for name in FILES)
     put(tmp_path, whole(), row)

@@ -104,8 +104,10 @@ def test_command(command, capsys, monkeypatch):
         assert done.returncode == 0, done.stderr
         assert json.loads(Path("work_dirs/cfg_loveda/results.json").read_text())[0]["processes"] == 2
     elif arguments[0] == "eval_all.py":
+        from segearth.cli import eval_all as verb
+
         eval_all = pytest.importorskip("eval_all")
-        monkeypatch.setattr(eval_all, "select_methods", lambda names: select_methods(names)[-1:])
+        monkeypatch.setattr(verb, "select_methods", lambda names: select_methods(names)[-1:])
         assert eval_all.main([*arguments[1:], "--model", "tiny"]) == int("--datasets" not in arguments)
         rows = json.loads(Path("work_dirs/all/results.json").read_text())["results"]
         assert [row["Dataset"] for row in rows if row["Result"] is not None] == ["OpenEarthMap", "LoveDA", AVERAGE]

@@ -132,7 +132,7 @@ t.train(t.small_clip(), "small", [Path({str(images)!r})], Path({str(tmp_path / "
     died = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert died.returncode == -9, died.stderr
     assert len(rows(tmp_path / "cut.csv")) == 11
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match="give resume=True"):
         run(images, tmp_path / "cut.ckpt", steps=13)
     run(images, tmp_path / "cut.ckpt", steps=13, resume=True)
     whole, resumed = (torch.load(tmp_path / f"{name}.resume.pt", weights_only=True) for name in ("whole", "cut"))
@@ -189,13 +189,13 @@ def test_a_run_that_diverges_writes_no_checkpoint(images, tmp_path, monkeypatch)
         return norm
 
     monkeypatch.setattr(trainer, "finish", break_a_weight)
-    with pytest.raises(UserError, match="step 1 went wrong: .* smaller --lr"):
+    with pytest.raises(UserError, match="step 1 went wrong: .* smaller learning_rate"):
         run(images, tmp_path / "up.ckpt", steps=1)
     with pytest.raises(UserError, match="step 2 went wrong: its loss is nan"):
         run(images, tmp_path / "up.ckpt", steps=5, save_every=9)
     assert {path.name for path in tmp_path.glob("up.*")} == {"up.csv"}
     for rate in (float("inf"), 1e38):
-        with pytest.raises(UserError, match="--lr .*: expected"):
+        with pytest.raises(UserError, match="learning_rate=.*: expected"):
             run(images, tmp_path / "up.ckpt", learning_rate=rate)
 
 
@@ -514,7 +514,7 @@ def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
     upsampler = read_upsampler(tmp_path / "up.safetensors")
     assert upsampler.radius == (recipe.radius or {"jbu_one": 5, "jbu_stack": 3}[recipe.upsampler])
     run(images, tmp_path / "more.ckpt", recipe=recipe, steps=1, init=tmp_path / "up.safetensors")
-    with pytest.raises(UserError, match=f"radius {upsampler.radius}, not 1: use --radius {upsampler.radius}"):
+    with pytest.raises(UserError, match=f"radius {upsampler.radius}, not 1: use radius={upsampler.radius}"):
         run(images, tmp_path / "other.ckpt", recipe=replace(recipe, radius=1), init=tmp_path / "up.safetensors")
     first = upsampler.state_dict()
     second = read_upsampler(tmp_path / "more.ckpt").state_dict()

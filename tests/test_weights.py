@@ -141,11 +141,11 @@ def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):
     assert f"put the file at {cache / small.name} yourself (what is there now is not complete: 4 bytes)" in str(
         caught.value
     )
-    with pytest.raises(UserError, match=r"about 599 MB.*--model tiny"):
+    with pytest.raises(UserError, match=r'about 599 MB.*model="tiny"'):
         weights.fetch("clip-vit-b16")
     with pytest.raises(UserError) as caught:
         weights.fetch("oem_koeln_50.tif")
-    assert "--model tiny" not in str(caught.value)
+    assert 'model="tiny"' not in str(caught.value)
 
 
 def test_fetch_downloads_into_the_cache(monkeypatch, cache, small):

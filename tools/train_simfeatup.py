@@ -10,139 +10,17 @@ step), simfeatup.resume.pt (--resume goes on from it) and, where TensorBoard is 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
-from segearth import weights
-from segearth.distributed.launch import joined, launcher_here
-from segearth.distributed.ranks import Ranks
-from segearth.errors import UserError
-from segearth.outputs import run
-
-GO_ON = "start all again, with --resume where a checkpoint was written"  # when a process of several is gone
+from segearth.cli import run_script
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Reads the command line; wrong usage ends the program with code 2."""
-    parser = argparse.ArgumentParser(
-        description="Train SimFeatUp for a CLIP on images without labels.",
-        epilog="--architecture is open_clip's: ViT-B-32, ViT-L-14 and such for weights of LAION, RemoteCLIP, GeoRSCLIP "
-        "and SkyCLIP, ViT-L-14-quickgelu and such for those of OpenAI and MetaCLIP; or a JSON file. The wrong one "
-        "loads, too, and gives worse maps.",
-    )
-    parser.add_argument("--model", required=True, help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights")
-    parser.add_argument("--architecture", help="of weights given by path, see below")
-    parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images, with those in them")
-    parser.add_argument(
-        "--exclude",
-        nargs="+",
-        default=[],
-        metavar="PATTERN",
-        help="leave out images and folders, such as masks '*_test.png'",
-    )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: .safetensors or .ckpt")
-    parser.add_argument("--steps", type=int, help="optimiser steps (one pass over the images)")
-    parser.add_argument("--batch", type=int, default=4, help="crops a step, in all processes together (%(default)s)")
-    parser.add_argument("--crop", type=int, default=224, help="side of the crops in pixels (%(default)s)")
-    parser.add_argument("--jitters", type=int, default=5, help="jittered copies a step (%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read images ahead (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (%(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
-    parser.add_argument(
-        "--init",
-        default="random",
-        help="initial weights: random (as published), bilateral (a filter that keeps edges; give "
-        "--no-dropout --lr 3e-4 with it), or an upsampler's checkpoint (%(default)s)",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same output")
-    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (%(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
-    parser.add_argument(
-        "--precision", default="auto", help="of the frozen CLIP: fp32, bf16, fp16 (fp16 on a CUDA device, else fp32)"
-    )
-    variants = parser.add_argument_group("variants")
-    variants.add_argument("--upsampler", default="jbu_one", help="jbu_one or jbu_stack (%(default)s)")
-    variants.add_argument("--radius", type=int, help="of the kernels (5 for jbu_one, 3 for jbu_stack)")
-    variants.add_argument(
-        "--features", default="input", help="what is upsampled: the last block's input or output (%(default)s)"
-    )
-    variants.add_argument(
-        "--feature-scale",
-        type=float,
-        default=1.0,
-        help="factor of the features in the losses; for a CLIP whose features are many times larger than OpenAI's "
-        "(root mean square 0.4), what brings them there (%(default)s)",
-    )
-    variants.add_argument("--no-image-loss", action="store_true", help="do not reconstruct the image")
-    variants.add_argument("--no-dropout", action="store_true", help="drop no channels and no features")
-    variants.add_argument("--recompute", action="store_true", help="less memory: compute kernels twice")
-    return parser.parse_args(argv)
-
-
-def train(args: argparse.Namespace, ranks: Ranks) -> None:
-    """Loads the CLIP and trains."""
-    from segearth.loading import choose_device, load_clip
-    from segearth.training.simfeatup import trainer
-    from segearth.training.simfeatup.step import STARTS, Recipe
-
-    begun = args.init in STARTS
-    if not begun and not Path(args.init).is_file():
-        raise UserError(f"--init {args.init}: no such file; give one, or {' or '.join(STARTS)}")
-    recipe = Recipe(
-        upsampler=args.upsampler,
-        radius=args.radius,
-        start=args.init if begun else "random",
-        features=args.features,
-        image_loss=not args.no_image_loss,
-        jitters=args.jitters,
-        dropout=not args.no_dropout,
-        recompute=args.recompute,
-        scale=args.feature_scale,
-    )
-    options = trainer.Run(
-        steps=args.steps,
-        batch=args.batch,
-        crop=args.crop,
-        seed=args.seed,
-        workers=args.workers,
-        save_every=args.save_every,
-        learning_rate=args.lr,
-        precision=args.precision,
-        init=None if begun else Path(args.init),
-        resume=args.resume,
-        exclude=tuple(args.exclude),
-        clip=None if args.model in weights.MODELS else Path(args.model),
-        architecture=args.architecture,
-    )
-    trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
-    device = choose_device(args.device)
-    clip = ranks.one_a_machine_first(lambda: load_clip(args.model, args.architecture))
-    name = args.model if args.architecture is None else Path(args.model).name
-    trainer.train(clip, name, args.images, args.out, options, recipe, device, say, ranks)
-
-
-def say(text: str) -> None:
-    """Shows a line on stderr, at once."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = parse(argv)
-
-    def program() -> None:
-        with joined(launcher_here(), gpus=args.device.startswith(("auto", "cuda")), go_on=GO_ON) as ranks:
-            train(args, ranks)
-
-    return run(
-        program,
-        less_memory="use a smaller --batch or --crop, or give --recompute",
-        interrupted="--resume goes on from the last checkpoint, if one was written",
-    )
+    return run_script("train-upsampler", argv)
 
 
 if __name__ == "__main__":

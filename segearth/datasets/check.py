@@ -15,7 +15,7 @@ from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.labels import histogram, image_size, opened
 from segearth.datasets.prepare import read_manifest, shortfall
-from segearth.errors import UserError
+from segearth.errors import UserError, command
 from segearth.outputs import atomic
 from segearth.pictures import blend, with_legend
 
@@ -157,7 +157,7 @@ def _cell(of: Description, image: Path, label: Path) -> Image.Image:
 def _pairs(of: Description, root: Path) -> list[tuple[Path, Path]]:
     """Images and where their labels should be, found as mmsegmentation finds them: by the exact suffix."""
     images = root / of.out_images
-    advice = f"prepare it with: python tools/prepare_dataset.py {of.name} SOURCE -o {root}"
+    advice = f"prepare it with: {command('prepare')} {of.name} SOURCE -o {root}"
     if not images.is_dir():
         raise UserError(f"no folder {images}: expected the images of {of.title}; {advice}")
     stems = sorted(
@@ -187,7 +187,7 @@ def _traps(of: Description, report: Report) -> None:
     elif of.encoding != "binary" and present <= {0, 1} and report.images > 1:
         report.warnings.append(
             "labels hold nothing but 0 and 1: palette images that are written without a palette collapse to that; "
-            "prepare the set again with tools/prepare_dataset.py"
+            f"prepare the set again with {command('prepare')}"
         )
 
 

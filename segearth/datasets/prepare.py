@@ -30,7 +30,7 @@ from segearth.datasets.archives import Member, is_tar, unpack_tar
 from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
 from segearth.datasets.pairing import Pair, check_sizes, find
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.outputs import atomic
 
 MANIFEST = "manifest.json"
@@ -69,7 +69,7 @@ def prepare(
     earlier = _manifests(of, root)
     found = find(of, sources, _own(of, root) if earlier else ())
     if strict and found.warnings:
-        raise UserError(f"--strict: {'; '.join(found.warnings)}. {of.get}")
+        raise UserError(f"{option('strict', True)}: {'; '.join(found.warnings)}. {of.get}")
     folder = root / of.folder
     _check_place(of, root, earlier)
     with _staging(folder, of.name) as staging, _written(staging):
@@ -80,7 +80,7 @@ def prepare(
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
             manifest = _manifest(of, records, found.warnings)
             if strict and not manifest["complete"]:
-                raise UserError(f"--strict: {shortfall(of, manifest)}. {of.get}")
+                raise UserError(f"{option('strict', True)}: {shortfall(of, manifest)}. {of.get}")
             _tidy(of, staging, manifest)
             journal.finish(manifest)
         _place(of, root, staging, journal.manifest)
@@ -291,7 +291,9 @@ def _parallel(work: Callable[[Pair], dict[str, Any]], pairs: Sequence[Pair], job
         for future in as_completed([pool.submit(work, pair) for pair in pairs]):
             yield future.result()
     except BrokenProcessPool:
-        raise UserError("a process that converts died, often of too little memory: run again with --jobs 1") from None
+        raise UserError(
+            f"a process that converts died, often of too little memory: run again with {option('jobs', 1)}"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

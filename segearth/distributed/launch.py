@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from segearth.distributed.ranks import ALONE, GO_ON, HEAD_START, LONGEST_WAIT, Lost, Ranks, Watch
-from segearth.errors import UserError, first_line
+from segearth.errors import UserError, first_line, from_script, program
 
 JOIN = timedelta(seconds=60)  # until all processes have met
 SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itself that it was interrupted
@@ -31,14 +31,14 @@ class _Launcher(NamedTuple):
 
 _LAUNCHERS = {
     "pytorch": _Launcher(
-        "RANK", "WORLD_SIZE", "LOCAL_RANK", "torchrun --nproc-per-node=N eval.py ... --launcher pytorch"
+        "RANK", "WORLD_SIZE", "LOCAL_RANK", "torchrun --nproc-per-node=N {program} ... --launcher pytorch"
     ),
-    "slurm": _Launcher("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "srun python eval.py ... --launcher slurm"),
+    "slurm": _Launcher("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "srun python {program} ... --launcher slurm"),
     "mpi": _Launcher(
         "OMPI_COMM_WORLD_RANK",
         "OMPI_COMM_WORLD_SIZE",
         "OMPI_COMM_WORLD_LOCAL_RANK",
-        "mpirun -n N python eval.py ... --launcher mpi",
+        "mpirun -n N python {program} ... --launcher mpi",
     ),
 }
 LAUNCHERS = ("none", *_LAUNCHERS)
@@ -56,9 +56,10 @@ def check_launcher(launcher: str) -> None:
         return
     rank, size, local, example = _LAUNCHERS[launcher]
     if rank not in os.environ or size not in os.environ:
+        own = program() or "segearth eval"
         raise UserError(
             f"launcher {launcher} asked for, but {rank} and {size} are not set: it did not start this process; "
-            f"use it as in: {example}"
+            f"use it as in: {example.format(program=own if from_script() else f'-m {own}')}"
         )
     for name in (rank, size, local):
         if not os.environ.get(name, "0").isdigit():

@@ -14,6 +14,7 @@ from io import StringIO
 from typing import Any
 
 from segearth.errors import UserError
+from segearth.extras import install_command
 
 _HOME = {
     "CountingIoUMetric": "segearth.openmmlab.metric",
@@ -29,7 +30,6 @@ _HOME = {
     "WaterDataset": "segearth.openmmlab.datasets",
     "SegEarthSegmentation": "segearth.openmmlab.segmentor",
 }
-_REINSTALL = "run: pip install -r requirements.txt"
 
 
 def __getattr__(name: str) -> Any:
@@ -55,7 +55,7 @@ def require(*modules: str) -> None:
                 import_module(name)
         except ModuleNotFoundError as error:
             raise UserError(
-                f"the Python package {error.name or name} is missing, which evaluation needs: {_REINSTALL}"
+                f"the Python package {error.name or name} is missing, which evaluation needs: {install_command('eval')}"
             ) from None
         except (ImportError, OSError) as error:
             text = " ".join(str(error).split())
@@ -65,7 +65,11 @@ def require(*modules: str) -> None:
                     "opencv-python needs; run: pip uninstall -y opencv-python && pip install --force-reinstall "
                     "--no-deps opencv-python-headless (or, as root: apt-get install libgl1 libglib2.0-0)"
                 ) from None
-            raise UserError(f"{name} cannot be imported ({text}): evaluation needs it; {_REINSTALL}") from None
+            raise UserError(
+                f"{name} cannot be imported ({text}): evaluation needs it; {install_command('eval')}"
+            ) from None
         except AssertionError as error:  # how OpenMMLab refuses versions of its own libraries
             text = " ".join(str(error).split())
-            raise UserError(f"{name} does not fit the other OpenMMLab libraries ({text}): {_REINSTALL}") from None
+            raise UserError(
+                f"{name} does not fit the other OpenMMLab libraries ({text}): {install_command('eval')}"
+            ) from None

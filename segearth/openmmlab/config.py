@@ -17,7 +17,7 @@ from typing import Any
 
 from segearth import weights
 from segearth.datasets import DATASETS
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.openmmlab import require
 
 # SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
@@ -99,7 +99,7 @@ def resolve_weights(path: str | Path, config_folder: Path) -> Path:
         names = ", ".join(file.name for file in weights.FILES.values() if file.name.endswith(".ckpt"))
         raise UserError(
             f"no weights at {path}, looked for {_places(config_folder)}: give the path of a checkpoint, one of the "
-            f"known file names ({names}), or use the packaged model: --model tiny"
+            f"known file names ({names}), or use the packaged model: {option('model', 'tiny')}"
         )
     return weights.fetch(known)
 
@@ -123,8 +123,8 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     except Exception as error:
         text = " ".join(str(error).split())
         raise UserError(
-            f"--cfg-options {' '.join(options)} does not fit {path} ({text}): expected key=value with nested keys "
-            "by dots, for example model.prob_thd=0.2"
+            f"{option('options', ' '.join(options), 'cfg_options')} does not fit {path} ({text}): expected "
+            "key=value with nested keys by dots, for example model.prob_thd=0.2"
         ) from None
     return config
 
@@ -167,21 +167,21 @@ def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None
     if data_root is not None and not path.is_absolute():
         if path.parts[:1] != ("data",):
             raise UserError(
-                f"--data-root stands for the leading data/ of the data paths, but {key} of {config} is {path}: "
-                "expected data/...; leave --data-root out, or change the config"
+                f"{option('data_root')} stands for the leading data/ of the data paths, but {key} of {config} is "
+                f"{path}: expected data/...; leave {option('data_root')} out, or change the config"
             )
         rest = Path(*path.parts[1:])
         if (found := Path(data_root).expanduser().absolute() / rest).exists():
             return found
         raise UserError(
-            f"no data at {found} ({key} of {config}): --data-root {data_root} stands for the leading data/ of "
-            f"{path}; give the folder that holds {rest.parts[0] if rest.parts else 'the data'}"
+            f"no data at {found} ({key} of {config}): {option('data_root', str(data_root))} stands for the "
+            f"leading data/ of {path}; give the folder that holds {rest.parts[0] if rest.parts else 'the data'}"
         )
     if (place := resolve(path, config.parent)) is not None:
         return place
     raise UserError(
         f"no data at {path} ({key} of {config}), looked for {_places(config.parent)}: put the data there, or give "
-        "--data-root DIR, a folder that stands for the leading data/ of the path"
+        f"{option('data_root', 'DIR')}, a folder that stands for the leading data/ of the path"
     )
 
 

@@ -19,7 +19,7 @@ from segearth.pictures import side_by_side
 
 
 @contextmanager
-def progress(images: int, done: int, ranks: Ranks) -> Iterator[list[Hook]]:
+def progress(images: int, done: int, ranks: Ranks, quiet: bool = False) -> Iterator[list[Hook]]:
     """A bar on stderr, an image a step; in a file or a pipe, a line every half minute.
 
     It comes to 100 % when the block ends well, and stays where it is when it does not.
@@ -28,6 +28,7 @@ def progress(images: int, done: int, ranks: Ranks) -> Iterator[list[Hook]]:
         images: of the data set.
         done: of them, by an earlier run.
         ranks: the processes that work on it, at about the same pace.
+        quiet: no bar.
 
     Yields:
         The hook that counts; nothing where another process does.
@@ -36,7 +37,15 @@ def progress(images: int, done: int, ranks: Ranks) -> Iterator[list[Hook]]:
         yield []
         return
     every = 0.1 if sys.stderr.isatty() else 30
-    with tqdm(total=images, initial=done, desc="images", unit="image", file=sys.stderr, mininterval=every) as bar:
+    with tqdm(
+        total=images,
+        initial=done,
+        desc="images",
+        unit="image",
+        file=sys.stderr,
+        mininterval=every,
+        disable=quiet,
+    ) as bar:
         yield [_ProgressHook(bar, ranks.size)]
         bar.update(images - bar.n)
 
@@ -55,6 +64,8 @@ class _ProgressHook(Hook):  # type: ignore[misc]
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Steps on; the last ones are taken when all processes have ended."""
+        if self.bar.disable:
+            return
         most = int(self.bar.total) - self.size + 1 - self.bar.n
         self.bar.update(max(0, min(len(outputs or ()) * self.size, most)))
 

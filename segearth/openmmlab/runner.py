@@ -10,7 +10,7 @@ from typing import Any
 
 from segearth import results
 from segearth.distributed.ranks import ALONE, Ranks
-from segearth.errors import UserError, first_line
+from segearth.errors import UserError, first_line, option
 from segearth.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config
@@ -32,6 +32,7 @@ def evaluate(
     model: str | None = None,
     reuse: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
+    quiet: bool = False,
 ) -> tuple[dict[str, Any], Path]:
     """Runs mmengine's test loop on a config and adds a row to the work dir's results.
 
@@ -52,6 +53,7 @@ def evaluate(
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
         say: told what takes a while.
+        quiet: no progress bar.
 
     Returns:
         The row (see `segearth.results`), and the folder of results.
@@ -60,7 +62,7 @@ def evaluate(
         UserError: everything that the person who runs it can mend.
     """
     if limit is not None and limit < 1:
-        raise UserError(f"limit {limit}: expected at least 1 image")
+        raise UserError(f"{option('limit', limit)}: expected at least 1 image")
     path = Path(config)
     settings = ranks.one_a_machine_first(lambda: load_config(path, options=options, data_root=data_root, model=model))
     folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
@@ -88,7 +90,7 @@ def evaluate(
         ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
         return row, folder
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
-        row = _evaluate(job, ledger, ranks, pictures) | asked
+        row = _evaluate(job, ledger, ranks, pictures, quiet) | asked
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
         ledger.remove()
     return row, folder
@@ -210,7 +212,7 @@ def _drawer(job: _Job, segmentor: Any, pictures: _Pictures) -> Any:
     return hooks.PicturesHook(pictures.folder, pictures.names, meta["classes"], meta["palette"], note)
 
 
-def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None) -> dict[str, Any]:
+def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None, quiet: bool) -> dict[str, Any]:
     """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
     from segearth.openmmlab import build, hooks
 
@@ -230,7 +232,7 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | Non
 
     job.metric.on_records = keep
     started = time.perf_counter()
-    with hooks.progress(len(job.items), len(done), ranks) as bar:
+    with hooks.progress(len(job.items), len(done), ranks, quiet) as bar:
         ranks.everywhere(lambda: _predict(job, segmentor, batches, ranks, [*side, *bar]))
     own = {keys[image]: record for image, record in job.metric.records.items()}
     found = {key: record for one in ranks.gather(own) for key, record in one.items()}
@@ -288,5 +290,5 @@ def _predict(job: _Job, segmentor: Any, batches: list[list[int]], ranks: Ranks, 
             raise
         raise UserError(
             f"a process that loads images died ({first_line(error)}): often too little shared memory; "
-            "run again with --cfg-options test_dataloader.num_workers=0"
+            f"run again with {option('options', 'test_dataloader.num_workers=0', 'cfg_options')}"
         ) from None

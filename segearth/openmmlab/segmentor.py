@@ -154,7 +154,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """Not there: the method needs no training."""
-        raise NotImplementedError("SegEarth is not trained: use eval.py, or mode='predict'")
+        raise NotImplementedError("SegEarth is not trained: use segearth eval, or mode='predict'")
 
 
 def _groups(keys: Sequence[Hashable]) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 
 _THRESHOLD = "threshold of the config, the paper's is not published"  # the configs have SegEarth-OV's
 _NO_UPSAMPLER = {"model.feature_up": "False"}
@@ -136,5 +136,7 @@ def select_methods(names: Sequence[str]) -> list[Method]:
             chosen[wanted] = METHODS[wanted]
         else:
             known = ", ".join([*METHODS, *GROUPS])
-            raise UserError(f"unknown method {name!r}: expected one of {known}; give such names after --methods")
+            raise UserError(
+                f"unknown method {name!r}: expected one of {known}; give such names for {option('methods')}"
+            )
     return list(chosen.values())

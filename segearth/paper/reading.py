@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segearth.errors import UserError
+from segearth.errors import UserError, command
 from segearth.paper.sweep import FAILURE
 from segearth.paper.text import one_line
 from segearth.results import JSON_NAME, flaw, read_rows
@@ -26,7 +26,7 @@ def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
     runs = [row for row, wrong in zip(rows, flaws, strict=True) if wrong is None]
     if flaws and flaws[-1] is not None:
         return runs, (
-            f"the newest row of {folder / JSON_NAME} {flaws[-1]}, expected a row as eval_all.py writes it: "
+            f"the newest row of {folder / JSON_NAME} {flaws[-1]}, expected a row as {command('eval-all')} writes it: "
             "start it again, and the set is evaluated anew"
         )
     try:

@@ -13,7 +13,7 @@ from typing import Any
 from segearth import weights
 from segearth.datasets import DATASETS
 from segearth.distributed.ranks import ALONE, Lost, Ranks
-from segearth.errors import UserError
+from segearth.errors import UserError, command, option
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
@@ -35,6 +35,7 @@ class Settings:
         options: further changes to the configs, "key=value" each.
         limit: only so many images a set.
         pictures: how many a set and method.
+        quiet: no progress bars.
     """
 
     configs: Path
@@ -45,6 +46,7 @@ class Settings:
     options: tuple[str, ...] = ()
     limit: int | None = None
     pictures: int = 2
+    quiet: bool = False
 
 
 def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
@@ -63,8 +65,8 @@ def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
         wanted = name.lower().removeprefix("cfg_").removesuffix(".py")
         if wanted not in known:
             raise UserError(
-                f"unknown data set {name!r}: expected one of {', '.join(known.values())}; give such names after "
-                "--datasets"
+                f"unknown data set {name!r}: expected one of {', '.join(known.values())}; give such names for "
+                f"{option('datasets')}"
             )
         chosen.append(known[wanted])
     return list(dict.fromkeys(chosen))
@@ -150,6 +152,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
         limit=settings.limit,
         model=model,
         reuse=True,
+        quiet=settings.quiet,
     )
     return row
 
@@ -185,9 +188,9 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
     options, _, advice = method.training.partition(", ")
     raise UserError(
         f"the upsampler of this row was never published, and there is no {folder / str(method.weights)}.safetensors: "
-        f"train it{' ' + advice if advice else ''} with python tools/train_simfeatup.py --model "
+        f"train it{' ' + advice if advice else ''} with {command('train-upsampler')} --model "
         f"{model or 'clip-vit-b16'} --images DIR {options} -o {folder / str(method.weights)}.safetensors, and give "
-        f"--upsamplers {folder}"
+        f"{option('upsamplers', str(folder))}"
     )
 
 

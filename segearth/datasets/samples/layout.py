@@ -69,7 +69,7 @@ def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extr
 
 def _notice(of: Description) -> str:
     return (
-        f"These files are drawings in the layout of {of.title}, made by tools/make_sample_data.py.\n"
+        f"These files are drawings in the layout of {of.title}, made by segearth sample-data.\n"
         "They are not the data set and contain nothing of it: they show that the software runs, and no figure on them\n"
         f"means anything. The real data: {of.source}\n"
     )

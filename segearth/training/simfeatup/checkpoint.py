@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.outputs import atomic, writable_folder
 from segearth.training.simfeatup.log import is_log
 from segearth.training.simfeatup.step import Trainee
@@ -58,11 +58,11 @@ class Files:
         read = [source.resolve() for source in sources if source is not None]
         for path in (self.safetensors, self.published, self.resume, self.log):
             if path.resolve() in read:
-                raise UserError(f"{path} is read by this run and would be overwritten: use another -o")
+                raise UserError(f"{path} is read by this run and would be overwritten: use another {option('out')}")
             if not path.exists() or (is_log(path) if path == self.log else resume):
                 continue
-            way = "--resume to go on with its run, " if self.resume.exists() and not resume else ""
-            raise UserError(f"{path} is there already: give {way}another -o, or delete it")
+            way = f"{option('resume', True)} to go on with its run, " if self.resume.exists() and not resume else ""
+            raise UserError(f"{path} is there already: give {way}another {option('out')}, or delete it")
 
 
 def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step: int, facts: dict[str, Any]) -> None:
@@ -102,8 +102,8 @@ def save(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, step:
             with atomic(path) as part:  # torch's own writer would report a full disk as a defect
                 part.write_bytes(content)
     except UserError as error:
-        way = "--resume then goes on from the last checkpoint" if files.resume.is_file() else "nothing was saved yet"
-        raise UserError(f"{error}; {way}") from None
+        goes_on = f"{option('resume', True)} then goes on from the last checkpoint"
+        raise UserError(f"{error}; {goes_on if files.resume.is_file() else 'nothing was saved yet'}") from None
 
 
 def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, facts: dict[str, Any]) -> int:
@@ -123,7 +123,9 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
     """
     path = files.resume
     if not path.is_file():
-        raise UserError(f"nothing to resume: there is no {path}; leave --resume away to begin, or check -o")
+        raise UserError(
+            f"nothing to resume: there is no {path}; leave {option('resume')} away to begin, or check {option('out')}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:

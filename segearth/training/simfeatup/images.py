@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segearth.errors import UserError, UserNotice
+from segearth.errors import UserError, UserNotice, option
 from segearth.images import check_image, read_image
 from segearth.training.simfeatup.draws import Purpose, key
 
@@ -60,7 +60,7 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool
     found = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
     for pattern in exclude:
         if warn and pattern not in fitting:
-            warnings.warn(f"--exclude {pattern} fits no image that was found", UserNotice, stacklevel=2)
+            warnings.warn(f"{option('exclude', pattern)} fits no image that was found", UserNotice, stacklevel=2)
     return found
 
 
@@ -142,7 +142,7 @@ def _flaw(path: Path, crop: int) -> str | None:
         return None
     return (
         f"the image {path} has {width} × {height} pixels: expected at least {-(-crop // LEAST_SHARE)} a side for crops "
-        f"of {crop}; use a larger image or a smaller --crop"
+        f"of {crop}; use a larger image or a smaller {option('crop')}"
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.outputs import atomic
 
 SHOW_EVERY = 10.0  # seconds between lines
@@ -73,8 +73,8 @@ class Log:
                 file.write(_lines([[row.step, *(f"{value:.6g}" for value in row[1:])]]))
         except OSError as error:
             raise UserError(
-                f"cannot write {self.table} ({error.strerror or error}): free some space; --resume goes on from the "
-                "last checkpoint, if one was written"
+                f"cannot write {self.table} ({error.strerror or error}): free some space; {option('resume', True)} "
+                "goes on from the last checkpoint, if one was written"
             ) from None
         if self.board is not None:
             for name, value in row._asdict().items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.models import DenseCLIP
 from segearth.models.simfeatup import JBU, UPSAMPLERS, pointwise
 from segearth.training.simfeatup import losses
@@ -121,7 +121,7 @@ def check_crop(crop: int, patch: int, upsampler: JBU) -> None:
     if crop % patch or crop < least:
         raise UserError(
             f"crops of {crop} pixels do not fit: this CLIP has patches of {patch} pixels, so the side must be a "
-            f"multiple of {patch}, at least {least}; use --crop {max(least, round(crop / patch) * patch)}"
+            f"multiple of {patch}, at least {least}; use {option('crop', max(least, round(crop / patch) * patch))}"
         )
     upsampler.steps(patch)
 

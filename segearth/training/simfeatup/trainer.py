@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
-from segearth.errors import UserError, UserNotice
+from segearth.errors import UserError, UserNotice, option
 from segearth.loading import PRECISIONS, read_architecture
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum
@@ -119,12 +119,15 @@ def train(
     device = torch.device(device)
     if ranks.gpus is not None:
         if device.index is not None:
-            raise UserError(f"--device {device}: each of several processes takes a GPU of its own; use --device cuda")
+            raise UserError(
+                f"{option('device', str(device))}: each of several processes takes a GPU of its own; "
+                f"use {option('device', 'cuda')}"
+            )
         device = torch.device("cuda", ranks.local_rank)
     if run.batch < ranks.size:
         raise UserError(
             f"a batch of {run.batch} images for {ranks.size} processes: expected at least one image each; "
-            f"use --batch {ranks.size}"
+            f"use {option('batch', ranks.size)}"
         )
     say = say if ranks.is_main else _silent
     paths = find_images(images, run.exclude, warn=ranks.is_main)
@@ -174,12 +177,14 @@ def _train(
     facts = describe(model, run, recipe, crops.paths) | {"width": dim, "patch": patch}
     done = checkpoint.restore(files, trainee, optimiser, facts) if run.resume else 0
     if done >= steps:
-        raise UserError(f"{files.resume} has {done} steps already, {steps} were asked for: use a larger --steps")
+        raise UserError(
+            f"{files.resume} has {done} steps already, {steps} were asked for: use a larger {option('steps')}"
+        )
     log = Log(files.log, files.board, steps, done, say) if ranks.is_main else None
     if fresh and recipe.start == "random" and steps < FEW_STEPS:
         say(
-            f"note: {steps} steps from a random start give a blur, worse than bilinear: use --steps of some thousands, "
-            "or --init bilateral"
+            f"note: {steps} steps from a random start give a blur, worse than bilinear: use {option('steps')} of some "
+            f"thousands, or {option('start', 'bilateral', typed='init')}"
         )
     say(
         f"{model}: features of width {dim}, patches of {patch} pixels; {len(crops)} images; "
@@ -202,7 +207,8 @@ def _train(
         if not math.isfinite(loss + norm) or (saved and not all(p.isfinite().all() for p in trainee.parameters())):
             raise UserError(  # in all processes alike
                 f"step {step + 1} went wrong: its loss is {loss:g}, its gradient's norm {norm:g}, and all of these and "
-                "the weights must be finite; begin anew with a smaller --lr, or --precision fp32, and another -o"
+                f"the weights must be finite; begin anew with a smaller {option('learning_rate', typed='lr')}, or "
+                f"{option('precision', 'fp32')}, and another {option('out')}"
             )
         if log is None:
             continue
@@ -240,35 +246,38 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
     Raises:
         UserError: an option out of range, a folder that is none, files that would be overwritten.
     """
-    numbers: dict[str, float | None] = {
-        "--steps": run.steps,
-        "--batch": run.batch,
-        "--crop": run.crop,
-        "--save-every": run.save_every,
-        "--jitters": recipe.jitters,
-        "--radius": recipe.radius,
-        "--lr": run.learning_rate,
-        "--feature-scale": recipe.scale,
-    }
-    for name, number in numbers.items():
+    numbers: tuple[tuple[str, float | None, str | None], ...] = (
+        ("steps", run.steps, None),
+        ("batch", run.batch, None),
+        ("crop", run.crop, None),
+        ("save_every", run.save_every, None),
+        ("jitters", recipe.jitters, None),
+        ("radius", recipe.radius, None),
+        ("learning_rate", run.learning_rate, "lr"),
+        ("scale", recipe.scale, "feature_scale"),
+    )
+    for name, number, typed in numbers:
         if number is not None and not 0 < number < math.inf:
-            raise UserError(f"{name} {number}: expected a number above 0")
+            raise UserError(f"{option(name, number, typed)}: expected a number above 0")
     if run.learning_rate > 1:
-        raise UserError(f"--lr {run.learning_rate}: expected at most 1, of which every step moves every weight")
-    for name, number in (("--workers", run.workers), ("--seed", run.seed)):
+        raise UserError(
+            f"{option('learning_rate', run.learning_rate, 'lr')}: expected at most 1, of which every step moves every "
+            "weight"
+        )
+    for name, number in (("workers", run.workers), ("seed", run.seed)):
         if number < 0:
-            raise UserError(f"{name} {number}: expected 0 or more")
+            raise UserError(f"{option(name, number)}: expected 0 or more")
     if run.init is not None and recipe.start != "random":
         raise UserError(f"{run.init} and {recipe.start} are two beginnings: leave one of them away")
     choices = (
-        ("--upsampler", recipe.upsampler, UPSAMPLERS),
-        ("--init", recipe.start, STARTS),
-        ("--features", recipe.features, FEATURES),
-        ("--precision", run.precision, ("auto", *PRECISIONS)),
+        ("upsampler", recipe.upsampler, UPSAMPLERS, None),
+        ("start", recipe.start, STARTS, "init"),
+        ("features", recipe.features, FEATURES, None),
+        ("precision", run.precision, ("auto", *PRECISIONS), None),
     )
-    for name, choice, known in choices:
+    for name, choice, known, typed in choices:
         if choice not in known:
-            raise UserError(f"{name} {choice}: use one of {', '.join(known)}")
+            raise UserError(f"{option(name, choice, typed)}: use one of {', '.join(known)}")
     check_folders(images)
     files = Files(out)
     files.check([run.clip, run.init], run.resume)
@@ -283,11 +292,11 @@ def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
     """
     name, state = published_name(read_state_dict(path))
     if name != recipe.upsampler:
-        raise UserError(f"{path} holds a {name}, not a {recipe.upsampler}: use --upsampler {name}")
+        raise UserError(f"{path} holds a {name}, not a {recipe.upsampler}: use {option('upsampler', name)}")
     if (radius := radius_of(state)) != trainee.upsampler.radius:
         raise UserError(
-            f"{path} has kernels of radius {radius}, not {trainee.upsampler.radius}: use --radius {radius}, or another "
-            "--init"
+            f"{path} has kernels of radius {radius}, not {trainee.upsampler.radius}: use "
+            f"{option('radius', radius)}, or another {option('init')}"
         )
     load_strictly(trainee.upsampler, state, str(path))
 
@@ -326,7 +335,8 @@ def _size(features: Tensor, scale: float) -> str:
     said = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
     if USUAL_SIZE / 4 < size * scale < USUAL_SIZE * 4:
         return said
-    return f"{said}; the recipe was made for {USUAL_SIZE}: use --feature-scale {USUAL_SIZE / max(size, 1e-6):.2g}"
+    better = option("scale", float(f"{USUAL_SIZE / max(size, 1e-6):.2g}"), "feature_scale")
+    return f"{said}; the recipe was made for {USUAL_SIZE}: use {better}"
 
 
 def _architecture(name: str) -> str:

@@ -1,0 +1,24 @@
+"""Plain text in columns, for a terminal or a bug report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    """Rows of equal length as lines of aligned columns, two spaces between them."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
+
+
+def short(path: Path) -> str:
+    """A path without the user's name: `~` stands for the home folder."""
+    home = Path.home()
+    return str(Path("~") / path.relative_to(home)) if path.is_relative_to(home) else str(path)
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes for display, in MB of a million bytes."""
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,157 @@
+"""`segearth demo`: a first map, with what is there: the real CLIP where it can be had, else the packaged one.
+
+Without arguments it maps the drawn scene that comes with the package. Writes into --out: labels.png (class indices
+with a palette), overlay.png (the image, the map over it, a legend), summary.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segearth import weights
+from segearth.cli.options import add_model_options, check_model
+from segearth.errors import UserError, from_script, option
+from segearth.exits import OK, say
+from segearth.outputs import writable_folder
+from segearth.vocabulary import LAND_COVER, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HELP = "Map one aerial or satellite image with class names in words; the packaged scene, if none is given."
+REAL_MODEL = "clip-vit-b16"
+CLASSES = "; ".join(",".join(names) for names in LAND_COVER)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """An image, its classes, and where the map goes."""
+    parser.add_argument("--image", help="a picture file, or oem_koeln_50.tif to download the official demo image")
+    parser.add_argument(
+        "-c",
+        "--classes",
+        default=CLASSES,
+        help="class names: semicolons between classes, commas between synonyms; or a cls_*.txt file (%(default)s)",
+    )
+    add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
+    parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
+    parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Maps the image."""
+    demo(args)
+    return OK
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Checks what can be checked without torch, predicts, writes and prints."""
+    vocabulary = Vocabulary.of(args.classes)
+    if len(vocabulary) > 256:
+        raise UserError(f"{len(vocabulary)} classes: labels.png holds 256; use fewer, or predict() from Python")
+    check_model(args)
+    if args.long_side < 0:
+        raise UserError(
+            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
+        )
+    folder = writable_folder(args.out)
+    pixels, truth, name = load_image(args.image, vocabulary)
+    model = args.model or choose_model()
+    about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
+
+    started = time.perf_counter()
+    say(f"loading {model}: {about}")
+    from tqdm import tqdm
+
+    from segearth.loading import load_model
+    from segearth.summary import save, summarise, table
+
+    upsampler = args.upsampler or "default"
+    predictor = load_model(
+        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+    )
+    loaded = time.perf_counter()
+    with tqdm(desc="windows", unit="", leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        result = predictor.predict(pixels, args.long_side or None, progress)
+    seconds = {"load": round(loaded - started, 2), "predict": round(time.perf_counter() - loaded, 2)}
+
+    run_facts = {
+        "image": name,
+        "model": model,
+        "about": about,
+        "upsampler": upsampler,
+        "device": str(predictor.device),
+        "precision": args.precision,
+        "long_side": args.long_side or None,
+        "seconds": seconds,
+    }
+    summary = run_facts | summarise(result, vocabulary, truth)
+    save(folder, pixels, result, summary)
+    print("\n" + table(summary))
+    print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
+    if model == "tiny":
+        size = weights.model(REAL_MODEL).download_bytes / 1e6
+        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {same_command(args)}")
+
+
+def same_command(args: argparse.Namespace) -> str:
+    """This run's command with the real CLIP, by the Python that runs it."""
+    if from_script():
+        own = Path(sys.executable)
+        words = [str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else "python", "demo.py"]
+    else:
+        words = ["segearth", "demo"]
+    words += ["--model", REAL_MODEL]
+    words += ["--image", args.image] if args.image else []
+    words += ["--classes", args.classes] if args.classes != CLASSES else []
+    return shlex.join(words)
+
+
+def choose_model() -> str:
+    """The real CLIP where it is cached or can be downloaded, else the packaged one, and says so."""
+    instead = "so the packaged model 'tiny' is used instead"
+    files = sorted(weights.model(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
+    missing = [file for file in files if weights.find(file) is None]
+    if missing and not weights.reachable(missing[0]):
+        names = " and ".join(file.name for file in missing)
+        say(f"{REAL_MODEL} needs {names}, neither cached nor reachable from here, {instead}")
+        return "tiny"
+    for file in missing:
+        say(
+            f"{file.name} ({file.size_text}) is downloaded to {weights.cache_dir()}; {option('model', 'tiny')} "
+            "needs no download"
+        )
+        try:
+            weights.fetch(file)
+        except UserError as error:
+            say(f"{error}\n{instead.capitalize()}")
+            return "tiny"
+    return REAL_MODEL
+
+
+def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
+    """The pixels (H, W, 3), their true labels (H, W) where known for this vocabulary, and a name."""
+    import numpy as np
+    from PIL import Image
+
+    from segearth.images import read_image
+
+    if choice is None:
+        pixels, _ = read_image(weights.packaged("scene.jpg"))
+        truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
+        return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
+    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else Path(choice)
+    pixels, remarks = read_image(path)
+    for remark in remarks:
+        say(f"note: {remark}")
+    return pixels, None, str(choice)

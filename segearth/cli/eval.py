@@ -1,0 +1,78 @@
+"""`segearth eval`: a config on its data set; figures of every class.
+
+A run that was killed goes on when it is started again. On several GPUs or machines: dist_test.sh of a checkout, or
+torchrun -m segearth eval.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.config_files import find_config
+from segearth.distributed.launch import joined
+from segearth.distributed.ranks import Ranks
+from segearth.errors import UserError, option
+from segearth.exits import OK, quiet, say
+
+HELP = "Evaluate SegEarth on a data set with labels."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A config, where its data are, and where the figures go."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="CONFIG",
+        help="the path of a config file, or the name of one of ours, such as loveda",
+    )
+    parser.add_argument("--config", help="the same, as an option")
+    parser.add_argument(
+        "-o", "--out", "--work-dir", "--workdir", help="folder for the results (work_dirs/ and the config's name)"
+    )
+    parser.add_argument("--show-dir", help="folder for pictures: image, label, prediction")
+    add_evaluation_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Joins the other processes, if any, and evaluates."""
+    with joined(args.launcher) as ranks:
+        evaluate(args, ranks)
+    return OK
+
+
+def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
+    """Checks what can be checked at once, evaluates, prints."""
+    if (args.name is None) == (args.config is None):
+        raise UserError(
+            f"{'two configs' if args.name else 'no config'} given: expected one; give the path of a config file, or "
+            "the name of one of ours, such as loveda"
+        )
+    config = find_config(args.name or args.config)
+    check_evaluation_options(args)
+    for name, folder in (("work_dir", args.out), ("show_dir", args.show_dir)):
+        if folder is not None and Path(folder).is_file():
+            raise UserError(f"{option(name, folder)} is a file: give a folder")
+
+    from segearth.openmmlab import runner
+    from segearth.results import table
+
+    row, folder = runner.evaluate(
+        config,
+        args.out,
+        data_root=args.data_root,
+        ranks=ranks,
+        show_dir=args.show_dir,
+        options=args.cfg_options,
+        limit=args.limit,
+        model=args.model,
+        say=quiet if args.quiet else say,
+        quiet=args.quiet,
+    )
+    if not ranks.is_main:
+        return
+    print("\n" + table(row))
+    print(f"\nwritten to {folder}: results.json, results.xlsx")
+    if args.show_dir is not None:
+        print(f"pictures in {args.show_dir}")

@@ -1,0 +1,102 @@
+"""`segearth eval-all`: all data sets, and their numbers beside the paper's.
+
+Killed and started again, it goes on where it stopped; a set that fails does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.config_files import configs_folder
+from segearth.distributed.launch import joined
+from segearth.distributed.ranks import Ranks
+from segearth.errors import UserError, option
+from segearth.exits import OK, SOME_FAILED, quiet, say
+from segearth.outputs import writable_folder
+from segearth.paper.methods import GROUPS, METHODS, select_methods
+from segearth.paper.sweep import Settings, dataset_order, select_datasets, sweep
+
+HELP = "Evaluate SegEarth on all data sets, beside the paper's numbers."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sets with which methods, where their data are, and where the tables go."""
+    parser.epilog = (
+        f"Data sets: {', '.join(dataset_order())}. Methods: {', '.join(METHODS)}; groups: {', '.join(GROUPS)}."
+    )
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation)",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=["segearth-ov"], metavar="NAME", help="rows of the paper's tables (segearth-ov)"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        "--work-dir",
+        "--workdir",
+        type=Path,
+        default=Path("work_dirs/all"),
+        help="folder for results (%(default)s)",
+    )
+    parser.add_argument("--upsamplers", type=Path, metavar="DIR", help="your own upsamplers, for rows of the ablation")
+    parser.add_argument("--pictures", type=int, default=2, metavar="N", help="in the report, of each set (%(default)s)")
+    parser.add_argument("--tables-only", action="store_true", help="make the tables anew from what is in --out")
+    add_evaluation_options(parser, "all configs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Joins the other processes, if any, and evaluates."""
+    with joined(args.launcher) as ranks:
+        return SOME_FAILED if evaluate_all(args, ranks) else OK
+
+
+def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
+    """Checks what can be checked at once, evaluates, writes and prints the tables; gives what failed."""
+    configs = configs_folder()
+    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, configs)
+    check_evaluation_options(args)
+    if args.pictures < 0:
+        raise UserError(f"{option('pictures', args.pictures)}: expected 0 or more")
+    if args.upsamplers is not None and not args.upsamplers.expanduser().is_dir():
+        raise UserError(f"no folder at {option('upsamplers', args.upsamplers)}: give an existing one")
+    if args.tables_only and not args.out.is_dir():
+        raise UserError(f"no folder at {option('work_dir', args.out)}: give that of an earlier run")
+    work_dir = writable_folder(args.out)
+
+    from segearth.paper.tables import FILES, write_tables
+    from segearth.paper.text import plain
+
+    failures: list[str] = []
+    if not args.tables_only:
+        settings = Settings(
+            configs,
+            work_dir,
+            data_root=args.data_root,
+            model=args.model,
+            upsamplers=args.upsamplers,
+            options=tuple(args.cfg_options),
+            limit=args.limit,
+            pictures=args.pictures,
+            quiet=args.quiet,
+        )
+        failures = sweep(
+            datasets,
+            methods,
+            settings,
+            ranks=ranks,
+            say=quiet if args.quiet else say,
+            after=lambda: write_tables(work_dir),
+        )
+    if ranks.is_main:
+        print(plain(write_tables(work_dir).rows))
+        for failure in failures:
+            print(f"failed: {failure}")
+        print(f"\nwritten to {work_dir}: {', '.join(FILES)}")
+    return failures

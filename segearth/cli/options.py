@@ -1,0 +1,94 @@
+"""The options that several verbs share: one name and one meaning everywhere."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from segearth import weights
+from segearth.distributed.launch import LAUNCHERS
+from segearth.errors import UserError, option
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def add_model_options(parser: argparse.ArgumentParser, default_model: str = "clip-vit-b16") -> None:
+    """Which CLIP and upsampler, where and how exactly they compute.
+
+    Args:
+        parser: of the verb.
+        default_model: what its help says is taken without `--model`, which stays None.
+    """
+    parser.add_argument("--model", help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights ({default_model})")
+    parser.add_argument(
+        "--architecture", help="of a --model given by the path of its weights: open_clip's name, or JSON"
+    )
+    parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
+    add_device(parser)
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the image encoder (%(default)s)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Results and errors only."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no remarks and no progress while working")
+
+
+def check_model(args: argparse.Namespace) -> None:
+    """Refuses a `--model` that cannot be, before torch is imported.
+
+    Raises:
+        UserError: an unknown name, or weights without their architecture.
+    """
+    if args.model is None or args.architecture is not None:
+        return
+    if Path(args.model).is_file():
+        raise UserError(
+            f"{option('model', args.model)} is a file: tell its {option('architecture')}, too, such as ViT-L-14"
+        )
+    weights.model(args.model)
+
+
+def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:
+    """What `eval` and `eval-all` have in common.
+
+    Args:
+        parser: of the verb.
+        which: the config or configs that it changes.
+    """
+    parser.add_argument(
+        "--model",
+        help=f"{' or '.join(weights.MODELS)}: replaces the CLIP and upsampler of {which}; tiny needs no download",
+    )
+    parser.add_argument("--data-root", type=Path, help="a folder that stands for the leading data/ of data paths")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of a set")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"changes to {which}, nested keys with dots: model.prob_thd=0.2 test_dataloader.num_workers=4",
+    )
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what starts several processes")
+    add_quiet(parser)
+
+
+def check_evaluation_options(args: argparse.Namespace) -> None:
+    """Refuses what `add_evaluation_options` took and cannot be, before torch is imported.
+
+    Raises:
+        UserError: an unknown model, no number of images, no key=value, or no folder.
+    """
+    if args.model is not None:
+        weights.model(args.model)
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
+    if wrong := [one for one in args.cfg_options if "=" not in one]:
+        raise UserError(f"{option('cfg_options', wrong[0])}: expected key=value, for example model.prob_thd=0.2")
+    if args.data_root is not None and not args.data_root.expanduser().is_dir():
+        raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")

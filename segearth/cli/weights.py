@@ -1,0 +1,147 @@
+"""`segearth weights`: which weights there are, where they are, and whether they are whole."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from segearth import weights
+from segearth.cli.columns import columns, megabytes, short
+from segearth.cli.options import add_quiet
+from segearth.errors import UserError
+from segearth.exits import MISTAKE, OK, SOME_FAILED, say
+from segearth.files import File, sha256_of
+
+HELP = "List, find, download and verify weights."
+
+_FILES: dict[str, File | weights.Packaged] = {**weights.FILES, **weights.PACKAGED}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is to be done, and with which weights."""
+    what = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
+    what.add_parser("list", help="what there is: name, size, licence, where it is", description="List all weights.")
+    path = what.add_parser("path", help="print where a file is", description="Print the path of a file, if it is here.")
+    path.add_argument("name", metavar="NAME", help=", ".join(_FILES))
+    download = what.add_parser(
+        "download", help="get files, so that segearth then works offline", description="Download weights to the cache."
+    )
+    download.add_argument(
+        "names", nargs="+", metavar="NAME", help="a name of the list; a model's name means all of its files"
+    )
+    add_quiet(download)
+    what.add_parser(
+        "verify",
+        help="hash every file that is here",
+        description="Hash every file that is here, and compare with what is known of it. Exit code 1: one is damaged.",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does it."""
+    if args.what == "list":
+        return list_weights()
+    if args.what == "path":
+        print(here(args.name))
+        return OK
+    return download(args.names, args.quiet) if args.what == "download" else verify()
+
+
+def list_weights() -> int:
+    """Prints the table of weights, and a line on each."""
+    rows, notes = [("name", "size", "licence", "where")], []
+    for name, file in _FILES.items():
+        size = megabytes(weights.packaged(file.name).stat().st_size) if isinstance(file, weights.Packaged) else ""
+        rows.append((name, size or getattr(file, "size_text", ""), file.licence, place(file)))
+        notes.append(file.about)
+    head, *lines = columns(rows).splitlines()
+    print(head)
+    for line, note in zip(lines, notes, strict=True):
+        print(f"{line}\n    {note}")
+    print(f"\nmodels: {', '.join(weights.MODELS)}; cache: {short(weights.cache_dir())} (SEGEARTH_HOME changes it)")
+    return OK
+
+
+def place(file: File | weights.Packaged) -> str:
+    """Where a file is, in a few words."""
+    if isinstance(file, weights.Packaged):
+        return "packaged"
+    try:
+        path = weights.find(file)
+    except UserError:
+        return "damaged (segearth weights verify)"
+    return "not here" if path is None else short(path)
+
+
+def here(name: str) -> Path:
+    """The path of a file.
+
+    Raises:
+        UserError: an unknown name, or a file that is not here.
+    """
+    if name not in _FILES:
+        raise UserError(f"no weights are called {name}: expected one of {', '.join(_FILES)}; give one of these")
+    if (path := weights.find(_FILES[name])) is None:
+        raise UserError(f"{name} is not on this computer: get it by segearth weights download {name}")
+    return path
+
+
+def download(names: list[str], quiet: bool = False) -> int:
+    """Gets files one after the other; one that fails does not stop the others."""
+    wanted: dict[str, File | weights.Packaged] = {}
+    for name in names:
+        if name not in _FILES and name not in weights.MODELS:
+            raise UserError(
+                f"no weights are called {name}: expected some of {', '.join(_FILES)}; segearth weights list tells more"
+            )
+        row = weights.MODELS.get(name)
+        files = (_FILES[name],) if row is None else (row.file, row.upsampler_file)
+        wanted |= {file.name: file for file in files if file is not None}
+    failed = 0
+    for file in wanted.values():
+        try:
+            print(weights.fetch(file, progress=not quiet))
+        except UserError as error:
+            say(f"error: {error}")
+            failed += 1
+    return OK if not failed else MISTAKE if failed == len(wanted) else SOME_FAILED
+
+
+def verify() -> int:
+    """Hashes every copy that is here, and prints what is found."""
+    rows = [(state, name, short(path), detail) for name, path, state, detail in _verified()]
+    print(columns([("state", "name", "file", ""), *rows]))
+    damaged = sum(state == "damaged" for state, *_ in rows)
+    if damaged:
+        say(f"{damaged} damaged: delete what is listed as damaged; it is downloaded again when it is needed")
+    return SOME_FAILED if damaged else OK
+
+
+def _verified() -> Iterator[tuple[str, Path, str, str]]:
+    """Name, path, state and a remark of every copy that is here."""
+    for name, file in _FILES.items():
+        if isinstance(file, weights.Packaged):
+            path = weights.packaged(file.name)
+            yield name, path, *_state(path, File(file.name, sha256=file.sha256))
+            continue
+        for path in weights.copies(file):
+            if path.is_file():
+                yield name, path, *_state(path, file)
+
+
+def _state(path: Path, file: File) -> tuple[str, str]:
+    """Whether a copy is what it should be: ok, damaged, or not pinned; and why."""
+    try:
+        if not file.is_complete(path):
+            return "damaged", f"it has {path.stat().st_size:,} bytes, which is not all of it ({file.size_text})"
+        if file.pinned:
+            return ("ok", "") if (problem := file.damage(path)) is None else ("damaged", problem)
+        found = sha256_of(path)
+    except OSError as error:
+        return "damaged", f"it cannot be read: {error.strerror or error}"
+    declared = path.resolve().name  # in the hub's cache a file is named by the SHA-256 that the hub declares
+    if re.fullmatch("[0-9a-f]{64}", declared):
+        return ("ok", "as the hub declares it") if found == declared else ("damaged", f"its SHA-256 is {found}")
+    return "not pinned", f"SHA-256 {found}"

@@ -1,0 +1,42 @@
+"""The optional parts of segearth: what each is for, what it needs, and the line that installs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segearth.errors import from_script
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional part, named as in `pip install "segearth[NAME]"`.
+
+    Attributes:
+        about: what it makes possible.
+        packages: the import names of what it needs; the first that lack mean that the part is not there.
+    """
+
+    about: str
+    packages: tuple[str, ...]
+
+
+EXTRAS: dict[str, Extra] = {
+    "eval": Extra("evaluation on data sets with labels", ("mmengine", "mmcv", "mmseg", "cv2", "pandas", "openpyxl")),
+    "train": Extra("TensorBoard's curves while an upsampler is trained", ("tensorboard",)),
+}
+
+
+def extra_of(package: str) -> str | None:
+    """The optional part that a package belongs to, by its import name; None for what segearth always needs."""
+    return next((name for name, extra in EXTRAS.items() if package in extra.packages), None)
+
+
+def install_command(extra: str | None = None) -> str:
+    """What to do where a package is missing, as a part of a sentence.
+
+    Args:
+        extra: a key of `EXTRAS`; None for segearth itself.
+    """
+    if from_script():
+        return "run: pip install -r requirements.txt"
+    return "run: pip install " + (f'"segearth[{extra}]"' if extra else "segearth")
