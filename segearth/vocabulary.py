@@ -10,12 +10,12 @@ a class's names counts. Three sources, one result:
 
 from __future__ import annotations
 
-import colorsys
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.colours import RGB, palette
 from segearth.errors import UserError
 
 # A vocabulary for images of which nothing is said; the classes of the drawn scenes.
@@ -29,30 +29,6 @@ LAND_COVER = (
     ("cropland",),
     ("building", "roof", "house"),
 )
-
-# Colours people expect on a map, by any name of a class; other classes get distinct hues.
-_FAMILIAR = {
-    "background": (0, 0, 0),
-    "clutter": (110, 110, 110),
-    "road": (240, 240, 240),
-    "pavement": (170, 150, 160),
-    "impervious surface": (200, 200, 200),
-    "building": (210, 45, 40),
-    "roof": (210, 45, 40),
-    "tree": (25, 115, 40),
-    "forest": (25, 115, 40),
-    "grass": (140, 205, 80),
-    "vegetation": (120, 190, 75),
-    "low vegetation": (150, 205, 100),
-    "water": (40, 105, 215),
-    "river": (40, 105, 215),
-    "cropland": (235, 200, 80),
-    "agricultural": (235, 200, 80),
-    "bareland": (165, 110, 65),
-    "barren": (165, 110, 65),
-    "car": (250, 130, 200),
-    "vehicle": (250, 130, 200),
-}
 
 
 @dataclass(frozen=True)
@@ -164,18 +140,9 @@ class Vocabulary:
         return tuple(i for i, names in enumerate(self.classes) for _ in names)
 
     @property
-    def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """An RGB colour (0-255) for every class, all different; familiar ones where a name is known."""
-        colours: list[tuple[int, int, int]] = []
-        hue = 0.0
-        for names in self.classes:
-            colour = next((_FAMILIAR[name.lower()] for name in names if name.lower() in _FAMILIAR), None)
-            while colour is None or colour in colours:
-                hue = (hue + 0.61803398875) % 1  # the golden ratio spreads hues evenly for any C
-                value = 0.95 if len(colours) % 2 else 0.75
-                colour = tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.65, value))  # type: ignore[assignment]
-            colours.append(colour)
-        return tuple(colours)
+    def palette(self) -> tuple[RGB, ...]:
+        """An RGB colour (0-255) for every class, as `segearth.colours.palette` chooses them."""
+        return palette(self.classes)
 
 
 def _is_path(text: str) -> bool:
