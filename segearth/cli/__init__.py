@@ -19,7 +19,18 @@ import segearth
 from segearth.errors import SCRIPTS
 from segearth.exits import MISTAKE, run
 
-VERBS = ("predict", "demo", "eval", "eval-all", "prepare", "check", "sample-data", "train-upsampler", "weights")
+VERBS = (
+    "predict",
+    "demo",
+    "eval",
+    "eval-all",
+    "prepare",
+    "check",
+    "sample-data",
+    "train-upsampler",
+    "weights",
+    "doctor",
+)
 
 
 class Parser(argparse.ArgumentParser):
