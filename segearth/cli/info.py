@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from segearth.cli.cost import Cost
 
-HELP = "Tell what image files are, whether they can be mapped, and how long a map would take here."
+HELP = "Tell what image files are, whether they can be mapped, and what it would cost."
 MODEL = "clip-vit-b16"
 LONG_SIDE = 448  # of predict, and of the paper
 
