@@ -17,6 +17,7 @@ from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
+from segearth import cli
 from segearth.distributed import launch
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
@@ -144,6 +145,15 @@ def test_a_run(run, here):
     with Image.open(shown / "0.png") as picture:  # three panels of 40 × 60 pixels six times as large, and a legend
         assert picture.width == 3 * 360 + 2 * 12
         assert picture.height > 240
+
+
+def test_the_verb_takes_a_name_and_is_quiet(here, capfd):
+    loveda(here / "elsewhere", SIZES[:1])
+    assert cli.main(["eval", "loveda", "--model", "tiny", "--data-root", "elsewhere", "-o", "out", "--quiet"]) == 0
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert "written to out: results.json, results.xlsx" in captured.out
+    assert rows(here / "out")[0]["config"].endswith("cfg_loveda.py")
 
 
 def test_counts_equal_those_of_saved_predictions(run, here, monkeypatch):

@@ -30,6 +30,7 @@ VERBS = (
     "train-upsampler",
     "weights",
     "doctor",
+    "info",
 )
 
 

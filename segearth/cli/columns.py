@@ -20,5 +20,5 @@ def short(path: Path) -> str:
 
 
 def megabytes(size: float) -> str:
-    """A size in bytes for display, in MB of a million bytes."""
-    return f"{size / 1e6:,.1f} MB"
+    """A size in bytes for display, in MB of a million bytes; small ones in kB."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-HELP = "Map one aerial or satellite image with class names in words; the packaged scene, if none is given."
+HELP = "Map one image with class names in words; if none is given, the packaged scene."
 REAL_MODEL = "clip-vit-b16"
 CLASSES = "; ".join(",".join(names) for names in LAND_COVER)
 

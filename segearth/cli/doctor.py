@@ -24,7 +24,7 @@ from segearth.errors import UserError, first_line
 from segearth.exits import OK, SOME_FAILED
 from segearth.extras import EXTRAS, install_command
 
-HELP = "Show versions, devices, caches and optional parts, and test that segearth computes right here."
+HELP = "Test that segearth computes right here, and show what a bug report needs."
 
 PACKAGES = ("torch", "torchvision", "open_clip", "numpy", "PIL", "safetensors", "tqdm", "huggingface_hub")
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SEGEARTH_OFFLINE", "HF_HUB_OFFLINE", "SEGEARTH_NO_PROGRESS")

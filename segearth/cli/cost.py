@@ -1,0 +1,148 @@
+"""What a map costs on this computer: a few windows are timed, and the rest is counted."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segearth import weights
+from segearth.errors import UserError
+from segearth.loading import PRECISIONS, build_clip, choose_device, clip_config, load_model, load_upsampler
+from segearth.models import Bilinear, DenseCLIP, SegEarth
+from segearth.models.segearth import MAX_MEMORY_MB
+from segearth.models.simfeatup import UPSAMPLERS
+from segearth.vocabulary import Vocabulary
+from segearth.windows import sliding_windows
+
+TIMED_SIDE = 336  # 2 × 2 windows of 224 pixels
+TIMED_PIXELS = 1 << 20
+ROUNDS = 2  # the faster one counts: the first may wait for memory
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        model: it, on its device.
+        window_s: seconds a window.
+        pixel_s: seconds a pixel of the map, from logits to labels.
+        source: how this was found, a sentence or two.
+    """
+
+    model: SegEarth
+    window_s: float
+    pixel_s: float
+    source: str
+
+    def windows(self, height: int, width: int) -> int:
+        """How many windows cover an image."""
+        if self.model.slide_crop == 0:
+            return 1
+        return len(sliding_windows(height, width, self.model.slide_crop, self.model.slide_stride))
+
+    def seconds(self, scaled: tuple[int, int], size: tuple[int, int]) -> float:
+        """Of a map, without reading the image and writing files.
+
+        Args:
+            scaled: (height, width) that windows are cut from.
+            size: (height, width) of the map.
+        """
+        return self.windows(*scaled) * self.window_s + size[0] * size[1] * self.pixel_s
+
+    def memory(self, scaled: tuple[int, int], size: tuple[int, int]) -> float:
+        """Bytes at the most: the model, the windows at work, the image and its scores.
+
+        Args:
+            scaled: (height, width) that windows are cut from.
+            size: (height, width) of the map.
+        """
+        model = sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
+        at_once = self.model._windows_at_once(*scaled, MAX_MEMORY_MB)
+        working = MAX_MEMORY_MB * 2**20 * min(1.0, self.windows(*scaled) / at_once)
+        queries, classes = len(self.model.query_features), self.model.num_classes
+        inside, outside = scaled[0] * scaled[1], size[0] * size[1]
+        image = 3 * outside + 12 * inside
+        logits = 4 * queries * (inside + (outside if scaled != size else 0)) + 4 * inside
+        return model + working + image + logits + outside * (4 * classes + 4 + 1)
+
+
+def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
+    """Times a few windows, and a megapixel from logits to labels.
+
+    Args:
+        args: the options of `segearth.cli.options.add_model_options`, with a model.
+        vocabulary: what would be searched for.
+
+    Raises:
+        UserError: a model or a device that cannot be had.
+    """
+    device = choose_device(args.device)
+    model, kind = _model(args, vocabulary, device)
+    side = model.slide_crop or TIMED_SIDE
+    model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first is slower
+    picture = torch.rand(1, 3, TIMED_SIDE, TIMED_SIDE, device=device)
+    windows = _timed(lambda: model.logits(picture, (TIMED_SIDE, TIMED_SIDE)))
+    logits = torch.rand(1, len(model.query_features), side, side, device=device) / 10
+    pixels = _timed(lambda: _labels(model, logits))
+    cost = Cost(model, 0.0, pixels / TIMED_PIXELS, "")
+    count = cost.windows(TIMED_SIDE, TIMED_SIDE)
+    threads = f" (threads: {torch.get_num_threads()})" if device.type == "cpu" else ""
+    source = (
+        f"Time: {count} windows of {args.model} ({kind}) were timed on {device}{threads}, in {args.precision}: "
+        f"{windows / count:.3g} s each; and {pixels:.3g} s a megapixel of the map. Reading the image, loading the "
+        "model and writing files are not in it.\nMemory: what the model, the windows at work, the image and the "
+        f"scores of {model.num_classes} classes take at the most, beside some 0.8 GB of Python and torch."
+    )
+    return Cost(model, windows / count, pixels / TIMED_PIXELS, source)
+
+
+def _model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
+    """The model and what its weights are: random ones cost the same where the real ones are not here."""
+    row = weights.MODELS.get(args.model)
+    needed = [] if row is None else [file for file in (row.file, row.upsampler_file) if file is not None]
+    if args.upsampler is not None:
+        needed = needed[:1]
+    if row is None or all(weights.find(file) is not None for file in needed):
+        upsampler = args.upsampler or "default"
+        predictor = load_model(
+            args.model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+        )
+        return predictor.model, "its own weights"
+    if args.architecture is not None:
+        raise UserError(f"the model {args.model} has an architecture of its own: leave {args.architecture} away")
+    encoder = DenseCLIP(build_clip(clip_config(row.architecture), row.architecture).eval())
+    if args.upsampler is not None:
+        upsample = load_upsampler(args.upsampler)
+    elif row.upsampler in UPSAMPLERS:
+        upsample = UPSAMPLERS[row.upsampler](encoder.dim)
+    else:
+        upsample = Bilinear() if row.upsampler == "bilinear" else None
+    classes = torch.tensor(vocabulary.query_to_class)
+    queries = F.normalize(torch.randn(len(classes), encoder.dim), dim=-1)
+    model = SegEarth(encoder, queries, classes, upsample)
+    model.encoder.to(PRECISIONS[args.precision])
+    return model.to(device).eval(), "random weights, which cost the same"
+
+
+def _labels(model: SegEarth, logits: Tensor) -> Tensor:
+    """Labels of a megapixel from logits of a window, as a map is made."""
+    side = round(TIMED_PIXELS**0.5)
+    return model.labels(model.scores(F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)))
+
+
+@torch.inference_mode()
+def _timed(call: Callable[[], Tensor]) -> float:
+    """Seconds of a call, the least of some."""
+    found = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        call().sum().item()  # waits for the device
+        found.append(time.perf_counter() - started)
+    return min(found)
