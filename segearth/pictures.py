@@ -6,51 +6,77 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-
-from segearth.errors import UserError
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPACITY = 0.5
 PANEL = 1024  # longest side of a panel of `side_by_side`
+_MOST_CLASSES, _UNCLASSIFIED, _NODATA = 254, (160, 160, 160), (255, 255, 255)  # of a palette image: colours 254, 255
 _PAPER, _INK, _MUTED = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+_LONGEST, _MOST_COLUMNS = 24, 8  # of a legend: width of a name in units of the text's size; columns on a wide picture
 _IGNORED, _STRIPE = (214, 214, 214), (236, 236, 236)
 
 
 def label_image(labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> Image.Image:
-    """A palette image whose pixel values are the class indices.
+    """An image whose pixel values are the labels: mode P with up to 254 classes, else I;16 without colours.
 
     Args:
-        labels: (H, W), 0 to C-1, at most 256 classes.
+        labels: (H, W), 0 to C-1; of at most 254 classes also 254 (unclassified, shown grey) and 255 (nodata,
+            white); of more, 65534 and 65535.
         palette: (C, 3) uint8 RGB.
-
-    Raises:
-        UserError: more classes than a palette image holds.
     """
-    if len(palette) > 256:
-        raise UserError(
-            f"{len(palette)} classes do not fit a palette image, which holds 256: use fewer classes, "
-            "or predict() from Python, whose labels have no such limit"
-        )
+    if len(palette) > _MOST_CLASSES:
+        return Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint16))
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))  # mode L; a palette makes it P
-    image.putpalette(np.ascontiguousarray(palette, dtype=np.uint8).tobytes())
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(palette)] = palette
+    colours[_MOST_CLASSES:] = _UNCLASSIFIED, _NODATA
+    image.putpalette(colours.tobytes())
     return image
 
 
-def blend(pixels: NDArray[np.uint8], labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> Image.Image:
-    """The image with the map's colours over it, half transparent.
+def blend(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    palette: NDArray[np.uint8],
+    opacity: float = OPACITY,
+    outline: bool = False,
+) -> Image.Image:
+    """The image with the map's colours over it.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        labels: (H, W), 0 to C-1; other values stay uncoloured.
+        labels: (H, W), 0 to C-1; other values, such as unclassified and nodata, stay uncoloured.
         palette: (C, 3) uint8 RGB.
+        opacity: of the colours, from 0 (only the image) to 1 (only the map).
+        outline: whether a thin line, darker than bright colours and lighter than dark ones, parts the classes.
     """
     image = Image.fromarray(pixels)
-    known = labels < len(palette)
+    known = (labels >= 0) & (labels < len(palette))
     colours = np.where(known[..., None], palette[np.where(known, labels, 0)], pixels)
-    return Image.blend(image, Image.fromarray(colours.astype(np.uint8)), OPACITY)
+    blended = Image.blend(image, Image.fromarray(colours.astype(np.uint8)), opacity)
+    return Image.fromarray(_outlined(np.array(blended), _borders(labels))) if outline else blended
+
+
+def _borders(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(H, W) where two classes meet: lines of one pixel, and of more on images of more than 1500 pixels a side."""
+    borders = np.zeros(labels.shape, np.bool_)
+    borders[1:] |= labels[1:] != labels[:-1]
+    borders[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    width = 1 + 2 * round(max(labels.shape) / 3000)  # odd, as the filter needs it
+    if width == 1:
+        return borders
+    return np.asarray(Image.fromarray(borders).convert("L").filter(ImageFilter.MaxFilter(width))) > 0
+
+
+def _outlined(pixels: NDArray[np.uint8], borders: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) with the borders (H, W) drawn in, darker than bright ground and lighter than dark ground."""
+    ground = pixels[borders].astype(np.float32)
+    dark = ground.mean(axis=1, keepdims=True) < 60
+    pixels[borders] = np.where(dark, 0.5 * ground + 100, 0.35 * ground)
+    return pixels
 
 
 def side_by_side(
@@ -86,9 +112,7 @@ def side_by_side(
         row.paste(panel, (x, top))
         draw.text((x + size[0] / 2, top / 2), title, fill=_INK, font=ImageFont.load_default(text), anchor="mm")
     ignored = any(bool((values >= len(names)).any()) for values in maps.values())
-    shown = [*names, "ignored"] if ignored else list(names)
-    colours = np.concatenate([palette, np.array([_IGNORED], np.uint8)]) if ignored else palette
-    return with_legend(row, shown, colours, note=note)
+    return with_legend(row, [*names, "ignored"] if ignored else names, palette, note=note)
 
 
 def _coloured(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
@@ -102,12 +126,13 @@ def _coloured(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Im
 def with_legend(
     picture: Image.Image, names: Sequence[str], palette: NDArray[np.uint8], values: Sequence[str] = (), note: str = ""
 ) -> Image.Image:
-    """A picture with a legend below it, in columns as the width allows.
+    """A picture with a legend below it, in columns as the width allows; a long legend widens the picture.
 
     Args:
         picture: RGB; small ones are enlarged (nearest neighbour) so that the legend can be read.
-        names: text of each entry.
-        palette: (len(names), 3) uint8 RGB.
+        names: text of each entry, shortened where it is very long. Entries beyond the palette, such as
+            "unclassified", have no colour: their swatches are hatched.
+        palette: (C, 3) uint8 RGB, C at most len(names).
         values: a short text after each name, such as its share of the area.
         note: a last line in grey.
     """
@@ -115,23 +140,67 @@ def with_legend(
     if max(picture.size) < least:
         factor = -(-least // max(picture.size))
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    size = min(28, max(14, round(picture.width / 50)))
+    size = max(14, round(min(picture.width, 2 * picture.height) / 55))
     font = ImageFont.load_default(size)
-    texts = [f"{name}  {value}".rstrip() for name, value in zip(names, values or [""] * len(names), strict=True)]
-    row, pad = round(1.7 * size), size
-    column = max([round(font.getlength(text)) for text in texts], default=0) + 3 * size
-    width = max(picture.width, column + 2 * pad, round(font.getlength(note)) + 2 * pad)
-    columns = max(1, (width - 2 * pad) // column)
-    rows = -(-len(texts) // columns)
-    lines = rows + bool(note)
-    canvas = Image.new("RGB", (width, picture.height + 2 * pad + lines * row), _PAPER)
+    names = [_shortened(name, font, _LONGEST * size) for name in names]
+    name_width = round(max([font.getlength(name) for name in names], default=0))
+    value_width = round(max([font.getlength(value) + size for value in values], default=0))
+    gap, pad, row = 2 * size, round(1.2 * size), round(1.75 * size)
+    column = round(1.6 * size) + name_width + value_width + gap  # swatch, name, value
+    rows, columns = _grid(len(names), column, row, (picture.width - 2 * pad + gap, picture.height))
+    width = max(picture.width, columns * column - gap + 2 * pad, round(font.getlength(note)) + 2 * pad)
+    canvas = Image.new("RGB", (width, picture.height + 2 * pad + (rows + bool(note)) * row - (row - size)), _PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
-    for i, text in enumerate(texts):
-        x = pad + (i // rows) * column
-        y = picture.height + pad + (i % rows) * row
-        draw.rectangle([x, y, x + size, y + size], fill=tuple(palette[i].tolist()), outline=_MUTED)
-        draw.text((x + 1.6 * size, y + size / 2), text, fill=_INK, font=font, anchor="lm")
+    for i, name in enumerate(names):
+        x, y = pad + i // rows * column, picture.height + pad + i % rows * row
+        canvas.paste(_swatch(size, palette[i] if i < len(palette) else None), (x, y))
+        draw.text((x + 1.6 * size, y + size / 2), name, fill=_INK, font=font, anchor="lm")
+        if values:
+            draw.text((x + column - gap, y + size / 2), values[i], fill=_MUTED, font=font, anchor="rm")
     if note:
         draw.text((pad, picture.height + pad + rows * row + size / 2), note, fill=_MUTED, font=font, anchor="lm")
     return canvas
+
+
+def _grid(count: int, column: int, row: int, room: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a legend: what fits the picture's width, more where it would be higher than wide.
+
+    Args:
+        count: of the entries.
+        column: width of an entry.
+        row: its height.
+        room: width and height of the picture.
+    """
+    columns = min(_MOST_COLUMNS, max(1, room[0] // column))
+    while -(-count // columns) * row > max(room[1], columns * column):
+        columns += 1
+    rows = -(-count // columns)
+    return rows, -(-count // max(1, rows))
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, or as much of its beginning as fits a width, and dots."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}..."
+
+
+def _swatch(size: int, colour: NDArray[np.uint8] | None) -> Image.Image:
+    """A square of a colour with a border; a hatched one for what has no colour."""
+    if colour is None:
+        y, x = np.indices((size, size))
+        stripe = max(2, size // 5)
+        return _framed(np.where((((x + y) // stripe) % 2 == 0)[..., None], np.array(_IGNORED), np.array(_PAPER)))
+    return _framed(np.broadcast_to(colour, (size, size, 3)))
+
+
+def _framed(pixels: NDArray[np.integer]) -> Image.Image:
+    """Pixels (S, S, 3) with a grey border."""
+    image = Image.fromarray(pixels.astype(np.uint8))
+    ImageDraw.Draw(image).rectangle(
+        (0, 0, image.width - 1, image.height - 1), outline=_MUTED, width=max(1, image.width // 20)
+    )
+    return image
