@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from segearth.errors import UserNotice
+from segearth.fonts import Font, fonts_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +135,8 @@ def with_legend(
     Args:
         picture: RGB; small ones are enlarged (nearest neighbour) so that the legend can be read.
         names: text of each entry, shortened where it is very long. Entries beyond the palette, such as
-            "unclassified", have no colour: their swatches are hatched.
+            "unclassified", have no colour: their swatches are hatched. Where no font has the glyphs, the
+            entry's index stands in place of the name, and a `UserNotice` says so.
         palette: (C, 3) uint8 RGB, C at most len(names).
         values: a short text after each name, such as its share of the area.
         note: a last line in grey.
@@ -142,25 +147,40 @@ def with_legend(
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     size = max(14, round(min(picture.width, 2 * picture.height) / 55))
     font = ImageFont.load_default(size)
-    names = [_shortened(name, font, _LONGEST * size) for name in names]
-    name_width = round(max([font.getlength(name) for name in names], default=0))
+    texts = [(_shortened(text, own, _LONGEST * size), own) for text, own in _drawable(names, size)]
+    name_width = round(max([own.getlength(text) for text, own in texts], default=0))
     value_width = round(max([font.getlength(value) + size for value in values], default=0))
     gap, pad, row = 2 * size, round(1.2 * size), round(1.75 * size)
     column = round(1.6 * size) + name_width + value_width + gap  # swatch, name, value
-    rows, columns = _grid(len(names), column, row, (picture.width - 2 * pad + gap, picture.height))
+    rows, columns = _grid(len(texts), column, row, (picture.width - 2 * pad + gap, picture.height))
     width = max(picture.width, columns * column - gap + 2 * pad, round(font.getlength(note)) + 2 * pad)
     canvas = Image.new("RGB", (width, picture.height + 2 * pad + (rows + bool(note)) * row - (row - size)), _PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
-    for i, name in enumerate(names):
+    for i, (text, own) in enumerate(texts):
         x, y = pad + i // rows * column, picture.height + pad + i % rows * row
         canvas.paste(_swatch(size, palette[i] if i < len(palette) else None), (x, y))
-        draw.text((x + 1.6 * size, y + size / 2), name, fill=_INK, font=font, anchor="lm")
+        draw.text((x + 1.6 * size, y + size / 2), text, fill=_INK, font=own, anchor="lm")
         if values:
             draw.text((x + column - gap, y + size / 2), values[i], fill=_MUTED, font=font, anchor="rm")
     if note:
         draw.text((pad, picture.height + pad + rows * row + size / 2), note, fill=_MUTED, font=font, anchor="lm")
     return canvas
+
+
+def _drawable(names: Sequence[str], size: int) -> list[tuple[str, Font]]:
+    """What is drawn for each name, and its font: the name, or its index where no font has the glyphs."""
+    fonts = fonts_for(names, size)
+    if missing := [i for i, font in enumerate(fonts) if font is None]:
+        warnings.warn(
+            f"no font here has the characters of {', '.join(repr(names[i]) for i in missing)}: the legend shows "
+            f"{', '.join(map(str, missing))} instead, and the table has the names; install a font with these "
+            "characters, such as one of the Noto fonts, to see them in the legend",
+            UserNotice,
+            stacklevel=3,
+        )
+    own = ImageFont.load_default(size)
+    return [(str(i), own) if font is None else (names[i], font) for i, font in enumerate(fonts)]
 
 
 def _grid(count: int, column: int, row: int, room: tuple[int, int]) -> tuple[int, int]:
@@ -179,7 +199,7 @@ def _grid(count: int, column: int, row: int, room: tuple[int, int]) -> tuple[int
     return rows, -(-count // max(1, rows))
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _shortened(text: str, font: Font, width: int) -> str:
     """The text, or as much of its beginning as fits a width, and dots."""
     if font.getlength(text) <= width:
         return text
