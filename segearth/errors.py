@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class UserNotice(UserWarning):
     """Something the user should know although it stops nothing; scripts print its one sentence."""
+
+
+def notice(text: str) -> None:
+    """Tells the user something that stops nothing: a `UserNotice`, which scripts print."""
+    warnings.warn(text, UserNotice, stacklevel=3)
 
 
 @contextmanager

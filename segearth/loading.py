@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from segearth.errors import UserError, is_out_of_memory, option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
-from segearth.vocabulary import Vocabulary
+from segearth.provenance import model_settings
+from segearth.result import check_threshold
+from segearth.vocabulary import Classes, Vocabulary
 
 # Of names that differ in the activation only, the wrong one loads and gives worse maps.
 ARCHITECTURES = (
@@ -28,12 +32,18 @@ TOKENS = 49408  # of CLIP's byte-pair tokenizer
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+# What older code calls by another name.
+_ALIASES = {"prob_thd": "threshold", "bg_idx": "background"}
+
+
 def load_model(
     name: str | Path = "clip-vit-b16",
-    classes: Vocabulary | str | Path | Iterable[str | Sequence[str]] = "background; building; road; tree; water",
+    classes: Classes = "background; building; road; tree; water",
     device: str | torch.device = "auto",
     precision: str = "fp32",
     *,
+    threshold: float = 0.0,
+    background: int | str | bool | None = None,
     method: str = "SegEarth",
     ignore_residual: bool = True,
     architecture: str | None = None,
@@ -45,23 +55,30 @@ def load_model(
 
     Args:
         name: a name of `segearth.weights.MODELS`, downloaded on first use; or the path of a CLIP's weights.
-        classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, or the path of a
-            `cls_*.txt` file.
+        classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, a dict of class to synonyms, or
+            the path of a `cls_*.txt` file.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
         precision: of the image encoder, "fp32", "bf16" or "fp16"; all else is computed in float32.
+        threshold: pixels whose best score is below become the background, or unclassified where there is none; in
+            [0, 1].
+        background: that class, by name or index; by default one that is called background, clutter, other, others,
+            unlabelled, void or unknown; False: none.
         method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
         ignore_residual: see `DenseCLIP`.
         architecture: of weights given by path, see `load_clip`.
         upsampler: "default" (the model's own, or "bilinear" for weights given by path), "bilinear", a name of
             `segearth.weights.FILES`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
-        **options: of `SegEarth`: cls_token_lambda, logit_scale, prob_thd, bg_idx (default: the
-            vocabulary's background), slide_crop, slide_stride.
+        **options: of `SegEarth`: cls_token_lambda, logit_scale, slide_crop, slide_stride; `prob_thd` and `bg_idx` are
+            other names of `threshold` and `background`.
 
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
     """
-    vocabulary = Vocabulary.of(classes)
+    threshold = options.pop("prob_thd") if "prob_thd" in options else check_threshold(threshold)
+    background = options.pop("bg_idx", background)
+    _check_options(options)
+    vocabulary = Vocabulary.of(classes, background)
     target = choose_device(device)
     if precision not in PRECISIONS:
         raise UserError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
@@ -76,16 +93,44 @@ def load_model(
             "with another one can be trained for, but not used with words"
         )
     encoder = DenseCLIP(clip, method, ignore_residual)
-    options.setdefault("bg_idx", vocabulary.background)
+    tokenizer = load_tokenizer(int(clip.context_length))
+    clip.to(target)
+
+    def text(other: Vocabulary) -> Tensor:
+        return encode_text(clip, tokenizer, other)
+
     model = SegEarth(
         encoder,
-        encode_text(clip.to(target), load_tokenizer(int(clip.context_length)), vocabulary),
+        text(vocabulary),
         torch.tensor(vocabulary.query_to_class),
         upsample,
+        prob_thd=threshold,
+        bg_idx=vocabulary.background or 0,
         **options,
     )
     model.encoder.to(PRECISIONS[precision])
-    return Predictor(model.to(target), vocabulary)
+    settings = model_settings(name, architecture, upsampler, precision) | {
+        "method": method,
+        "slide_crop": model.slide_crop,
+        "slide_stride": model.slide_stride,
+        "cls_token_lambda": model.cls_token_lambda,
+        "logit_scale": model.logit_scale,
+    }
+    return Predictor(model.to(target), vocabulary, text, settings)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuses options that neither `load_model` nor `SegEarth` has, and names the near one."""
+    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride")
+    known = [*own, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
+    for name in options:
+        if name in own:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        raise UserError(
+            f"load_model has no option {name!r}: "
+            + (f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}")
+        )
 
 
 def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
@@ -211,23 +256,10 @@ def load_upsampler(
     Raises:
         UserError: no such name or file, or a file that holds no upsampler.
     """
-    if choice == "default" and row is not None:
-        choice = None if row.upsampler is None else row.upsampler
-        if row.upsampler_file is not None:
-            return read_upsampler(weights.fetch(row.upsampler_file, progress=progress))
-    if choice is None:
-        return None
-    if choice == "bilinear":
-        return Bilinear()
-    if str(choice) in weights.FILES:
-        return read_upsampler(weights.fetch(str(choice), progress=progress))
-    if not Path(choice).is_file():
-        names = ", ".join(name for name in weights.FILES if "jbu" in name)
-        raise UserError(
-            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, {names}, or the "
-            "path of a SimFeatUp or FeatUp checkpoint"
-        )
-    return read_upsampler(Path(choice))
+    if (path := weights.upsampler_file(choice, row, progress=progress)) is not None:
+        return read_upsampler(path)
+    kind = row.upsampler if choice == "default" and row is not None else choice
+    return Bilinear() if kind == "bilinear" else None
 
 
 def read_upsampler(path: Path) -> nn.Module:

@@ -40,8 +40,12 @@ def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def mean_iou(prediction: NDArray[np.integer], truth: NDArray[np.integer], num_classes: int) -> float:
-    """Mean of `iou_per_class` over the classes that are in the truth or the prediction; 0 to 1."""
-    return float(np.nanmean(iou_per_class(confusion_matrix(prediction, truth, num_classes))))
+    """Mean of `iou_per_class` over the classes that are in the truth or the prediction; 0 to 1.
+
+    A predicted value that is no class, such as *unclassified*, is a miss of the true class.
+    """
+    confusion = confusion_matrix(np.minimum(prediction, num_classes), truth, num_classes + 1)
+    return float(np.nanmean(iou_per_class(confusion)[:num_classes]))
 
 
 def boundary_counts(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from segearth.errors import UserError
@@ -54,3 +54,23 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
+    """Writes several files: all, or none. They appear in their order, when the last one is complete.
+
+    Args:
+        writers: for each path, what writes its content to the temporary path that it is given.
+
+    Returns:
+        The paths.
+
+    Raises:
+        UserError: the disk is full, or a file cannot be written.
+    """
+    paths = list(writers)
+    with ExitStack() as files:
+        parts = {path: files.enter_context(atomic(path)) for path in reversed(paths)}  # renamed in reverse again
+        for path in paths:
+            writers[path](parts[path])
+    return paths

@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from segearth.errors import UserNotice
 from segearth.fonts import Font, fonts_for
+from segearth.labels import NODATA_COLOUR, UNCLASSIFIED_COLOUR, label_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPACITY = 0.5
 PANEL = 1024  # longest side of a panel of `side_by_side`
-_MOST_CLASSES, _UNCLASSIFIED, _NODATA = 254, (160, 160, 160), (255, 255, 255)  # of a palette image: colours 254, 255
 _PAPER, _INK, _MUTED = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 _LONGEST, _MOST_COLUMNS = 24, 8  # of a legend: width of a name in units of the text's size; columns on a wide picture
 _IGNORED, _STRIPE = (214, 214, 214), (236, 236, 236)
@@ -31,12 +31,13 @@ def label_image(labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> Imag
             white); of more, 65534 and 65535.
         palette: (C, 3) uint8 RGB.
     """
-    if len(palette) > _MOST_CLASSES:
+    values = label_values(len(palette))
+    if values.type is np.uint16:
         return Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint16))
     image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))  # mode L; a palette makes it P
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = palette
-    colours[_MOST_CLASSES:] = _UNCLASSIFIED, _NODATA
+    colours[values.unclassified], colours[values.nodata] = UNCLASSIFIED_COLOUR, NODATA_COLOUR
     image.putpalette(colours.tobytes())
     return image
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -12,10 +15,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from segearth.errors import UserError
+from segearth.errors import UserError, notice
 from segearth.images import ImageLike, read_image, resized_size
-from segearth.models.segearth import MAX_MEMORY_MB, SegEarth
-from segearth.vocabulary import Vocabulary
+from segearth.labels import label_values
+from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
+from segearth.progress import Progress, window_progress
+from segearth.result import Result as Result
+from segearth.result import check_threshold, thresholded
+from segearth.vocabulary import Classes, Vocabulary, describe_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,48 +33,111 @@ STD = (68.501, 66.632, 70.323)
 
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
-
-@dataclass(frozen=True)
-class Result:
-    """A map at the image's own size.
-
-    Attributes:
-        labels: (H, W) class indices, uint8 (uint16 with more than 256 classes).
-        confidence: (H, W) float32 in [0, 1], the best class's score, before `prob_thd` is applied.
-        scores: (C, H, W) float32 in [0, 1], the score of every class.
-        classes: the C class names, in index order.
-        palette: (C, 3) uint8 RGB, a colour for every class.
-        remarks: what was done to the image while reading it, one sentence each.
-    """
-
-    labels: NDArray[np.uint8 | np.uint16]
-    confidence: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    classes: tuple[str, ...]
-    palette: NDArray[np.uint8]
-    remarks: tuple[str, ...] = ()
+TextEncoder = Callable[[Vocabulary], Tensor]  # a vocabulary's Q queries -> (Q, D), of length 1
 
 
 class Predictor:
-    """A model with its vocabulary, ready for images. Made by `load_model`."""
+    """A model with its vocabulary, ready for images. Made by `load_model`.
 
-    def __init__(self, model: SegEarth, vocabulary: Vocabulary) -> None:
-        """Takes a model whose queries are the vocabulary's."""
-        self.model = model.eval()
-        self.vocabulary = vocabulary
+    It does not change: other classes or another threshold make another predictor that shares the weights. Threads may
+    share one. A process that was forked from one that has predicted computes with one thread, as a thread pool does
+    not survive a fork; with CUDA it cannot compute at all, and says so: start such workers by "spawn".
+    """
+
+    model: SegEarth
+    vocabulary: Vocabulary
+    settings: Mapping[str, Any]
+    _text: TextEncoder | None
+
+    def __init__(
+        self,
+        model: SegEarth,
+        vocabulary: Vocabulary,
+        text: TextEncoder | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Takes a model whose queries are the vocabulary's; `model.prob_thd` is the threshold of the maps.
+
+        Args:
+            model: the model.
+            vocabulary: its classes.
+            text: encodes other vocabularies; without it there is no `with_classes`.
+            settings: what the model was made with, for summaries.
+        """
+        own = {"model": model.eval(), "vocabulary": vocabulary, "settings": dict(settings or {}), "_text": text}
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+        _watch_forks()
+        if vocabulary.doubt is not None:
+            notice(vocabulary.doubt)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuses: a predictor does not change."""
+        raise AttributeError(
+            f"a Predictor does not change, so its {name!r} cannot be set: use with_classes(...) for other classes, "
+            "with_threshold(...) for another threshold, or options of load_model"
+        )
+
+    def __repr__(self) -> str:
+        model = self.settings.get("model", type(self.model.encoder).__name__)
+        names = self.classes if len(self.classes) <= 6 else (*self.classes[:5], "...")
+        return f"<Predictor {model} on {self.device}: {len(self.classes)} classes ({'; '.join(names)})>"
 
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self.model.query_features.device
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The C class names, in index order."""
+        return self.vocabulary.names
+
+    @property
+    def threshold(self) -> float:
+        """Pixels whose best score is below it are uncertain; classes may have thresholds of their own."""
+        return self.model.prob_thd
+
+    def with_classes(self, classes: Classes, background: int | str | bool | None = None) -> Predictor:
+        """The same model for other classes: only their names are encoded.
+
+        Args:
+            classes: in any form that `load_model` takes.
+            background: see `Vocabulary`.
+
+        Raises:
+            UserError: see `Vocabulary`; or a predictor that was made without a text encoder.
+        """
+        if self._text is None:
+            raise UserError(
+                "this Predictor has no text encoder, so it cannot take other classes: make it with load_model"
+            )
+        _check_fork(self.device)
+        vocabulary = Vocabulary.of(classes, background)
+        model = self.model.with_queries(
+            self._text(vocabulary).to(self.device),
+            torch.tensor(vocabulary.query_to_class, device=self.device),
+            vocabulary.background or 0,
+        )
+        return Predictor(model, vocabulary, self._text, self.settings)
+
+    def with_threshold(self, threshold: float, background: int | str | bool | None = None) -> Predictor:
+        """The same model with another threshold for its maps; see `Result.with_threshold`."""
+        vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
+        model = self.model.with_queries(
+            self.model.query_features, self.model.query_to_class, vocabulary.background or 0, check_threshold(threshold)
+        )
+        return Predictor(model, vocabulary, self._text, self.settings)
+
     @torch.inference_mode()
     def predict(
         self,
         image: ImageLike,
         long_side: int | None = 448,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
         max_memory_mb: float = MAX_MEMORY_MB,
+        *,
+        scores: bool = True,
     ) -> Result:
         """Maps one image.
 
@@ -75,8 +145,10 @@ class Predictor:
             image: a path, a PIL image, or an array (H, W, 3) uint8 RGB.
             long_side: the image is resized so that its longer side has this many pixels before windows
                 are cut, as evaluation does (448 in the paper); None keeps its own size.
-            progress: called with (windows done, windows in all).
+            progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
+                (windows done, windows in all).
             max_memory_mb: bound of the working set beside the model, the image and the map; see `SegEarth.logits`.
+            scores: whether the result keeps the score of every class, (C, H, W) float32.
 
         Returns:
             The map at the image's own size.
@@ -84,7 +156,75 @@ class Predictor:
         Raises:
             UserError: an image that cannot be read, or a long side below 1.
         """
-        if long_side is not None and long_side < 1:
+        picture = self._read(image, long_side)
+        with window_progress(progress) as shown:
+            logits = self.model.logits(self._tensor([picture]), picture.size, shown, max_memory_mb)
+        return self._result(picture, logits[0], scores)
+
+    @torch.inference_mode()
+    def predict_many(
+        self,
+        images: Iterable[ImageLike],
+        long_side: int | None = 448,
+        progress: Progress = None,
+        max_memory_mb: float = MAX_MEMORY_MB,
+        *,
+        scores: bool = True,
+    ) -> Iterator[Result]:
+        """Maps images one after another; windows of neighbours of one size are computed together.
+
+        Args:
+            images: as in `predict`; they are read when it is their turn.
+            long_side: as in `predict`.
+            progress: as in `predict`; counts images, those that are read so far being all where `images` has no length.
+            max_memory_mb: as in `predict`.
+            scores: as in `predict`.
+
+        Yields:
+            A result for each image, in their order; each equals that of `predict` to rounding.
+
+        Raises:
+            UserError: as `predict`, when the image's turn comes.
+        """
+        total = len(images) if isinstance(images, Sized) else 0
+        done = 0
+        with window_progress(progress, "images") as shown:
+            for pictures in self._groups(images, long_side, max_memory_mb):
+                logits = self.model.logits(self._tensor(pictures), pictures[0].size, None, max_memory_mb)
+                for picture, own in zip(pictures, logits, strict=True):
+                    done += 1
+                    if shown is not None:
+                        shown(done, max(done, total))
+                    yield self._result(picture, own, scores)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        image: ImageLike,
+        long_side: int | None = 448,
+        progress: Progress = None,
+        max_memory_mb: float = MAX_MEMORY_MB,
+    ) -> Encoded:
+        """Computes all that does not depend on the classes, so that other words on the same image cost little.
+
+        Args:
+            image: as in `predict`.
+            long_side: as in `predict`.
+            progress: as in `predict`.
+            max_memory_mb: as in `predict`; the result keeps 0.6 MB a window beside it (ViT-B/16, 224 pixels).
+
+        Raises:
+            UserError: as `predict`.
+        """
+        picture = self._read(image, long_side)
+        with window_progress(progress) as shown:
+            return Encoded(self, picture, self.model.encode(self._tensor([picture]), shown, max_memory_mb))
+
+    def _read(self, image: ImageLike, long_side: int | None) -> _Picture:
+        """Reads an image and says at which size it is mapped."""
+        begun = time.perf_counter()
+        _check_fork(self.device)
+        if long_side is not None and (isinstance(long_side, bool) or long_side < 1):
             raise UserError(f"long side {long_side}: expected at least 1 pixel, or None for the image's own size")
         pixels, remarks = read_image(image)
         height, width = pixels.shape[:2]
@@ -94,24 +234,157 @@ class Predictor:
                 f"long side {long_side} makes the image {size[1]} × {size[0]} pixels, over the limit of {limit:,}: "
                 "use a smaller long side"
             )
-        tensor = normalise(resize(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], size))
-        logits = self.model.logits(tensor.to(self.device), (height, width), progress, max_memory_mb)
+        name = Path(image).stem if isinstance(image, str | Path) else "map"
+        return _Picture(pixels, size, long_side, name, tuple(remarks), begun)
+
+    def _groups(
+        self, images: Iterable[ImageLike], long_side: int | None, max_memory_mb: float
+    ) -> Iterator[list[_Picture]]:
+        """Neighbours of one size, as many as give the encoder a full batch."""
+        group: list[_Picture] = []
+        for image in images:
+            picture = self._read(image, long_side)
+            alike = group and (picture.size, picture.mapped_at) == (group[0].size, group[0].mapped_at)
+            if group and not (alike and len(group) < self.model.images_at_once(*picture.mapped_at, max_memory_mb)):
+                yield group
+                group = []
+            group.append(picture)
+        if group:
+            yield group
+
+    def _tensor(self, pictures: list[_Picture]) -> Tensor:
+        """Pictures of one size as the model takes them, (B, 3, H, W)."""
+        stacked = torch.cat([torch.from_numpy(one.pixels.copy()).permute(2, 0, 1)[None] for one in pictures])
+        return normalise(resize(stacked, pictures[0].mapped_at)).to(self.device)
+
+    def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
+        """The map from logits (Q, H, W), band by band."""
         count = len(self.vocabulary)
-        result = Result(
-            labels=np.empty((height, width), np.uint8 if count <= 256 else np.uint16),
-            confidence=np.empty((height, width), np.float32),
-            scores=np.empty((count, height, width), np.float32),
-            classes=self.vocabulary.names,
-            palette=np.array(self.vocabulary.palette, np.uint8),
-            remarks=tuple(remarks),
-        )
+        height, width = picture.size
+        kind = label_values(count).type
+        best = np.empty((height, width), kind)
+        confidence = np.empty((height, width), np.float32)
+        kept = np.empty((count, height, width), np.float32) if keep_scores else None
+        scales = None
+        if any(scale != 1 for scale in self.vocabulary.scales):
+            scales = torch.tensor(self.vocabulary.scales, device=logits.device)[:, None, None]
         rows = max(1, BAND_PIXELS // width)
         for band in (slice(top, top + rows) for top in range(0, height, rows)):
-            scores = self.model.scores(logits[:, :, band])
-            result.labels[band] = self.model.labels(scores)[0].cpu().numpy()
-            result.confidence[band] = scores.amax(dim=1)[0].cpu().numpy()
-            result.scores[:, band] = scores[0].cpu().numpy()
-        return result
+            scores = self.model.scores(logits[None, :, band])[0]
+            chosen = (scores if scales is None else scores * scales).argmax(dim=0)
+            best[band] = chosen.cpu().numpy()
+            confidence[band] = scores.gather(0, chosen[None])[0].cpu().numpy()
+            if kept is not None:
+                kept[:, band] = scores.cpu().numpy()
+        settings = {
+            **self.settings,
+            "classes": describe_settings(self.vocabulary),
+            "background": self.vocabulary.background_name,
+            "threshold": self.threshold,
+            "long_side": picture.long_side,
+        }
+        return thresholded(
+            Result(
+                labels=best,
+                confidence=confidence,
+                scores=kept,
+                vocabulary=self.vocabulary,
+                best=best,
+                pixels=picture.pixels,
+                threshold=self.threshold,
+                name=picture.name,
+                settings=settings,
+                device=str(self.device),
+                seconds=time.perf_counter() - picture.begun,
+                remarks=picture.remarks,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image that was read.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        mapped_at: (height, width) before windows are cut.
+        long_side: what was asked for.
+        name: for files.
+        remarks: what was done while reading.
+        begun: when, by `time.perf_counter`.
+    """
+
+    pixels: NDArray[np.uint8]
+    mapped_at: tuple[int, int]
+    long_side: int | None
+    name: str
+    remarks: tuple[str, ...]
+    begun: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+class Encoded:
+    """An image of which all that does not depend on the classes is known; made by `Predictor.encode`."""
+
+    def __init__(self, predictor: Predictor, picture: _Picture, encoded: EncodedImage) -> None:
+        """Takes what `Predictor.encode` computed."""
+        self._predictor, self._picture, self._encoded = predictor, picture, encoded
+
+    def __repr__(self) -> str:
+        windows = sum(len(block.windows) for block in self._encoded.blocks)
+        height, width = self._picture.size
+        return f"<Encoded {self._picture.name!r}: {width} × {height} pixels, {windows} windows>"
+
+    @torch.inference_mode()
+    def classify(
+        self,
+        classes: Classes | None = None,
+        background: int | str | bool | None = None,
+        *,
+        scores: bool = True,
+        progress: Progress = None,
+    ) -> Result:
+        """The map for some classes; equal to that of `predict` to rounding.
+
+        Args:
+            classes: in any form that `load_model` takes; None takes those of the predictor.
+            background: see `Vocabulary`.
+            scores: as in `Predictor.predict`.
+            progress: as in `Predictor.predict`.
+
+        Raises:
+            UserError: as `Predictor.with_classes`.
+        """
+        predictor = self._predictor
+        if classes is not None:
+            predictor = predictor.with_classes(classes, background)
+        picture = replace(self._picture, begun=time.perf_counter())
+        with window_progress(progress) as shown:
+            logits = predictor.model.encoded_logits(self._encoded, picture.size, shown)
+        return predictor._result(picture, logits[0], scores)
+
+
+_forks_watched = False
+
+
+def _watch_forks() -> None:
+    """From the first predictor on, a forked child computes with one thread: the pool's other threads are not in it."""
+    global _forks_watched
+    if not _forks_watched and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+        _forks_watched = True
+
+
+def _check_fork(device: torch.device) -> None:
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise UserError(
+            "this process was forked from one that had used CUDA, and CUDA does not work in it: expected a process "
+            'of its own; start workers by multiprocessing\'s "spawn" method, or use device="cpu"'
+        )
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

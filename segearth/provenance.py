@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import segearth
+from segearth import weights
 from segearth.files import sha256_of
 
 PACKAGE = Path(segearth.__file__).parent
@@ -57,6 +58,35 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, computed once as long as the file does not change."""
     status = path.stat()
     return _checksum(path, status.st_size, status.st_mtime_ns)
+
+
+def model_settings(
+    name: str | Path, architecture: str | None, upsampler: str | Path | None, precision: str
+) -> dict[str, str | None]:
+    """Which weights a model is made of, for summaries; they are downloaded if they must be.
+
+    Args:
+        name: of `segearth.weights.MODELS`, or the path of weights.
+        architecture: of weights given by path.
+        upsampler: as `segearth.weights.upsampler_file` takes it.
+        precision: of the image encoder.
+
+    Raises:
+        UserError: weights that cannot be had.
+    """
+    row = weights.MODELS.get(str(name))
+    kind: str | None = None if upsampler is None else str(upsampler)
+    if upsampler == "default":
+        kind = "bilinear" if row is None else row.upsampler
+    file = weights.upsampler_file(upsampler, row)
+    return {
+        "model": str(name),
+        "architecture": architecture if row is None else row.architecture,
+        "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
+        "upsampler": kind,
+        "upsampler_sha256": None if file is None else checksum(file),
+        "precision": precision,
+    }
 
 
 def code_digest(names: Iterable[str]) -> str:

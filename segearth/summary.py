@@ -1,93 +1,107 @@
-"""A map in figures and files: class by class, on disk and as a table."""
+"""A map in figures: class by class, as a table and as JSON."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segearth.labels import UNCLASSIFIED, UNCLASSIFIED_COLOUR, label_values
 from segearth.metrics import mean_iou
-from segearth.outputs import atomic
-from segearth.pictures import blend, label_image, with_legend
-from segearth.vocabulary import Vocabulary
+from segearth.provenance import versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from segearth.predictor import Result
+    from segearth.result import Result
 
 
-def summarise(result: Result, vocabulary: Vocabulary, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
-    """Pixels, share and mean confidence of every class, and mIoU where the truth is known.
-
-    Args:
-        result: the map, C classes.
-        vocabulary: what was searched for.
-        truth: (H, W) the true class indices; 255 where unknown.
+def figures(result: Result) -> list[dict[str, Any]]:
+    """Pixels, share and mean confidence of every class, in index order, then of unclassified pixels.
 
     Returns:
-        height, width, classes (a list of C: name, names, colour, pixels, percent, mean_confidence from 0 to
-        1 or None) and miou (from 0 to 1, or None).
+        label (its value in the map), name, names, colour (RGB), pixels, percent, mean_confidence (from 0 to 1, None
+        without pixels) of each class, and of *unclassified* where there can be such pixels.
     """
     count = len(result.classes)
-    pixels = np.bincount(result.labels.ravel(), minlength=count)
-    confidence = np.bincount(result.labels.ravel(), weights=result.confidence.ravel(), minlength=count)
-    rows = [
+    known = result.labels < count  # what is not is unclassified
+    values = np.where(known, result.labels, count).ravel()
+    pixels = np.bincount(values, minlength=count + 1)
+    confidence = np.bincount(values, weights=result.confidence.ravel(), minlength=count + 1)
+    names = [*result.vocabulary.classes, ()]
+    colours = [*result.vocabulary.palette, UNCLASSIFIED_COLOUR]
+    return [
         {
-            "name": name,
-            "names": list(vocabulary.classes[i]),
-            "colour": result.palette[i].tolist(),
+            "label": i if i < count else label_values(count).unclassified,
+            "name": names[i][0] if i < count else UNCLASSIFIED,
+            "names": list(names[i]),
+            "colour": list(colours[i]),
             "pixels": int(pixels[i]),
             "percent": round(100 * float(pixels[i]) / result.labels.size, 3),
             "mean_confidence": round(float(confidence[i] / pixels[i]), 4) if pixels[i] else None,
         }
-        for i, name in enumerate(result.classes)
+        for i in range(count + result.has_unclassified)
     ]
-    height, width = result.labels.shape
-    miou = None if truth is None else round(mean_iou(result.labels, truth, count), 4)
-    return {"height": height, "width": width, "classes": rows, "miou": miou}
 
 
-def save(folder: Path, pixels: NDArray[np.uint8], result: Result, summary: dict[str, Any]) -> None:
-    """Writes labels.png, overlay.png and summary.json: all three, or none.
+def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
+    """All that is known of a map, for a file.
 
     Args:
-        folder: an existing folder.
-        pixels: (H, W, 3) uint8 RGB, the image that was mapped.
-        result: its map.
-        summary: what `summarise` returns, with `model` and whatever else is to be kept.
+        result: the map.
+        truth: (H, W) the true class indices; 255 where unknown.
 
-    Raises:
-        UserError: more than 256 classes, or a file that cannot be written.
+    Returns:
+        image, height, width, classes (as `figures` returns), miou (from 0 to 1, or None), settings, device, seconds,
+        versions, remarks.
     """
-    shares = [f"{row['percent']:.1f} %" for row in summary["classes"]]
-    picture = blend(pixels, result.labels, result.palette)
-    overlay = with_legend(picture, result.classes, result.palette, shares, f"model: {summary['model']}")
-    labels = label_image(result.labels, result.palette)
-    with ExitStack() as files:
-        names = ("labels.png", "overlay.png", "summary.json")
-        label_part, overlay_part, summary_part = (files.enter_context(atomic(folder / name)) for name in names)
-        labels.save(label_part)
-        overlay.save(overlay_part)
-        summary_part.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    height, width = result.labels.shape
+    miou = None if truth is None else round(mean_iou(result.labels, truth, len(result.classes)), 4)
+    return {
+        "image": result.name,
+        "height": height,
+        "width": width,
+        "classes": figures(result),
+        "miou": miou,
+        "settings": dict(result.settings),
+        "device": result.device,
+        "seconds": round(result.seconds, 2),
+        "versions": versions(),
+        "remarks": list(result.remarks),
+    }
+
+
+def json_writer(summary: dict[str, Any]) -> Callable[[Path], object]:
+    """What writes a summary to a file."""
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    return lambda path: path.write_text(text, encoding="utf-8")
+
+
+def text_table(rows: Sequence[dict[str, Any]]) -> str:
+    """What `figures` returns as text, the largest class first."""
+    width = max(len("class"), *(len(row["name"]) for row in rows))
+    lines = [f"label  {'class':<{width}}  {'pixels':>12}  {'percent':>7}  confidence"]
+    for row in sorted(rows, key=lambda row: -row["pixels"]):
+        mean = "-" if row["mean_confidence"] is None else f"{row['mean_confidence']:.2f}"
+        lines.append(
+            f"{row['label']:>5}  {row['name']:<{width}}  {row['pixels']:>12,}  {row['percent']:>7.2f}  {mean:>10}"
+        )
+    return "\n".join(lines)
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The summary as text: class, pixels, percent, mean confidence; then seconds and mIoU."""
-    width = max(len("class"), *(len(row["name"]) for row in summary["classes"]))
+    """A summary with `image`, `model`, `device` and `seconds` as text: the classes; then seconds and mIoU."""
+    seconds = summary["seconds"]
     lines = [
         f"{summary['image']}, {summary['width']} × {summary['height']} pixels, model {summary['model']}",
         "",
-        f"{'class':<{width}}  {'pixels':>12}  {'percent':>7}  confidence",
+        text_table(summary["classes"]),
+        "",
+        f"{seconds['predict']:.1f} s for the map on {summary['device']}, {seconds['load']:.1f} s to load",
     ]
-    for row in sorted(summary["classes"], key=lambda row: -row["pixels"]):
-        mean = "-" if row["mean_confidence"] is None else f"{row['mean_confidence']:.2f}"
-        lines.append(f"{row['name']:<{width}}  {row['pixels']:>12,}  {row['percent']:>7.2f}  {mean:>10}")
-    seconds = summary["seconds"]
-    lines += ["", f"{seconds['predict']:.1f} s for the map on {summary['device']}, {seconds['load']:.1f} s to load"]
     if summary["miou"] is not None:
         lines.append(f"mIoU {summary['miou']:.3f} against the image's own label map")
     return "\n".join(lines)

@@ -1,22 +1,26 @@
 """Class names with synonyms: what the user wants mapped.
 
 A class is one or more names; every name (a query) is compared with the image on its own and the best of
-a class's names counts. Three sources, one result:
+a class's names counts. Several sources, one result:
 
     Vocabulary.from_string("road; tree,forest; building,roof,house")
     Vocabulary.from_file("configs/cls_loveda.txt")      # one class a line, commas between synonyms
     Vocabulary.from_list(["road", ["tree", "forest"]])
+    Vocabulary.from_dict({"road": [], "tree": ["forest"]})
+
+A class may have settings of its own, after a bar: "tree,forest | colour=#19732A | threshold=0.35 | scale=1.1".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
-from segearth.colours import RGB, palette
-from segearth.errors import UserError
+from segearth.colours import RGB, palette, parse_colour
+from segearth.errors import UserError, option
 
 # A vocabulary for images of which nothing is said; the classes of the drawn scenes.
 LAND_COVER = (
@@ -29,38 +33,107 @@ LAND_COVER = (
     ("cropland",),
     ("building", "roof", "house"),
 )
+# A class of such a name gets the pixels that are no other class's.
+BACKGROUNDS = frozenset({"background", "clutter", "other", "others", "unlabelled", "unlabeled", "void", "unknown"})
+
+Classes: TypeAlias = "Vocabulary | str | Path | Mapping[str, object] | Iterable[str | Sequence[str]]"
 
 
-@dataclass(frozen=True)
+class _Entry(NamedTuple):
+    """One class as it is read."""
+
+    names: tuple[str, ...]
+    colour: RGB | None = None
+    threshold: float | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, init=False)
 class Vocabulary:
     """Classes in index order, each with its names.
 
     Attributes:
         classes: the names of each class, stripped; the first one is shown, all are searched for.
-        background: index of the class that uncertain pixels get (`bg_idx`), 0 ≤ background < C.
+        background: index of the class that uncertain pixels get, 0 ≤ background < C; None where there is none: they
+            are then unclassified.
+        colours: for each class, the RGB colour (0-255) that was chosen for it, or None.
+        thresholds: for each class, the score in [0, 1] below which its pixels are uncertain, or None for the
+            threshold of the whole map.
+        scales: for each class, the factor on its score before the best class is taken, above 0.
     """
 
     classes: tuple[tuple[str, ...], ...]
-    background: int = 0
+    background: int | None
+    colours: tuple[RGB | None, ...]
+    thresholds: tuple[float | None, ...]
+    scales: tuple[float, ...]
 
-    def __post_init__(self) -> None:
-        places = [f"class {i}" for i in range(len(self.classes))]
-        _check(self.classes, places, self.background, "vocabulary")
+    def __init__(
+        self,
+        classes: Sequence[Sequence[str]],
+        background: int | str | bool | None = None,
+        colours: Sequence[RGB | None] = (),
+        thresholds: Sequence[float | None] = (),
+        scales: Sequence[float] = (),
+    ) -> None:
+        """Takes names as they stand; see the class.
+
+        Args:
+            classes: the names of each class.
+            background: its index or one of its names; None takes a class called background, clutter, other, others,
+                unlabelled, void or unknown where there is one; False takes none.
+            colours: one a class; by default they are chosen by name, see `palette`.
+            thresholds: one a class.
+            scales: one a class, 1 by default.
+        """
+        entries = [
+            _Entry(tuple(names), *own)
+            for names, own in zip(
+                classes,
+                _columns(len(classes), colours, thresholds, scales),
+                strict=True,
+            )
+        ]
+        self._set(entries, background, [f"class {i}" for i in range(len(entries))], "vocabulary")
+
+    def _set(
+        self, entries: Sequence[_Entry], background: int | str | bool | None, places: Sequence[str], source: str
+    ) -> None:
+        """Checks and keeps; `places` names the line of each class in `source` for messages."""
+        _check(entries, places, source)
+        classes = tuple(entry.names for entry in entries)
+        for name, value in {
+            "classes": classes,
+            "background": _background(classes, background, places, source),
+            "colours": tuple(entry.colour for entry in entries),
+            "thresholds": tuple(entry.threshold for entry in entries),
+            "scales": tuple(entry.scale for entry in entries),
+        }.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
-    def from_string(cls, text: str, background: int = 0) -> Vocabulary:
+    def _of_entries(
+        cls, entries: Sequence[_Entry], background: int | str | bool | None, places: Sequence[str], source: str
+    ) -> Vocabulary:
+        vocabulary = cls.__new__(cls)
+        vocabulary._set(entries, background, places, source)
+        return vocabulary
+
+    @classmethod
+    def from_string(cls, text: str, background: int | str | bool | None = None) -> Vocabulary:
         """Reads `"road; tree,forest"`: semicolons (or line ends) between classes, commas between names.
 
         Raises:
-            UserError: no class, an empty or repeated name, a background that is no class.
+            UserError: no class, an empty or repeated name, a setting that cannot be, a background that is no class.
         """
-        return cls._parse(re.split(r"[;\n]", text), "class", "class names", background)
+        return cls._parse(list(enumerate(re.split(r"[;\n]", text), start=1)), "class", "class names", background)
 
     @classmethod
-    def from_file(cls, path: str | Path, background: int = 0) -> Vocabulary:
+    def from_file(cls, path: str | Path, background: int | str | bool | None = None) -> Vocabulary:
         """Reads a `cls_*.txt`: one class a line, commas between its names, UTF-8.
 
-        Spaces around names, blank lines at the end, a byte order mark and Windows line ends do no harm.
+        Spaces around names, blank lines at the end, a byte order mark and Windows line ends do no harm. A line whose
+        first character is `#` is a comment.
 
         Raises:
             UserError: no such file, not UTF-8, and as `from_string`, with the line's number.
@@ -76,8 +149,8 @@ class Vocabulary:
             raise UserError(
                 f"cannot read the class file {path} ({error}): expected a UTF-8 text file with one class a line"
             ) from None
-        lines = text.splitlines()
-        for number, line in enumerate(lines, start=1):
+        lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith("#")]
+        for number, line in lines:
             if ";" in line:
                 raise UserError(
                     f"line {number} of {path} has a semicolon ({line.strip()!r}): in a file every class has its own "
@@ -86,39 +159,113 @@ class Vocabulary:
         return cls._parse(lines, "line", str(path), background)
 
     @classmethod
-    def from_list(cls, classes: Iterable[str | Sequence[str]], background: int = 0) -> Vocabulary:
+    def from_list(
+        cls, classes: Iterable[str | Sequence[str]], background: int | str | bool | None = None
+    ) -> Vocabulary:
         """Reads `["road", ["tree", "forest"]]`.
 
-        A string is read like a line of a file (commas between names); in an inner list, every string is
-        one name as it stands. Raises like `from_string`, and for anything that is no string.
+        A string is read like a line of a file; in an inner list, every string is one name as it stands. Raises like
+        `from_string`, and for anything that is no string.
         """
         if isinstance(classes, str):
             raise UserError(f"{classes!r} is a string, not a list of classes: use Vocabulary.from_string")
-        entries: list[tuple[str, ...]] = []
-        for entry in classes:
-            names = entry.split(",") if isinstance(entry, str) else entry
-            if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        entries, places = [], []
+        for i, entry in enumerate(classes):
+            places.append(f"class {i}")
+            if isinstance(entry, str):
+                entries.append(_read(entry, places[-1], "vocabulary"))
+            elif isinstance(entry, Sequence) and all(isinstance(name, str) for name in entry):
+                entries.append(_Entry(tuple(_tidy(name) for name in entry)))
+            else:
                 raise UserError(f"{entry!r} is no class: expected a name or a list of names")
-            entries.append(tuple(_tidy(name) for name in names))
-        return cls(tuple(entries), background)
+        return cls._of_entries(entries, background, places, "vocabulary")
 
     @classmethod
-    def of(cls, classes: Vocabulary | str | Path | Iterable[str | Sequence[str]]) -> Vocabulary:
+    def from_dict(cls, classes: Mapping[str, object], background: int | str | bool | None = None) -> Vocabulary:
+        """Reads `{"road": [], "tree": ["forest", "wood"]}`: a class and its synonyms.
+
+        Instead of synonyms a class may have a mapping with any of `synonyms`, `colour` ("#19732A"), `threshold` and
+        `scale`. Raises like `from_string`.
+        """
+        entries = []
+        for name, value in classes.items():
+            settings: Mapping[str, object] = value if isinstance(value, Mapping) else {"synonyms": value}
+            synonyms = settings.get("synonyms") or ()
+            names = synonyms.split(",") if isinstance(synonyms, str) else synonyms
+            if not isinstance(names, Sequence) or not all(isinstance(one, str) for one in (name, *names)):
+                raise UserError(f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']")
+            own = [f"{key}={it}" for key, it in settings.items() if key != "synonyms" and it is not None]
+            tidy = tuple(_tidy(one) for one in (name, *names))
+            entries.append(_settings(tidy, own, f"class {name!r}", "vocabulary"))
+        return cls._of_entries(entries, background, [f"class {i}" for i in range(len(entries))], "vocabulary")
+
+    @classmethod
+    def of(cls, classes: Classes, background: int | str | bool | None = None) -> Vocabulary:
         """Takes whatever form the classes come in; a string that looks like a file's path is one."""
         if isinstance(classes, Vocabulary):
-            return classes
+            return classes if background is None else classes.with_background(background)
+        if isinstance(classes, Mapping):
+            return cls.from_dict(classes, background)
         if isinstance(classes, Path) or (isinstance(classes, str) and _is_path(classes.strip())):
-            return cls.from_file(str(classes).strip())
-        return cls.from_string(classes) if isinstance(classes, str) else cls.from_list(classes)
+            return cls.from_file(str(classes).strip(), background)
+        if isinstance(classes, str):
+            return cls.from_string(classes, background)
+        return cls.from_list(classes, background)
 
     @classmethod
-    def _parse(cls, lines: list[str], unit: str, source: str, background: int) -> Vocabulary:
-        """One class an element; empty elements at the end are dropped, elsewhere they are errors."""
-        while lines and not lines[-1].strip():
+    def _parse(
+        cls, lines: list[tuple[int, str]], unit: str, source: str, background: int | str | bool | None
+    ) -> Vocabulary:
+        """One class a numbered line; empty ones at the end are dropped, elsewhere they are errors."""
+        while lines and not lines[-1][1].strip():
             lines.pop()
-        classes = tuple(tuple(_tidy(name) for name in line.split(",")) for line in lines)
-        _check(classes, [f"{unit} {i}" for i in range(1, len(lines) + 1)], background, source)
-        return cls(classes, background)
+        places = [f"{unit} {number}" for number, _ in lines]
+        entries = [_read(line, place, source) for (_, line), place in zip(lines, places, strict=True)]
+        return cls._of_entries(entries, background, places, source)
+
+    def with_background(self, background: int | str | bool | None) -> Vocabulary:
+        """The same classes with another background; see the class.
+
+        Raises:
+            UserError: it is no class.
+        """
+        places = [f"class {i}" for i in range(len(self))]
+        return self._of_entries(self._entries(), background, places, "vocabulary")
+
+    def with_colours(self, colours: Mapping[str, RGB | str]) -> Vocabulary:
+        """The same classes, some in other colours.
+
+        Args:
+            colours: by any of a class's names, RGB (0-255) or "#RRGGBB".
+
+        Raises:
+            UserError: a name or a colour that is none.
+        """
+        entries = self._entries()
+        for name, colour in colours.items():
+            i = self.index(name)
+            entries[i] = entries[i]._replace(colour=parse_colour(colour) if isinstance(colour, str) else colour)
+        return self._of_entries(
+            entries,
+            False if self.background is None else self.background,
+            [f"class {i}" for i in range(len(self))],
+            "vocabulary",
+        )
+
+    def _entries(self) -> list[_Entry]:
+        return [_Entry(*entry) for entry in zip(self.classes, self.colours, self.thresholds, self.scales, strict=True)]
+
+    def index(self, name: str) -> int:
+        """Index of the class that has this name, in any case.
+
+        Raises:
+            UserError: none has.
+        """
+        wanted = _tidy(name).lower()
+        for i, names in enumerate(self.classes):
+            if wanted in (one.lower() for one in names):
+                return i
+        raise UserError(f"{name!r} is none of the classes {', '.join(self.names)}: use one of these names")
 
     def __len__(self) -> int:
         """Number of classes C."""
@@ -141,15 +288,113 @@ class Vocabulary:
 
     @property
     def palette(self) -> tuple[RGB, ...]:
-        """An RGB colour (0-255) for every class, as `segearth.colours.palette` chooses them."""
-        return palette(self.classes)
+        """An RGB colour (0-255) for every class, as `segearth.colours.palette` chooses them, or as they were chosen."""
+        return palette(self.classes, {i: colour for i, colour in enumerate(self.colours) if colour is not None})
+
+    @property
+    def background_name(self) -> str | None:
+        """The first name of the background; None where there is none."""
+        return None if self.background is None else self.names[self.background]
+
+    @property
+    def doubt(self) -> str | None:
+        """A sentence where the map cannot mean what the user wants, else None: one class wins everywhere."""
+        if len(self) > 1:
+            return None
+        names = self.classes[0]
+        if len(names) > 1:
+            return (
+                f"{', '.join(map(repr, names))} are {len(names)} names of one class, so every pixel becomes "
+                f'{names[0]!r}: put semicolons between classes ("{"; ".join(names)}"), or add a class for all else '
+                f'("{",".join(names)}; background")'
+            )
+        words = names[0].split()
+        separate = f'put semicolons between classes ("{"; ".join(words)}"), or ' if len(words) > 1 else ""
+        return (
+            f"{names[0]!r} is the only class, so every pixel becomes it: {separate}add a class for all else "
+            f'("{names[0]}; background")'
+        )
+
+
+def describe_settings(vocabulary: Vocabulary) -> list[dict[str, object]]:
+    """The classes with all that is set for them, for files: names, colour, threshold, scale."""
+    return [
+        {"names": list(names), "colour": list(colour), "threshold": threshold, "scale": scale}
+        for names, colour, threshold, scale in zip(
+            vocabulary.classes, vocabulary.palette, vocabulary.thresholds, vocabulary.scales, strict=True
+        )
+    ]
+
+
+def _columns(
+    count: int, colours: Sequence[RGB | None], thresholds: Sequence[float | None], scales: Sequence[float]
+) -> list[tuple[RGB | None, float | None, float]]:
+    """The settings of each class; an empty column is all defaults."""
+    for name, column in {"colours": colours, "thresholds": thresholds, "scales": scales}.items():
+        if column and len(column) != count:
+            raise UserError(f"{name} has {len(column)} entries: expected one for each of the {count} classes")
+    return list(zip(colours or [None] * count, thresholds or [None] * count, scales or [1.0] * count, strict=True))
+
+
+def _read(line: str, place: str, source: str) -> _Entry:
+    """A class from `"tree,forest | colour=#19732A | threshold=0.35 | scale=1.1"`."""
+    names, *settings = line.split("|")
+    return _settings(tuple(_tidy(name) for name in names.split(",")), settings, place, source)
+
+
+def _settings(names: tuple[str, ...], settings: Iterable[str], place: str, source: str) -> _Entry:
+    """A class with the settings `"key=value"`."""
+    entry = _Entry(names)
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        try:
+            if key in ("colour", "color") and equals:
+                entry = entry._replace(colour=parse_colour(text))
+            elif key == "threshold" and equals:
+                entry = entry._replace(threshold=float(text))
+            elif key == "scale" and equals:
+                entry = entry._replace(scale=float(text))
+            else:
+                raise UserError(
+                    f"{setting.strip()!r} is no setting: expected colour=#RRGGBB, threshold=0.35 or scale=1.1, "
+                    "with a bar before each"
+                )
+        except ValueError as error:
+            text = str(error) if isinstance(error, UserError) else f"{key} {text!r} is no number: expected one"
+            raise UserError(f"{place} of {source}: {text}") from None
+    return entry
+
+
+def _background(
+    classes: tuple[tuple[str, ...], ...], choice: int | str | bool | None, places: Sequence[str], source: str
+) -> int | None:
+    """The index of the background, or None."""
+    if choice is False:
+        return None
+    if choice is None or choice is True:
+        found = (i for i, names in enumerate(classes) if any(name.lower() in BACKGROUNDS for name in names))
+        return next(found, None)
+    if isinstance(choice, str):
+        for i, names in enumerate(classes):
+            if _tidy(choice).lower() in (name.lower() for name in names):
+                return i
+        raise UserError(
+            f"{option('background', choice)} is none of the classes {', '.join(names[0] for names in classes)}: "
+            "use one of these names, or add the class"
+        )
+    if not 0 <= choice < len(classes):
+        raise UserError(
+            f"background index {choice} is out of range for the {len(classes)} classes of {source} "
+            f"(last: {places[-1]}): use 0 to {len(classes) - 1}"
+        )
+    return choice
 
 
 def _is_path(text: str) -> bool:
     """Whether a string is meant as a file: it ends in .txt, or something with such a path is there."""
     if text.endswith(".txt"):
         return True
-    return ("/" in text or "\\" in text or "." in text) and ";" not in text and Path(text).exists()
+    return ("/" in text or "\\" in text or "." in text) and not set(";|") & set(text) and Path(text).exists()
 
 
 def _tidy(name: str) -> str:
@@ -157,12 +402,12 @@ def _tidy(name: str) -> str:
     return " ".join(name.split())
 
 
-def _check(classes: tuple[tuple[str, ...], ...], places: list[str], background: int, source: str) -> None:
+def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> None:
     """Refuses what cannot be meant; `places` names each class's line for the message."""
-    if not classes:
+    if not entries:
         raise UserError(f"no classes in {source}: give at least one, for example 'road; tree,forest'")
     seen: dict[str, str] = {}
-    for names, place in zip(classes, places, strict=True):
+    for (names, _, threshold, scale), place in zip(entries, places, strict=True):
         if not names or not all(names):
             what = "is empty" if not any(names) else f"has an empty name ({','.join(names)!r})"
             raise UserError(f"{place} of {source} {what}: expected names separated by single commas; remove it")
@@ -174,8 +419,7 @@ def _check(classes: tuple[tuple[str, ...], ...], places: list[str], background: 
                     "every name may appear once; remove one"
                 )
             seen[key] = place
-    if not 0 <= background < len(classes):
-        raise UserError(
-            f"background index {background} is out of range for the {len(classes)} classes of {source} "
-            f"(last: {places[-1]}): use 0 to {len(classes) - 1}"
-        )
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UserError(f"{place} of {source}: threshold {threshold:g} is no score: expected 0 to 1; change it")
+        if not 0 < scale < float("inf"):
+            raise UserError(f"{place} of {source}: scale {scale:g}: expected a factor above 0, such as 1.1; change it")

@@ -34,6 +34,7 @@ __all__ = [
     "model_for",
     "packaged",
     "reachable",
+    "upsampler_file",
 ]
 
 HASHED_BYTES = 50_000_000  # a cached file up to this size is hashed at every use: 50 MB take some 0.1 s
@@ -300,6 +301,32 @@ def copies(file: File) -> Iterator[Path]:
         repository, name = file.hub
         if isinstance(cached := try_to_load_from_cache(repository, name), str):
             yield Path(cached)
+
+
+def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progress: bool = False) -> Path | None:
+    """The file of an upsampler, downloaded if it must be; None for those that have none.
+
+    Args:
+        choice: "default" (that of `row`), "bilinear", a key of `FILES`, the path of a checkpoint, or None for none.
+        row: The model that it is for.
+        progress: Whether to draw a progress bar on stderr during a download.
+
+    Raises:
+        UserError: No such name or file, or a failed download.
+    """
+    if choice == "default" and row is not None:
+        return None if row.upsampler_file is None else fetch(row.upsampler_file, progress=progress)
+    if choice in (None, "bilinear", "default"):
+        return None
+    if str(choice) in FILES:
+        return fetch(str(choice), progress=progress)
+    if not Path(str(choice)).is_file():
+        names = ", ".join(name for name in FILES if "jbu" in name)
+        raise UserError(
+            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, {names}, or the "
+            "path of a SimFeatUp or FeatUp checkpoint"
+        )
+    return Path(str(choice))
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:

@@ -52,8 +52,6 @@ def run(args: argparse.Namespace) -> int:
 def demo(args: argparse.Namespace) -> None:
     """Checks what can be checked without torch, predicts, writes and prints."""
     vocabulary = Vocabulary.of(args.classes)
-    if len(vocabulary) > 256:
-        raise UserError(f"{len(vocabulary)} classes: labels.png holds 256; use fewer, or predict() from Python")
     check_model(args)
     if args.long_side < 0:
         raise UserError(
@@ -66,26 +64,18 @@ def demo(args: argparse.Namespace) -> None:
 
     started = time.perf_counter()
     say(f"loading {model}: {about}")
-    from tqdm import tqdm
-
     from segearth.loading import load_model
-    from segearth.summary import save, summarise, table
+    from segearth.outputs import write_all
+    from segearth.summary import json_writer, table
 
     upsampler = args.upsampler or "default"
     predictor = load_model(
         model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
     )
     loaded = time.perf_counter()
-    with tqdm(desc="windows", unit="", leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        result = predictor.predict(pixels, args.long_side or None, progress)
+    result = predictor.predict(pixels, args.long_side or None)
     seconds = {"load": round(loaded - started, 2), "predict": round(time.perf_counter() - loaded, 2)}
-
-    run_facts = {
+    summary = result.summary(truth) | {
         "image": name,
         "model": model,
         "about": about,
@@ -95,8 +85,13 @@ def demo(args: argparse.Namespace) -> None:
         "long_side": args.long_side or None,
         "seconds": seconds,
     }
-    summary = run_facts | summarise(result, vocabulary, truth)
-    save(folder, pixels, result, summary)
+    write_all(
+        {
+            folder / "labels.png": result.label_image().save,
+            folder / "overlay.png": result.overlay().save,
+            folder / "summary.json": json_writer(summary),
+        }
+    )
     print("\n" + table(summary))
     print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
     if model == "tiny":

@@ -234,7 +234,9 @@ class SegEarth(nn.Module):
         )
         return _resized(self._mean(image, parts, progress), out_size)
 
-    def with_queries(self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0) -> SegEarth:
+    def with_queries(
+        self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
+    ) -> SegEarth:
         """The same model, sharing all weights, for other queries; arguments as of the class."""
         return SegEarth(
             self.encoder,
@@ -243,7 +245,7 @@ class SegEarth(nn.Module):
             self.upsampler,
             self.cls_token_lambda,
             self.logit_scale,
-            self.prob_thd,
+            self.prob_thd if prob_thd is None else prob_thd,
             bg_idx,
             self.slide_crop,
             self.slide_stride,
@@ -331,6 +333,11 @@ class SegEarth(nn.Module):
             all_cls = [None] * len(batch) if cls is None else cls.split(counts)
             for (b, block), placed, own, own_cls in zip(batch, places, features.split(counts), all_cls, strict=True):
                 yield b, block, placed, own, own_cls
+
+    def images_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
+        """How many images of a size give the encoder a full batch within the memory, at least 1."""
+        windows = sum(len(block) for block in self._blocks(height, width, 1))
+        return max(1, self._windows_at_once(height, width, max_memory_mb) // windows)
 
     def _windows_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
         """How many windows fit into the memory, counted by the largest tensors of one."""

@@ -40,7 +40,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         logit_scale: factor before the softmax.
         slide_stride: step between windows in pixels.
         slide_crop: side of a window in pixels; 0: the whole image at once.
-        cls_token_lambda: factor of the [CLS] token's share in the logits.
+        cls_token_lambda: factor of the [CLS] token's share in the logits; 0 leaves it out.
         bg_idx: the class of pixels below `prob_thd`.
         feature_up: whether features are upsampled; if not, the logits are.
         feature_up_cfg: `model_name` ("jbu_one", "jbu_stack", "bilinear") and `model_path`, a checkpoint;
@@ -66,7 +66,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         logit_scale: float = 50.0,
         slide_stride: int = 112,
         slide_crop: int = 224,
-        cls_token_lambda: float = -0.3,
+        cls_token_lambda: float = 0.0,
         bg_idx: int = 0,
         feature_up: bool = True,
         feature_up_cfg: dict[str, Any] | None = None,

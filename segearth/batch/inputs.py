@@ -1,0 +1,113 @@
+"""Which images a user means, and how their maps are called."""
+
+from __future__ import annotations
+
+import glob
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segearth.errors import UserError
+
+# What is taken from a folder; a file that is named by itself may have any suffix.
+SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+OWN = (".labels.png", ".overlay.png", ".labels.tif", ".overlay.jpg")  # results of ours are no images to map
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image and its map.
+
+    Attributes:
+        path: of the image.
+        name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
+    """
+
+    path: Path
+    name: str
+
+
+def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ()) -> list[Item]:
+    """The images that are meant, each once, in order.
+
+    Subfolders of a folder are mirrored in the names. Where two images would have one name, both keep their suffix, or
+    the folders that tell them apart.
+
+    Args:
+        arguments: files, folders, patterns such as "tiles/*.tif", and "-" for those of `listed`.
+        out: the output folder; what lies in it is not mapped.
+        listed: paths, one a line.
+
+    Raises:
+        UserError: something is not there, or there is no image.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
+    for argument in _expanded(arguments, listed):
+        path = Path(argument).expanduser()
+        if path.is_dir():
+            for image in _in_folder(path, out):
+                found.setdefault(image.absolute(), (image, image.relative_to(path)))
+        elif path.is_file():
+            found.setdefault(path.absolute(), (path, Path(path.name)))
+        else:
+            raise UserError(
+                f"no image at {argument}: expected the path of an image, of a folder of images, a pattern such as "
+                '"tiles/*.tif", or - for a list of paths on standard input; correct the path'
+            )
+    if not found:
+        raise UserError(
+            f"no images in {' '.join(arguments)}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
+            "give files by name if theirs end otherwise"
+        )
+    return [Item(path, name) for (path, _), name in zip(found.values(), _names(list(found.values())), strict=True)]
+
+
+def _expanded(arguments: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
+    """Arguments with lists and patterns resolved."""
+    for argument in arguments:
+        if argument == "-":
+            yield from (line.rstrip("\r\n") for line in listed if line.strip())
+        elif glob.has_magic(argument) and not Path(argument).exists():
+            matches = sorted(glob.glob(str(Path(argument).expanduser()), recursive=True))  # noqa: PTH207 (also absolute)
+            if not matches:
+                raise UserError(f"nothing matches {argument}: expected a pattern of existing files; correct it")
+            yield from (match for match in matches if not match.lower().endswith(OWN))
+        else:
+            yield argument
+
+
+def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
+    """Images at any level of a folder, sorted; hidden files and results are passed over."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in inside.parts):
+            continue
+        if path.name.lower().endswith(OWN) or (out.absolute() in path.absolute().parents and out != folder):
+            continue
+        if path.is_file():
+            yield path
+
+
+def _names(images: list[tuple[Path, Path]]) -> list[str]:
+    """A name for each image, all different, also where a file system does not see case."""
+    names = [place.with_suffix("") for _, place in images]
+    for i in _repeated(names):  # a.jpg beside a.tif
+        names[i] = images[i][1]
+    depth = 1
+    while repeated := _repeated(names):
+        for i in repeated:
+            path, place = images[i]
+            parents = path.absolute().parts[:-1]
+            above = parents[len(parents) - len(place.parts) + 1 - depth : len(parents) - len(place.parts) + 1]
+            names[i] = Path(*above, place)
+        depth += 1
+    return [name.as_posix() for name in names]
+
+
+def _repeated(names: list[Path]) -> list[int]:
+    """Indices of the names that stand more than once."""
+    places = defaultdict(list)
+    for i, name in enumerate(names):
+        places[name.as_posix().lower()].append(i)
+    return [i for indices in places.values() if len(indices) > 1 for i in indices]

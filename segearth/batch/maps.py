@@ -1,0 +1,182 @@
+"""The loop over images: each is mapped and written, or noted as failed; then one table over all maps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segearth.batch.plan import Task
+from segearth.errors import UserError, is_out_of_memory, option
+from segearth.outputs import atomic, write_all
+from segearth.summary import json_writer
+
+if TYPE_CHECKING:
+    from segearth.predictor import Predictor
+
+COLUMNS = ("image", "class", "pixels", "percent", "area_m2", "mean_confidence")
+SUMMARY = "summary.csv"
+
+
+@dataclass
+class Outcome:
+    """What became of some tasks.
+
+    Attributes:
+        made: maps that were written now.
+        skipped: maps that were there.
+        failed: image -> why it has no map.
+    """
+
+    made: list[Task] = field(default_factory=list)
+    skipped: list[Task] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far the loop is.
+
+    Attributes:
+        task: the current one.
+        images: (done, in all) of the maps that are to be made.
+        windows: (done, in all), likewise.
+    """
+
+    task: Task
+    images: tuple[int, int]
+    windows: tuple[int, int]
+
+
+def make_maps(
+    tasks: Sequence[Task],
+    predictor: Predictor,
+    windows: Mapping[Path, int],
+    *,
+    opacity: float,
+    outline: bool,
+    max_memory_mb: float,
+    progress: Callable[[Step], None],
+    say: Callable[[str], None],
+) -> Outcome:
+    """Makes the maps that are not there; an image that fails does not stop the others.
+
+    Args:
+        tasks: of `plan`.
+        predictor: the model with its vocabulary.
+        windows: how many windows an image has, for progress; an image that is not in it counts as one.
+        opacity: of overlays.
+        outline: of overlays.
+        max_memory_mb: see `Predictor.predict`.
+        progress: called after every step.
+        say: told the remarks on images.
+
+    Raises:
+        UserError: results cannot be written.
+    """
+    outcome = Outcome(skipped=[task for task in tasks if task.done])
+    todo = [task for task in tasks if not task.done]
+    total, before = sum(windows.get(task.item.path, 1) for task in todo), 0
+    for number, task in enumerate(todo):
+
+        def show(done: int, _: int, number: int = number, task: Task = task, before: int = before) -> None:
+            progress(Step(task, (number, len(todo)), (before + done, total)))
+
+        path, settings = task.item.path, task.settings
+        try:
+            result = predictor.predict(path, settings["long_side"], show, max_memory_mb, scores=settings["scores"])
+        except (UserError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, UserError) and not is_out_of_memory(error):
+                raise
+            smaller = f"not enough memory: use a smaller {option('long_side')} or {option('max_memory')}"
+            outcome.failed[path] = str(error) if isinstance(error, UserError) else smaller
+        else:
+            for remark in result.remarks:
+                say(f"note: {remark}")
+            summary = result.summary() | {"image": f"{task.item.name}{path.suffix}", "settings": settings}
+            task.summary.parent.mkdir(parents=True, exist_ok=True)
+            writers = {file: result.writer(file, opacity, outline) for file in task.files[:-1]}
+            write_all(writers | {task.summary: json_writer(summary)})
+            outcome.made.append(task)
+        before += windows.get(path, 1)
+        progress(Step(task, (number + 1, len(todo)), (before, total)))
+    return outcome
+
+
+def check_disk(tasks: Sequence[Task], pixels: Mapping[Path, int], classes: int, out: Path) -> None:
+    """Looks at the free disk before work begins.
+
+    Args:
+        tasks: those that are done need nothing.
+        pixels: of the images, as far as they are known.
+        classes: C.
+        out: the output folder.
+
+    Raises:
+        UserError: the results will probably not fit.
+    """
+    # labels are a palette PNG with large areas, overlays are photographs, scores hardly compress
+    needed = sum(
+        pixels.get(task.item.path, 0) * (0.2 + 2 + 3.6 * classes * task.settings["scores"])
+        for task in tasks
+        if not task.done
+    )
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise UserError(
+            f"the maps need about {needed / 1e9:.1f} GB in {out}, which has {free / 1e9:.1f} GB left: "
+            f"free some space, or use another {option('out')}"
+        )
+
+
+def write_table(out: Path) -> Path:
+    """Writes `summary.csv` over all maps of a folder, from their summaries.
+
+    Returns:
+        Its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = out / SUMMARY
+    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for summary in _summaries(out):
+            for row in summary["classes"]:
+                values = {**row, "image": summary["image"], "class": row["name"]}
+                table.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
+    return path
+
+
+def _summaries(out: Path) -> Iterator[dict[str, Any]]:
+    """The summaries below a folder that are ours."""
+    for path in sorted(out.rglob("*.summary.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(summary, dict) and "classes" in summary and "image" in summary:
+            yield summary
+
+
+class TimeLeft:
+    """Seconds that the rest of some work will take, from its pace so far."""
+
+    def __init__(self) -> None:
+        self.started: float | None = None
+        self.first = 0
+
+    def __call__(self, done: int, total: int) -> float | None:
+        """Seconds left; None before there is a pace."""
+        now = time.monotonic()
+        if self.started is None:
+            self.started, self.first = now, done
+        if done <= self.first:
+            return None
+        return (now - self.started) / (done - self.first) * (total - done)

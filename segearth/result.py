@@ -1,0 +1,271 @@
+"""A map of one image: labels, confidence and scores; what can be asked of it, and how it is kept."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from segearth.errors import UserError
+from segearth.labels import label_values
+from segearth.summary import figures, json_writer, summarise, text_table
+from segearth.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.uint8 | np.uint16]
+
+SHOWN = 1024  # longest side of the picture in a notebook
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A map at the image's own size.
+
+    Attributes:
+        labels: (H, W) class indices, uint8 (uint16 with more than 254 classes). Where a threshold is set and no class
+            is the background, uncertain pixels are *unclassified*: 254 (65534).
+        confidence: (H, W) float32 in [0, 1], the score of the best class, whatever the threshold.
+        scores: (C, H, W) float32 in [0, 1], the score of every class, before the factors of the vocabulary; None
+            where they were not asked for.
+        vocabulary: the C classes.
+        best: (H, W), as `labels` without a threshold.
+        threshold: of classes that have none of their own: pixels whose confidence is below are uncertain.
+        pixels: (H, W, 3) uint8 RGB, the image.
+        name: the image's, for files: its file name without the suffix, or "map".
+        settings: what the map depends on.
+        device: where it was computed.
+        seconds: what computing it took.
+        remarks: what was done to the image while reading it, one sentence each.
+    """
+
+    labels: Labels
+    confidence: NDArray[np.float32]
+    scores: NDArray[np.float32] | None
+    vocabulary: Vocabulary
+    best: Labels
+    pixels: NDArray[np.uint8]
+    threshold: float = 0.0
+    name: str = "map"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
+    seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The C class names, in index order."""
+        return self.vocabulary.names
+
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """(C, 3) uint8 RGB, a colour for every class."""
+        return np.array(self.vocabulary.palette, np.uint8)
+
+    @property
+    def has_unclassified(self) -> bool:
+        """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
+        return self.vocabulary.background is None and any(limit > 0 for limit in self._thresholds())
+
+    def with_threshold(
+        self,
+        threshold: float | Mapping[str, float],
+        background: int | str | bool | None = None,
+    ) -> Result:
+        """The same map with another threshold, without the model.
+
+        Args:
+            threshold: pixels whose confidence is below it are uncertain; in [0, 1]. A mapping gives classes, by name,
+                thresholds of their own; for the others all stays as it is.
+            background: the class that uncertain pixels become, by name or index; None leaves it as it is; False: none,
+                they are unclassified.
+
+        Raises:
+            UserError: a threshold out of its range, or a name that is no class.
+        """
+        vocabulary = self.vocabulary
+        general = self.threshold
+        if isinstance(threshold, Mapping):
+            own = list(vocabulary.thresholds)
+            for name, limit in threshold.items():
+                own[vocabulary.index(name)] = check_threshold(limit)
+        else:
+            own, general = [None] * len(vocabulary), check_threshold(threshold)
+        kept = False if vocabulary.background is None else vocabulary.background
+        changed = Vocabulary(
+            vocabulary.classes,
+            kept if background is None else background,
+            vocabulary.colours,
+            own,
+            vocabulary.scales,
+        )
+        result = replace(self, vocabulary=changed, threshold=general)
+        return replace(result, labels=result._labelled())
+
+    def _thresholds(self) -> list[float]:
+        return [self.threshold if own is None else own for own in self.vocabulary.thresholds]
+
+    def _labelled(self) -> Labels:
+        """The best classes, where they are certain."""
+        thresholds = np.array(self._thresholds(), np.float32)
+        if not thresholds.any():
+            return self.best
+        unclassified = label_values(len(self.vocabulary)).unclassified
+        background = self.vocabulary.background
+        fill = unclassified if background is None else background
+        uncertain = self.confidence < thresholds[self.best]
+        return np.where(uncertain, self.best.dtype.type(fill), self.best)
+
+    def shares(self) -> dict[str, float]:
+        """The share of the image that each class has, from 0 to 1; with *unclassified* where there can be any."""
+        return {row["name"]: row["pixels"] / self.labels.size for row in figures(self)}
+
+    def table(self) -> str:
+        """Pixels, percent and mean confidence of every class, as text, the largest class first."""
+        return text_table(figures(self))
+
+    def summary(self, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
+        """The map in figures, as it is written to `NAME.summary.json`.
+
+        Args:
+            truth: (H, W) the true class indices, 255 where unknown; gives `miou`.
+        """
+        return summarise(self, truth)
+
+    def overlay(self, opacity: float = 0.5, outline: bool = True, legend: bool = True) -> Image.Image:
+        """The image with the map's colours over it.
+
+        Args:
+            opacity: of the colours, from 0 to 1.
+            outline: whether a line is drawn along the borders of classes.
+            legend: whether a legend with the shares stands below.
+
+        Raises:
+            UserError: an opacity out of its range.
+        """
+        from segearth.pictures import blend, with_legend
+
+        if not 0 <= opacity <= 1:
+            raise UserError(f"opacity {opacity:g}: expected 0 (the image alone) to 1 (the map alone); change it")
+        picture = blend(self.pixels, self.labels, self.palette, opacity, outline)
+        if not legend:
+            return picture
+        rows = figures(self)
+        names = [row["name"] for row in rows]  # one more than colours where pixels can be unclassified
+        shares = [f"{row['percent']:.1f} %" for row in rows]
+        model = self.settings.get("model")
+        return with_legend(picture, names, self.palette, shares, f"model: {model}" if model else "")
+
+    def label_image(self) -> Image.Image:
+        """The labels as a picture: with the classes' colours, or 16-bit grey with more than 254 classes."""
+        from segearth.pictures import label_image
+
+        return label_image(self.labels, self.palette)
+
+    def save(self, folder_or_path: str | Path, opacity: float = 0.5, outline: bool = True) -> list[Path]:
+        """Writes the map: all of its files, or none.
+
+        Args:
+            folder_or_path: a folder, made where it is missing, gets NAME.labels.png, NAME.overlay.png and
+                NAME.summary.json, and NAME is the image's. A path is one file: `.json` the summary, `.npz` labels,
+                confidence and scores, `.jpg` the overlay, `.png` the labels, or the overlay where its name says so
+                ("scene.overlay.png").
+            opacity: of the overlay.
+            outline: of the overlay.
+
+        Returns:
+            What was written.
+
+        Raises:
+            UserError: an ending that is none of these, or a place that cannot be written.
+        """
+        from segearth.outputs import writable_folder, write_all
+
+        target = Path(folder_or_path).expanduser()
+        if target.is_dir() or not target.suffix:
+            folder = writable_folder(target)
+            paths = [folder / f"{self.name}.{end}" for end in ("labels.png", "overlay.png", "summary.json")]
+        else:
+            paths = [writable_folder(target.parent) / target.name]
+        return write_all({path: self.writer(path, opacity, outline) for path in paths})
+
+    def writer(self, path: Path, opacity: float = 0.5, outline: bool = True) -> Callable[[Path], object]:
+        """A function that writes the file of this name at the path it is given; see `save`."""
+        suffix = path.suffix.lower()
+        if suffix == ".json":
+            return json_writer(self.summary())
+        if suffix == ".npz":
+            return self._save_arrays
+        if suffix in (".jpg", ".jpeg") or (suffix == ".png" and "overlay" in path.stem.lower()):
+            picture = self.overlay(opacity, outline)
+            return lambda place: picture.save(place, quality=92)
+        if suffix == ".png":
+            return self.label_image().save
+        raise UserError(
+            f"cannot save a map as {path.name}: expected a folder, or a file that ends in .png (labels, or overlay by "
+            "its name), .jpg (overlay), .json (summary) or .npz (labels, confidence, scores); change the ending"
+        )
+
+    def _save_arrays(self, place: Path) -> None:
+        arrays = {"labels": self.labels, "confidence": self.confidence, "classes": np.array(self.classes)}
+        if self.scores is not None:
+            arrays["scores"] = self.scores
+        np.savez_compressed(place, allow_pickle=False, **arrays)
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        largest = sorted(self.shares().items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in largest[:3])
+        more = ", ..." if len(largest) > 3 else ""
+        return f"<Result {self.name!r}: {width} × {height} pixels, {len(self.classes)} classes: {shown}{more}>"
+
+    def _repr_png_(self) -> bytes:
+        """The overlay with its legend, for notebooks."""
+        file = io.BytesIO()
+        picture = self.overlay()
+        picture.thumbnail((SHOWN, SHOWN + SHOWN // 2))
+        picture.save(file, "PNG")
+        return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        """The overlay with its legend and the table, for notebooks."""
+        source = base64.b64encode(self._repr_png_()).decode()
+        rows = "".join(
+            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
+            f'<td style="text-align:left">{html.escape(row["name"])}</td><td>{row["pixels"]:,}</td>'
+            f"<td>{row['percent']:.2f}</td><td>{_or_dash(row['mean_confidence'])}</td></tr>"
+            for row in sorted(figures(self), key=lambda row: -row["pixels"])
+        )
+        head = "<tr><th></th><th>class</th><th>pixels</th><th>percent</th><th>confidence</th></tr>"
+        return (
+            f'<img alt="{html.escape(repr(self))}" style="max-width:100%" src="data:image/png;base64,{source}">'
+            f"<table>{head}{rows}</table>"
+        )
+
+
+def check_threshold(value: float) -> float:
+    """The threshold.
+
+    Raises:
+        UserError: it is no number from 0 to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"threshold {value!r} is no score: expected 0 to 1, such as 0.3; change it")
+    return float(value)
+
+
+def thresholded(result: Result) -> Result:
+    """The result with its own thresholds applied to its best classes."""
+    return replace(result, labels=result._labelled())
+
+
+def _or_dash(confidence: float | None) -> str:
+    return "-" if confidence is None else f"{confidence:.2f}"
