@@ -164,3 +164,13 @@ def test_devices(monkeypatch):
 
 def test_tiny_is_described_by_its_config():
     assert clip_config("tiny") == json.loads(weights.packaged("tiny.json").read_text())
+
+
+def test_an_unknown_option_names_the_near_one():
+    for given, near in (("treshold", "threshold"), ("slide_crops", "slide_crop"), ("upsample", "upsampler")):
+        with pytest.raises(UserError, match=rf"load_model has no option '{given}': did you mean '{near}'\?"):
+            load_model("tiny", "road; tree", **{given: 1})
+    with pytest.raises(UserError, match="expected one of cls_token_lambda"):
+        load_model("tiny", "road; tree", zzz=1)
+    with pytest.raises(UserError, match=r"threshold 2 is no score"):
+        load_model("tiny", "road; tree", threshold=2)

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +93,127 @@ def test_bf16_agrees_with_fp32(predictor, test_data):
     half = load_model("tiny", predictor.vocabulary, device="cpu", precision="bf16")
     equal = predictor.predict(image).labels == half.predict(image).labels
     assert equal.mean() >= 0.99
+
+
+def test_repr_classes_and_no_changes(predictor):
+    assert repr(predictor) == "<Predictor tiny on cpu: 4 classes (road; tree; building; water)>"
+    assert predictor.classes == ("road", "tree", "building", "water")
+    for name in ("classes", "vocabulary", "treshold"):
+        with pytest.raises(AttributeError, match=rf"'{name}' cannot be set: use with_classes"):
+            setattr(predictor, name, "road; sea")
+
+
+def test_other_classes_encode_text_alone(predictor, photo, monkeypatch):
+    expected = load_model("tiny", "sea; meadow,lawn", device="cpu").predict(photo, 100)
+    monkeypatch.setattr("segearth.loading.load_clip", None)  # nothing is loaded again
+    other = predictor.with_classes({"sea": [], "meadow": ["lawn"]})
+    found = other.predict(photo, 100)
+    assert np.array_equal(found.scores, expected.scores)
+    assert found.classes == ("sea", "meadow")
+    assert other.model.encoder is predictor.model.encoder
+    assert predictor.classes == ("road", "tree", "building", "water")
+    with pytest.raises(UserError, match="no text encoder"):
+        Predictor(predictor.model, predictor.vocabulary).with_classes("sea; meadow")
+
+
+def test_an_encoded_image_takes_other_words(predictor, photo):
+    encoded = predictor.encode(photo, 300)
+    assert repr(encoded) == "<Encoded 'map': 130 × 90 pixels, 2 windows>"
+    same, direct = encoded.classify(), predictor.predict(photo, 300)
+    assert np.abs(same.scores - direct.scores).max() < 1e-4
+    assert same.settings == direct.settings
+    other = encoded.classify("sea; meadow", scores=False)
+    expected = predictor.with_classes("sea; meadow").predict(photo, 300)
+    assert other.scores is None
+    assert np.abs(other.confidence - expected.confidence).max() < 1e-4
+    assert encoded.classify("sea; meadow", background="sea").vocabulary.background == 0
+
+
+def test_threshold_and_factor(photo):
+    predictor = load_model("tiny", "road; tree; water", device="cpu", threshold=0.9)
+    result = predictor.predict(photo, 100)
+    assert np.array_equal(result.labels, np.where(result.confidence < 0.9, 254, result.best))
+    assert (result.threshold, result.settings["threshold"]) == (0.9, 0.9)
+    plain = predictor.with_threshold(0).predict(photo, 100)
+    assert np.array_equal(plain.labels, result.best)
+    scaled = predictor.with_classes("road; tree | scale=1e12; water").predict(photo, 100)
+    assert (scaled.best == 1).all()
+    assert np.array_equal(scaled.confidence, scaled.scores[1])  # without the factor: a score stays one
+    assert scaled.confidence.max() <= 1
+    old = load_model("tiny", "road; tree; water", device="cpu", prob_thd=0.9, bg_idx=1)
+    assert (old.threshold, old.vocabulary.background) == (0.9, 1)
+
+
+def test_many_images_in_order_and_as_single_ones(predictor, photo):
+    pictures = [photo, np.ascontiguousarray(photo[::-1]), photo[:40], np.ascontiguousarray(photo[:, ::-1])]
+    seen = []
+    results = list(predictor.predict_many(pictures, 100, lambda done, total: seen.append((done, total))))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for picture, result in zip(pictures, results, strict=True):
+        single = predictor.predict(picture, 100)
+        assert result.labels.shape == picture.shape[:2]
+        assert np.abs(result.scores - single.scores).max() < 1e-5
+    batches = []
+    original = type(predictor.model).logits
+
+    def watched(self, image, *args):
+        batches.append(len(image))
+        return original(self, image, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(predictor.model), "logits", watched)
+        assert len(list(predictor.predict_many(iter(pictures), 100, scores=False))) == 4
+    assert batches == [2, 1, 1]
+
+
+def test_a_bar_is_drawn_where_somebody_looks(predictor, photo, capsys, monkeypatch):
+    predictor.predict(photo, 100)
+    assert capsys.readouterr().err == ""  # no terminal
+    predictor.predict(photo, 100, progress=True)
+    assert "windows" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    predictor.predict(photo, 100)
+    assert "windows" in capsys.readouterr().err
+    monkeypatch.setenv("SEGEARTH_NO_PROGRESS", "1")
+    predictor.predict(photo, 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_threads_may_share_a_predictor(predictor, photo):
+    pictures = [np.roll(photo, shift, axis=1) for shift in range(4)]
+    expected = [predictor.predict(one, 100).scores for one in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: predictor.predict(one, 100).scores, pictures))
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+FORK = """
+import os, sys
+import numpy as np, torch
+from segearth import load_model
+
+torch.set_num_threads(4)
+predictor = load_model("tiny", "road; tree", device="cpu")
+pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+expected = predictor.predict(pixels, None).labels
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.get_num_threads() == 1 and (predictor.predict(pixels, None).labels == expected).all() else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_computes_with_one_thread():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_cuda_after_a_fork_is_a_sentence(predictor, photo, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    assert predictor.predict(photo, 64).labels.shape == (90, 130)  # the CPU does not care
+    monkeypatch.setattr(Predictor, "device", property(lambda self: torch.device("cuda")))
+    with pytest.raises(UserError, match='"spawn"'):
+        predictor.predict(photo, 64)

@@ -114,3 +114,76 @@ def test_a_string_that_is_a_path_is_read(tmp_path):
     with pytest.raises(UserError, match="cannot read the class file"):
         Vocabulary.of(str(tmp_path))
     assert Vocabulary.of("roads/paths").names == ("roads/paths",)  # no such file: a name
+
+
+def test_settings_of_a_class(tmp_path):
+    path = tmp_path / "cls.txt"
+    path.write_text(
+        "# what the town wants\nroad\n  # tree,bush\ntree,forest | colour=#19732A | threshold=0.35 |scale=1.1\n"
+    )
+    from_file = Vocabulary.from_file(path)
+    assert from_file.classes == (("road",), ("tree", "forest"))
+    assert from_file.colours == (None, (0x19, 0x73, 0x2A))
+    assert from_file.thresholds == (None, 0.35)
+    assert from_file.scales == (1.0, 1.1)
+    assert from_file.palette[1] == (0x19, 0x73, 0x2A)
+    text = "road; tree,forest | colour=#19732A | threshold=0.35 | scale=1.1"
+    assert Vocabulary.from_string(text) == from_file
+    assert Vocabulary.from_list(text.split(";")) == from_file
+    options = {"synonyms": ["forest"], "colour": "#19732A", "threshold": 0.35, "scale": 1.1}
+    assert Vocabulary.from_dict({"road": None, "tree": options}) == from_file
+    assert Vocabulary.of({"road": [], "tree": "forest"}).classes == from_file.classes
+    assert Vocabulary.of({"road": (), "tree": ["forest, dense"]}).names == ("road", "tree")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("road | color=#12", r"class 1 of class names: '#12' is no colour"),
+        ("road; tree | threshold=high", r"class 2 .*threshold 'high' is no number"),
+        ("road | threshold=2", r"class 1 .*threshold 2 is no score"),
+        ("road | scale=0", r"class 1 .*scale 0"),
+        ("road | scale=nan", r"class 1 .*scale nan"),
+        ("road | weight=3", r"'weight=3' is no setting"),
+        ("road |", r"'' is no setting"),
+    ],
+)
+def test_mistakes_in_settings(text, message):
+    with pytest.raises(UserError, match=message):
+        Vocabulary.from_string(text)
+
+
+def test_mistakes_in_dicts_and_columns():
+    with pytest.raises(UserError, match=r"'road': 3 is no class"):
+        Vocabulary.from_dict({"road": 3})
+    with pytest.raises(UserError, match=r"'width=3' is no setting"):
+        Vocabulary.from_dict({"road": {"width": 3}})
+    with pytest.raises(UserError, match=r"colours has 1 entries: expected one for each of the 2 classes"):
+        Vocabulary([["road"], ["tree"]], colours=[(1, 2, 3)])
+
+
+def test_backgrounds():
+    assert Vocabulary.from_string("road; tree").background is None
+    assert Vocabulary.from_string("road; tree,Other").background == 1
+    assert Vocabulary.from_string("void; tree", False).background is None
+    assert Vocabulary.from_string("road; wood,tree", "tree").background_name == "wood"
+    assert Vocabulary.of(Vocabulary.from_string("road; void"), "road").background == 0
+    with pytest.raises(UserError, match=r'background="sea" is none of the classes road, tree'):
+        Vocabulary.from_string("road; tree", "sea")
+
+
+def test_with_colours_keeps_all_else():
+    before = Vocabulary.from_string("road | threshold=0.1; void; tree,forest", False)
+    after = before.with_colours({"Forest": "#010203", "road": (4, 5, 6)})
+    assert after.palette[0] == (4, 5, 6)
+    assert after.palette[2] == (1, 2, 3)
+    assert (after.background, after.thresholds) == (None, before.thresholds)
+    with pytest.raises(UserError, match="'sea' is none of the classes"):
+        before.with_colours({"sea": "#000000"})
+
+
+def test_one_class_only_is_doubtful():
+    assert Vocabulary.from_string("road; building").doubt is None
+    assert '"road; building; water"' in Vocabulary.from_string("road, building, water").doubt
+    assert '"road; building"' in Vocabulary.from_string("road building").doubt
+    assert '"water; background"' in Vocabulary.from_string("water").doubt

@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help="(%(default)s)")
     parser.add_argument("--no-progress", dest="progress", action="store_const", const="none", help="as --progress none")
     add_quiet(parser)
+    parser.set_defaults(interrupted="maps that are written stay; the same command goes on")
 
 
 def run(args: argparse.Namespace) -> int:
