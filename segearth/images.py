@@ -20,6 +20,7 @@ ImageLike: TypeAlias = "str | Path | Image.Image | NDArray[np.uint8]"
 
 _EXIF_ORIENTATION = 274
 _TIFF_BITS_PER_SAMPLE = 258
+_TIFF_GEOKEYS = 34735  # GeoTIFF 1.1, GeoKeyDirectoryTag
 _MENDING = "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif"
 
 
@@ -31,7 +32,7 @@ def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
 
     Returns:
         The image, (H, W, 3) uint8 RGB, upright; and remarks, one sentence each: alpha dropped, rotated
-        by its EXIF tag, gray or palette made RGB, first of several frames taken.
+        by its EXIF tag, gray or palette made RGB, first of several frames taken, coordinates that are not kept.
 
     Raises:
         UserError: no file, empty, truncated, not an image, not 8-bit, over Pillow's pixel limit, or an
@@ -103,6 +104,8 @@ def _to_rgb(image: Image.Image, name: str) -> tuple[NDArray[np.uint8], list[str]
     remarks = []
     if getattr(image, "n_frames", 1) > 1:
         remarks.append(f"{name} has {image.n_frames} frames; the first one is used")  # type: ignore[attr-defined]
+    if _TIFF_GEOKEYS in getattr(image, "tag_v2", {}):
+        remarks.append(f"{name} has coordinates, which its map does not keep")
     image.load()
     if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         remarks.append(f"{name} is turned upright as its EXIF orientation says")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from segearth.errors import UserError
 from segearth.images import read_image, resized_size
@@ -174,3 +174,13 @@ def test_tiffs_that_pillow_does_not_read(tmp_path):
 def test_something_else():
     with pytest.raises(UserError, match="is a NoneType: expected a path"):
         read_image(None)
+
+
+def test_coordinates_are_said_to_be_lost(tmp_path):
+    keys = TiffImagePlugin.ImageFileDirectory_v2()
+    keys[34735] = (1, 1, 0, 1, 3072, 0, 1, 25832)
+    keys.tagtype[34735] = 3  # SHORT
+    Image.fromarray(RGB).save(tmp_path / "a.tif", tiffinfo=keys)
+    pixels, remarks = read_image(tmp_path / "a.tif")
+    assert np.array_equal(pixels, RGB)
+    assert remarks == [f"{tmp_path / 'a.tif'} has coordinates, which its map does not keep"]

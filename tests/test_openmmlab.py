@@ -203,7 +203,7 @@ def test_options_reach_the_model():
     ("options", "message"),
     [
         ({"model_type": "Foo"}, "unknown method 'Foo'"),
-        ({"model_type": "GEM"}, "cls_token_lambda"),
+        ({"model_type": "GEM", "cls_token_lambda": -0.3}, "cls_token_lambda"),
         ({"model": "huge"}, "Unknown model 'huge'"),
         ({"model": None, "clip_type": "Foo"}, "clip_type='Foo'"),
         ({"model": None, "feature_up_cfg": {"model_name": "foo"}}, "unknown upsampler 'foo'"),
@@ -214,6 +214,18 @@ def test_options_reach_the_model():
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
         SegEarthSegmentation(**{"name_path": CLASSES, "model": "tiny", **options})
+
+
+def test_without_the_key_nothing_of_the_cls_token_is_subtracted():
+    """As in the official system: configs that omit it mean 0."""
+    assert SegEarthSegmentation(CLASSES, model="tiny").net.cls_token_lambda == 0
+
+
+def test_thresholds_and_factors_of_classes_are_refused(tmp_path):
+    for setting in ("threshold=0.3", "scale=1.1"):
+        (tmp_path / "cls.txt").write_text(f"road | colour=#102030\ntree | {setting}\n")
+        with pytest.raises(UserError, match="which evaluation does not know"):
+            SegEarthSegmentation(tmp_path / "cls.txt", model="tiny")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

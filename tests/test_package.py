@@ -9,7 +9,6 @@ import subprocess
 import sys
 import venv
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,6 @@ class Finder(PathFinder):
 
 sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
 """
-
-needs_cli = pytest.mark.skipif(
-    find_spec("segearth.cli") is None or find_spec("segearth.cli.predict") is None, reason="no command line yet"
-)
-
 
 def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
     """Runs a command as a user would, with nothing of this checkout on the path; its output."""
@@ -168,7 +162,6 @@ def test_python_predicts_and_finds_configs_without_the_extras(programs, tmp_path
     assert highest == 1
 
 
-@needs_cli
 def test_segearth_predicts_without_the_extras(programs, tmp_path):
     shutil.copy(weights.packaged("scene.jpg"), tmp_path)
     version = call(programs / "segearth", "--version", cwd=tmp_path)
@@ -180,7 +173,6 @@ def test_segearth_predicts_without_the_extras(programs, tmp_path):
     assert {"scene.labels.png", "scene.overlay.png", "scene.summary.json"} <= written
 
 
-@needs_cli
 def test_eval_says_which_extra_it_needs(programs, tmp_path):
     assert 'pip install "segearth[eval]"' in call(programs / "segearth", "eval", "loveda", cwd=tmp_path, code=2)
 

@@ -78,9 +78,15 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         super().__init__(data_preprocessor or dict(PREPROCESSING), init_cfg)
         self.source = weights.model_for(clip_type, vit_type) if model is None else weights.model(model)
         kind, path = _upsampler(feature_up_cfg, self.source if model else None) if feature_up else (None, None)
+        vocabulary = Vocabulary.from_file(name_path, bg_idx)
+        if any(own is not None for own in vocabulary.thresholds) or any(scale != 1 for scale in vocabulary.scales):
+            raise UserError(
+                f"{name_path} sets a threshold or scale for a class, which evaluation does not know: expected names "
+                "alone (a colour does no harm); remove it, and set prob_thd in the config"
+            )
         predictor = load_model(
             self.source.name,
-            Vocabulary.from_file(name_path, bg_idx),
+            vocabulary,
             _device(device),
             precision,
             method=model_type,
