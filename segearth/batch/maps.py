@@ -69,7 +69,7 @@ def make_maps(
     Args:
         tasks: of `plan`.
         predictor: the model with its vocabulary.
-        windows: how many windows an image has, for progress; an image that is not in it counts as one.
+        windows: how many windows an image has, for progress; an image that is not in it counts as none.
         opacity: of overlays.
         outline: of overlays.
         max_memory_mb: see `Predictor.predict`.
@@ -81,7 +81,7 @@ def make_maps(
     """
     outcome = Outcome(skipped=[task for task in tasks if task.done])
     todo = [task for task in tasks if not task.done]
-    total, before = sum(windows.get(task.item.path, 1) for task in todo), 0
+    total, before = sum(windows.get(task.item.path, 0) for task in todo), 0
     for number, task in enumerate(todo):
 
         def show(done: int, _: int, number: int = number, task: Task = task, before: int = before) -> None:
@@ -103,7 +103,7 @@ def make_maps(
             writers = {file: result.writer(file, opacity, outline) for file in task.files[:-1]}
             write_all(writers | {task.summary: json_writer(summary)})
             outcome.made.append(task)
-        before += windows.get(path, 1)
+        before += windows.get(path, 0)
         progress(Step(task, (number + 1, len(todo)), (before, total)))
     return outcome
 

@@ -289,7 +289,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[Step], None]]:
         return
     from tqdm.auto import tqdm
 
-    with tqdm(unit=" windows", dynamic_ncols=True) as bar:
+    with tqdm(unit="window", dynamic_ncols=True) as bar:
 
         def move(step: Step) -> None:
             bar.total = step.windows[1]
