@@ -1,15 +1,21 @@
 # make demo   maps the drawn scene that comes with the package: no data, no weights, no GPU needed
 # make test   checks style and types and runs the whole test suite
+# make test-oldest   runs the tests with the lower bounds of pyproject.toml, all but torch's, in an environment of its
+#                    own; EXTRAS="eval train dev" adds evaluation, which needs numpy 2
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu installs torch without CUDA: 3 GB less
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := bin/python -m pip install --quiet --disable-pip-version-check
+PIP := $(VENV)/$(INSTALL)
+
+OLDEST := $(VENV)-oldest
+EXTRAS ?= train dev
 
 # Golden values and real samples; the tests that need them say so where they are absent.
 export SEGEARTH_TEST_DATA ?= $(abspath ../shared)
 
-.PHONY: demo test clean
+.PHONY: demo test test-oldest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python demo.py --model tiny --out out/demo
@@ -19,6 +25,14 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+test-oldest:
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tools/lower_bounds.py $(EXTRAS) > $(OLDEST)/requirements.txt
+	$(if $(TORCH_INDEX),$(OLDEST)/$(INSTALL) -c constraints.txt torch torchvision --index-url $(TORCH_INDEX))
+	$(OLDEST)/$(INSTALL) -r $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pytest -q
 
 $(VENV)/.installed: pyproject.toml setup.py requirements.txt constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,4 +45,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build segearth.egg-info out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) build segearth.egg-info out .mypy_cache .pytest_cache .ruff_cache

@@ -142,6 +142,22 @@ def test_the_readmes_links_lead_to_the_repository_or_nowhere():
     assert portable(readme, at) == f"![a map]({at}/raw/main/docs/a.jpg) [card]({at}/blob/main/b.md) {same}"
 
 
+def test_every_bound_has_its_reason_and_is_what_the_oldest_environment_gets(tmp_path):
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    bounds = re.findall(r'^ *"[\w-]+>=.*$', text, flags=re.MULTILINE)
+    assert len(bounds) > 12
+    assert all("  # " in line for line in bounds)
+    (tmp_path / "constraints.txt").write_text("# tried\ntorch==2.14.1\ntorchvision==0.29.1\n")
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\ndependencies = ['numpy>=1.26', 'torch>=2.6']\n"
+        "[project.optional-dependencies]\nall = ['a[dev]']\ndev = ['b>=9', 'b>=10', 'numpy>=1.9']\n"
+    )
+    pytest.importorskip("tomllib", reason="of Python 3.11")
+    lower_bounds = load_script("tools/lower_bounds.py").lower_bounds
+    assert lower_bounds(["dev"], tmp_path) == ["b==10", "numpy==1.26", "torch==2.14.1"]
+    assert lower_bounds([], tmp_path) == ["numpy==1.26", "torch==2.14.1"]
+
+
 def test_python_predicts_and_finds_configs_without_the_extras(programs, tmp_path):
     shutil.copy(weights.packaged("scene.jpg"), tmp_path)
     (tmp_path / "program.py").write_text(
