@@ -169,11 +169,11 @@ def test_nothing_foreign_is_overwritten(images, tmp_path):
     clip = tmp_path / "clip.ckpt"
     clip.write_bytes(b"weights")
     for changes in ({"clip": clip}, {"init": clip}):
-        with pytest.raises(UserError, match=r"clip.ckpt is read by this run and would be overwritten: use another -o"):
+        with pytest.raises(UserError, match=r"clip.ckpt is read by this run and would be overwritten: use another out"):
             run(images, tmp_path / "clip.safetensors", **changes)
     for name in ("up.ckpt", "up.safetensors", "up.csv"):
         (tmp_path / name).write_text("of somebody")
-        with pytest.raises(UserError, match=f"{name} is there already: give another -o, or delete it"):
+        with pytest.raises(UserError, match=f"{name} is there already: give another out, or delete it"):
             run(images, tmp_path / "up.ckpt", resume=name == "up.csv")
         assert (tmp_path / name).read_text() == "of somebody"
         (tmp_path / name).unlink()
@@ -451,7 +451,7 @@ def test_what_a_run_says_of_its_images_and_features(images, tmp_path):
     other = run(images, tmp_path / "other.ckpt", recipe=replace(RECIPE, start="bilateral"), steps=1)
     assert not any(line.startswith("note: ") for line in other)
     assert trainer._size(torch.full((1, 8, 3, 3), -4.0), 1.0) == (
-        "features of size 4 (root mean square), in the losses 4; the recipe was made for 0.4: use --feature-scale 0.1"
+        "features of size 4 (root mean square), in the losses 4; the recipe was made for 0.4: use scale=0.1"
     )
     assert trainer._size(torch.full((1, 8, 3, 3), -4.0), 0.1).endswith("in the losses 0.4")
 
@@ -525,11 +525,11 @@ def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 0}, "--batch 0: expected a number above 0"),
-        ({"workers": -1}, "--workers -1"),
+        ({"batch": 0}, "batch=0: expected a number above 0"),
+        ({"workers": -1}, "workers=-1"),
         ({"crop": 50}, "multiple of 16"),
         ({"crop": 32, "steps": 1}, "at least 48"),
-        ({"precision": "fp8"}, "--precision fp8: use one of auto"),
+        ({"precision": "fp8"}, 'precision="fp8": use one of auto'),
         ({"init": Path("nowhere.ckpt")}, "No weights at nowhere.ckpt"),
     ],
 )

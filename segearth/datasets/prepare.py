@@ -164,7 +164,9 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     try:
         lock = _locked(staging)
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): give another folder with -o") from None
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): give another folder with {option('root', typed='out')}"
+        ) from None
     done = False
     try:
         yield staging
@@ -357,7 +359,7 @@ def _check_place(of: Description, root: Path, earlier: Sequence[dict[str, Any]])
             raise UserError(
                 f"{place} holds files that were not written by this tool, such as {other[0]}: expected an empty "
                 f"folder, or one of an earlier run; move them away (a download can lie anywhere else), or give "
-                "another folder with -o"
+                f"another folder with {option('root', typed='out')}"
             )
 
 

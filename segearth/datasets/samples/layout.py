@@ -14,7 +14,7 @@ from PIL import Image
 from segearth.datasets.description import Description
 from segearth.datasets.samples.drawing import Drawn, draw_pair
 from segearth.datasets.samples.traps import Download, add_traps, encoded, label_image
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 
 NOTICE = "DRAWN_NOT_REAL.txt"
 _JUNK = b"\x00\x05\x16\x07 not an image"  # what macOS puts beside every file
@@ -48,7 +48,10 @@ def draw_pairs(of: Description, seed: int = 0) -> dict[str, Drawn]:
 def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extracted: bool = False) -> None:
     """Writes drawn images as `draw_sample` does."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / NOTICE).is_file())):
-        raise UserError(f"{folder} holds something other than a drawn sample: give another folder with -o")
+        raise UserError(
+            f"{folder} holds something other than a drawn sample: give another folder with "
+            f"{option('folder', typed='out')}"
+        )
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -61,7 +64,8 @@ def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extr
         part.rename(folder)
     except OSError as error:
         raise UserError(
-            f"cannot write {folder} ({error.strerror or error}): free some space or give another folder with -o"
+            f"cannot write {folder} ({error.strerror or error}): free some space or give another "
+            f"folder with {option('folder', typed='out')}"
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -146,7 +146,7 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
         )
         raise UserError(
             f"{path} is of another run: {listed}; resume with the options it was begun with, or begin anew with "
-            "another -o"
+            f"another {option('out')}"
         )
     trainee.load_state_dict(content["trainee"])
     optimiser.load_state_dict(content["optimiser"])
