@@ -36,6 +36,7 @@ class Finder(PathFinder):
 sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
 """
 
+
 def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
     """Runs a command as a user would, with nothing of this checkout on the path; its output."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SEGEARTH"))}
