@@ -4,6 +4,7 @@
 
     predictor = load_model("clip-vit-b16", classes="road; tree,forest; water; building,roof,house")
     result = predictor.predict("scene.tif")     # result.labels (H, W), result.scores (C, H, W)
+    result.save("maps")                         # labels, overlay, summary
 
 Names are imported when they are used: `import segearth` costs nothing and does not load torch.
 """
@@ -14,20 +15,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segearth.errors import UserError as UserError
     from segearth.loading import load_model as load_model
+    from segearth.predictor import Encoded as Encoded
     from segearth.predictor import Predictor as Predictor
-    from segearth.predictor import Result as Result
+    from segearth.result import Result as Result
     from segearth.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Encoded": "segearth.predictor",
     "Predictor": "segearth.predictor",
-    "Result": "segearth.predictor",
+    "Result": "segearth.result",
     "UserError": "segearth.errors",
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
 }
-__all__ = ["Predictor", "Result", "UserError", "Vocabulary", "load_model"]
+__all__ = ["Encoded", "Predictor", "Result", "UserError", "Vocabulary", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,7 @@ def load_model(
             "with another one can be trained for, but not used with words"
         )
     encoder = DenseCLIP(clip, method, ignore_residual)
-    tokenizer = load_tokenizer(int(clip.context_length))
-    clip.to(target)
-
-    def text(other: Vocabulary) -> Tensor:
-        return encode_text(clip, tokenizer, other)
-
+    text = partial(encode_text, clip.to(target), load_tokenizer(int(clip.context_length)))
     model = SegEarth(
         encoder,
         text(vocabulary),
