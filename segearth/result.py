@@ -239,15 +239,16 @@ class Result:
         """The overlay with its legend and the table, for notebooks."""
         source = base64.b64encode(self._repr_png_()).decode()
         rows = "".join(
-            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
+            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td><td>{row["label"]}</td>'
             f'<td style="text-align:left">{html.escape(row["name"])}</td><td>{row["pixels"]:,}</td>'
             f"<td>{row['percent']:.2f}</td><td>{_or_dash(row['mean_confidence'])}</td></tr>"
             for row in sorted(figures(self), key=lambda row: -row["pixels"])
         )
-        head = "<tr><th></th><th>class</th><th>pixels</th><th>percent</th><th>confidence</th></tr>"
+        names = ("", "label", "class", "pixels", "percent", "confidence")
+        head = "".join(f"<th>{name}</th>" for name in names)
         return (
             f'<img alt="{html.escape(repr(self))}" style="max-width:100%" src="data:image/png;base64,{source}">'
-            f"<table>{head}{rows}</table>"
+            f'<table style="text-align:right;border-spacing:.6em .1em"><tr>{head}</tr>{rows}</table>'
         )
 
 
