@@ -239,8 +239,8 @@ class Result:
         """The overlay with its legend and the table, for notebooks."""
         source = base64.b64encode(self._repr_png_()).decode()
         rows = "".join(
-            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td><td>{row["label"]}</td>'
-            f'<td style="text-align:left">{html.escape(row["name"])}</td><td>{row["pixels"]:,}</td>'
+            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
+            f'<td>{row["label"]}</td><td style="text-align:left">{html.escape(row["name"])}</td><td>{row["pixels"]:,}</td>'
             f"<td>{row['percent']:.2f}</td><td>{_or_dash(row['mean_confidence'])}</td></tr>"
             for row in sorted(figures(self), key=lambda row: -row["pixels"])
         )
