@@ -238,12 +238,7 @@ class Result:
     def _repr_html_(self) -> str:
         """The overlay with its legend and the table, for notebooks."""
         source = base64.b64encode(self._repr_png_()).decode()
-        rows = "".join(
-            f'<tr><td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
-            f'<td>{row["label"]}</td><td style="text-align:left">{html.escape(row["name"])}</td><td>{row["pixels"]:,}</td>'
-            f"<td>{row['percent']:.2f}</td><td>{_or_dash(row['mean_confidence'])}</td></tr>"
-            for row in sorted(figures(self), key=lambda row: -row["pixels"])
-        )
+        rows = "".join(_html_row(row) for row in sorted(figures(self), key=lambda row: -row["pixels"]))
         names = ("", "label", "class", "pixels", "percent", "confidence")
         head = "".join(f"<th>{name}</th>" for name in names)
         return (
@@ -268,5 +263,10 @@ def thresholded(result: Result) -> Result:
     return replace(result, labels=result._labelled())
 
 
-def _or_dash(confidence: float | None) -> str:
-    return "-" if confidence is None else f"{confidence:.2f}"
+def _html_row(row: Mapping[str, Any]) -> str:
+    """A row of `figures` for a table in HTML."""
+    confidence = "-" if row["mean_confidence"] is None else f"{row['mean_confidence']:.2f}"
+    swatch = f'<td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
+    name = f'<td style="text-align:left">{html.escape(row["name"])}</td>'
+    numbers = (f"{row['pixels']:,}", f"{row['percent']:.2f}", confidence)
+    return f"<tr>{swatch}<td>{row['label']}</td>{name}{''.join(f'<td>{number}</td>' for number in numbers)}</tr>"
