@@ -128,7 +128,7 @@ def test_options_are_read_as_mmengine_does(tmp_path):
 
 @pytest.fixture
 def segmentor():
-    return SegEarthSegmentation(str(CLASSES), model="tiny", prob_thd=0.16, device="cpu")
+    return SegEarthSegmentation(str(CLASSES), model="tiny", prob_thd=0.16, cls_token_lambda=-0.3, device="cpu")
 
 
 def loaded(folder: Path, sizes) -> list[dict]:

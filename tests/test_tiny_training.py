@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from argparse import ArgumentParser
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from segearth.cli import train_upsampler
 from segearth.errors import UserError
 from segearth.loading import read_upsampler
 from segearth.models import JBUOne
@@ -435,7 +437,9 @@ def test_a_card_with_simfeatup(tmp_path):
     assert "All begin as joint bilateral filters but the last row's, which has" in text
     assert "FeatUp's own upsampler has 33.9, 20.2, 39.6 there" in text
     command = re.search(r"train_simfeatup.py (.*?)```", text, flags=re.DOTALL)[1].replace("\\\n", " ")
-    options = load_script("tools/train_simfeatup.py").parse(shlex.split(command))
+    parser = ArgumentParser()
+    train_upsampler.add_arguments(parser)
+    options = parser.parse_args(shlex.split(command))
     assert (options.init, options.no_dropout, options.steps, options.seed) == ("bilateral", True, 200, 0)
 
 
