@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from segearth.errors import UserError
 from segearth.models.dense_clip import DenseCLIP
 from segearth.models.factored import cosine_logits, is_linear, pixel_norms, query_products
+from segearth.models.precision import no_autocast, true_float32
+from segearth.models.replay import Replay
 from segearth.models.tiles import TILE
 from segearth.windows import Window, padding, window_blocks
 
@@ -27,7 +29,7 @@ class EncodedBlock(NamedTuple):
 
     Attributes:
         windows: where they lie in the image.
-        features: (n, D, h, w) float32, of their patches.
+        features: (n, D, h, w) of their patches, as the encoder gives them.
         cls: (n, D) float32, their [CLS] vectors; None without.
         norms: (n, 1, height, width) float32, lengths of the upsampled features; None where they are not known.
     """
@@ -137,6 +139,7 @@ class SegEarth(nn.Module):
                 "use the upsampler trained for this CLIP, or 'bilinear'"
             )
         self.encoder = encoder
+        self.replay = Replay()
         self.upsampler = upsampler
         self.register_buffer("query_features", query_features.float(), persistent=False)
         self.register_buffer("query_to_class", query_to_class.long(), persistent=False)
@@ -238,7 +241,7 @@ class SegEarth(nn.Module):
         self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
     ) -> SegEarth:
         """The same model, sharing all weights, for other queries; arguments as of the class."""
-        return SegEarth(
+        other = SegEarth(
             self.encoder,
             query_features,
             query_to_class,
@@ -250,6 +253,8 @@ class SegEarth(nn.Module):
             self.slide_crop,
             self.slide_stride,
         ).train(self.training)
+        other.replay = self.replay
+        return other
 
     def scores(self, logits: Tensor) -> Tensor:
         """Scores per class: softmax over all queries, then the best query of each class.
@@ -294,9 +299,9 @@ class SegEarth(nn.Module):
         for b, block, logits in parts:
             for w, own in zip(block, logits, strict=True):
                 place = slice(w.top, w.bottom), slice(w.left, w.right)
-                total[(b, slice(None), *place)] += own
+                total[(b, slice(None), *place)].add_(own)
                 if b == 0:
-                    count[place] += 1
+                    count[place].add_(1)
             done += len(block)
             if progress is not None:
                 progress(done, windows)
@@ -403,19 +408,22 @@ class SegEarth(nn.Module):
         return self._similarity(features) if share is None else self._similarity(features) + share
 
     def _encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Patch features (n, D, h, w) and [CLS] vectors (n, D), or None, in float32."""
-        features, cls = self.encoder(image)
-        return features.float(), None if cls is None else cls.float()
+        """Patch features (n, D, h, w) as the encoder gives them, and [CLS] vectors (n, D) in float32, or None."""
+        with no_autocast():
+            features, cls = self.replay(self.encoder, image)
+        return features, None if cls is None else cls.float()
 
+    @true_float32()
     def _cls_share(self, cls: Tensor | None) -> Tensor | None:
         """The [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1); None where there is none."""
         if cls is None or self.cls_token_lambda == 0:
             return None
         return (self.cls_token_lambda * F.normalize(cls, dim=-1) @ self.query_features.T)[:, :, None, None]
 
+    @true_float32()
     def _similarity(self, features: Tensor) -> Tensor:
         """Cosine of features (n, D, h, w) and queries: (n, Q, h, w)."""
-        return torch.einsum("ndhw,qd->nqhw", F.normalize(features, dim=1), self.query_features)
+        return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), self.query_features)
 
 
 def _batches(jobs: list[tuple[int, list[Window]]], windows: int) -> Iterator[list[tuple[int, list[Window]]]]:

@@ -54,19 +54,20 @@ def axis(length: int, radius: int, device: torch.device) -> Axis:
     """
     enlarged = 2 * length
     tiles = -(-enlarged // TILE)
-    position = torch.arange(tiles)[:, None] * TILE - radius + torch.arange(TILE + 2 * radius)
+    cpu = torch.device("cpu")  # where float64 exists; the caller's default device may be another
+    position = torch.arange(tiles, device=cpu)[:, None] * TILE - radius + torch.arange(TILE + 2 * radius, device=cpu)
     position = position.abs()
     position = torch.where(position >= enlarged, 2 * (enlarged - 1) - position, position).clamp(0, enlarged - 1)
     centre = (position.double() + 0.5) / 2 - 0.5
     base = centre.floor()
     weights = _cubic(centre - base)
-    index = (base[..., None].long() + torch.arange(-1, 3)).clamp(0, length - 1)  # (tiles, S, 4)
+    index = (base[..., None].long() + torch.arange(-1, 3, device=cpu)).clamp(0, length - 1)  # (tiles, S, 4)
     start = index.amin(dim=(1, 2))
     width = int((index.amax(dim=(1, 2)) - start).max()) + 1
     start = start.clamp(max=length - width)
-    matrix = torch.zeros(tiles, position.shape[1], width, dtype=torch.double)
+    matrix = torch.zeros(tiles, position.shape[1], width, dtype=torch.double, device=cpu)
     matrix.scatter_add_(2, index - start[:, None, None], weights)
-    positions = start[:, None] + torch.arange(width)
+    positions = start[:, None] + torch.arange(width, device=cpu)
     return Axis(position.to(device), positions.to(device), matrix.float().to(device))
 
 
@@ -98,6 +99,43 @@ def project(step: JBUStep, colours: Tensor, drops: Tensor | None = None) -> Tens
     return F.linear(hidden, pointwise(step.range_proj[3])[0])
 
 
+class Taps:
+    """The weights of a step, ready for tiles."""
+
+    def __init__(self, step: JBUStep) -> None:
+        self.radius, self.key_bias = step.radius, step.key_bias
+        self.temperature = step.range_temp.exp().clamp(1e-4, 1e4)
+        self.spatial = step.spatial_kernel()
+        first, first_bias = pointwise(step.fixup_proj[0])
+        last, last_bias = pointwise(step.fixup_proj[3])
+        taps = len(self.spatial)
+        self.fixup = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
+
+    def write(self, banded: Tensor, halos: Tensor, colours: Tensor) -> None:
+        """Computes the taps of tiles and writes them where they act on the tiles' halos.
+
+        Args:
+            banded: (n, 64, S, S), contiguous, zero beside the taps.
+            halos: (n, S, S, 32), the keys of the tiles and around them.
+            colours: (n, 8, 8, 3), the guidance of the tiles.
+        """
+        n, side = halos.shape[:2]
+        inner, width = slice(self.radius, self.radius + TILE), 2 * self.radius + 1
+        centres = ((halos[:, inner, inner] + self.key_bias) * self.temperature).reshape(n, PIXELS, -1)
+        products = torch.bmm(centres, halos.reshape(n, side * side, -1).transpose(1, 2))
+        shape = (n, TILE, TILE, width, width)
+        # of row p = (py, px) the taps (dy, dx) stand in column (py + dy) · S + px + dx
+        strides = (PIXELS * side * side, TILE * side * side + side, side * side + 1, side, 1)
+        kernel = products.as_strided(shape, strides).reshape(n * PIXELS, -1).softmax(dim=-1)
+        kernel = kernel.mul_(self.spatial)
+        kernel = kernel.div_(kernel.sum(dim=-1, keepdim=True).clamp_(min=1e-7))
+        on_taps, on_colours, bias, last, last_bias = self.fixup
+        hidden = torch.addmm(bias, colours.reshape(n * PIXELS, -1), on_colours)
+        hidden = F.gelu(hidden.addmm_(kernel, on_taps))
+        kernel = kernel.add_(last_bias).addmm_(hidden, last)
+        banded.as_strided(shape, strides).copy_(kernel.view(shape))
+
+
 class Guide:
     """The kernels of one step for one picture, computed for the tiles that are asked for."""
 
@@ -112,12 +150,8 @@ class Guide:
         self.step, self.colours, self.keys = step, colours, keys
         self.rows = axis(len(colours) // 2, step.radius, colours.device)
         self.columns = axis(colours.shape[1] // 2, step.radius, colours.device)
-        self.spatial = step.spatial_kernel()
-        first, first_bias = pointwise(step.fixup_proj[0])
-        last, last_bias = pointwise(step.fixup_proj[3])
-        taps = len(self.spatial)
-        self.fixup = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
-        self.banded: dict[int, Tensor] = {}
+        self.taps = Taps(step)
+        self.scratch: dict[int, Tensor] = {}
 
     @classmethod
     def of(cls, step: JBUStep, guidance: Tensor) -> Guide:
@@ -132,32 +166,17 @@ class Guide:
 
     def kernels(self, rows: slice, columns: slice) -> Tensor:
         """The matrices of a rectangle of tiles, (rows, columns, 64, A · A) on source pixels in (x, y) order."""
-        radius = self.step.radius
-        side, width = TILE + 2 * radius, 2 * radius + 1
+        inner = slice(self.step.radius, self.step.radius + TILE)
         y, x = self.rows.enlarged[rows, None, :, None], self.columns.enlarged[None, columns, None, :]
-        inner = slice(radius, radius + TILE)
         halos = self.keys[y, x]  # (ty, tx, S, S, 32)
         colours = self.colours[y[:, :, inner], x[..., inner]]  # (ty, tx, 8, 8, 3)
-        ty, tx = halos.shape[:2]
+        ty, tx, side = halos.shape[:3]
         n = ty * tx
-        temperature = self.step.range_temp.exp().clamp(1e-4, 1e4)
-        centres = ((halos[:, :, inner, inner] + self.step.key_bias) * temperature).reshape(n, PIXELS, -1)
-        products = torch.bmm(centres, halos.view(n, side * side, -1).transpose(1, 2))
-        shape = (n, TILE, TILE, width, width)
-        # of row p = (py, px) the taps (dy, dx) stand in column (py + dy) · S + px + dx
-        strides = (PIXELS * side * side, TILE * side * side + side, side * side + 1, side, 1)
-        kernel = products.as_strided(shape, strides).reshape(n * PIXELS, -1).softmax(dim=-1)
-        kernel = kernel.mul_(self.spatial)
-        kernel = kernel.div_(kernel.sum(dim=-1, keepdim=True).clamp_(min=1e-7))
-        on_taps, on_colours, bias, last, last_bias = self.fixup
-        hidden = torch.addmm(bias, colours.view(n * PIXELS, -1), on_colours)
-        hidden = F.gelu(hidden.addmm_(kernel, on_taps))
-        kernel = kernel.add_(last_bias).addmm_(hidden, last)
         # a scratch matrix for each number of tiles: every call writes the same entries, the others stay zero
-        banded = self.banded.get(n)
+        banded = self.scratch.get(n)
         if banded is None:
-            banded = self.banded[n] = kernel.new_zeros(n, PIXELS, side, side)
-        banded.as_strided(shape, strides).copy_(kernel.view(shape))
+            banded = self.scratch[n] = halos.new_zeros(n, PIXELS, side, side)
+        self.taps.write(banded, halos.flatten(0, 1), colours.flatten(0, 1))
         across, down = self.columns.weights[columns], self.rows.weights[rows]
         banded = torch.matmul(banded.view(ty, tx, PIXELS * side, side), across)  # enlarged columns -> source columns
         banded = banded.view(n, PIXELS, side, -1).transpose(2, 3).reshape(ty, -1, side)

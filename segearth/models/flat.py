@@ -1,0 +1,244 @@
+"""Joint bilateral upsampling of many windows at once, for a GPU: what `tiles` computes, in few large operations.
+
+On a processor small bands of tiles stay in its cache. A GPU wants the opposite: here all tiles of all windows of all
+images are one list, and every operation works on as much of it as the memory allows.
+
+Two tiles have the same kernels if they show the same part of the same picture and touch the same borders of their
+windows. Such kernels are computed once: `Plan.jobs` lists the distinct ones, `Plan.slots` says which one a tile uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segearth.models.simfeatup import JBU, JBUStep
+from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
+
+Places = tuple[tuple[tuple[int, int], ...], ...]
+"""(top, left) of the windows in each picture, in pixels."""
+
+CHUNK_MB = 1024  # working set of an operation on the list of tiles: 1,000 tiles of radius 5 and more
+
+MOST_PIXELS = 1 << 22  # of a window: each takes 1.1 kB in a step (4.6 GB); more is for the bands of `tiles`
+
+
+class Plan(NamedTuple):
+    """Which tiles there are in a step, and which kernels they use. Tiles are numbered window by window, row by row.
+
+    Attributes:
+        jobs: (J,), a tile for each set of kernels to be computed.
+        slots: (n · tiles,), for each tile the number of its kernels in `jobs`.
+        rows: tiles along a window's height.
+        columns: tiles along its width.
+    """
+
+    jobs: Tensor
+    slots: Tensor
+    rows: int
+    columns: int
+
+
+class Operations(Protocol):
+    """The parts of a step; written for PyTorch here and as Triton kernels in `triton_kernels`."""
+
+    def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
+        """The kernels (J, 64, A · A) of the plan's jobs, on source pixels (row, column), from guidance (n, 3, H, W)."""
+
+    def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
+        """Applies kernels to maps (n, h, w, C), which gives `out`, (n, 2h, 2w, at most C) of any strides."""
+
+    def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
+        """Lengths (n, 2h, 2w) of the doubled maps' vectors after `shift`, (n, C), is added."""
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # the tables outlive the call: they must be ordinary tensors
+def make_plan(
+    places: Places, size: tuple[int, int], doubled: tuple[int, int], radius: int, device: torch.device
+) -> Plan:
+    """Finds the tiles that share kernels.
+
+    Args:
+        places: of the windows.
+        size: the windows' (height, width) in pixels.
+        doubled: their size after the step.
+        radius: of the step.
+        device: where the tables are wanted.
+    """
+    rows, columns = (-(-side // TILE) for side in doubled)
+    factor = size[0] // doubled[0]
+    whole = factor > 0 and (factor * doubled[0], factor * doubled[1]) == size
+    # with such sides and radius only the outermost tiles draw on what is beyond a window's border
+    whole = whole and radius <= 5 and all(side % TILE == 0 for side in doubled)
+    cpu = torch.device("cpu")
+    ty = torch.arange(rows, device=cpu)[:, None].expand(rows, columns)
+    tx = torch.arange(columns, device=cpu).expand(rows, columns)
+    border = (ty == 0) + 2 * (ty == rows - 1) + 4 * (tx == 0) + 8 * (tx == columns - 1)
+    found, first = [], 0
+    for offsets in places:
+        shared = whole and all(offset % (TILE * factor) == 0 for pair in offsets for offset in pair)
+        for number, (top, left) in enumerate(offsets, start=first):
+            y, x = (top // (TILE * factor), left // (TILE * factor)) if shared else (0, 0)
+            picture = torch.full_like(ty, first if shared else number)
+            found.append(torch.stack([picture, ty + y, tx + x, border]).flatten(1))
+        first += len(offsets)
+    _, slots = torch.cat(found, dim=1).unique(dim=1, return_inverse=True)
+    jobs = torch.full((int(slots.max()) + 1,), len(slots), device=cpu)
+    jobs.scatter_reduce_(0, slots, torch.arange(len(slots), device=cpu), reduce="amin")
+    return Plan(jobs.to(device), slots.to(device), rows, columns)
+
+
+class TorchOperations:
+    """`Operations` on any device that PyTorch knows."""
+
+    def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
+        """See `Operations`."""
+        rows, columns = (axis(side // 2, step.radius, guidance.device) for side in guidance.shape[2:])
+        colours = guidance.permute(0, 2, 3, 1)
+        keys, taps = project(step, colours), Taps(step)
+        inner, side = slice(step.radius, step.radius + TILE), rows.enlarged.shape[1]
+        found = []
+        for jobs in plan.jobs.split(_at_once(side * side * (keys.shape[-1] + 4 * PIXELS))):
+            window, ty, tx = _places(jobs, plan)
+            y, x = rows.enlarged[ty][:, :, None], columns.enlarged[tx][:, None, :]
+            banded = keys.new_zeros(len(jobs), PIXELS, side, side)
+            taps.write(banded, keys[window, y, x], colours[window, y[:, inner], x[..., inner]])
+            kernel = torch.bmm(banded.flatten(1, 2), columns.weights[tx]).unflatten(1, (PIXELS, side))  # (j, 64, S, A)
+            kernel = torch.bmm(rows.weights[ty].transpose(1, 2), kernel.transpose(1, 2).flatten(2))
+            kernel = kernel.unflatten(2, (PIXELS, -1)).transpose(1, 2)  # (j, 64, A, A)
+            found.append(kernel.flatten(2).to(dtype))
+        return torch.cat(found)
+
+    def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
+        """See `Operations`."""
+        source = source[..., : out.shape[-1]]
+        out.copy_(_untile(torch.cat([tiles for _, tiles in self._tiles(matrices, radius, source, plan)]), plan, out))
+
+    def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
+        """See `Operations`."""
+        n, h, w, _ = source.shape
+        out = shift.new_empty(n, 2 * h, 2 * w, 1)
+        found = [
+            torch.linalg.vector_norm(tiles + shift[window], dim=-1, keepdim=True)
+            for window, tiles in self._tiles(matrices, radius, source, plan)
+        ]
+        return out.copy_(_untile(torch.cat(found), plan, out))[..., 0]
+
+    def _tiles(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields parts of the list of doubled tiles (m, 64, C), with their windows (m, 1)."""
+        rows, columns = (axis(side, radius, source.device) for side in source.shape[1:3])
+        numbers = torch.arange(len(plan.slots), device=source.device)
+        at_once = _at_once((matrices.shape[2] + PIXELS) * source.shape[-1] + PIXELS * matrices.shape[2])
+        for number, slots in zip(numbers.split(at_once), plan.slots.split(at_once), strict=True):
+            window, ty, tx = _places(number, plan)
+            pixels = source[window, rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
+            yield window[:, 0], torch.bmm(matrices[slots], pixels.flatten(1, 2))
+
+
+def _at_once(floats: int) -> int:
+    """How many tiles fit into `CHUNK_MB` if each needs so many floats."""
+    return max(1, CHUNK_MB * 2**18 // floats)
+
+
+def _places(tiles: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows (m, 1, 1), tile rows (m,) and tile columns (m,) of numbered tiles (m,)."""
+    window, place = tiles // (plan.rows * plan.columns), tiles % (plan.rows * plan.columns)
+    return window[:, None, None], place // plan.columns, place % plan.columns
+
+
+def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> Tensor:
+    """Tiles (n · tiles, 64, C) to pixels of the size of `out`, (n, H, W, C)."""
+    pixels = tiles.view(len(out), plan.rows, plan.columns, TILE, TILE, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return pixels[:, : out.shape[1], : out.shape[2]]
+
+
+def operations_for(device: torch.device, dtype: torch.dtype) -> Operations | None:
+    """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None."""
+    if device.type != "cuda":
+        return None
+    if find_spec("triton") is not None:
+        from segearth.models import triton_kernels
+
+        if triton_kernels.run_on(device, dtype):
+            return triton_kernels.TritonOperations()
+    return TorchOperations()
+
+
+class Upsampled:
+    """Maps of windows, doubled up to the last step, which is taken for what is asked for."""
+
+    def __init__(
+        self,
+        upsampler: JBU,
+        maps: Tensor,
+        windows: Tensor,
+        places: Places,
+        operations: Operations,
+    ) -> None:
+        """Takes all steps but the last.
+
+        Args:
+            upsampler: whose steps they are.
+            maps: (n, h, w, C) in float32 or float16, the type that maps and kernels are kept in; sums are float32.
+                Matrix products like C to be a multiple of 16.
+            windows: (n, 3, H, W), the normalised images.
+            places: where in which picture the windows lie.
+            operations: of `operations_for`.
+        """
+        self.operations, self.size = operations, (windows.shape[-2], windows.shape[-1])
+        *steps, last = upsampler.steps(self.size[0] / maps.shape[1])
+        for step in steps:
+            maps = self._double(step, maps, windows, places)
+        self.radius = last.radius
+        # for a patch side that is no power of two: the windows are resized after the last step
+        self.resized = self.size != (2 * maps.shape[1], 2 * maps.shape[2])
+        if self.resized:
+            maps = self._double(last, maps, windows, places)
+        else:
+            self.matrices, self.plan = self._kernels(last, maps, windows, places)
+        self.maps = maps
+
+    def norms(self, shift: Tensor) -> Tensor:
+        """Lengths (n, 1, H, W) of the vectors of the first r channels after `shift`, (n, r), is added."""
+        rank = shift.shape[1]
+        if self.resized:
+            found = [
+                torch.linalg.vector_norm(pixels + own[:, None, None], dim=0)
+                for pixels, own in zip(self._resize(slice(rank)), shift, strict=True)
+            ]
+            return torch.stack(found)[:, None]
+        return self.operations.norms(self.matrices, self.radius, self.maps[..., :rank], shift, self.plan)[:, None]
+
+    def channels(self, channels: slice) -> Tensor:
+        """Some channels at full size: (n, K, H, W) float32."""
+        if self.resized:
+            return torch.stack(list(self._resize(channels)))
+        source = self.maps[..., channels]
+        out = source.new_empty(len(source), source.shape[-1], *self.size, dtype=torch.float32)
+        self.operations.double(self.matrices, self.radius, source, self.plan, out.permute(0, 2, 3, 1))
+        return out
+
+    def _resize(self, channels: slice) -> Iterator[Tensor]:
+        for one in self.maps[..., channels]:
+            planes = one.permute(2, 0, 1)[None].float()
+            yield F.interpolate(planes, size=self.size, mode="bilinear", align_corners=False)[0]
+
+    def _kernels(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> tuple[Tensor, Plan]:
+        doubled = (2 * maps.shape[1], 2 * maps.shape[2])
+        plan = make_plan(places, self.size, doubled, step.radius, maps.device)
+        guidance = F.adaptive_avg_pool2d(windows, doubled)
+        return self.operations.matrices(step, guidance, plan, maps.dtype), plan
+
+    def _double(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> Tensor:
+        """(n, h, w, C) to (n, 2h, 2w, C)."""
+        matrices, plan = self._kernels(step, maps, windows, places)
+        out = maps.new_empty(len(maps), 2 * maps.shape[1], 2 * maps.shape[2], maps.shape[3])
+        self.operations.double(matrices, step.radius, maps, plan, out)
+        return out

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from conftest import mini_clip
+from torch.testing import assert_close
+
+from segearth.models import DenseCLIP, JBUOne, SegEarth
+from segearth.models.precision import no_autocast, true_float32
+from segearth.models.tiles import axis
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    queries = torch.nn.functional.normalize(torch.randn(3, 16), dim=-1)
+    upsampler = JBUOne(16).eval().requires_grad_(False)
+    return SegEarth(DenseCLIP(mini_clip()), queries, torch.arange(3), upsampler, slide_crop=64, slide_stride=32)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return torch.randn(1, 3, 80, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def expected(model, image):
+    return model.logits(image, (80, 96))
+
+
+def test_autocast_of_the_caller_changes_nothing(model, image, expected):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.logits(image, (80, 96)), expected)
+        encoded = model.encode(image)
+    assert_close(model.encoded_logits(encoded, (80, 96)), expected, atol=1e-6, rtol=0)
+
+
+def test_the_callers_default_dtype_changes_nothing(model, image, expected):
+    axis.cache_clear()  # what is kept between calls must not depend on who called first
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(model.logits(image, (80, 96)), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_callers_default_device_changes_nothing(model, image, expected):
+    axis.cache_clear()
+    with torch.device("meta"):
+        found = model.logits(image, (80, 96))
+    assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_products_are_float32_and_the_setting_is_put_back(precision):
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with true_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9")
+def test_the_newer_setting_is_put_back_too():
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with true_float32():
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_autocast_is_back_after_the_block():
+    with torch.autocast("cpu", torch.bfloat16):
+        with no_autocast():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
