@@ -1,3 +1,5 @@
+from threading import Event, Thread
+
 import pytest
 import torch
 from conftest import mini_clip
@@ -77,3 +79,34 @@ def test_autocast_is_back_after_the_block():
         with no_autocast():
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+def test_the_last_thread_that_leaves_puts_the_setting_back():
+    """Threads overlap: the first one in is the first one out, and the other is still inside."""
+    first_in, second_in, first_out = Event(), Event(), Event()
+    seen = []
+
+    def first():
+        with true_float32():
+            first_in.set()
+            second_in.wait(60)
+        first_out.set()
+
+    def second():
+        first_in.wait(60)
+        with true_float32():
+            second_in.set()
+            first_out.wait(60)
+            seen.append(torch.get_float32_matmul_precision())
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        threads = [Thread(target=target) for target in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert seen == ["highest"]
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")

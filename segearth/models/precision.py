@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
 
@@ -26,19 +27,48 @@ def no_autocast() -> Iterator[None]:
 def true_float32() -> Iterator[None]:
     """Matrix products of float32 tensors are float32: no TF32, no bfloat16, no autocast.
 
-    What PyTorch may round is set for the whole process: it is put back at the end.
+    What PyTorch may round is set for the whole process: the first thread that enters sets it, and the last one that
+    leaves puts it back.
     """
-    matmul = torch.backends.cuda.matmul
-    backend = getattr(matmul, "fp32_precision", "none")  # since torch 2.9, beside the older setting
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # they disagree, because only the newer one was set
-        before = "highest"
-    torch.set_float32_matmul_precision("highest")
+    with _LOCK:
+        if _state.inside == 0:
+            _state.before = _allow("highest")
+        _state.inside += 1
     try:
         with no_autocast():
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
-        if backend != "none":
-            matmul.fp32_precision = backend
+        with _LOCK:
+            _state.inside -= 1
+            if _state.inside == 0:
+                _allow(*_state.before)
+
+
+class _State:
+    """How many are inside of `true_float32`, and what was allowed before the first."""
+
+    inside = 0
+    before: tuple[str, str] = ("highest", "none")
+
+
+_LOCK = Lock()
+_state = _State()
+
+
+def _allow(precision: str, backend: str = "none") -> tuple[str, str]:
+    """Sets what float32 products may be rounded to, and returns what was set before.
+
+    Args:
+        precision: as `torch.set_float32_matmul_precision` takes it.
+        backend: as `torch.backends.cuda.matmul.fp32_precision`, of torch 2.9 and later; "none" leaves it.
+    """
+    matmul = torch.backends.cuda.matmul
+    backend_before = getattr(matmul, "fp32_precision", "none")
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # they disagree, because only the newer one was set
+        before = "highest"
+    torch.set_float32_matmul_precision(precision)
+    if backend != "none":
+        matmul.fp32_precision = backend
+    return before, backend_before
