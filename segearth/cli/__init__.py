@@ -82,6 +82,14 @@ def run_script(verb: str, argv: Sequence[str] | None) -> int:
     return _run(module, parser.parse_args(argv), name)
 
 
+def verb_parser(verb: str) -> argparse.ArgumentParser:
+    """The parser of a verb's arguments alone."""
+    module = _module(verb)
+    parser = Parser(prog=f"segearth {verb}", description=module.HELP)
+    module.add_arguments(parser)
+    return parser
+
+
 def _module(verb: str) -> Any:
     """The file of a verb."""
     return import_module(f"segearth.cli.{verb.replace('-', '_')}")

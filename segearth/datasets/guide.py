@@ -12,19 +12,21 @@ without `cfg_`. Sources are the archives (zip, tar) or the extracted folder, at 
 extracted first. The download may lie anywhere but where the result goes.
 
 ```text
-python tools/prepare_dataset.py NAME SOURCE... -o data
-python tools/check_dataset.py NAME --data-root data
+segearth prepare NAME SOURCE... -o data
+segearth check NAME --data-root data
 ```
+
+In a checkout, `tools/prepare_dataset.py` and `tools/check_dataset.py` do the same.
 
 A set with fewer images than expected is converted with a warning and `"complete": false` in its `manifest.json`
 (`--strict`: an error). A run that was killed goes on where it was when the command is given again.
 
-Without any download, `tools/make_sample_data.py` draws small samples in the layouts below: to try these commands, or a
+Without any download, `segearth sample-data` draws small samples in the layouts below: to try these commands, or a
 program of your own. They are drawings and nothing of the data; no figure on them means anything.
 
 ```text
-python tools/make_sample_data.py NAME... -o samples
-python tools/prepare_dataset.py NAME samples/NAME -o data
+segearth sample-data NAME... -o samples
+segearth prepare NAME samples/NAME -o data
 ```
 
 Licences are as the publishers, or the pages named, state them, and sizes as users of the downloads report them. The
@@ -72,9 +74,9 @@ def _section(of: Description) -> str:
         f"- Written: `data/{of.out_images}` ({of.image_suffix}), `data/{of.out_labels}` ({of.label_suffix})",
         f"- Cite: {of.citation}",
         *(f"- Note: {trap}" for trap in of.traps),
-        "\n```text",
-        f"python tools/prepare_dataset.py {of.name} {sources} -o data",
-        f"python tools/check_dataset.py {of.name} --data-root data",
+        "\n```bash",
+        f"segearth prepare {of.name} {sources} -o data",
+        f"segearth check {of.name} --data-root data",
         "```\n",
     ]
     return "\n".join(lines)
