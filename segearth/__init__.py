@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segearth.result import Result as Result
     from segearth.vocabulary import Vocabulary as Vocabulary
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Encoded": "segearth.predictor",
