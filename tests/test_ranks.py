@@ -44,6 +44,7 @@ with launch.joined("pytorch") as ranks:
 
 @pytest.mark.usefixtures("tiny")
 def test_two_processes_count_what_one_counts(tmp_path, random_tiny, monkeypatch):  # noqa: F811
+    pytest.importorskip("mmengine")
     monkeypatch.chdir(tmp_path)
     loveda(tmp_path / "data", SIZES)
     for limit in (5, 2, 1):
@@ -378,6 +379,7 @@ def test_the_killed_process_is_named_not_the_one_that_noticed(monkeypatch, capfd
 
 
 def test_a_killed_process_ends_the_command_within_a_minute(tmp_path):
+    pytest.importorskip("mmengine")
     loveda(tmp_path / "data", SIZES * 12)
     environment = {key: value for key, value in os.environ.items() if key not in ("GPUS", "NNODES", "PORT")}
     environment |= {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

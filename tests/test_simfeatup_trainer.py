@@ -48,6 +48,12 @@ def small_clip():
     return open_clip.CLIP(**CONFIG).eval()
 
 
+@pytest.fixture(autouse=True)
+def no_tensorboard(monkeypatch):
+    """Runs write the same files whether it is installed or not."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+
+
 @pytest.fixture
 def images(tmp_path):
     folder = tmp_path / "images"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from safetensors.torch import save_file
 
 from segearth import downloads, weights
@@ -28,7 +28,8 @@ def cache(tmp_path, monkeypatch):
 
     monkeypatch.setattr(downloads, "_open", no_request)
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    for module in (constants, file_download):  # the second until huggingface_hub 0.24
+        monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
 
