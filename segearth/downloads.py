@@ -17,6 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from segearth.errors import UserError
 from segearth.files import BLOCK_BYTES, File, is_whole_safetensors
+from segearth.progress import switched_off
 
 STALL_S = 30.0  # silence in the middle of a download that ends it: longer than a hiccup of a wireless network
 
@@ -198,7 +199,8 @@ def _copy(response: HTTPResponse, sink: IO[bytes], expected: File, progress: boo
     from tqdm import tqdm
 
     received, size = 0, expected.size or 0
-    with tqdm(total=size, unit="B", unit_scale=True, desc=expected.name, disable=not progress) as bar:
+    hidden = not progress or switched_off()
+    with tqdm(total=size, unit="B", unit_scale=True, desc=expected.name, disable=hidden) as bar:
         for block in _blocks(response):
             received += len(block)
             if received > size:

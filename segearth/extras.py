@@ -39,4 +39,7 @@ def install_command(extra: str | None = None) -> str:
     """
     if from_script():
         return "run: pip install -r requirements.txt"
-    return "run: pip install " + (f'"segearth[{extra}]"' if extra else "segearth")
+    if extra is None:
+        return "install segearth again"
+    here = f'pip install ".[{extra}]"'
+    return f'run: pip install "segearth[{extra}]", or, in the folder that it was installed from: {here}'

@@ -19,9 +19,12 @@ def wants_bar(progress: bool | None) -> bool:
     """Whether to draw a bar: as asked for, else on a terminal or in a notebook, without `SEGEARTH_NO_PROGRESS=1`."""
     if progress is not None:
         return progress
-    if os.environ.get(SWITCH, "0") not in ("", "0"):
-        return False
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return not switched_off() and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def switched_off() -> bool:
+    """Whether the user wants no bars at all."""
+    return os.environ.get(SWITCH, "0") not in ("", "0")
 
 
 @contextmanager

@@ -92,13 +92,16 @@ def test_exit_codes(failing, capsys):
         failing(ZeroDivisionError())
 
 
+INSTALL = 'run: pip install "segearth[{0}]", or, in the folder that it was installed from: pip install ".[{0}]"'
+
+
 @pytest.mark.parametrize(
     ("package", "line"),
     [
-        ("mmengine.config", 'mmengine is not installed here: run: pip install "segearth[eval]"'),
-        ("pandas", 'pandas is not installed here: run: pip install "segearth[eval]"'),
-        ("tensorboard", 'tensorboard is not installed here: run: pip install "segearth[train]"'),
-        ("torch", "torch is not installed here: run: pip install segearth"),
+        ("mmengine.config", "mmengine is not installed here: " + INSTALL.format("eval")),
+        ("pandas", "pandas is not installed here: " + INSTALL.format("eval")),
+        ("tensorboard", "tensorboard is not installed here: " + INSTALL.format("train")),
+        ("torch", "torch is not installed here: install segearth again"),
     ],
 )
 def test_a_missing_package_names_the_line_that_installs_it(failing, capsys, package, line):
@@ -117,7 +120,7 @@ def test_scripts_name_what_a_checkout_has(capsys):
     for name in ("segearth prepare", None):
         with called_as(name) if name else called_as("segearth"):
             assert command("check") == "segearth check"
-    assert install_command("eval") == 'run: pip install "segearth[eval]"'
+    assert install_command("eval") == INSTALL.format("eval")
     assert {"eval", "train"} <= set(EXTRAS)
 
 

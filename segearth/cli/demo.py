@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-c",
         "--classes",
         default=CLASSES,
-        help="class names: semicolons between classes, commas between synonyms; or a cls_*.txt file (%(default)s)",
+        help="class names: semicolons between classes, commas between synonyms; or a class file (%(default)s)",
     )
     add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")

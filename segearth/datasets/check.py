@@ -18,6 +18,7 @@ from segearth.datasets.prepare import read_manifest, shortfall
 from segearth.errors import UserError, command
 from segearth.outputs import atomic
 from segearth.pictures import blend, with_legend
+from segearth.progress import switched_off
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     _note(report.warnings, alone, f"files in {labels} belong to no image in {images}")
     sizes, modes, values, damaged = [], [], [], []
     known = {*of.values, of.ignore}
-    for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet):
+    for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()):
         if not label.is_file():
             continue
         try:

@@ -32,6 +32,7 @@ from segearth.datasets.description import Description
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
 from segearth.outputs import atomic
+from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
 _JOURNAL, _VERSION = "journal.jsonl", 1
@@ -76,7 +77,7 @@ def prepare(
         pairs = _unpacked(found.pairs, staging, quiet)
         journal = _Journal(staging / _JOURNAL, _fingerprint(of, found.pairs))
         if not journal.complete:
-            check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet))
+            check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()))
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
             manifest = _manifest(of, records, found.warnings)
             if strict and not manifest["complete"]:
@@ -255,7 +256,7 @@ def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
         for i, member in enumerate(members):
             path = folder / f"{i}{Path(member.path).suffix}"
             copies[member] = replace(member, source=path, name="", shown=str(member))
-        with tqdm(total=len(members), desc="unpacking", unit="file", disable=quiet) as bar:
+        with tqdm(total=len(members), desc="unpacking", unit="file", disable=quiet or switched_off()) as bar:
             for archive in sorted(tars):
                 wanted = {member.name: copies[member].source for member in members if member.source == archive}
                 unpack_tar(archive, wanted, bar.update)
@@ -275,7 +276,8 @@ def _convert_all(
             leftover.unlink()
     work = partial(convert, of=of, images=folders[0], labels=folders[1])
     todo = [pair for pair in pairs if pair.key not in journal.records]
-    with tqdm(total=len(pairs), initial=len(pairs) - len(todo), desc=of.name, unit="pair", disable=quiet) as bar:
+    hidden, before = quiet or switched_off(), len(pairs) - len(todo)
+    with tqdm(total=len(pairs), initial=before, desc=of.name, unit="pair", disable=hidden) as bar:
         for record in _parallel(work, todo, jobs):
             journal.add(record)
             bar.update()

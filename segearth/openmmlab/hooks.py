@@ -16,6 +16,7 @@ from segearth.distributed.ranks import Ranks
 from segearth.images import read_image
 from segearth.outputs import atomic
 from segearth.pictures import side_by_side
+from segearth.progress import switched_off
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def progress(images: int, done: int, ranks: Ranks, quiet: bool = False) -> Itera
         unit="image",
         file=sys.stderr,
         mininterval=every,
-        disable=quiet,
+        disable=quiet or switched_off(),
     ) as bar:
         yield [_ProgressHook(bar, ranks.size)]
         bar.update(images - bar.n)
