@@ -21,8 +21,7 @@ from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
 from segearth.provenance import model_settings
-from segearth.result import check_threshold
-from segearth.vocabulary import Classes, Vocabulary
+from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 # Of names that differ in the activation only, the wrong one loads and gives worse maps.
 ARCHITECTURES = (

@@ -21,8 +21,8 @@ from segearth.labels import label_values
 from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
 from segearth.progress import Progress, window_progress
 from segearth.result import Result as Result
-from segearth.result import check_threshold, thresholded
-from segearth.vocabulary import Classes, Vocabulary, describe_settings
+from segearth.result import thresholded
+from segearth.vocabulary import Classes, Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,11 +122,14 @@ class Predictor:
         return Predictor(model, vocabulary, self._text, self.settings)
 
     def with_threshold(self, threshold: float, background: int | str | bool | None = None) -> Predictor:
-        """The same model with another threshold for its maps; see `Result.with_threshold`."""
+        """The same model with another threshold for its maps, and for all classes; see `Result.with_threshold`."""
         vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
-        model = self.model.with_queries(
-            self.model.query_features, self.model.query_to_class, vocabulary.background or 0, check_threshold(threshold)
-        )
+        return self._with(vocabulary.with_thresholds(None), check_threshold(threshold))
+
+    def _with(self, vocabulary: Vocabulary, threshold: float) -> Predictor:
+        """The same model for the same names, with other settings of theirs."""
+        features, classes = self.model.query_features, self.model.query_to_class
+        model = self.model.with_queries(features, classes, vocabulary.background or 0, threshold)
         return Predictor(model, vocabulary, self._text, self.settings)
 
     @torch.inference_mode()
@@ -243,7 +246,12 @@ class Predictor:
         """Neighbours of one size, as many as give the encoder a full batch."""
         group: list[_Picture] = []
         for image in images:
-            picture = self._read(image, long_side)
+            try:
+                picture = self._read(image, long_side)
+            except UserError:
+                if group:
+                    yield group  # those before it have their turn first
+                raise
             alike = group and (picture.size, picture.mapped_at) == (group[0].size, group[0].mapped_at)
             if group and not (alike and len(group) < self.model.images_at_once(*picture.mapped_at, max_memory_mb)):
                 yield group
@@ -362,6 +370,8 @@ class Encoded:
         predictor = self._predictor
         if classes is not None:
             predictor = predictor.with_classes(classes, background)
+        elif background is not None:
+            predictor = predictor._with(predictor.vocabulary.with_background(background), predictor.threshold)
         picture = replace(self._picture, begun=time.perf_counter())
         with window_progress(progress) as shown:
             logits = predictor.model.encoded_logits(self._encoded, picture.size, shown)

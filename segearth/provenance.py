@@ -75,12 +75,12 @@ def model_settings(
         UserError: weights that cannot be had.
     """
     row = weights.MODELS.get(str(name))
-    kind: str | None = None if upsampler is None else str(upsampler)
+    kind: str | None = None if upsampler is None else Path(upsampler).name  # wherever it lies: its hash tells it
     if upsampler == "default":
         kind = "bilinear" if row is None else row.upsampler
     file = weights.upsampler_file(upsampler, row)
     return {
-        "model": str(name),
+        "model": Path(name).name,
         "architecture": architecture if row is None else row.architecture,
         "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
         "upsampler": kind,

@@ -16,7 +16,7 @@ from PIL import Image
 from segearth.errors import UserError
 from segearth.labels import label_values
 from segearth.summary import figures, json_writer, summarise, text_table
-from segearth.vocabulary import Vocabulary
+from segearth.vocabulary import Vocabulary, check_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,32 +83,19 @@ class Result:
         """The same map with another threshold, without the model.
 
         Args:
-            threshold: pixels whose confidence is below it are uncertain; in [0, 1]. A mapping gives classes, by name,
-                thresholds of their own; for the others all stays as it is.
+            threshold: pixels whose confidence is below it are uncertain, of all classes; in [0, 1]. A mapping gives
+                classes, by name, thresholds of their own; for the others all stays as it is.
             background: the class that uncertain pixels become, by name or index; None leaves it as it is; False: none,
                 they are unclassified.
 
         Raises:
             UserError: a threshold out of its range, or a name that is no class.
         """
-        vocabulary = self.vocabulary
-        general = self.threshold
+        vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
         if isinstance(threshold, Mapping):
-            own = list(vocabulary.thresholds)
-            for name, limit in threshold.items():
-                own[vocabulary.index(name)] = check_threshold(limit)
-        else:
-            own, general = [None] * len(vocabulary), check_threshold(threshold)
-        kept = False if vocabulary.background is None else vocabulary.background
-        changed = Vocabulary(
-            vocabulary.classes,
-            kept if background is None else background,
-            vocabulary.colours,
-            own,
-            vocabulary.scales,
-        )
-        result = replace(self, vocabulary=changed, threshold=general)
-        return replace(result, labels=result._labelled())
+            return thresholded(replace(self, vocabulary=vocabulary.with_thresholds(threshold)))
+        vocabulary = vocabulary.with_thresholds(None)
+        return thresholded(replace(self, vocabulary=vocabulary, threshold=check_threshold(threshold)))
 
     def _thresholds(self) -> list[float]:
         return [self.threshold if own is None else own for own in self.vocabulary.thresholds]
@@ -176,7 +163,7 @@ class Result:
         Args:
             folder_or_path: a folder, made where it is missing, gets NAME.labels.png, NAME.overlay.png and
                 NAME.summary.json, and NAME is the image's. A path is one file: `.json` the summary, `.npz` labels,
-                confidence and scores, `.jpg` the overlay, `.png` the labels, or the overlay where its name says so
+                confidence and scores, `.jpg` the overlay, `.png` the labels, or the overlay where its name ends so
                 ("scene.overlay.png").
             opacity: of the overlay.
             outline: of the overlay.
@@ -204,7 +191,7 @@ class Result:
             return json_writer(self.summary())
         if suffix == ".npz":
             return self._save_arrays
-        if suffix in (".jpg", ".jpeg") or (suffix == ".png" and "overlay" in path.stem.lower()):
+        if suffix in (".jpg", ".jpeg") or (suffix == ".png" and path.stem.lower().endswith("overlay")):
             picture = self.overlay(opacity, outline)
             return lambda place: picture.save(place, quality=92)
         if suffix == ".png":
@@ -245,17 +232,6 @@ class Result:
             f'<img alt="{html.escape(repr(self))}" style="max-width:100%" src="data:image/png;base64,{source}">'
             f'<table style="text-align:right;border-spacing:.6em .1em"><tr>{head}</tr>{rows}</table>'
         )
-
-
-def check_threshold(value: float) -> float:
-    """The threshold.
-
-    Raises:
-        UserError: it is no number from 0 to 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise UserError(f"threshold {value!r} is no score: expected 0 to 1, such as 0.3; change it")
-    return float(value)
 
 
 def thresholded(result: Result) -> Result:

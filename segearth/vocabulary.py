@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -232,6 +233,21 @@ class Vocabulary:
         places = [f"class {i}" for i in range(len(self))]
         return self._of_entries(self._entries(), background, places, "vocabulary")
 
+    def with_thresholds(self, thresholds: Mapping[str, float] | None) -> Vocabulary:
+        """The same classes, some with other thresholds.
+
+        Args:
+            thresholds: by any of a class's names, a score in [0, 1]; None leaves no class a threshold of its own.
+
+        Raises:
+            UserError: a name or a threshold that is none.
+        """
+        entries = [entry._replace(threshold=None) if thresholds is None else entry for entry in self._entries()]
+        for name, threshold in (thresholds or {}).items():
+            i = self.index(name)
+            entries[i] = entries[i]._replace(threshold=check_threshold(threshold))
+        return self._changed(entries)
+
     def with_colours(self, colours: Mapping[str, RGB | str]) -> Vocabulary:
         """The same classes, some in other colours.
 
@@ -245,12 +261,12 @@ class Vocabulary:
         for name, colour in colours.items():
             i = self.index(name)
             entries[i] = entries[i]._replace(colour=parse_colour(colour) if isinstance(colour, str) else colour)
-        return self._of_entries(
-            entries,
-            False if self.background is None else self.background,
-            [f"class {i}" for i in range(len(self))],
-            "vocabulary",
-        )
+        return self._changed(entries)
+
+    def _changed(self, entries: Sequence[_Entry]) -> Vocabulary:
+        """The same background with other settings of the classes."""
+        background = False if self.background is None else self.background
+        return self._of_entries(entries, background, [f"class {i}" for i in range(len(self))], "vocabulary")
 
     def _entries(self) -> list[_Entry]:
         return [_Entry(*entry) for entry in zip(self.classes, self.colours, self.thresholds, self.scales, strict=True)]
@@ -314,6 +330,17 @@ class Vocabulary:
             f"{names[0]!r} is the only class, so every pixel becomes it: {separate}add a class for all else "
             f'("{names[0]}; background")'
         )
+
+
+def check_threshold(value: float) -> float:
+    """A threshold.
+
+    Raises:
+        UserError: it is no number from 0 to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise UserError(f"threshold {value!r} is no score: expected 0 to 1, such as 0.3; change it")
+    return float(value)
 
 
 def describe_settings(vocabulary: Vocabulary) -> list[dict[str, object]]:

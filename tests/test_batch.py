@@ -45,6 +45,9 @@ def test_results_are_not_mapped_again(tmp_path):
     image(tmp_path / "out" / "a.overlay.png")
     image(tmp_path / "out" / "old.png")
     assert names(tmp_path, ".") == {"a.png": "a"}
+    for out in (tmp_path, tmp_path.parent):  # results beside the images, or above them
+        (item, _) = find_images([str(tmp_path)], out)
+        assert item.name == "a"
 
 
 def test_two_images_never_have_one_name(tmp_path):
@@ -59,6 +62,16 @@ def test_two_images_never_have_one_name(tmp_path):
     assert names(tmp_path, "x/a.jpg", "y/a.jpg") == {"x/a.jpg": "x/a.jpg", "y/a.jpg": "y/a.jpg"}
     found = names(tmp_path, "x/a.jpg", "A.jpg")  # some file systems do not see case
     assert len({name.lower() for name in found.values()}) == 2
+    image(tmp_path / "x" / "A.JPG")
+    if len(list((tmp_path / "x").iterdir())) == 3:  # this one does
+        found = names(tmp_path, "x")
+        assert len({name.lower() for name in found.values()}) == 3
+
+
+def test_tables_call_an_image_by_its_own_name(tmp_path):
+    for place in ("x/a.jpg", "x/a.tif", "x/b.png"):
+        image(tmp_path / place)
+    assert [item.image for item in find_images([str(tmp_path / "x")], tmp_path / "out")] == ["a.jpg", "a.tif", "b.png"]
 
 
 def test_mistakes_in_paths(tmp_path):

@@ -127,6 +127,7 @@ def test_an_encoded_image_takes_other_words(predictor, photo):
     assert other.scores is None
     assert np.abs(other.confidence - expected.confidence).max() < 1e-4
     assert encoded.classify("sea; meadow", background="sea").vocabulary.background == 0
+    assert encoded.classify(background="tree").vocabulary.background == 1
 
 
 def test_threshold_and_factor(photo):
@@ -153,6 +154,10 @@ def test_many_images_in_order_and_as_single_ones(predictor, photo):
         single = predictor.predict(picture, 100)
         assert result.labels.shape == picture.shape[:2]
         assert np.abs(result.scores - single.scores).max() < 1e-5
+    made = predictor.predict_many([photo, "none.png", photo], 100)
+    assert np.array_equal(next(made).labels, results[0].labels)  # it has its turn before the one that fails
+    with pytest.raises(UserError, match="does not exist"):
+        next(made)
     batches = []
     original = type(predictor.model).logits
 

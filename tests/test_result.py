@@ -146,3 +146,14 @@ def test_shown_in_a_notebook_and_a_terminal():
     lines = one.table().splitlines()
     assert lines[0].split() == ["label", "class", "pixels", "percent", "confidence"]
     assert lines[1].split() == ["254", "unclassified", "1,200", "50.00", "0.30"]
+
+
+def test_an_image_that_is_called_overlay_has_labels(tmp_path):
+    labels, overlay, _ = result(scale=20, name="my_overlay").save(tmp_path)
+    assert Image.open(labels).mode == "P"
+    assert Image.open(overlay).mode == "RGB"
+
+
+def test_a_threshold_for_all_replaces_those_of_classes():
+    one = result("road | threshold=0.95; tree; water").with_threshold(np.float32(0.5))
+    assert one.labels.tolist() == [[0, 254, 1], [254, 2, 254]]

@@ -22,10 +22,12 @@ class Item:
     Attributes:
         path: of the image.
         name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
+        image: what tables call it, "north/scene.jpg".
     """
 
     path: Path
     name: str
+    image: str
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ()) -> list[Item]:
@@ -60,7 +62,8 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ())
             f"no images in {' '.join(arguments)}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
             "give files by name if theirs end otherwise"
         )
-    return [Item(path, name) for (path, _), name in zip(found.values(), _names(list(found.values())), strict=True)]
+    images = list(found.values())
+    return [Item(path, *names) for (path, _), names in zip(images, _names(images), strict=True)]
 
 
 def _expanded(arguments: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
@@ -79,30 +82,35 @@ def _expanded(arguments: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
     """Images at any level of a folder, sorted; hidden files and results are passed over."""
+    results = out.resolve() if folder.resolve() in out.resolve().parents else None
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in inside.parts):
             continue
-        if path.name.lower().endswith(OWN) or (out.absolute() in path.absolute().parents and out != folder):
+        if path.name.lower().endswith(OWN) or (results is not None and results in path.resolve().parents):
             continue
         if path.is_file():
             yield path
 
 
-def _names(images: list[tuple[Path, Path]]) -> list[str]:
-    """A name for each image, all different, also where a file system does not see case."""
-    names = [place.with_suffix("") for _, place in images]
+def _names(images: list[tuple[Path, Path]]) -> list[tuple[str, str]]:
+    """A name for each image, all different, also where a file system does not see case; and with its suffix."""
+    places = [place for _, place in images]
+    names = [place.with_suffix("") for place in places]
     for i in _repeated(names):  # a.jpg beside a.tif
-        names[i] = images[i][1]
+        names[i] = places[i]
     depth = 1
     while repeated := _repeated(names):
-        for i in repeated:
+        for number, i in enumerate(repeated):
             path, place = images[i]
-            parents = path.absolute().parts[:-1]
-            above = parents[len(parents) - len(place.parts) + 1 - depth : len(parents) - len(place.parts) + 1]
-            names[i] = Path(*above, place)
+            folders = path.absolute().parts[: -len(place.parts)]
+            if depth <= len(folders) - 1:  # without the root
+                places[i] = Path(*folders[-depth:], place)
+                names[i] = places[i]
+            else:  # a.jpg beside A.jpg
+                names[i] = Path(f"{places[i]}-{number + 1}")
         depth += 1
-    return [name.as_posix() for name in names]
+    return [(name.as_posix(), place.as_posix()) for name, place in zip(names, places, strict=True)]
 
 
 def _repeated(names: list[Path]) -> list[int]:

@@ -98,7 +98,7 @@ def make_maps(
         else:
             for remark in result.remarks:
                 say(f"note: {remark}")
-            summary = result.summary() | {"image": f"{task.item.name}{path.suffix}", "settings": settings}
+            summary = result.summary() | {"image": task.item.image, "settings": settings}
             task.summary.parent.mkdir(parents=True, exist_ok=True)
             writers = {file: result.writer(file, opacity, outline) for file in task.files[:-1]}
             write_all(writers | {task.summary: json_writer(summary)})

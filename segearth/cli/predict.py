@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Checks all that can be checked at once, makes the maps, says what became of them."""
-    tell = quiet if args.quiet else say
+    tell: Callable[[str], None] = quiet if args.quiet else say
     vocabulary, threshold = _vocabulary(args, tell)
     _check(args)
 
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
     )
-    with _progress(args) as progress:
+    with _progress(args, tell) as (progress, tell):
         outcome = make_maps(
             tasks,
             predictor,
@@ -262,8 +262,10 @@ def _dry_run(
 
 
 @contextmanager
-def _progress(args: argparse.Namespace) -> Iterator[Callable[[Step], None]]:
-    """What is told how far the work is: a bar over all windows, lines of JSON on stderr, or nothing."""
+def _progress(
+    args: argparse.Namespace, tell: Callable[[str], None]
+) -> Iterator[tuple[Callable[[Step], None], Callable[[str], None]]]:
+    """What is told how far the work is (a bar over all windows, lines of JSON on stderr, or nothing), and remarks."""
     from segearth.batch.maps import TimeLeft
     from segearth.progress import wants_bar
 
@@ -282,10 +284,10 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[Step], None]]:
             }
             print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
 
-        yield line
+        yield line, tell
         return
     if args.progress == "none" or args.quiet or not wants_bar(True if args.progress == "bar" else None):
-        yield lambda _: None
+        yield (lambda _: None), tell
         return
     from tqdm.auto import tqdm
 
@@ -298,7 +300,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[Step], None]]:
             )
             bar.update(step.windows[0] - bar.n)
 
-        yield move
+        yield move, lambda text: bar.write(text, file=sys.stderr)
 
 
 def _count(number: int, noun: str) -> str:
