@@ -1,10 +1,18 @@
 """What the person running this can mend, told apart from our own defects, in terms of what that person used."""
 
+import difflib
+import functools
+import inspect
 import json
 import re
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # The scripts of a checkout, by the verb of `segearth` that does the same.
 SCRIPTS = {
@@ -48,8 +56,33 @@ class UserNotice(UserWarning):
 
 
 def notice(text: str) -> None:
-    """Tells the user something that stops nothing: a `UserNotice`, which scripts print."""
-    warnings.warn(text, UserNotice, stacklevel=3)
+    """Tells the user something that stops nothing: a `UserNotice`, of the caller's line; scripts print its text."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "segearth":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, UserNotice, stacklevel=level)
+
+
+def unknown_option(function: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for an option that a function does not have; it names the near one."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return UserError(f"{function} has no option {name!r}: {advice}")
+
+
+def checks_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Makes an unknown option of a function a `UserError` that names the near one, not a `TypeError`."""
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise unknown_option(function.__name__, name, known)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 @contextmanager

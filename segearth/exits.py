@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -38,8 +39,8 @@ def run(
         name: the command that the user typed, such as "segearth eval"; None takes the name of the script that runs.
 
     Returns:
-        What the program returned; 2 for what the user can mend (a mistake, a missing package, too little memory),
-        after one sentence on stderr; 130 after Ctrl-C.
+        What the program returned, 0 where nobody reads its output to the end; 2 for what the user can mend (a mistake,
+        a missing package, too little memory), after one sentence on stderr; 130 after Ctrl-C.
         Any other exception is a defect and is raised.
     """
 
@@ -51,10 +52,15 @@ def run(
         warnings.simplefilter("always", UserNotice)
         warnings.showwarning = show
         try:
-            return program() or OK
+            code = program() or OK
+            sys.stdout.flush()
+            return code
         except UserError as error:
             say(f"error: {error}")
             return MISTAKE
+        except BrokenPipeError:  # whoever reads our output, such as head, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again at its end
+            return OK
         except KeyboardInterrupt:
             say(f"interrupted: {interrupted}")
             return INTERRUPTED

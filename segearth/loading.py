@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.checkpoints import load_strictly, read_state_dict
-from segearth.errors import UserError, is_out_of_memory, option
+from segearth.errors import UserError, is_out_of_memory, option, unknown_option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.predictor import Predictor
@@ -119,13 +118,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
     own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride")
     known = [*own, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
     for name in options:
-        if name in own:
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        raise UserError(
-            f"load_model has no option {name!r}: "
-            + (f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}")
-        )
+        if name not in own:
+            raise unknown_option("load_model", name, known)
 
 
 def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:

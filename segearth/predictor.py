@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,14 +16,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from segearth.errors import UserError, notice
+from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image, resized_size
 from segearth.labels import label_values
 from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
 from segearth.progress import Progress, window_progress
 from segearth.result import Result as Result
 from segearth.result import thresholded
-from segearth.vocabulary import Classes, Vocabulary, check_threshold, describe_settings
+from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,8 @@ class Predictor:
     def __repr__(self) -> str:
         model = self.settings.get("model", type(self.model.encoder).__name__)
         names = self.classes if len(self.classes) <= 6 else (*self.classes[:5], "...")
-        return f"<Predictor {model} on {self.device}: {len(self.classes)} classes ({'; '.join(names)})>"
+        count = f"{len(self.classes)} class{'es' * (len(self.classes) != 1)}"
+        return f"<Predictor {model} on {self.device}: {count} ({'; '.join(names)})>"
 
     @property
     def device(self) -> torch.device:
@@ -98,6 +100,7 @@ class Predictor:
         """Pixels whose best score is below it are uncertain; classes may have thresholds of their own."""
         return self.model.prob_thd
 
+    @checks_options
     def with_classes(self, classes: Classes, background: int | str | bool | None = None) -> Predictor:
         """The same model for other classes: only their names are encoded.
 
@@ -121,6 +124,7 @@ class Predictor:
         )
         return Predictor(model, vocabulary, self._text, self.settings)
 
+    @checks_options
     def with_threshold(self, threshold: float, background: int | str | bool | None = None) -> Predictor:
         """The same model with another threshold for its maps, and for all classes; see `Result.with_threshold`."""
         vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
@@ -132,6 +136,7 @@ class Predictor:
         model = self.model.with_queries(features, classes, vocabulary.background or 0, threshold)
         return Predictor(model, vocabulary, self._text, self.settings)
 
+    @checks_options
     @torch.inference_mode()
     def predict(
         self,
@@ -164,7 +169,7 @@ class Predictor:
             logits = self.model.logits(self._tensor([picture]), picture.size, shown, max_memory_mb)
         return self._result(picture, logits[0], scores)
 
-    @torch.inference_mode()
+    @checks_options
     def predict_many(
         self,
         images: Iterable[ImageLike],
@@ -183,12 +188,26 @@ class Predictor:
             max_memory_mb: as in `predict`.
             scores: as in `predict`.
 
-        Yields:
-            A result for each image, in their order; each equals that of `predict` to rounding.
+        Returns:
+            An iterator of a result for each image, in their order; each equals that of `predict` to rounding.
 
         Raises:
             UserError: as `predict`, when the image's turn comes.
         """
+        if isinstance(images, str | Path | Image.Image):
+            raise UserError(f"{images!r} is one image: expected several; use predict(...), or give a list")
+        return self._predict_many(images, long_side, progress, max_memory_mb, scores)
+
+    @torch.inference_mode()
+    def _predict_many(
+        self,
+        images: Iterable[ImageLike],
+        long_side: int | None,
+        progress: Progress,
+        max_memory_mb: float,
+        scores: bool,
+    ) -> Iterator[Result]:
+        """As `predict_many`."""
         total = len(images) if isinstance(images, Sized) else 0
         done = 0
         with window_progress(progress, "images") as shown:
@@ -200,6 +219,7 @@ class Predictor:
                         shown(done, max(done, total))
                     yield self._result(picture, own, scores)
 
+    @checks_options
     @torch.inference_mode()
     def encode(
         self,
@@ -227,7 +247,8 @@ class Predictor:
         """Reads an image and says at which size it is mapped."""
         begun = time.perf_counter()
         _check_fork(self.device)
-        if long_side is not None and (isinstance(long_side, bool) or long_side < 1):
+        whole = isinstance(long_side, Integral) and not isinstance(long_side, bool)
+        if long_side is not None and not (whole and long_side >= 1):
             raise UserError(f"long side {long_side}: expected at least 1 pixel, or None for the image's own size")
         pixels, remarks = read_image(image)
         height, width = pixels.shape[:2]
@@ -284,13 +305,6 @@ class Predictor:
             confidence[band] = scores.gather(0, chosen[None])[0].cpu().numpy()
             if kept is not None:
                 kept[:, band] = scores.cpu().numpy()
-        settings = {
-            **self.settings,
-            "classes": describe_settings(self.vocabulary),
-            "background": self.vocabulary.background_name,
-            "threshold": self.threshold,
-            "long_side": picture.long_side,
-        }
         return thresholded(
             Result(
                 labels=best,
@@ -301,7 +315,7 @@ class Predictor:
                 pixels=picture.pixels,
                 threshold=self.threshold,
                 name=picture.name,
-                settings=settings,
+                settings={**self.settings, "long_side": picture.long_side},
                 device=str(self.device),
                 seconds=time.perf_counter() - picture.begun,
                 remarks=picture.remarks,
@@ -345,8 +359,9 @@ class Encoded:
     def __repr__(self) -> str:
         windows = sum(len(block.windows) for block in self._encoded.blocks)
         height, width = self._picture.size
-        return f"<Encoded {self._picture.name!r}: {width} × {height} pixels, {windows} windows>"
+        return f"<Encoded {self._picture.name!r}: {width} × {height} pixels, {windows} window{'s' * (windows != 1)}>"
 
+    @checks_options
     @torch.inference_mode()
     def classify(
         self,

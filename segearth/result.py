@@ -7,16 +7,17 @@ import html
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from segearth.errors import UserError
+from segearth.errors import UserError, checks_options
 from segearth.labels import label_values
 from segearth.summary import figures, json_writer, summarise, text_table
-from segearth.vocabulary import Vocabulary, check_threshold
+from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class Result:
         """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
         return self.vocabulary.background is None and any(limit > 0 for limit in self._thresholds())
 
+    @checks_options
     def with_threshold(
         self,
         threshold: float | Mapping[str, float],
@@ -127,6 +129,7 @@ class Result:
         """
         return summarise(self, truth)
 
+    @checks_options
     def overlay(self, opacity: float = 0.5, outline: bool = True, legend: bool = True) -> Image.Image:
         """The image with the map's colours over it.
 
@@ -140,8 +143,8 @@ class Result:
         """
         from segearth.pictures import blend, with_legend
 
-        if not 0 <= opacity <= 1:
-            raise UserError(f"opacity {opacity:g}: expected 0 (the image alone) to 1 (the map alone); change it")
+        if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
+            raise UserError(f"opacity {opacity!r}: expected 0 (the image alone) to 1 (the map alone); change it")
         picture = blend(self.pixels, self.labels, self.palette, opacity, outline)
         if not legend:
             return picture
@@ -157,6 +160,7 @@ class Result:
 
         return label_image(self.labels, self.palette)
 
+    @checks_options
     def save(self, folder_or_path: str | Path, opacity: float = 0.5, outline: bool = True) -> list[Path]:
         """Writes the map: all of its files, or none.
 
@@ -176,8 +180,12 @@ class Result:
         """
         from segearth.outputs import writable_folder, write_all
 
+        if not isinstance(folder_or_path, str | Path) or not str(folder_or_path):
+            raise UserError(
+                f"cannot save a map to {folder_or_path!r}: expected the path of a folder or a file; give one"
+            )
         target = Path(folder_or_path).expanduser()
-        if target.is_dir() or not target.suffix:
+        if target.is_dir() or not target.suffix or str(folder_or_path).endswith("/"):
             folder = writable_folder(target)
             paths = [folder / f"{self.name}.{end}" for end in ("labels.png", "overlay.png", "summary.json")]
         else:
@@ -236,7 +244,14 @@ class Result:
 
 def thresholded(result: Result) -> Result:
     """The result with its own thresholds applied to its best classes."""
-    return replace(result, labels=result._labelled())
+    vocabulary = result.vocabulary
+    settings = {
+        **result.settings,
+        "classes": describe_settings(vocabulary),
+        "background": vocabulary.background_name,
+        "threshold": result.threshold,
+    }
+    return replace(result, labels=result._labelled(), settings=settings)
 
 
 def _html_row(row: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -195,9 +195,12 @@ class Vocabulary:
             names = synonyms.split(",") if isinstance(synonyms, str) else synonyms
             if not isinstance(names, Sequence) or not all(isinstance(one, str) for one in (name, *names)):
                 raise UserError(f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']")
-            own = [f"{key}={it}" for key, it in settings.items() if key != "synonyms" and it is not None]
+            own = {key: it for key, it in settings.items() if key != "synonyms" and it is not None}
+            if isinstance(colour := own.get("colour"), tuple | list):  # RGB
+                own["colour"] = "#" + "".join(f"{part:02x}" if isinstance(part, int) else "?" for part in colour)
             tidy = tuple(_tidy(one) for one in (name, *names))
-            entries.append(_settings(tidy, own, f"class {name!r}", "vocabulary"))
+            given = [f"{key}={it}" for key, it in own.items()]
+            entries.append(_settings(tidy, given, f"class {name!r}", "vocabulary"))
         return cls._of_entries(entries, background, [f"class {i}" for i in range(len(entries))], "vocabulary")
 
     @classmethod
@@ -211,6 +214,10 @@ class Vocabulary:
             return cls.from_file(str(classes).strip(), background)
         if isinstance(classes, str):
             return cls.from_string(classes, background)
+        if not isinstance(classes, Iterable):
+            raise UserError(
+                f"{classes!r} are no classes: expected a string such as 'road; tree,forest', a list or a dict"
+            )
         return cls.from_list(classes, background)
 
     @classmethod
@@ -409,12 +416,14 @@ def _background(
             f"{option('background', choice)} is none of the classes {', '.join(names[0] for names in classes)}: "
             "use one of these names, or add the class"
         )
+    if not isinstance(choice, Integral):
+        raise UserError(f"background {choice!r}: expected a class's name or index, or False for none; change it")
     if not 0 <= choice < len(classes):
         raise UserError(
             f"background index {choice} is out of range for the {len(classes)} classes of {source} "
             f"(last: {places[-1]}): use 0 to {len(classes) - 1}"
         )
-    return choice
+    return int(choice)
 
 
 def _is_path(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,10 @@ def test_demo_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert cli.main(["demo", "--model", "tiny", "-c", "road; sea", "--long-side", "64"]) == 0
     assert "segearth demo --model clip-vit-b16 --classes 'road; sea'" in capsys.readouterr().out
     assert sorted(path.name for path in Path("out").iterdir()) == ["labels.png", "overlay.png", "summary.json"]
+
+
+def test_who_reads_no_further_sees_no_traceback():
+    command = f"{shlex.quote(sys.executable)} -m segearth weights list | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.startswith("name")
+    assert done.stderr == ""

@@ -208,3 +208,15 @@ def test_a_model_from_a_file(folder, capsys):
     assert predict("in/a.png", *own, "--architecture", "mine.json", "--upsampler", "bilinear") == 0
     settings = json.loads((folder.parent / "out/a.summary.json").read_text(encoding="utf-8"))["settings"]
     assert (settings["model"], settings["upsampler"]) == ("mine.safetensors", "bilinear")
+
+
+def test_a_file_in_the_place_of_a_folder_stops_no_other_image(folder, capsys):
+    (folder / "bad.png").unlink()
+    (folder.parent / "out").mkdir()
+    (folder.parent / "out" / "north").write_text("")
+    (folder.parent / "out" / "foreign.summary.json").write_text('{"classes": [1], "image": "x"}')
+    assert predict("in", *WORDS) == 1
+    printed = capsys.readouterr()
+    assert "failed: cannot write to the output folder out/north" in printed.err
+    assert "1 map written to out, 1 failed" in printed.out
+    assert (folder.parent / "out" / "summary.csv").read_text().count("a.png") == 3

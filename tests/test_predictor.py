@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from segearth import load_model
-from segearth.errors import UserError
+from segearth.errors import UserError, UserNotice
 from segearth.predictor import Predictor, normalise, resize
 
 
@@ -222,3 +222,25 @@ def test_cuda_after_a_fork_is_a_sentence(predictor, photo, monkeypatch):
     monkeypatch.setattr(Predictor, "device", property(lambda self: torch.device("cuda")))
     with pytest.raises(UserError, match='"spawn"'):
         predictor.predict(photo, 64)
+
+
+def test_wrong_options_of_a_predictor(predictor, photo):
+    for call, message in (
+        (
+            lambda: predictor.predict(photo, longside=100),
+            r"predict has no option 'longside': did you mean 'long_side'\?",
+        ),
+        (lambda: predictor.predict_many([photo], score=False), r"did you mean 'scores'\?"),
+        (lambda: predictor.encode(photo, zzz=1), "encode has no option 'zzz': expected one of image, long_side"),
+        (lambda: predictor.predict(photo, "100"), "long side 100: expected at least 1 pixel"),
+        (lambda: predictor.predict_many("scene.jpg"), r"is one image: expected several; use predict\(...\)"),
+        (lambda: predictor.with_classes(None), "None are no classes"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_a_notice_points_to_the_callers_line():
+    with pytest.warns(UserNotice, match="every pixel becomes") as seen:
+        load_model("tiny", "road, tree", device="cpu")
+    assert seen[0].filename == __file__

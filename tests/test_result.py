@@ -157,3 +157,26 @@ def test_an_image_that_is_called_overlay_has_labels(tmp_path):
 def test_a_threshold_for_all_replaces_those_of_classes():
     one = result("road | threshold=0.95; tree; water").with_threshold(np.float32(0.5))
     assert one.labels.tolist() == [[0, 254, 1], [254, 2, 254]]
+
+
+def test_settings_follow_the_threshold():
+    """What is saved says how the map was made."""
+    one = result(threshold=0.5).with_threshold({"tree": 0.9}, background="road")
+    settings = one.summary()["settings"]
+    assert (settings["threshold"], settings["background"]) == (0.5, "road")
+    assert [own["threshold"] for own in settings["classes"]] == [None, 0.9, None]
+    assert settings["model"] == "tiny"
+
+
+def test_wrong_options_and_places(tmp_path, monkeypatch):
+    one = result(scale=20)
+    for call, message in (
+        (lambda: one.save(tmp_path, opactiy=1), r"save has no option 'opactiy': did you mean 'opacity'\?"),
+        (lambda: one.overlay(opacity=None), "opacity None"),
+        (lambda: one.save(None), "expected the path of a folder or a file"),
+        (lambda: one.save(""), "expected the path of a folder or a file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+    monkeypatch.chdir(tmp_path)
+    assert [path.parent.name for path in one.save("run.2024/")] == ["run.2024"] * 3

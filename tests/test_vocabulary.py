@@ -132,6 +132,7 @@ def test_settings_of_a_class(tmp_path):
     assert Vocabulary.from_list(text.split(";")) == from_file
     options = {"synonyms": ["forest"], "colour": "#19732A", "threshold": 0.35, "scale": 1.1}
     assert Vocabulary.from_dict({"road": None, "tree": options}) == from_file
+    assert Vocabulary.from_dict({"road": None, "tree": options | {"colour": (0x19, 0x73, 0x2A)}}) == from_file
     assert Vocabulary.of({"road": [], "tree": "forest"}).classes == from_file.classes
     assert Vocabulary.of({"road": (), "tree": ["forest, dense"]}).names == ("road", "tree")
 
@@ -170,6 +171,15 @@ def test_backgrounds():
     assert Vocabulary.of(Vocabulary.from_string("road; void"), "road").background == 0
     with pytest.raises(UserError, match=r'background="sea" is none of the classes road, tree'):
         Vocabulary.from_string("road; tree", "sea")
+
+
+@pytest.mark.parametrize("wrong", [1.5, [1], None])
+def test_what_is_no_background_and_no_list_of_classes(wrong):
+    if wrong is not None:
+        with pytest.raises(UserError, match=r"expected a class's name or index"):
+            Vocabulary.from_string("road; tree", wrong)
+    with pytest.raises(UserError, match=r"no class"):
+        Vocabulary.of(wrong)
 
 
 def test_with_colours_keeps_all_else():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.plan import Task
 from segearth.errors import UserError, is_out_of_memory, option
-from segearth.outputs import atomic, write_all
+from segearth.outputs import atomic, writable_folder, write_all
 from segearth.summary import json_writer
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def make_maps(
         path, settings = task.item.path, task.settings
         try:
             result = predictor.predict(path, settings["long_side"], show, max_memory_mb, scores=settings["scores"])
+            writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
             if not isinstance(error, UserError) and not is_out_of_memory(error):
                 raise
@@ -99,7 +100,6 @@ def make_maps(
             for remark in result.remarks:
                 say(f"note: {remark}")
             summary = result.summary() | {"image": task.item.image, "settings": settings}
-            task.summary.parent.mkdir(parents=True, exist_ok=True)
             writers = {file: result.writer(file, opacity, outline) for file in task.files[:-1]}
             write_all(writers | {task.summary: json_writer(summary)})
             outcome.made.append(task)
@@ -161,7 +161,8 @@ def _summaries(out: Path) -> Iterator[dict[str, Any]]:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(summary, dict) and "classes" in summary and "image" in summary:
+        rows = summary.get("classes") if isinstance(summary, dict) and "image" in summary else None
+        if isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows):
             yield summary
 
 

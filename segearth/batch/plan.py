@@ -51,19 +51,20 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
     """
     tasks = []
     for item in items:
-        settings = json.loads(json.dumps({**common, "input": fingerprint(item.path), "format": FORMAT}))
+        content = fingerprint(item.path)
+        settings = json.loads(json.dumps({**common, "input": content, "format": FORMAT}))
         ends = ["labels.png", "overlay.png", *(["scores.npz"] if common["scores"] else []), "summary.json"]
         files = tuple(out / f"{item.name}.{end}" for end in ends)
-        done = not overwrite and files[-1].is_file() and _agrees(files[-1], settings, item)
+        done = content is not None and not overwrite and files[-1].is_file() and _agrees(files[-1], settings, item)
         tasks.append(Task(item, settings, files, done and all(file.is_file() for file in files)))
     return tasks
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
+def fingerprint(path: Path) -> dict[str, Any] | None:
     """What tells an image from another, wherever it lies: its size, and a hash of its first and last megabyte.
 
-    Raises:
-        UserError: the file cannot be read.
+    Returns:
+        bytes and sha256_of_ends; None for a file that cannot be read.
     """
     try:
         size = path.stat().st_size
@@ -72,11 +73,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
             if size > MEGABYTE:
                 file.seek(max(MEGABYTE, size - MEGABYTE))
                 digest.update(file.read(MEGABYTE))
-    except OSError as error:
-        raise UserError(
-            f"cannot read the image {path} ({error.strerror or error}): expected a file that you may read; "
-            "change its permissions"
-        ) from None
+    except OSError:
+        return None
     return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
 
 
