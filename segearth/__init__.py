@@ -9,7 +9,6 @@
 Names are imported when they are used: `import segearth` costs nothing and does not load torch.
 """
 
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +37,7 @@ def __getattr__(name: str) -> Any:
     """Imports a public name on first use (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with warnings.catch_warnings():  # open_clip's tqdm, in a notebook without widgets: its text does as well
-        warnings.filterwarnings("ignore", message="IProgress not found")
+    from segearth.errors import without_warnings
+
+    with without_warnings(message="IProgress not found"):  # tqdm, in a notebook without widgets: its text does as well
         return getattr(import_module(_HOME[name]), name)

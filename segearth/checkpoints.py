@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from segearth.errors import UserError
+from segearth.errors import UserError, without_warnings
 
 ZIP = b"PK\x03\x04"  # torch.save since torch 1.6
 PICKLE = b"\x80"  # torch.save before, or on request
@@ -110,8 +109,7 @@ def _read_checkpoint(path: Path) -> object:
                     )
         elif not head.startswith(PICKLE):
             raise _Unreadable("it is not a file of torch at all")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says what matters
+        with without_warnings():  # the error below says what matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except _Unreadable:
         raise

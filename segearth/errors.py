@@ -9,7 +9,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import ParamSpec, TypeVar
+
+_FILTERS = RLock()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +56,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class UserNotice(UserWarning):
     """Something the user should know although it stops nothing; scripts print its one sentence."""
+
+
+@contextmanager
+def without_warnings(category: type[Warning] = Warning, message: str = "") -> Iterator[None]:
+    """Ignores warnings of libraries in a block: one thread at a time, as Python's filters are those of the process.
+
+    Args:
+        category: of the warnings.
+        message: what they begin with, a regular expression.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message, category)
+        yield
 
 
 def notice(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from segearth.errors import UserError
+from segearth.errors import UserError, without_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,11 +72,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"the image {path} is empty (0 bytes): copy or download it again")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own check says it better
-            with Image.open(path) as image:
-                _check_pixels(image, path)
-                yield image
+        with without_warnings(Image.DecompressionBombWarning):  # our own check says it better
+            image = Image.open(path)
+        with image:
+            _check_pixels(image, path)
+            yield image
     except Image.DecompressionBombError:
         raise UserError(_too_large(path)) from None
     except UnidentifiedImageError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
+
+from segearth.errors import without_warnings
 
 WindowsDone: TypeAlias = Callable[[int, int], None]
 Progress: TypeAlias = "WindowsDone | bool | None"
@@ -41,11 +42,10 @@ def window_progress(progress: Progress, what: str = "windows") -> Iterator[Windo
     if not wants_bar(progress):
         yield None
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # in a notebook without widgets tqdm falls back to text, and says so
+    with without_warnings():  # in a notebook without widgets tqdm falls back to text, and says so
         from tqdm.auto import tqdm
 
-        bar = tqdm(desc=what, unit="", leave=False)
+    bar = tqdm(desc=what, unit="", leave=False)
 
     def show(done: int, total: int) -> None:
         bar.total = total

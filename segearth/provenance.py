@@ -81,7 +81,7 @@ def model_settings(
     file = weights.upsampler_file(upsampler, row)
     return {
         "model": Path(name).name,
-        "architecture": architecture if row is None else row.architecture,
+        "architecture": Path(architecture or "").name or None if row is None else row.architecture,
         "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
         "upsampler": kind,
         "upsampler_sha256": None if file is None else checksum(file),

@@ -1,4 +1,7 @@
-from segearth.errors import called_as, option, program
+import warnings
+from threading import Thread
+
+from segearth.errors import called_as, option, program, without_warnings
 
 
 def test_options_are_named_as_the_caller_writes_them():
@@ -11,3 +14,20 @@ def test_options_are_named_as_the_caller_writes_them():
         assert option("device") == "--device"
         assert program() == "segearth predict"
     assert option("device") == "device"
+
+
+def test_filters_are_as_before_when_threads_are_through():
+    """Without a lock the last one to leave would put back what another one had set."""
+    before = list(warnings.filters)
+
+    def ignore():
+        for _ in range(200):
+            with without_warnings(UserWarning):
+                warnings.warn("not seen", UserWarning, stacklevel=1)
+
+    threads = [Thread(target=ignore) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
