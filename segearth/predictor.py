@@ -249,7 +249,7 @@ class Predictor:
         _check_fork(self.device)
         whole = isinstance(long_side, Integral) and not isinstance(long_side, bool)
         if long_side is not None and not (whole and long_side >= 1):
-            raise UserError(f"long side {long_side}: expected at least 1 pixel, or None for the image's own size")
+            raise UserError(f"long side {long_side!r}: expected a whole number of pixels, or None for the image's own size")
         pixels, remarks = read_image(image)
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)

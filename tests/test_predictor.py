@@ -232,7 +232,7 @@ def test_wrong_options_of_a_predictor(predictor, photo):
         ),
         (lambda: predictor.predict_many([photo], score=False), r"did you mean 'scores'\?"),
         (lambda: predictor.encode(photo, zzz=1), "encode has no option 'zzz': expected one of image, long_side"),
-        (lambda: predictor.predict(photo, "100"), "long side 100: expected at least 1 pixel"),
+        (lambda: predictor.predict(photo, "100"), "long side '100': expected a whole number of pixels"),
         (lambda: predictor.predict_many("scene.jpg"), r"is one image: expected several; use predict\(...\)"),
         (lambda: predictor.with_classes(None), "None are no classes"),
     ):
