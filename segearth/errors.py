@@ -58,6 +58,12 @@ class UserNotice(UserWarning):
     """Something the user should know although it stops nothing; scripts print its one sentence."""
 
 
+def forget_locks() -> None:
+    """For a forked child, in which no other thread will ever give a lock back."""
+    global _FILTERS
+    _FILTERS = RLock()
+
+
 @contextmanager
 def without_warnings(category: type[Warning] = Warning, message: str = "") -> Iterator[None]:
     """Ignores warnings of libraries in a block: one thread at a time, as Python's filters are those of the process.

@@ -81,6 +81,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise UserError(_too_large(path)) from None
     except UnidentifiedImageError:
         raise UserError(_unidentified(path)) from None
+    except PermissionError:
+        raise UserError(
+            f"the image {path} may not be read here: expected a readable file; change its permissions"
+        ) from None
     except (OSError, SyntaxError, EOFError, ValueError, IndexError, MemoryError) as error:
         if isinstance(error, UserError):
             raise

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.devices import bf16_in_hardware
 from segearth.errors import UserError, is_out_of_memory, option, unknown_option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
@@ -57,7 +58,8 @@ def load_model(
         classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, a dict of class to synonyms, or
             the path of a `cls_*.txt` file.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
-        precision: of the image encoder, "fp32", "bf16" or "fp16"; all else is computed in float32.
+        precision: of the image encoder, "fp32", "bf16" or "fp16"; all else is computed in float32. "auto" is fp16 on
+            CUDA, bf16 on a CPU that has it in hardware, else fp32.
         threshold: pixels whose best score is below become the background, or unclassified where there is none; in
             [0, 1].
         background: that class, by name or index; by default one that is called background, clutter, other, others,
@@ -74,13 +76,18 @@ def load_model(
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
     """
+    if "prob_thd" in options and threshold != 0:
+        raise UserError("prob_thd and threshold are two names of one option: expected one of them; leave prob_thd out")
     threshold = options.pop("prob_thd") if "prob_thd" in options else check_threshold(threshold)
     background = options.pop("bg_idx", background)
     _check_options(options)
     vocabulary = Vocabulary.of(classes, background)
     target = choose_device(device)
-    if precision not in PRECISIONS:
-        raise UserError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    precision = choose_precision(precision, target)
+    if not isinstance(name, str | Path):
+        raise UserError(
+            f"model {name!r}: expected one of {', '.join(weights.MODELS)}, or the path of weights; give one"
+        )
     row = weights.MODELS.get(str(name))
     if row is None and upsampler == "default":
         upsampler = "bilinear"
@@ -263,6 +270,21 @@ def read_upsampler(path: Path) -> nn.Module:
     return upsampler.eval().requires_grad_(False)
 
 
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Turns "auto" into the precision that is fast on a device, and refuses what is none.
+
+    Raises:
+        UserError: an unknown precision.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if device.type == "cpu" and bf16_in_hardware(device) else "fp32"
+    if precision not in PRECISIONS:
+        raise UserError(f"unknown precision {precision!r}: use one of auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
 def choose_device(device: str | torch.device) -> torch.device:
     """Turns "auto" into the best device there is, and refuses one that is not there.
 
@@ -275,7 +297,7 @@ def choose_device(device: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(

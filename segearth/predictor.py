@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from segearth import errors
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image, resized_size
 from segearth.labels import label_values
+from segearth.models import precision
 from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
 from segearth.progress import Progress, window_progress
 from segearth.result import Result as Result
@@ -125,9 +127,13 @@ class Predictor:
         return Predictor(model, vocabulary, self._text, self.settings)
 
     @checks_options
-    def with_threshold(self, threshold: float, background: int | str | bool | None = None) -> Predictor:
-        """The same model with another threshold for its maps, and for all classes; see `Result.with_threshold`."""
+    def with_threshold(
+        self, threshold: float | Mapping[str, float], background: int | str | bool | None = None
+    ) -> Predictor:
+        """The same model with another threshold for its maps; arguments as of `Result.with_threshold`."""
         vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
+        if isinstance(threshold, Mapping):
+            return self._with(vocabulary.with_thresholds(threshold), self.threshold)
         return self._with(vocabulary.with_thresholds(None), check_threshold(threshold))
 
     def _with(self, vocabulary: Vocabulary, threshold: float) -> Predictor:
@@ -249,7 +255,10 @@ class Predictor:
         _check_fork(self.device)
         whole = isinstance(long_side, Integral) and not isinstance(long_side, bool)
         if long_side is not None and not (whole and long_side >= 1):
-            raise UserError(f"long side {long_side!r}: expected a whole number of pixels, or None for the image's own size")
+            raise UserError(
+                f"long side {long_side!r}: expected a whole number of pixels, or None for the image's own size; "
+                "give such a number"
+            )
         pixels, remarks = read_image(image)
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
@@ -400,8 +409,14 @@ def _watch_forks() -> None:
     """From the first predictor on, a forked child computes with one thread: the pool's other threads are not in it."""
     global _forks_watched
     if not _forks_watched and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+        os.register_at_fork(after_in_child=_begin_child)
         _forks_watched = True
+
+
+def _begin_child() -> None:
+    torch.set_num_threads(1)
+    errors.forget_locks()  # a thread that held one is not in the child
+    precision.forget_locks()
 
 
 def _check_fork(device: torch.device) -> None:

@@ -455,7 +455,7 @@ def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> Non
                     "every name may appear once; remove one"
                 )
             seen[key] = place
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise UserError(f"{place} of {source}: threshold {threshold:g} is no score: expected 0 to 1; change it")
-        if not 0 < scale < float("inf"):
-            raise UserError(f"{place} of {source}: scale {scale:g}: expected a factor above 0, such as 1.1; change it")
+        if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+            raise UserError(f"{place} of {source}: threshold {threshold!r} is no score: expected 0 to 1; change it")
+        if not isinstance(scale, Real) or not 0 < scale < float("inf"):
+            raise UserError(f"{place} of {source}: scale {scale!r}: expected a factor above 0, such as 1.1; change it")

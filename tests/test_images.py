@@ -184,3 +184,13 @@ def test_coordinates_are_said_to_be_lost(tmp_path):
     pixels, remarks = read_image(tmp_path / "a.tif")
     assert np.array_equal(pixels, RGB)
     assert remarks == [f"{tmp_path / 'a.tif'} has coordinates, which its map does not keep"]
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    save(tmp_path / "a.png", Image.fromarray(RGB))
+    monkeypatch.setattr("segearth.images.Image.open", refuse)
+    with pytest.raises(UserError, match=r"a\.png may not be read here: .*change its permissions"):
+        read_image(tmp_path / "a.png")

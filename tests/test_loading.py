@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from segearth import weights
 from segearth.errors import UserError
-from segearth.loading import choose_device, clip_config, load_clip, load_model, load_upsampler
+from segearth.loading import choose_device, choose_precision, clip_config, load_clip, load_model, load_upsampler
 from segearth.models import Bilinear, JBUOne, JBUStack
 
 
@@ -174,3 +174,25 @@ def test_an_unknown_option_names_the_near_one():
         load_model("tiny", "road; tree", zzz=1)
     with pytest.raises(UserError, match=r"threshold 2 is no score"):
         load_model("tiny", "road; tree", threshold=2)
+
+
+def test_precision_auto_is_what_is_fast_here(monkeypatch):
+    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: True)
+    assert choose_precision("auto", torch.device("cpu")) == "bf16"
+    assert choose_precision("auto", torch.device("cuda")) == "fp16"
+    assert choose_precision("auto", torch.device("mps")) == "fp32"
+    assert load_model("tiny", "road; tree", "cpu", "auto").settings["precision"] == "bf16"
+    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: False)
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+    with pytest.raises(UserError, match="use one of auto, fp32"):
+        choose_precision("int8", torch.device("cpu"))
+
+
+def test_wrong_kinds_of_options():
+    for options, message in (
+        ({"name": None}, "model None: expected one of"),
+        ({"device": None}, "unknown device None"),
+        ({"prob_thd": 0.5, "threshold": 0.2}, "two names of one option"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_model(**{"name": "tiny", "classes": "road; tree", **options})

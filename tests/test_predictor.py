@@ -135,6 +135,8 @@ def test_threshold_and_factor(photo):
     result = predictor.predict(photo, 100)
     assert np.array_equal(result.labels, np.where(result.confidence < 0.9, 254, result.best))
     assert (result.threshold, result.settings["threshold"]) == (0.9, 0.9)
+    trees = predictor.with_threshold({"tree": 0})
+    assert (trees.threshold, trees.vocabulary.thresholds) == (0.9, (None, 0, None))
     plain = predictor.with_threshold(0).predict(photo, 100)
     assert np.array_equal(plain.labels, result.best)
     scaled = predictor.with_classes("road; tree | scale=1e12; water").predict(photo, 100)

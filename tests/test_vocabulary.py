@@ -142,7 +142,7 @@ def test_settings_of_a_class(tmp_path):
     [
         ("road | color=#12", r"class 1 of class names: '#12' is no colour"),
         ("road; tree | threshold=high", r"class 2 .*threshold 'high' is no number"),
-        ("road | threshold=2", r"class 1 .*threshold 2 is no score"),
+        ("road | threshold=2", r"class 1 .*threshold 2\.0 is no score"),
         ("road | scale=0", r"class 1 .*scale 0"),
         ("road | scale=nan", r"class 1 .*scale nan"),
         ("road | weight=3", r"'weight=3' is no setting"),

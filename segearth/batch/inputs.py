@@ -70,12 +70,13 @@ def _expanded(arguments: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
     """Arguments with lists and patterns resolved."""
     for argument in arguments:
         if argument == "-":
-            yield from (line.rstrip("\r\n") for line in listed if line.strip())
+            lines = (line.strip("\ufeff\r\n") for line in listed)
+            yield from (line for line in lines if line.strip())
         elif glob.has_magic(argument) and not Path(argument).exists():
             matches = sorted(glob.glob(str(Path(argument).expanduser()), recursive=True))  # noqa: PTH207 (also absolute)
             if not matches:
                 raise UserError(f"nothing matches {argument}: expected a pattern of existing files; correct it")
-            yield from (match for match in matches if not match.lower().endswith(OWN))
+            yield from (match for match in matches if not match.lower().endswith(OWN) and Path(match).exists())
         else:
             yield argument
 
@@ -104,7 +105,8 @@ def _names(images: list[tuple[Path, Path]]) -> list[tuple[str, str]]:
         for number, i in enumerate(repeated):
             path, place = images[i]
             folders = path.absolute().parts[: -len(place.parts)]
-            if depth <= len(folders) - 1:  # without the root
+            others = {images[j][0].absolute().parent for j in repeated}
+            if depth < len(folders) and len(others) > 1:  # without the root
                 places[i] = Path(*folders[-depth:], place)
                 names[i] = places[i]
             else:  # a.jpg beside A.jpg

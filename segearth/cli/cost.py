@@ -13,7 +13,15 @@ from torch import Tensor
 
 from segearth import weights
 from segearth.errors import UserError
-from segearth.loading import PRECISIONS, build_clip, choose_device, clip_config, load_model, load_upsampler
+from segearth.loading import (
+    PRECISIONS,
+    build_clip,
+    choose_device,
+    choose_precision,
+    clip_config,
+    load_model,
+    load_upsampler,
+)
 from segearth.models import Bilinear, DenseCLIP, SegEarth
 from segearth.models.segearth import MAX_MEMORY_MB
 from segearth.models.simfeatup import UPSAMPLERS
@@ -84,6 +92,7 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
         UserError: a model or a device that cannot be had.
     """
     device = choose_device(args.device)
+    args.precision = choose_precision(args.precision, device)
     model, kind = _model(args, vocabulary, device)
     side = model.slide_crop or TIMED_SIDE
     model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first is slower

@@ -81,7 +81,7 @@ def demo(args: argparse.Namespace) -> None:
         "about": about,
         "upsampler": upsampler,
         "device": str(predictor.device),
-        "precision": args.precision,
+        "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
         "seconds": seconds,
     }

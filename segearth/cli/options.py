@@ -9,7 +9,7 @@ from segearth import weights
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
 
 def add_model_options(parser: argparse.ArgumentParser, default_model: str = "clip-vit-b16") -> None:
@@ -25,7 +25,12 @@ def add_model_options(parser: argparse.ArgumentParser, default_model: str = "cli
     )
     parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
     add_device(parser)
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="of the image encoder (%(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=PRECISIONS,
+        help="of the image encoder; auto: fp16 on CUDA, else what is fast (%(default)s)",
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from segearth import weights
 from segearth.cli.options import add_model_options, add_quiet, check_model
 from segearth.errors import UserError, option
-from segearth.exits import OK, SOME_FAILED, quiet, say
+from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--max-memory", type=float, default=400, metavar="MB", help="working memory (%(default)s)")
-    parser.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto", help="(%(default)s)")
+    parser.add_argument(
+        "--progress",
+        choices=("auto", "bar", "json", "none"),
+        default="auto",
+        help="auto: a bar on a terminal; json: lines on stderr, among the remarks (%(default)s)",
+    )
     parser.add_argument("--no-progress", dest="progress", action="store_const", const="none", help="as --progress none")
     add_quiet(parser)
     parser.set_defaults(interrupted="maps that are written stay; the same command goes on")
@@ -88,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
     items = find_images(args.images, args.out, sys.stdin if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
+    if args.precision == "auto":
+        from segearth.loading import choose_device, choose_precision
+
+        args.precision = choose_precision("auto", choose_device(args.device))
+        tell(f"precision: {args.precision}")
     common = {
         **_model_settings(args),
         "classes": describe_settings(vocabulary),
@@ -258,7 +268,7 @@ def _dry_run(
             height, width = sizes[path]
             files = " ".join(str(file) for file in task.files)
             print(f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}")
-    return OK if not unreadable else SOME_FAILED
+    return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
 
 
 @contextmanager

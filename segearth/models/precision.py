@@ -55,6 +55,12 @@ _LOCK = Lock()
 _state = _State()
 
 
+def forget_locks() -> None:
+    """For a forked child, in which no other thread will ever leave `true_float32`."""
+    global _LOCK
+    _LOCK, _state.inside = Lock(), 0
+
+
 def _allow(precision: str, backend: str = "none") -> tuple[str, str]:
     """Sets what float32 products may be rounded to, and returns what was set before.
 
