@@ -88,11 +88,11 @@ def test_normalise():
 
 
 def test_bf16_agrees_with_fp32(predictor, test_data):
-    """On a real image; at least 99 % of the labels."""
+    """On a real image; at least 99.5 % of the labels."""
     image = test_data / "samples" / "OpenEarthMap" / "koeln_50.tif"
     half = load_model("tiny", predictor.vocabulary, device="cpu", precision="bf16")
     equal = predictor.predict(image).labels == half.predict(image).labels
-    assert equal.mean() >= 0.99
+    assert equal.mean() >= 0.995
 
 
 def test_repr_classes_and_no_changes(predictor):
