@@ -20,7 +20,13 @@ def wants_bar(progress: bool | None) -> bool:
     """Whether to draw a bar: as asked for, else on a terminal or in a notebook, without `SEGEARTH_NO_PROGRESS=1`."""
     if progress is not None:
         return progress
-    return not switched_off() and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return not switched_off() and (sys.stderr.isatty() or in_notebook())
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def switched_off() -> bool:

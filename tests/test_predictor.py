@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,6 +182,10 @@ def test_a_bar_is_drawn_where_somebody_looks(predictor, photo, capsys, monkeypat
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     predictor.predict(photo, 100)
     assert "windows" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None)))
+    predictor.predict(photo, 100)
+    assert "windows" in capsys.readouterr().err  # a notebook
     monkeypatch.setenv("SEGEARTH_NO_PROGRESS", "1")
     predictor.predict(photo, 100)
     assert capsys.readouterr().err == ""
