@@ -34,7 +34,7 @@ def test_label_image_of_more_classes_has_16_bits(tmp_path, count):
     labels = np.array([[0, count - 1], [65534, 65535]], np.uint16)
     label_image(labels, np.zeros((count, 3), np.uint8)).save(tmp_path / "a.png")
     again = Image.open(tmp_path / "a.png")
-    assert again.mode in ("I;16", "I")  # I: Pillow before 10.3
+    assert again.mode in ("I;16", "I")  # I: older versions of Pillow
     assert np.array_equal(np.asarray(again), labels)
 
 
