@@ -43,7 +43,7 @@ def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
     done = subprocess.run(
         [*map(str, command)],
         cwd=cwd,
-        env=clean | {"SEGEARTH_OFFLINE": "1"},
+        env=clean | {"SEGEARTH_OFFLINE": "1", "OMP_NUM_THREADS": "1"},  # one thread: see conftest.py
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
