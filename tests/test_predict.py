@@ -200,14 +200,19 @@ def test_one_class_only_is_told(capsys):
 
 
 def test_a_model_from_a_file(folder, capsys):
-    shutil.copy(weights.packaged("tiny.safetensors"), "mine.safetensors")
+    (folder.parent / "models").mkdir()
+    shutil.copy(weights.packaged("tiny.safetensors"), "models/mine.safetensors")
     shutil.copy(weights.packaged("tiny.json"), "mine.json")
-    own = ["-c", "road; tree", "--long-side", "64", "--model", "mine.safetensors"]
+    own = ["-c", "road; tree", "--long-side", "64", "--model", "models/mine.safetensors"]
     assert predict("in/a.png", *own) == 2
     assert "--architecture" in capsys.readouterr().err
     assert predict("in/a.png", *own, "--architecture", "mine.json", "--upsampler", "bilinear") == 0
     settings = json.loads((folder.parent / "out/a.summary.json").read_text(encoding="utf-8"))["settings"]
     assert (settings["model"], settings["upsampler"]) == ("mine.safetensors", "bilinear")
+    own[-1] = str(folder.parent / "models/mine.safetensors")  # the same file by another path: nothing is to be done
+    capsys.readouterr()
+    assert predict("in/a.png", *own, "--architecture", "mine.json", "--upsampler", "bilinear") == 0
+    assert "all 1 maps are in out already" in capsys.readouterr().out
 
 
 def test_a_file_in_the_place_of_a_folder_stops_no_other_image(folder, capsys):

@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from segearth.loading import load_model
 
     predictor = load_model(
-        common["model"],
+        args.model or MODEL,
         vocabulary,
         args.device,
         args.precision,
