@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+CROP, STRIDE = 224, 112  # side of a window and step between windows, in pixels: SegEarth-OV's released settings
+
 
 class Window(NamedTuple):
     """A rectangle of pixels, rows top..bottom and columns left..right, the ends excluded."""

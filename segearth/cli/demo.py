@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
-from segearth.cli.options import add_model_options, check_model
+from segearth.cli.options import add_model_options, check_long_side, check_model
 from segearth.errors import UserError, from_script, option
 from segearth.exits import OK, say
 from segearth.outputs import writable_folder
@@ -53,10 +53,7 @@ def demo(args: argparse.Namespace) -> None:
     """Checks what can be checked without torch, predicts, writes and prints."""
     vocabulary = Vocabulary.of(args.classes)
     check_model(args)
-    if args.long_side < 0:
-        raise UserError(
-            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
-        )
+    check_long_side(args)
     folder = writable_folder(args.out)
     pixels, truth, name = load_image(args.image, vocabulary)
     model = args.model or choose_model()

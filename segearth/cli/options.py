@@ -58,6 +58,18 @@ def check_model(args: argparse.Namespace) -> None:
     weights.model(args.model)
 
 
+def check_long_side(args: argparse.Namespace) -> None:
+    """Refuses a `--long-side` that cannot be.
+
+    Raises:
+        UserError: a negative number.
+    """
+    if args.long_side < 0:
+        raise UserError(
+            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
+        )
+
+
 def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:
     """What `eval` and `eval-all` have in common.
 

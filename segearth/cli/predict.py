@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
-from segearth.cli.options import add_model_options, add_quiet, check_model
+from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
 from segearth.errors import UserError, option
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.vocabulary import Vocabulary, describe_settings
@@ -194,10 +194,7 @@ def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[
 def _check(args: argparse.Namespace) -> None:
     """Refuses what cannot be, before torch is imported."""
     check_model(args)
-    if args.long_side < 0:
-        raise UserError(
-            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
-        )
+    check_long_side(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
@@ -232,12 +229,12 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
 
 
 def _windows(size: tuple[int, int], long_side: int) -> int:
-    """How many windows an image has, at the usual 224 pixels with a step of 112."""
+    """How many windows an image has."""
     from segearth.images import resized_size
-    from segearth.windows import starts
+    from segearth.windows import CROP, STRIDE, sliding_windows
 
     height, width = resized_size(*size, long_side) if long_side else size
-    return len(starts(height, 224, 112)) * len(starts(width, 224, 112))
+    return len(sliding_windows(height, width, CROP, STRIDE))
 
 
 def _first_line(args: argparse.Namespace, tasks: list[Task], vocabulary: Vocabulary, windows: dict[Path, int]) -> str:

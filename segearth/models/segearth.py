@@ -16,7 +16,7 @@ from segearth.models.factored import cosine_logits, is_linear, pixel_norms, quer
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
 from segearth.models.tiles import TILE
-from segearth.windows import Window, padding, window_blocks
+from segearth.windows import CROP, STRIDE, Window, padding, window_blocks
 
 # Keeps the prediction of a 448 × 448 image with ViT-B/16 and SimFeatUp within the model plus 600 MB.
 MAX_MEMORY_MB = 400
@@ -88,8 +88,8 @@ class SegEarth(nn.Module):
         logit_scale: float = 50.0,
         prob_thd: float = 0.0,
         bg_idx: int = 0,
-        slide_crop: int = 224,
-        slide_stride: int = 112,
+        slide_crop: int = CROP,
+        slide_stride: int = STRIDE,
     ) -> None:
         """Assembles the parts.
 
