@@ -16,15 +16,13 @@ from segearth.files import File, sha256_of
 
 HELP = "List, find, download and verify weights."
 
-_FILES: dict[str, File | weights.Packaged] = {**weights.FILES, **weights.PACKAGED}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is to be done, and with which weights."""
     what = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
     what.add_parser("list", help="what there is: name, size, licence, where it is", description="List all weights.")
     path = what.add_parser("path", help="print where a file is", description="Print the path of a file, if it is here.")
-    path.add_argument("name", metavar="NAME", help=", ".join(_FILES))
+    path.add_argument("name", metavar="NAME", help=", ".join(_files()))
     download = what.add_parser(
         "download", help="get files, so that segearth then works offline", description="Download weights to the cache."
     )
@@ -49,10 +47,15 @@ def run(args: argparse.Namespace) -> int:
     return download(args.names, args.quiet) if args.what == "download" else verify()
 
 
+def _files() -> dict[str, File | weights.Packaged]:
+    """All that there is, by name."""
+    return {**weights.FILES, **weights.PACKAGED}
+
+
 def list_weights() -> int:
     """Prints the table of weights, and a line on each."""
     rows, notes = [("name", "size", "licence", "where")], []
-    for name, file in _FILES.items():
+    for name, file in _files().items():
         size = megabytes(weights.packaged(file.name).stat().st_size) if isinstance(file, weights.Packaged) else ""
         rows.append((name, size or getattr(file, "size_text", ""), file.licence, place(file)))
         notes.append(file.about)
@@ -81,9 +84,9 @@ def here(name: str) -> Path:
     Raises:
         UserError: an unknown name, or a file that is not here.
     """
-    if name not in _FILES:
-        raise UserError(f"no weights are called {name}: expected one of {', '.join(_FILES)}; give one of these")
-    if (path := weights.find(_FILES[name])) is None:
+    if name not in _files():
+        raise UserError(f"no weights are called {name}: expected one of {', '.join(_files())}; give one of these")
+    if (path := weights.find(_files()[name])) is None:
         raise UserError(f"{name} is not on this computer: get it by segearth weights download {name}")
     return path
 
@@ -92,12 +95,13 @@ def download(names: list[str], quiet: bool = False) -> int:
     """Gets files one after the other; one that fails does not stop the others."""
     wanted: dict[str, File | weights.Packaged] = {}
     for name in names:
-        if name not in _FILES and name not in weights.MODELS:
+        if name not in _files() and name not in weights.MODELS:
             raise UserError(
-                f"no weights are called {name}: expected some of {', '.join(_FILES)}; segearth weights list tells more"
+                f"no weights are called {name}: expected some of {', '.join(_files())}; "
+                "segearth weights list tells more"
             )
         row = weights.MODELS.get(name)
-        files = (_FILES[name],) if row is None else (row.file, row.upsampler_file)
+        files = (_files()[name],) if row is None else (row.file, row.upsampler_file)
         wanted |= {file.name: file for file in files if file is not None}
     failed = 0
     for file in wanted.values():
@@ -121,7 +125,7 @@ def verify() -> int:
 
 def _verified() -> Iterator[tuple[str, Path, str, str]]:
     """Name, path, state and a remark of every copy that is here."""
-    for name, file in _FILES.items():
+    for name, file in _files().items():
         if isinstance(file, weights.Packaged):
             path = weights.packaged(file.name)
             yield name, path, *_state(path, File(file.name, sha256=file.sha256))
