@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 18
+ABOUT = 0.1  # how much of `about_size` a size may be away from it: three digits are given, so 10 % is ample
+HEADER_BYTES = 100_000_000  # no longer header is read of a safetensors file: the library's own bound
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class File:
         """Whether a hash is known."""
         return self.sha256 is not None or self.git_blob is not None
 
+    def may_have(self, size: int) -> bool:
+        """Whether a file of so many bytes can be this one."""
+        if self.size is not None:
+            return size == self.size
+        return not self.about_size or abs(size - self.about_size) <= ABOUT * self.about_size
+
     def is_complete(self, path: Path) -> bool:
         """Whether the copy at `path` has the length it must have; an interrupted copy has not.
 
@@ -90,13 +98,13 @@ def is_whole_safetensors(path: Path) -> bool:
     size = path.stat().st_size
     with path.open("rb") as source:
         length = int.from_bytes(source.read(8), "little")
-        if length > size - 8:
+        if length > min(size - 8, HEADER_BYTES):
             return False
         try:
             entries = json.loads(source.read(length))
             ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
             return bool(8 + length + max(ends) == size)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return False
 
 
