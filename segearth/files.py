@@ -23,6 +23,7 @@ class File:
         sha256: SHA-256 of the content, in hex.
         git_blob: Git's blob id of the content, in hex: a hash as well.
         hub: Repository and file name on the Hugging Face hub.
+        revision: Which commit of that repository, in hex; "main", its newest one, where no commit was ever seen.
         licence: Licence of the content, as far as its publisher states one.
         about: What it is, in a sentence.
     """
@@ -34,6 +35,7 @@ class File:
     sha256: str | None = None
     git_blob: str | None = None
     hub: tuple[str, str] | None = None
+    revision: str = "main"
     licence: str = ""
     about: str = ""
 
@@ -44,7 +46,7 @@ class File:
             return self.url or ""
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         repository, name = self.hub
-        return f"{endpoint.rstrip('/')}/{repository}/resolve/main/{name}"
+        return f"{endpoint.rstrip('/')}/{repository}/resolve/{self.revision}/{name}"
 
     @property
     def size_text(self) -> str:
