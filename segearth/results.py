@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.cells import fitting, keep_texts
 from segearth.errors import UserError, option
+from segearth.jobs.locks import locked
 from segearth.json_files import Kind, misfit, read_json, write_json
 from segearth.outputs import atomic
 
@@ -191,11 +192,12 @@ def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         UserError: a damaged results.json, or a file that cannot be written.
     """
-    rows = [*read_rows(folder), row]
-    with atomic(folder / JSON_NAME) as part:
-        write_json(part, rows)
-    with atomic(folder / XLSX_NAME) as part:
-        write_workbook(part, rows)
+    with locked(folder / JSON_NAME):  # other processes may add theirs
+        rows = [*read_rows(folder), row]
+        with atomic(folder / JSON_NAME) as part:
+            write_json(part, rows)
+        with atomic(folder / XLSX_NAME) as part:
+            write_workbook(part, rows)
     return rows
 
 

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -30,6 +29,7 @@ from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
+from segearth.jobs.locks import locked
 from segearth.json_files import json_line, misfit, parse_json, read_json, write_json
 from segearth.outputs import atomic
 from segearth.progress import switched_off
@@ -165,53 +165,27 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     staging = folder / f".{name}.part"
     made = [parent for parent in (staging, *staging.parents) if not parent.exists()]
     try:
-        lock = _locked(staging)
+        staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} ({error.strerror}): give another folder with {option('root', typed='out')}"
         ) from None
-    done = False
+    busy = f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
     try:
-        yield staging
-        done = True
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    finally:
-        if done:
+        with locked(staging, 0, busy):
+            staging.mkdir(exist_ok=True)  # a run that ended in between has removed it
+            try:
+                yield staging
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
             shutil.rmtree(staging, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+    finally:
         for parent in made:  # whatever is not empty stays
             with suppress(OSError):
                 parent.rmdir()
-
-
-def _locked(staging: Path) -> int | None:
-    """Makes the hidden folder and locks it, so that a second run on the same set cannot mix its files into it.
-
-    The lock ends with the process, however that ends. Where the system has none, None.
-    """
-    staging.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    lock = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # a run that ended in between has removed the folder that was opened
-        gone = not staging.exists() or staging.stat().st_ino != os.fstat(lock).st_ino
-    except BlockingIOError:
-        gone = True
-    if gone:
-        os.close(lock)
-        raise UserError(
-            f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
-        )
-    return lock
 
 
 @contextmanager
