@@ -92,7 +92,7 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
     return paths
 
 
-def _move(parts: Mapping[Path, Path], earlier: Mapping[Path, Path]) -> None:
+def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
     """Puts files in their places; where one cannot be moved, all are as before.
 
     Args:
