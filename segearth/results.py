@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.cells import fitting, keep_texts
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, printable
 from segearth.jobs.locks import locked
 from segearth.json_files import Kind, misfit, read_json, write_json
 from segearth.outputs import atomic
@@ -231,7 +231,7 @@ def table(row: dict[str, Any]) -> str:
     )
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _figure(value: float | None) -> str:

@@ -18,6 +18,7 @@ from segearth import weights
 from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
 from segearth.errors import UserError, option
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
+from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from segearth.batch.plan import plan
     from segearth.outputs import writable_folder
 
-    items = find_images(args.images, args.out, sys.stdin if "-" in args.images else ())
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
