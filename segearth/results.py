@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segearth.cells import fitting, keep_texts
 from segearth.errors import UserError, option
+from segearth.json_files import Kind, misfit, read_json, write_json
 from segearth.outputs import atomic
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
 
 # What tables cannot do without, and the kind of each.
 _FIGURE = (int, float, type(None))
-_ROW: dict[str, type | tuple[type, ...]] = {
+_ROW: dict[str, Kind] = {
     **dict.fromkeys(("MODEL", "config", "date", "device", "model"), str),
     **dict.fromkeys(("IoU_fg", "aAcc", "mAcc", "mIoU"), _FIGURE),
     "upsampler": (str, type(None)),
@@ -74,7 +75,13 @@ _ROW: dict[str, type | tuple[type, ...]] = {
     "per_class": list,
     **dict.fromkeys(("prompts", "settings", "versions"), dict),
 }
-_CLASS: dict[str, type | tuple[type, ...]] = {
+_OPTIONAL: dict[str, Kind] = {
+    **dict.fromkeys(("data", "weights"), dict),
+    **dict.fromkeys(("options", "pictures", "scale"), list),
+    **dict.fromkeys(("available", "limit", "processes"), int),
+    "seconds_per_image": (int, float),
+}
+_CLASS: dict[str, Kind] = {
     "name": str,
     **dict.fromkeys(("IoU", "Acc"), _FIGURE),
     **dict.fromkeys(("intersection", "union", "prediction_pixels", "label_pixels"), int),
@@ -147,7 +154,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is damaged ({error}): expected a JSON list of results; mend it, move it away, or give another "
@@ -160,26 +167,14 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 def flaw(row: dict[str, Any]) -> str | None:
     """What is wrong with a row that somebody edited, as the end of a sentence; None if nothing is."""
-    if (found := _misfit(row, _ROW)) is not None:
+    if (found := misfit(row, _ROW, _OPTIONAL)) is not None:
         return found
     for entry in row["per_class"]:
-        if (found := _misfit(entry, _CLASS)) is not None:
+        if (found := misfit(entry, _CLASS)) is not None:
             return f"has a class that {found}"
     prompts = row["prompts"].get("classes")
     if not isinstance(prompts, list) or [type(one) for one in prompts] != [str] * len(row["per_class"]):
         return f"has not one prompt for each of its {len(row['per_class'])} classes"
-    return None
-
-
-def _misfit(values: Any, kinds: dict[str, type | tuple[type, ...]]) -> str | None:
-    """What a JSON object lacks."""
-    if not isinstance(values, dict):
-        return "is no JSON object"
-    for key, kind in kinds.items():
-        if key not in values:
-            return f"has no {key}"
-        if not isinstance(values[key], kind):
-            return f"has {json.dumps(values[key])[:40]} as {key}"
     return None
 
 
@@ -197,9 +192,8 @@ def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
         UserError: a damaged results.json, or a file that cannot be written.
     """
     rows = [*read_rows(folder), row]
-    text = json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(folder / JSON_NAME) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+        write_json(part, rows)
     with atomic(folder / XLSX_NAME) as part:
         write_workbook(part, rows)
     return rows
@@ -213,8 +207,9 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
-            table = [[_pick(line, key) for key in columns.values()] for line in lines]
+            table = [[fitting(_pick(line, key)) for key in columns.values()] for line in lines]
             pd.DataFrame(table, columns=list(columns), dtype=object).to_excel(writer, sheet_name=sheet, index=False)
+            keep_texts(writer.sheets[sheet])
             _dress(writer.sheets[sheet], list(columns))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from segearth.batch.inputs import Item
 from segearth.errors import UserError, option
+from segearth.json_files import read_json, shown
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
 MEGABYTE = 1 << 20
@@ -86,9 +87,10 @@ def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
     """
     way_out = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
     try:
-        before = json.loads(summary.read_text(encoding="utf-8"))["settings"]
+        before = read_json(summary)["settings"]
         differing = [key for key in settings if key not in before or before[key] != settings[key]]
-    except (OSError, ValueError, KeyError, TypeError):
+        classes = "; ".join(",".join(one["names"]) for one in before.get("classes") or [])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {way_out}") from None
     if not differing:
         return True
@@ -96,11 +98,9 @@ def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
     if field == "input":
         raise UserError(f"{summary} is of another image than {item.path}: expected the same one; {way_out}")
     if field == "classes":
-        was, now = (
-            "; ".join(",".join(one["names"]) for one in these) for these in (before.get(field) or [], settings[field])
-        )
+        was, now = classes, "; ".join(",".join(one["names"]) for one in settings[field])
         if was == now:
             was, now = "other colours, thresholds or factors of the classes", "these"
     else:
-        was, now = (json.dumps(these.get(field)) for these in (before, settings))
+        was, now = (shown(these.get(field)) for these in (before, settings))
     raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")

@@ -149,9 +149,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(next(iter(outcome.failed.values())))
     write_table(args.out)
     if len(outcome.made) == 1 and len(tasks) == 1:
+        from segearth.json_files import read_json
         from segearth.summary import text_table
 
-        print(text_table(json.loads(outcome.made[0].summary.read_text(encoding="utf-8"))["classes"]) + "\n")
+        print(text_table(read_json(outcome.made[0].summary)["classes"]) + "\n")
     for why in outcome.failed.values():
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""

@@ -7,7 +7,6 @@ place at the end. A mistake or a full disk removes that folder; a kill leaves it
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -31,11 +30,14 @@ from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
+from segearth.json_files import json_line, misfit, parse_json, read_json, write_json
 from segearth.outputs import atomic
 from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
 _JOURNAL, _VERSION = "journal.jsonl", 1
+_KINDS = {"stems": list, "images": int, "expected": list, "warnings": list, "complete": bool}  # of a manifest
+_RECORD = {"key": str, "stems": list, "counts": dict, "unknown": int}  # of `convert`
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["stems"], list):
-            raise ValueError("no list of stems")
+        content = read_json(path)
+        if (wrong := misfit(content, _KINDS)) is not None:
+            raise ValueError(f"it {wrong}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): remove {folder}, and prepare the set again") from None
     return dict(content)
 
@@ -128,18 +130,18 @@ class _Journal:
         lines = []
         with suppress(OSError, ValueError):
             for line in path.read_text(encoding="utf-8").splitlines():
-                lines.append(json.loads(line))
+                lines.append(parse_json(line))
         if not lines or lines[0] != {"run": fingerprint}:
             for name in ("images", "labels"):
                 shutil.rmtree(path.parent / name, ignore_errors=True)
             lines = [{"run": fingerprint}]
         for line in lines[1:]:
-            if "manifest" in line:
+            if misfit(line, {"manifest": dict}) is None:
                 self.manifest, self.complete = line["manifest"], True
-            else:
+            elif misfit(line, _RECORD) is None:
                 self.records[line["key"]] = line
         with atomic(path) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            part.write_text("".join(json_line(line) for line in lines), encoding="utf-8")
 
     def add(self, record: dict[str, Any]) -> None:
         self.records[record["key"]] = record
@@ -152,7 +154,7 @@ class _Journal:
     def _append(self, line: dict[str, Any]) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json_line(line))
         except OSError as error:
             raise UserError(f"cannot write {self.path} ({error.strerror}): free some space") from None
 
@@ -368,7 +370,7 @@ def _check_place(of: Description, root: Path, earlier: Sequence[dict[str, Any]])
 def _place(of: Description, root: Path, staging: Path, manifest: dict[str, Any]) -> None:
     """Moves the result in place; may be repeated after a kill at any point."""
     with atomic(staging / MANIFEST) as part:
-        part.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, manifest, 1)
     try:
         for name, place, _ in _places(of, root):
             if (staging / name).is_dir():

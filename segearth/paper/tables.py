@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from segearth.json_files import json_text
 from segearth.outputs import atomic
 from segearth.paper.comparison import COLUMNS, Comparison, compare
 from segearth.paper.report import html
@@ -35,11 +35,11 @@ def write_tables(work_dir: Path) -> Comparison:
         frame.to_csv(part, index=False, encoding="utf-8-sig")  # with a mark, Excel reads it as UTF-8
     content = {"results": tables.rows, "classes": tables.classes}
     texts = {
-        "results.json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "results.json": json_text(content),
         "results.md": markdown(tables.rows),
         "report.html": html(tables),
     }
     for name, text in texts.items():
         with atomic(work_dir / name) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return tables
