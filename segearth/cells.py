@@ -22,7 +22,7 @@ def fitting(value: Any) -> Any:
     """A value of a row as a cell can hold it: finite numbers as they are, all else as text that can be shown."""
     if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
-    return printable(value if isinstance(value, str) else json_line(value)[:-1])
+    return printable(value if isinstance(value, str) else json_line(value)[:-1], keep="\n\t")
 
 
 def keep_texts(sheet: Worksheet) -> None:

@@ -6,7 +6,6 @@ import inspect
 import json
 import re
 import sys
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,8 +27,6 @@ SCRIPTS = {
     "sample-data": "tools/make_sample_data.py",
     "train-upsampler": "tools/train_simfeatup.py",
 }
-
-_HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, lone surrogates, separators of lines
 
 _VERBS_SAY = {"work_dir": "out"}  # what functions and scripts call by another name than the verbs of `segearth`
 
@@ -74,16 +71,6 @@ def printable(text: object, keep: str = "") -> str:
 def first_line(error: BaseException) -> str:
     """What an error of a library says, without the pages that may follow; its type if it says nothing."""
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
-
-
-def printable(text: str) -> str:
-    r"""A text that a terminal and a table can show: control characters and bytes that are no UTF-8 as `\x1b`.
-
-    Line ends and tabs stay. What others wrote (a server, a file's name, a row) must not move the cursor or the colours.
-    """
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in _HIDDEN else ascii(char)[1:-1] for char in text
-    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,11 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import load_script
 from PIL import Image
+from safetensors.torch import save_file
 
 from segearth import load_model
 from segearth.errors import UserError, UserNotice
+from segearth.loading import load_clip
 from segearth.predictor import Predictor, normalise, resize
+from segearth.weights import packaged
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +239,23 @@ def test_wrong_options_of_a_predictor(predictor, photo):
     ):
         with pytest.raises(UserError, match=message):
             call()
+
+
+def test_weights_too_large_for_float32_give_no_map(photo, tmp_path):
+    """Finite weights whose products are not: no map, no JSON, exit code 2."""
+    clip = load_clip("tiny")
+    clip.visual.conv1.weight.data.fill_(3e38)
+    save_file(clip.state_dict(), tmp_path / "large.safetensors")
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    architecture = str(packaged("tiny.json"))
+    predictor = load_model(tmp_path / "large.safetensors", "road; tree", "cpu", architecture=architecture)
+    encoded = predictor.encode(photo)
+    for mapped in (lambda: predictor.predict(photo), lambda: list(predictor.predict_many([photo])), encoded.classify):
+        with pytest.raises(UserError, match="no numbers as scores"):
+            mapped()
+    given = ["--image", tmp_path / "a.png", "--model", tmp_path / "large.safetensors", "--architecture", architecture]
+    assert load_script("demo.py").main([*map(str, given), "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_notice_points_to_the_callers_line():

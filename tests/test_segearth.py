@@ -147,6 +147,18 @@ def test_scores_and_labels_by_hand(clip):
     assert model.labels(torch.tensor([0.3, 0.1, 0.3])[None, :, None, None]).item() == 0  # not below; first wins
 
 
+def test_scores_that_are_no_numbers_are_refused(clip):
+    """A pixel is NaN in all its scores or in none; a map of it would say the first class."""
+    model, logits = build(clip), torch.zeros(2, 6, 4, 5)
+    assert model.scores(logits.index_fill(1, torch.tensor(0), -torch.inf)).isfinite().all()  # no share, but a number
+    for value in (torch.nan, torch.inf, 3e38):
+        for query in (0, 5):
+            broken = logits.clone()
+            broken[1, query, 2:, 3] = value
+            with pytest.raises(UserError, match=r"NaN, at 2 of 40 pixels.*precision"):
+                model.scores(broken)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (3, 200), (15, 17), (64, 65), (47, 31)])
 @pytest.mark.parametrize("slide_crop", [64, 0])
 @pytest.mark.parametrize("upsampler", [None, JBUOne(16).eval()], ids=["none", "jbu_one"])

@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segearth import weights
+from segearth.architectures import build_clip, clip_config
 from segearth.errors import UserError
 from segearth.loading import (
     PRECISIONS,
-    build_clip,
     choose_device,
     choose_precision,
-    clip_config,
     load_model,
     load_upsampler,
 )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.models.blend import Blend
 from segearth.models.dense_clip import DenseCLIP
 from segearth.models.factored import cosine_logits, is_linear, pixel_norms, query_products
@@ -304,8 +304,17 @@ class SegEarth(nn.Module):
 
         Returns:
             (B, C, H, W) in [0, 1], not renormalised: they sum to 1 only where no class has synonyms.
+
+        Raises:
+            UserError: logits that are not finite.
         """
         probabilities = (logits * self.logit_scale).softmax(dim=1)
+        if bool((lost := probabilities[:, 0].isnan()).any()):  # a softmax is NaN in all queries or in none
+            raise UserError(
+                f"the model gives no numbers as scores (NaN, at {int(lost.sum()):,} of {lost.numel():,} pixels): "
+                "expected scores from 0 to 1; its weights are damaged or too large for its arithmetic: use other "
+                f"weights, or {option('precision', 'fp32')} where it is another"
+            )
         index = self.query_to_class[None, :, None, None].expand_as(probabilities)
         scores = probabilities.new_zeros(len(logits), self.num_classes, *logits.shape[-2:])
         return scores.scatter_reduce_(1, index, probabilities, reduce="amax")

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segearth.architectures import read_architecture
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
-from segearth.loading import PRECISIONS, read_architecture
+from segearth.loading import PRECISIONS
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum
 from segearth.training.simfeatup import checkpoint
