@@ -14,14 +14,15 @@ from PIL import Image, UnidentifiedImageError
 
 from segearth import tiff
 from segearth.errors import UserError, first_line, printable, without_warnings
+from segearth.paths import user_path
 
 # The formats that are read, as Pillow calls them, and what their files' names end in. Pillow knows forty more, among
 # them documents for which it starts other programs (EPS), and what is cut to 8 bits without a word (PPM).
 FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "JPEG2000": (".jp2", ".j2k"),
+    "JPEG": (".jpg", ".jpeg"),
+    "JPEG2000": (".jp2",),
     "PNG": (".png",),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
@@ -41,7 +42,6 @@ UPRIGHT = {  # by EXIF's number of how an image lies; 1 is upright
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _JPEG2000_GRAY = re.compile(rb"colr\x01..\0\0\0\x11", re.DOTALL)  # ISO 15444-1, I.5.3.3: colour space number 17
 _HEAD = 4096  # bytes that hold what is looked for in JPEG 2000
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _KNOWN = "8-bit PNG, JPEG, TIFF, WebP, BMP, GIF or JPEG 2000"
 
 
@@ -159,24 +159,16 @@ def _user_errors(name: str) -> Iterator[None]:
 
 
 def find_file(source: str | Path) -> Path:
-    """The file that a user's path means; a leading ~ stands for the home folder where no file is called so.
+    """The image file that a user's path means.
 
     Raises:
-        UserError: there is no such file, or it is an address of the web.
+        UserError: there is none; see `user_path`.
     """
-    name = printable(source)
-    if _SCHEME.match(str(source)):
-        raise UserError(f"the image {name} is an address, not a file: expected a path; download it first")
-    path = Path(source)
-    try:
-        if not path.exists() and str(source).startswith("~"):
-            path = path.expanduser()
-        if path.is_file():
-            return path
-        found = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, the home of nobody
-        found = f"cannot be found ({getattr(error, 'strerror', None) or first_line(error)})"
-    raise UserError(f"the image {name} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    path = user_path(source)
+    if path.is_file():
+        return path
+    found = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    raise UserError(f"the image {printable(source)} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
 
 
 def orientation_of(image: Image.Image) -> int:
