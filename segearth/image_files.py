@@ -89,7 +89,7 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     name = "the given image"
     with _user_errors(name):
         check_depth(image, name)
-        remarks = [f"{name} has coordinates, which its map does not keep"] if tiff.has_geokeys(image) else []
+        remarks = [f"{name} {tiff.COORDINATES}"] if tiff.has_geokeys(image) else []
         remarks += _turned(orientation_of(image), name)
         image.load()  # turns a TIFF upright
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)))
@@ -121,7 +121,7 @@ def _other(file: BinaryIO, name: str, header_only: bool) -> Iterator[OpenedImage
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
         told = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
-        orientation = orientation_of(image)
+        orientation = orientation_of(image, header_only)
         yield OpenedImage(name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name)))
 
 
@@ -171,10 +171,16 @@ def find_file(source: str | Path) -> Path:
     raise UserError(f"the image {printable(source)} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
 
 
-def orientation_of(image: Image.Image) -> int:
-    """How the image lies, as EXIF numbers it; 1, upright, where that is not known."""
+def orientation_of(image: Image.Image, header_only: bool = False) -> int:
+    """How the image lies, as EXIF numbers it; 1, upright, where that is not known.
+
+    Args:
+        image: opened by Pillow.
+        header_only: whether to leave a PNG's pixels alone, after which its EXIF may stand, too.
+    """
     try:
-        return _known(image.getexif().get(_ORIENTATION, 1))
+        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        return _known(exif.get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF says nothing of the pixels
         return 1
 

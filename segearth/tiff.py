@@ -21,6 +21,7 @@ from segearth.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 LAST_OFFSET = 2**32 - 2**24  # of classic TIFF, less room for a directory
+COORDINATES = "has coordinates, which its map does not keep"  # a remark
 MOST_PAGES = 10_000  # that are counted
 
 # Tags of TIFF 6.0, its supplements, GeoTIFF 1.1 and GDAL.
@@ -326,7 +327,7 @@ def remarks(page: Page, name: str) -> list[str]:
     if page.pages > 1:
         told.append(f"{name} has {page.pages} frames; the first one is used")
     if page.geokeys:
-        told.append(f"{name} has coordinates, which its map does not keep")
+        told.append(f"{name} {COORDINATES}")
     if page.alpha:
         told.append(f"{name} has an alpha channel, which is dropped")
     if not _is_plain(page):
