@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from segearth import weights
 from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
+from segearth.paths import user_path
 from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from segearth.batch.plan import plan
     from segearth.outputs import writable_folder
 
+    args.out = user_path(args.out, "output folder")
     items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
     if all(task.done for task in tasks):
         write_table(args.out)
-        print(f"all {len(tasks)} maps are in {args.out} already")
+        print(f"all {len(tasks)} maps are in {printable(args.out)} already")
         return OK
 
     from segearth.loading import load_model
@@ -158,7 +160,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    print(f"{_count(len(outcome.made), 'map')} written to {args.out}{already}{failed}; all in figures: {SUMMARY}")
+    made = f"{_count(len(outcome.made), 'map')} written to {printable(args.out)}"
+    print(f"{made}{already}{failed}; all in figures: {SUMMARY}")
     return SOME_FAILED if outcome.failed else OK
 
 
@@ -260,13 +263,14 @@ def _dry_run(
     for task in tasks:
         path = task.item.path
         if task.done:
-            print(f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*")
+            line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
         elif path in unreadable:
-            print(f"{path}: fails: {unreadable[path]}")
+            line = f"{path}: fails: {unreadable[path]}"
         else:
             height, width = sizes[path]
             files = " ".join(str(file) for file in task.files)
-            print(f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}")
+            line = f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}"
+        print(printable(line))
     return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
 
 
@@ -284,7 +288,7 @@ def _progress(
         def line(step: Step) -> None:
             seconds = left(*step.windows)
             event = {
-                "image": str(step.task.item.path),
+                "image": printable(step.task.item.path),
                 "images_done": step.images[0],
                 "images": step.images[1],
                 "windows_done": step.windows[0],
@@ -305,7 +309,7 @@ def _progress(
         def move(step: Step) -> None:
             bar.total = step.windows[1]
             bar.set_description(
-                f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}"[:40], refresh=False
+                printable(f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}")[:40], refresh=False
             )
             bar.update(step.windows[0] - bar.n)
 

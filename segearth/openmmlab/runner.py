@@ -70,6 +70,9 @@ def evaluate(
     if ranks.is_main:
         say("loading mmsegmentation and the model ...")
     job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
+    if ranks.is_main:
+        for remark in job.dataset.remarks:
+            say(f"note: {remark}")
     if len(set(ranks.gather((job.fingerprint, job.images)))) > 1:
         raise UserError(
             "the processes see different data, code, weights or versions: expected the same on all machines; use one "
