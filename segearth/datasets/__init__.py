@@ -3,6 +3,7 @@
     description.py          what a description says
     multiclass.py binary.py the 8 + 9 descriptions; `DATASETS` is all of them, by the name of their config
     archives.py             folders, zip and tar files as one list of members, safely
+    zips.py tars.py         what is in one of them; bounds.py how much may be, names.py under which names
     pairing.py              images with their labels, found and checked before anything is written
     labels.py               label files as class indices
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)

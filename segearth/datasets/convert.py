@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,12 @@ def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Pat
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[of.image_suffix],))
         if of.windows is None and same and (image.mode == "RGB" or jpeg):
-            with pair.image.open() as file, atomic(folder / f"{pair.key}{of.image_suffix}") as part:
-                part.write_bytes(file.read())
+            with (
+                pair.image.open() as file,
+                atomic(folder / f"{pair.key}{of.image_suffix}") as part,
+                part.open("wb") as copy,
+            ):
+                shutil.copyfileobj(file, copy)
             return
         if jpeg:
             raise UserError(f"{pair.image} is no JPEG: expected the published JPEG images. {of.get}")
