@@ -5,7 +5,7 @@
     archives.py             folders, zip and tar files as one list of members, safely
     zips.py tars.py         what is in one of them; bounds.py how much may be, names.py under which names
     pairing.py              images with their labels, found and checked before anything is written
-    labels.py               label files as class indices
+    labels.py               label files as class indices; polygons.py those of xBD's JSON files
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)
     check.py                what is in such a folder (tools/check_dataset.py)
     guide.py                dataset_prepare.md
