@@ -7,6 +7,7 @@
     pairing.py              images with their labels, found and checked before anything is written
     labels.py               label files as class indices; polygons.py those of xBD's JSON files
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)
+    padding.py              images that are nearly all black
     check.py                what is in such a folder (tools/check_dataset.py)
     guide.py                dataset_prepare.md
     samples/                small drawn downloads (tools/make_sample_data.py)

@@ -29,13 +29,14 @@ from tqdm import tqdm
 from segearth.datasets.archives import IN_MEMORY, kind, unpack
 from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
+from segearth.datasets.padding import black_warning
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
 from segearth.outputs import atomic
 from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
-_JOURNAL, _VERSION = "journal.jsonl", 1
+_JOURNAL, _VERSION = "journal.jsonl", 2
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,12 @@ def prepare(
         if not journal.complete:
             check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()))
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
-            manifest = _manifest(of, records, found.warnings)
+            black = black_warning(
+                of, sorted(s for r in records for s in r["black"]), sum(len(r["stems"]) for r in records)
+            )
+            if strict and black:
+                raise UserError(f"{option('strict', True)}: {black}")
+            manifest = _manifest(of, records, [*found.warnings, *([black] if black else [])])
             if strict and not manifest["complete"]:
                 raise UserError(f"{option('strict', True)}: {shortfall(of, manifest)}. {of.get}")
             _tidy(of, staging, manifest)
