@@ -14,6 +14,7 @@ from tqdm import tqdm
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.labels import histogram, image_size, opened
+from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.prepare import read_manifest, shortfall
 from segearth.errors import UserError, command
 from segearth.outputs import atomic
@@ -60,7 +61,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     stems = {label.name for _, label in pairs}
     alone = [path.name for path in sorted(labels.glob("*")) if path.name not in stems] if labels.is_dir() else []
     _note(report.warnings, alone, f"files in {labels} belong to no image in {images}")
-    sizes, modes, values, damaged = [], [], [], []
+    sizes, modes, values, damaged, black = [], [], [], [], []
     known = {*of.values, of.ignore}
     for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()):
         if not label.is_file():
@@ -69,6 +70,8 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
             size = image_size(_member(image))
             with opened(_member(image)) as picture:
                 picture.load()  # a truncated file has a good header
+                if is_black(picture):
+                    black.append(image.name)
             with opened(_member(label)) as picture:
                 mode, content = picture.mode, np.asarray(picture)
                 lossy = picture.format == "JPEG"
@@ -89,6 +92,8 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     _note(report.errors, sizes, "labels have another size than their images")
     _note(report.errors, modes, "labels are not single-channel 8-bit PNG or TIFF")
     _note(report.errors, values, f"labels have values other than {of.values[0]} to {of.values[-1]} and {of.ignore}")
+    if warning := black_warning(of, black, len(pairs)):
+        report.warnings.append(warning)
     _traps(of, report)
     manifest = read_manifest(root / of.folder)
     if manifest is None:

@@ -24,9 +24,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segearth.datasets.archives import Member, is_tar, unpack_tar
+from segearth.datasets.archives import IN_MEMORY, kind, unpack
 from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
+from segearth.datasets.padding import black_warning
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
 from segearth.jobs.locks import locked
@@ -35,9 +36,9 @@ from segearth.outputs import atomic
 from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
-_JOURNAL, _VERSION = "journal.jsonl", 1
+_JOURNAL, _VERSION = "journal.jsonl", 2
 _KINDS = {"stems": list, "images": int, "expected": list, "warnings": list, "complete": bool}  # of a manifest
-_RECORD = {"key": str, "stems": list, "counts": dict, "unknown": int}  # of `convert`
+_RECORD = {"key": str, "stems": list, "counts": dict, "unknown": int, "black": list}  # of `convert`
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,12 @@ def prepare(
         if not journal.complete:
             check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()))
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
-            manifest = _manifest(of, records, found.warnings)
+            black = black_warning(
+                of, sorted(s for r in records for s in r["black"]), sum(len(r["stems"]) for r in records)
+            )
+            if strict and black:
+                raise UserError(f"{option('strict', True)}: {black}")
+            manifest = _manifest(of, records, [*found.warnings, *([black] if black else [])])
             if strict and not manifest["complete"]:
                 raise UserError(f"{option('strict', True)}: {shortfall(of, manifest)}. {of.get}")
             _tidy(of, staging, manifest)
@@ -218,26 +224,32 @@ def _tidy(of: Description, staging: Path, manifest: dict[str, Any]) -> None:
 
 
 def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
-    """The pairs with members of tar files, which cannot be read in any order, as temporary files."""
-    both = [member for pair in pairs for member in (pair.image, pair.label)]
-    tars = {source for source in {member.source for member in both if member.name} if is_tar(source)}
-    members = [member for member in both if member.source in tars]
-    if not members:
-        return list(pairs)
+    """The pairs with what cannot be read in its archive as temporary files.
+
+    That is members of tar files, which cannot be read in any order, and large ones of zip files, which would be held
+    whole.
+    """
+    both = [member for pair in pairs for member in (pair.image, pair.label) if member.name]
+    tars = {source for source in {member.source for member in both} if kind(source) == ".tar"}
+    members = [member for member in both if member.source in tars or member.size > IN_MEMORY]
     folder = staging / "unpacked"
     shutil.rmtree(folder, ignore_errors=True)
-    copies: dict[Member, Member] = {}
+    if not members:
+        return list(pairs)
     try:
         folder.mkdir()
-        for i, member in enumerate(members):
-            path = folder / f"{i}{Path(member.path).suffix}"
-            copies[member] = replace(member, source=path, name="", shown=str(member))
+        needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
+        if needed > free:
+            raise UserError(
+                f"the files in {members[0].source} need {needed:,} bytes to be unpacked, and the disk of {folder} "
+                f"has {free:,}: free some space or give another folder with {option('root', typed='out')}"
+            )
+        files = {member: folder / f"{i}{Path(member.path).suffix}" for i, member in enumerate(members)}
         with tqdm(total=len(members), desc="unpacking", unit="file", disable=quiet or switched_off()) as bar:
-            for archive in sorted(tars):
-                wanted = {member.name: copies[member].source for member in members if member.source == archive}
-                unpack_tar(archive, wanted, bar.update)
+            unpack(files, bar.update)
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror}): free some space or give another folder") from None
+    copies = {member: replace(member, source=path, name="", shown=str(member)) for member, path in files.items()}
     return [replace(p, image=copies.get(p.image, p.image), label=copies.get(p.label, p.label)) for p in pairs]
 
 
