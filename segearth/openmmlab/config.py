@@ -22,9 +22,7 @@ from segearth.datasets import DATASETS
 from segearth.errors import UserError, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
-
-# SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
-UPSAMPLER_FILES = {"jbu_one": "xclip_jbu_one_million_aid", "jbu_stack": "clip_jbu_stack_cocostuff"}
+from segearth.openmmlab.model_weights import model_weights
 
 
 def load_config(
@@ -225,27 +223,16 @@ def _place_model(model: dict[str, Any], config: Path) -> None:
             "give the path of a text file with one class a line, commas between synonyms"
         )
     model["name_path"] = str(found)
-    if (name := model.get("model")) is not None:
-        row = weights.model(name)
-        if model.get("feature_up", True) and row.upsampler_file is not None:
-            weights.fetch(row.upsampler_file)
-    else:
-        row = weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
-        if model.get("feature_up", True):
-            _place_upsampler(model, config)
-    weights.fetch(row.file)
+    _place_upsampler(model, config)
+    model_weights(model).files()
 
 
 def _place_upsampler(model: dict[str, Any], config: Path) -> None:
-    """Completes `feature_up_cfg`: its kind, and the absolute path of its weights if it has any."""
-    settings = dict(model.get("feature_up_cfg") or {})
-    kind = settings.setdefault("model_name", "jbu_one")
-    if kind in UPSAMPLER_FILES:
-        given = settings.get("model_path")
-        settings["model_path"] = str(
-            resolve_weights(given, config.parent) if given else weights.fetch(UPSAMPLER_FILES[kind])
-        )
-    model["feature_up_cfg"] = settings
+    """Makes the path of the upsampler's weights absolute, if the model uses one."""
+    used = model_weights(model).upsampler
+    settings = model.get("feature_up_cfg") or {}
+    if used is not None and used == settings.get("model_path"):
+        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, config.parent))}
 
 
 def _places(config_folder: Path) -> str:
