@@ -12,6 +12,7 @@ from pathlib import Path
 
 import segearth
 from segearth import weights
+from segearth.errors import UserError
 from segearth.files import sha256_of
 
 PACKAGE = Path(segearth.__file__).parent
@@ -55,9 +56,18 @@ def commit() -> str | None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, computed once as long as the file does not change."""
-    status = path.stat()
-    return _checksum(path, status.st_size, status.st_mtime_ns)
+    """SHA-256 of a file, computed once as long as the file does not change.
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _checksum(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path} ({error.strerror or error}): expected a file; check its path and permissions"
+        ) from None
 
 
 def model_settings(
@@ -81,12 +91,18 @@ def model_settings(
     file = weights.upsampler_file(upsampler, row)
     return {
         "model": Path(name).name,
-        "architecture": Path(architecture or "").name or None if row is None else row.architecture,
+        "architecture": row.architecture if row else named_file(architecture) if architecture else None,
         "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
         "upsampler": kind,
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
     }
+
+
+def named_file(name: str | Path) -> str:
+    """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
+    path = Path(name)
+    return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
 
 
 def code_digest(names: Iterable[str]) -> str:

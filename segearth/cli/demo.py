@@ -69,9 +69,13 @@ def demo(args: argparse.Namespace) -> None:
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
-    upsampler = args.upsampler or "default"
     predictor = load_model(
-        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+        model,
+        vocabulary,
+        args.device,
+        args.precision,
+        architecture=args.architecture,
+        upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
     result = predictor.predict(pixels, args.long_side or None)
@@ -80,7 +84,7 @@ def demo(args: argparse.Namespace) -> None:
         "image": name,
         "model": model,
         "about": about,
-        "upsampler": upsampler,
+        "upsampler": predictor.settings["upsampler"],
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth import weights
+from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, code_digest, versions
 from segearth.vocabulary import Vocabulary
 
@@ -59,21 +59,9 @@ def digest(value: Any) -> str:
 
 def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:
     """The weights of a config's model, whose paths are known: file names and SHA-256 of "clip" and "upsampler"."""
-    name = model.get("model")
-    source = (
-        weights.model(name)
-        if name
-        else weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
-    )
-    upsampler: str | Path | None = None
-    if model.get("feature_up", True):
-        if name:
-            upsampler = weights.fetch(source.upsampler_file) if source.upsampler_file else None
-        else:
-            upsampler = (model.get("feature_up_cfg") or {}).get("model_path")
-    paths = {"clip": weights.fetch(source.file), "upsampler": None if upsampler is None else Path(upsampler)}
     return {
-        kind: None if path is None else {"file": path.name, "sha256": checksum(path)} for kind, path in paths.items()
+        kind: None if path is None else {"file": path.name, "sha256": checksum(path)}
+        for kind, path in model_weights(model).files().items()
     }
 
 
@@ -94,14 +82,13 @@ def fingerprint(config: Any, dataset: Any) -> str:
         for key, value in config.model.to_dict().items()
         if key not in ("device", "name_path", "feature_up_cfg", "init_cfg")
     }
-    upsampler = config.model.get("feature_up_cfg") or {}
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
     gpu = torch.cuda.is_available() and not str(config.model.get("device")).startswith("cpu")
     return digest(
         {
             "model": model,
-            "upsampler": upsampler.get("model_name"),
+            "upsampler": model_weights(config.model).kind,
             "prompts": Vocabulary.from_file(config.model.name_path).classes,
             "weights": weight_files(config.model),
             "data": data,
