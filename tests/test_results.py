@@ -4,8 +4,9 @@ import numpy as np
 import openpyxl
 import pytest
 
+from segearth.counts import ClassCounts
 from segearth.errors import UserError
-from segearth.results import ClassCounts, append_row, finite, read_rows, scores, table
+from segearth.results import append_row, finite, read_rows, scores, table
 
 COUNTS = (
     ClassCounts("background", 50, 80, 70, 60),

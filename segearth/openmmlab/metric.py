@@ -10,8 +10,8 @@ import torch
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
+from segearth.counts import ClassCounts
 from segearth.errors import UserError
-from segearth.results import ClassCounts
 
 
 @METRICS.register_module()
