@@ -31,6 +31,7 @@ RUN_COLUMNS = {
     "Foreground IoU": "IoU_fg",
     "Images": "images",
     "Data complete": "data.complete",
+    "Remarks": "remarks",
     "Seconds": "seconds",
     "Weights": "model",
     "Upsampler": "upsampler",
@@ -145,6 +146,12 @@ def _misfit(values: Any, kinds: dict[str, type | tuple[type, ...]]) -> str | Non
     return None
 
 
+def remarks(row: dict[str, Any]) -> list[str]:
+    """What a row says of its labels; nothing in a row without such sentences, or with something else in their place."""
+    found = row.get("remarks")
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
 def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Adds a run to results.json and makes results.xlsx anew.
 
@@ -171,7 +178,7 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
     import pandas as pd
 
-    runs = [{**row, "run": i} for i, row in enumerate(rows, start=1)]
+    runs = [{**row, "run": i, "remarks": "; ".join(remarks(row)) or None} for i, row in enumerate(rows, start=1)]
     classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
@@ -196,6 +203,7 @@ def table(row: dict[str, Any]) -> str:
     )
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
+    lines.extend(f"warning: {remark}" for remark in remarks(row))
     return "\n".join(lines)
 
 
