@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -103,20 +101,6 @@ def named_file(name: str | Path) -> str:
     """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
     path = Path(name)
     return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
-
-
-def code_digest(names: Iterable[str]) -> str:
-    """SHA-256 over files of this package; a folder stands for its modules.
-
-    Args:
-        names: relative to the package.
-    """
-    digest = hashlib.sha256()
-    for name in names:
-        path = PACKAGE / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 @cache

@@ -7,8 +7,9 @@ import openpyxl
 import pytest
 
 from segearth import results
+from segearth.counts import ClassCounts
 from segearth.errors import UserError
-from segearth.results import ClassCounts, append_row, finite, flaw, read_rows, scores, table
+from segearth.results import append_row, finite, flaw, read_rows, scores, table
 
 COUNTS = (
     ClassCounts("background", 50, 80, 70, 60),

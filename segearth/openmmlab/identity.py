@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segearth.closure import code_digest
+from segearth.loading import clip_config
 from segearth.openmmlab.model_weights import model_weights
-from segearth.provenance import checksum, code_digest, versions
+from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
 
-# The code that decides labels and counts; what only writes, draws or prints may change during a long run.
-_CODE = (
-    "models",
-    "windows.py",
-    "vocabulary.py",
-    "loading.py",
-    "predictor.py",
-    "openmmlab/segmentor.py",
-    "openmmlab/metric.py",
-    "openmmlab/datasets.py",
-)
+# What decides labels and counts, with all that they import; what only writes, draws or prints may change during a run.
+_DECIDING = ("segearth.openmmlab.segmentor", "segearth.openmmlab.metric", "segearth.openmmlab.datasets")
 
 
 @dataclass(frozen=True)
@@ -84,11 +77,13 @@ def fingerprint(config: Any, dataset: Any) -> str:
     }
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
+    used = model_weights(config.model)
     gpu = torch.cuda.is_available() and not str(config.model.get("device")).startswith("cpu")
     return digest(
         {
             "model": model,
-            "upsampler": model_weights(config.model).kind,
+            "architecture": clip_config(used.source.architecture),
+            "upsampler": used.kind,
             "prompts": Vocabulary.from_file(config.model.name_path).classes,
             "weights": weight_files(config.model),
             "data": data,
@@ -97,7 +92,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
             "preprocessing": config.get("data_preprocessor"),
             "batch": config.test_dataloader.get("batch_size", 1),
             "device": torch.cuda.get_device_name() if gpu else "cpu",
-            "code": code_digest(_CODE),
+            "code": code_digest(*_DECIDING),
             "versions": {name: text for name, text in versions().items() if name not in ("segearth", "python")},
         }
     )

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segearth.architectures import read_architecture
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
