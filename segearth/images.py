@@ -169,12 +169,3 @@ def _too_large(path: Path, width: int | None = None, height: int | None = None) 
         f"the image {path} {size}, more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels: "
         "cut it into tiles first, for example with gdal_retile.py"
     )
-
-
-def resized_size(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """The size (height, width) whose long side is `long_side`, rounded as mmcv does: ⌊side · scale + 0.5⌋.
-
-    A very slim image keeps at least one pixel (mmcv would give zero and fail).
-    """
-    scale = long_side / max(height, width)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))

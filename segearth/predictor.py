@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from segearth import errors
 from segearth.errors import UserError, checks_options, notice
-from segearth.images import ImageLike, read_image, resized_size
+from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
 from segearth.progress import Progress, window_progress
+from segearth.resizing import resize, resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
@@ -292,8 +292,8 @@ class Predictor:
 
     def _tensor(self, pictures: list[_Picture]) -> Tensor:
         """Pictures of one size as the model takes them, (B, 3, H, W)."""
-        stacked = torch.cat([torch.from_numpy(one.pixels.copy()).permute(2, 0, 1)[None] for one in pictures])
-        return normalise(resize(stacked, pictures[0].mapped_at)).to(self.device)
+        stacked = np.stack([resize(one.pixels, one.mapped_at) for one in pictures])
+        return normalise(torch.from_numpy(stacked).permute(0, 3, 1, 2)).to(self.device)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
@@ -425,24 +425,6 @@ def _check_fork(device: torch.device) -> None:
             "this process was forked from one that had used CUDA, and CUDA does not work in it: expected a process "
             'of its own; start workers by multiprocessing\'s "spawn" method, or use device="cpu"'
         )
-
-
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes as evaluation does: bilinear, not antialiased, rounded to grey levels.
-
-    Agrees with OpenCV's INTER_LINEAR on uint8 to one grey level.
-
-    Args:
-        image: (B, 3, H, W) uint8.
-        size: (height, width).
-
-    Returns:
-        (B, 3, height, width) float32, whole numbers from 0 to 255.
-    """
-    if image.shape[-2:] == size:
-        return image.float()
-    resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False)
-    return resized.round().clamp(0, 255)
 
 
 def normalise(image: Tensor) -> Tensor:
