@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from segearth import errors
 from segearth.errors import UserError, checks_options, notice
-from segearth.images import ImageLike, read_image, resized_size
+from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.progress import Progress, window_progress
+from segearth.resizing import resize, resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
@@ -268,8 +268,8 @@ class Predictor:
 
     def _tensor(self, picture: _Picture) -> Tensor:
         """A picture as the model takes it, (1, 3, H, W)."""
-        image = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None]
-        return normalise(resize(image, picture.mapped_at)).to(self.device)
+        pixels = torch.from_numpy(resize(picture.pixels, picture.mapped_at).copy())
+        return normalise(pixels.permute(2, 0, 1)[None]).to(self.device)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
@@ -401,24 +401,6 @@ def _check_fork(device: torch.device) -> None:
             "this process was forked from one that had used CUDA, and CUDA does not work in it: expected a process "
             'of its own; start workers by multiprocessing\'s "spawn" method, or use device="cpu"'
         )
-
-
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes as evaluation does: bilinear, not antialiased, rounded to grey levels.
-
-    Agrees with OpenCV's INTER_LINEAR on uint8 to one grey level.
-
-    Args:
-        image: (B, 3, H, W) uint8.
-        size: (height, width).
-
-    Returns:
-        (B, 3, height, width) float32, whole numbers from 0 to 255.
-    """
-    if image.shape[-2:] == size:
-        return image.float()
-    resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False)
-    return resized.round().clamp(0, 255)
 
 
 def normalise(image: Tensor) -> Tensor:

@@ -235,7 +235,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
 
 def _windows(size: tuple[int, int], long_side: int) -> int:
     """How many windows an image has."""
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
     from segearth.windows import CROP, STRIDE, sliding_windows
 
     height, width = resized_size(*size, long_side) if long_side else size

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segearth.architectures import clip_config
 from segearth.closure import code_digest
-from segearth.loading import clip_config
 from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
