@@ -231,7 +231,7 @@ def table(row: dict[str, Any]) -> str:
     )
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
-    return printable("\n".join(lines))
+    return printable("\n".join(lines), keep="\n")
 
 
 def _figure(value: float | None) -> str:
