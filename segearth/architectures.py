@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from segearth import weights
 from segearth.clip_names import Sizes, sizes_of
 from segearth.errors import UserError, is_out_of_memory, option
+from segearth.json_files import read_json
 
 # Of names that differ in the activation only, the wrong one loads and gives worse maps.
 ARCHITECTURES = (
@@ -35,7 +36,7 @@ def read_architecture(architecture: str) -> Any:
     """
     if architecture.endswith(".json") or Path(architecture).is_file():
         try:
-            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
+            config = read_json(Path(architecture))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"

@@ -189,6 +189,13 @@ def test_precision_auto_is_what_is_fast_here(monkeypatch):
         choose_precision("int8", torch.device("cpu"))
 
 
+def test_numbers_that_are_not_finite():
+    for option in ("cls_token_lambda", "logit_scale", "threshold"):
+        for value in (float("nan"), float("inf"), -float("inf")):
+            with pytest.raises(UserError, match=f"{option} (is )?-?(nan|inf)"):
+                load_model("tiny", "road; tree", "cpu", **{option: value})
+
+
 def test_wrong_kinds_of_options():
     for options, message in (
         ({"name": None}, "model None: expected one of"),

@@ -7,7 +7,6 @@ with a legend) and NAME.summary.json, and of all summary.csv. Started again, it 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from segearth import weights
 from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
 from segearth.errors import UserError, option
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
+from segearth.json_files import json_text
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _progress(
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+            print(json_text(event, indent=None)[:-1], file=sys.stderr, flush=True)
 
         yield line, tell
         return

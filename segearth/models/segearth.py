@@ -114,8 +114,10 @@ class SegEarth(nn.Module):
         numbers = {"cls_token_lambda": cls_token_lambda, "logit_scale": logit_scale, "prob_thd": prob_thd}
         whole = {"bg_idx": bg_idx, "slide_crop": slide_crop, "slide_stride": slide_stride}
         for name, value in (numbers | whole).items():
-            if isinstance(value, bool) or not isinstance(value, int if name in whole else int | float):
-                raise UserError(f"{name} is {value!r}: expected a {'whole ' * (name in whole)}number; change it")
+            number = isinstance(value, int if name in whole else int | float) and not isinstance(value, bool)
+            if not number or (isinstance(value, float) and not math.isfinite(value)):
+                kind = "whole" if name in whole else "finite"
+                raise UserError(f"{name} is {value!r}: expected a {kind} number; change it")
         if not encoder.has_cls and cls_token_lambda != 0:
             raise UserError(
                 f"{encoder.method} has no [CLS] token, but cls_token_lambda is {cls_token_lambda:g}: "

@@ -344,7 +344,7 @@ def _architecture(name: str) -> str:
     """An architecture's name; that of a file has a part of its content's hash in it."""
     if not Path(name).is_file():
         return name
-    content = json.dumps(read_architecture(name), sort_keys=True).encode()
+    content = json.dumps(read_architecture(name), sort_keys=True, allow_nan=False).encode()
     return f"{Path(name).name} {hashlib.sha256(content).hexdigest()[:12]}"
 
 
