@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.cells import fitting, keep_texts
-from segearth.errors import UserError, option
+from segearth.counts import ClassCounts
+from segearth.errors import UserError, option, printable
+from segearth.jobs.locks import locked
 from segearth.json_files import Kind, misfit, read_json, write_json
 from segearth.outputs import atomic
 
@@ -32,6 +33,7 @@ RUN_COLUMNS = {
     "Foreground IoU": "IoU_fg",
     "Images": "images",
     "Data complete": "data.complete",
+    "Remarks": "remarks",
     "Seconds": "seconds",
     "Weights": "model",
     "Upsampler": "upsampler",
@@ -88,44 +90,6 @@ _CLASS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class ClassCounts:
-    """Pixels of one class over all images, ignored ones left out."""
-
-    name: str
-    intersection: int
-    union: int
-    prediction_pixels: int
-    label_pixels: int
-
-    @property
-    def iou(self) -> float | None:
-        """Intersection over union in percent; None for a class that is nowhere."""
-        return percent(self.intersection, self.union)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the class's pixels that were found, in percent; None where the labels lack it."""
-        return percent(self.intersection, self.label_pixels)
-
-    def as_row(self) -> dict[str, Any]:
-        """An element of a row's `per_class`."""
-        return {
-            "name": self.name,
-            "IoU": self.iou,
-            "Acc": self.accuracy,
-            "intersection": self.intersection,
-            "union": self.union,
-            "prediction_pixels": self.prediction_pixels,
-            "label_pixels": self.label_pixels,
-        }
-
-
-def percent(part: int, whole: int) -> float | None:
-    """100 · part / whole, to 4 decimals; None for 0 / 0."""
-    return round(100 * part / whole, 4) if whole else None
-
-
 def scores(counts: Sequence[ClassCounts], summary: dict[str, float], background: int) -> dict[str, Any]:
     """The figures of a row.
 
@@ -178,6 +142,12 @@ def flaw(row: dict[str, Any]) -> str | None:
     return None
 
 
+def remarks(row: dict[str, Any]) -> list[str]:
+    """What a row says of its labels; nothing in a row without such sentences, or with something else in their place."""
+    found = row.get("remarks")
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
 def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     """Adds a run to results.json and makes results.xlsx anew.
 
@@ -191,11 +161,12 @@ def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         UserError: a damaged results.json, or a file that cannot be written.
     """
-    rows = [*read_rows(folder), row]
-    with atomic(folder / JSON_NAME) as part:
-        write_json(part, rows)
-    with atomic(folder / XLSX_NAME) as part:
-        write_workbook(part, rows)
+    with locked(folder / JSON_NAME):  # other processes may add theirs
+        rows = [*read_rows(folder), row]
+        with atomic(folder / JSON_NAME) as part:
+            write_json(part, rows)
+        with atomic(folder / XLSX_NAME) as part:
+            write_workbook(part, rows)
     return rows
 
 
@@ -203,7 +174,7 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
     import pandas as pd
 
-    runs = [{**row, "run": i} for i, row in enumerate(rows, start=1)]
+    runs = [{**row, "run": i, "remarks": "; ".join(remarks(row)) or None} for i, row in enumerate(rows, start=1)]
     classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
@@ -229,7 +200,8 @@ def table(row: dict[str, Any]) -> str:
     )
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
-    return "\n".join(lines)
+    lines.extend(f"warning: {remark}" for remark in remarks(row))
+    return printable("\n".join(lines))
 
 
 def _figure(value: float | None) -> str:

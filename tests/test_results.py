@@ -1,11 +1,15 @@
 import json
+import multiprocessing
+import time
 
 import numpy as np
 import openpyxl
 import pytest
 
+from segearth import results
+from segearth.counts import ClassCounts
 from segearth.errors import UserError
-from segearth.results import ClassCounts, append_row, finite, flaw, read_rows, scores, table
+from segearth.results import append_row, finite, flaw, read_rows, scores, table
 
 COUNTS = (
     ClassCounts("background", 50, 80, 70, 60),
@@ -158,3 +162,27 @@ def test_texts_in_the_workbook_are_no_formulas(tmp_path):
     assert book["runs"].cell(3, header.index("VIT") + 1).value == '{"a": [1]}'
     assert book["runs"].cell(3, header.index("Images") + 1).value == str(10**30)
     assert read_rows(tmp_path)[1]["Dataset"] == "\udce9"
+
+
+def test_rows_of_four_processes_at_once_are_all_kept(tmp_path, monkeypatch):
+    def slow(folder):
+        rows = read_rows(folder)
+        time.sleep(0.02)  # so that others would write in between
+        return rows
+
+    def append(process):
+        for i in range(3):
+            append_row(tmp_path, row(images=10 * process + i))
+
+    monkeypatch.setattr(results, "read_rows", slow)
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=append, args=(number,)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    images = [entry["images"] for entry in read_rows(tmp_path)]
+    assert sorted(images) == [10 * process + i for process in range(4) for i in range(3)]
+    assert openpyxl.load_workbook(tmp_path / "results.xlsx")["runs"].max_row == 13
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.xlsx"]

@@ -11,6 +11,7 @@ from typing import Any
 from segearth.batch.inputs import Item
 from segearth.errors import UserError, option
 from segearth.json_files import json_line, read_json, shown
+from segearth.outputs import refuse_folder
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
 MEGABYTE = 1 << 20
@@ -48,7 +49,7 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
         overwrite: whether to begin anew, whatever is there.
 
     Raises:
-        UserError: a map of that name is there, made from another image or with other settings.
+        UserError: a map of that name is there, made from another image or with other settings; or a folder is.
     """
     tasks = []
     for item in items:
@@ -56,6 +57,8 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
         settings = json.loads(json_line({**common, "input": content, "format": FORMAT}))
         ends = ["labels.png", "overlay.png", *(["scores.npz"] if common["scores"] else []), "summary.json"]
         files = tuple(out / f"{item.name}.{end}" for end in ends)
+        for file in files:
+            refuse_folder(file)
         done = content is not None and not overwrite and files[-1].is_file() and _agrees(files[-1], settings, item)
         tasks.append(Task(item, settings, files, done and all(file.is_file() for file in files)))
     return tasks

@@ -7,6 +7,7 @@ with a legend) and NAME.summary.json, and of all summary.csv. Started again, it 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from segearth import weights
 from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
-from segearth.json_files import json_text
+from segearth.paths import user_path
+from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -90,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     from segearth.batch.plan import plan
     from segearth.outputs import writable_folder
 
-    items = find_images(args.images, args.out, sys.stdin if "-" in args.images else ())
+    args.out = user_path(args.out, "output folder")
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
@@ -120,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
     if all(task.done for task in tasks):
         write_table(args.out)
-        print(f"all {len(tasks)} maps are in {args.out} already")
+        print(f"all {len(tasks)} maps are in {printable(args.out)} already")
         return OK
 
     from segearth.loading import load_model
@@ -157,7 +160,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    print(f"{_count(len(outcome.made), 'map')} written to {args.out}{already}{failed}; all in figures: {SUMMARY}")
+    made = f"{_count(len(outcome.made), 'map')} written to {printable(args.out)}"
+    print(f"{made}{already}{failed}; all in figures: {SUMMARY}")
     return SOME_FAILED if outcome.failed else OK
 
 
@@ -231,7 +235,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
 
 def _windows(size: tuple[int, int], long_side: int) -> int:
     """How many windows an image has."""
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
     from segearth.windows import CROP, STRIDE, sliding_windows
 
     height, width = resized_size(*size, long_side) if long_side else size
@@ -259,13 +263,14 @@ def _dry_run(
     for task in tasks:
         path = task.item.path
         if task.done:
-            print(f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*")
+            line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
         elif path in unreadable:
-            print(f"{path}: fails: {unreadable[path]}")
+            line = f"{path}: fails: {unreadable[path]}"
         else:
             height, width = sizes[path]
             files = " ".join(str(file) for file in task.files)
-            print(f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}")
+            line = f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}"
+        print(printable(line))
     return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
 
 
@@ -283,14 +288,14 @@ def _progress(
         def line(step: Step) -> None:
             seconds = left(*step.windows)
             event = {
-                "image": str(step.task.item.path),
+                "image": printable(step.task.item.path),
                 "images_done": step.images[0],
                 "images": step.images[1],
                 "windows_done": step.windows[0],
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json_text(event, indent=None)[:-1], file=sys.stderr, flush=True)
+            print(json.dumps(event, ensure_ascii=False, allow_nan=False), file=sys.stderr, flush=True)
 
         yield line, tell
         return
@@ -304,7 +309,7 @@ def _progress(
         def move(step: Step) -> None:
             bar.total = step.windows[1]
             bar.set_description(
-                f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}"[:40], refresh=False
+                printable(f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}")[:40], refresh=False
             )
             bar.update(step.windows[0] - bar.n)
 

@@ -128,6 +128,8 @@ def sweep(
                 (folder / TRACEBACK).unlink(missing_ok=True)
                 figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
                 say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
+                for remark in row.get("remarks", ()):
+                    say(f"warning: {remark}")
         if ranks.is_main:
             try:
                 after()
