@@ -295,7 +295,7 @@ def _progress(
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+            print(json.dumps(event, ensure_ascii=False, allow_nan=False), file=sys.stderr, flush=True)
 
         yield line, tell
         return

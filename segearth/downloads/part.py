@@ -55,7 +55,7 @@ class Part:
         """Throws away what is there, and notes what will be there, if that is worth keeping."""
         self.remove()
         if keep:
-            self.note.write_text(json.dumps(asdict(content)), encoding="utf-8")
+            self.note.write_text(json.dumps(asdict(content), allow_nan=False), encoding="utf-8")
 
     def remove(self) -> None:
         """Deletes it, and what earlier versions left of downloads that were killed."""
