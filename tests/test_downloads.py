@@ -281,6 +281,14 @@ def test_a_cache_that_cannot_be_written(server, tmp_path):
         download(File("w", f"{server.url}/w"), tmp_path / "file" / "w", advice="", progress=False)
 
 
+def test_a_cache_that_may_only_be_read(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # the superuser may write anywhere
+    with pytest.raises(UserError, match=r"Could not write .*its folder may only be read.*SEGEARTH_HOME"):
+        download(File("w", f"{server.url}/w"), tmp_path / "w", advice="", progress=False)
+    assert list(tmp_path.iterdir()) == []
+    assert server.requests == []
+
+
 def test_no_server_and_no_address(tmp_path, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # not listening: the connection is refused

@@ -1,12 +1,9 @@
-"""What came of a file so far, kept for the next try; and that one process at a time gets it."""
+"""What came of a file so far, kept for the next try."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from segearth.errors import notice
 
 
 @dataclass(frozen=True)
@@ -67,24 +64,3 @@ class Part:
         if self.size == 0:
             with suppress(OSError):
                 self.remove()
-
-
-@contextmanager
-def alone(target: Path) -> Iterator[bool]:
-    """While the block runs no other process downloads to `target`; gives whether one had to be waited for."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        notice(f"{target.name} is being downloaded by another process: waiting for it")
-        lock.acquire()
-    try:
-        yield waited
-    finally:
-        with suppress(OSError):  # who waits for it sees that it is gone, and makes a new one
-            Path(lock.lock_file).unlink()
-        lock.release()
