@@ -29,7 +29,7 @@ def cache(tmp_path, monkeypatch):
     def no_request(*_args, **_options):
         raise AssertionError("a request was made")
 
-    monkeypatch.setattr(connection, "_within", no_request)
+    monkeypatch.setattr(connection, "_in_background", no_request)
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "home"))
     for module in (constants, file_download):  # the second until huggingface_hub 0.24
         monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)

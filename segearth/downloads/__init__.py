@@ -69,7 +69,7 @@ def download(
         target: Where to put it; its folder is created.
         advice: The end of an error message: what to do next.
         progress: Whether to draw a progress bar on stderr.
-        timeout: Seconds until the server must have begun to answer.
+        timeout: Seconds until the server must be reached.
         clock: Seconds of a clock that never goes back.
 
     Raises:
