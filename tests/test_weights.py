@@ -185,7 +185,7 @@ def test_packaged(monkeypatch, tmp_path):
         weights.packaged("absent.json")
 
 
-@pytest.mark.parametrize("module", ["errors.py", "files.py", "downloads/*.py", "weights.py"])
+@pytest.mark.parametrize("module", ["errors.py", "files.py", "json_files.py", "downloads/*.py", "weights.py"])
 def test_imports_are_light(module):
     """At import: the standard library and each other, nothing else."""
     source = "\n".join(path.read_text() for path in Path(str(resources.files("segearth"))).glob(module))

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from segearth.json_files import read_json
+
 
 @dataclass(frozen=True)
 class Content:
@@ -42,8 +44,8 @@ class Part:
     def content(self) -> Content | None:
         """What the bytes belong to; None where that is not known."""
         try:
-            content = Content(**json.loads(self.note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError):
+            content = Content(**read_json(self.note))
+        except (OSError, ValueError, TypeError):
             return None
         known = isinstance(content.size, int) and all(isinstance(t, str | None) for t in (content.etag, content.sha256))
         return content if known else None
