@@ -111,12 +111,3 @@ def _to_rgb(opened: OpenedImage) -> tuple[NDArray[np.uint8], list[str]]:
     if opened.orientation != 1:
         image = image.transpose(UPRIGHT[opened.orientation])
     return np.asarray(image), remarks
-
-
-def resized_size(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """The size (height, width) whose long side is `long_side`, rounded as mmcv does: ⌊side · scale + 0.5⌋.
-
-    A very slim image keeps at least one pixel (mmcv would give zero and fail).
-    """
-    scale = long_side / max(height, width)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from segearth.errors import UserError
-from segearth.images import check_image, read_image, resized_size
+from segearth.images import check_image, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
 
@@ -148,22 +148,6 @@ def test_pixel_limit(tmp_path, monkeypatch, factor):
 def test_wrong_arrays(array):
     with pytest.raises(UserError, match=r"expected \(H, W, 3\) uint8"):
         read_image(array)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((512, 512), (448, 448)),
-        ((1080, 1280), (378, 448)),
-        ((3000, 4000), (336, 448)),
-        ((2160, 4096), (236, 448)),
-        ((100, 50), (448, 224)),
-        ((1, 1), (448, 448)),
-        ((3, 5000), (1, 448)),
-    ],
-)
-def test_resized_size_is_mmcvs(size, expected):
-    assert resized_size(*size, 448) == expected
 
 
 def test_lab_has_no_alpha(tmp_path):

@@ -17,7 +17,7 @@ from segearth import weights
 from segearth.cli.options import add_model_options, check_long_side, check_model
 from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
-from segearth.outputs import writable_folder
+from segearth.outputs import refuse_folder, writable_folder
 from segearth.paths import user_path
 from segearth.vocabulary import LAND_COVER, Vocabulary
 
@@ -56,6 +56,9 @@ def demo(args: argparse.Namespace) -> None:
     check_model(args)
     check_long_side(args)
     folder = writable_folder(user_path(args.out, "output folder"))
+    files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
+    for file in files:
+        refuse_folder(file)
     pixels, truth, name = load_image(args.image, vocabulary)
     model = args.model or choose_model()
     about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
@@ -66,9 +69,13 @@ def demo(args: argparse.Namespace) -> None:
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
-    upsampler = args.upsampler or "default"
     predictor = load_model(
-        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+        model,
+        vocabulary,
+        args.device,
+        args.precision,
+        architecture=args.architecture,
+        upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
     result = predictor.predict(pixels, args.long_side or None)
@@ -77,19 +84,13 @@ def demo(args: argparse.Namespace) -> None:
         "image": name,
         "model": model,
         "about": about,
-        "upsampler": upsampler,
+        "upsampler": predictor.settings["upsampler"],
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
         "seconds": seconds,
     }
-    write_all(
-        {
-            folder / "labels.png": result.label_image().save,
-            folder / "overlay.png": result.overlay().save,
-            folder / "summary.json": json_writer(summary),
-        }
-    )
+    write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
     print("\n" + table(summary))
     print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":

@@ -161,7 +161,7 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
         size: (height, width) of the image.
         cost: of the model.
     """
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
 
     found = {}
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):

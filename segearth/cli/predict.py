@@ -19,6 +19,7 @@ from segearth.cli.options import add_model_options, add_quiet, check_long_side, 
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
+from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     from segearth.outputs import writable_folder
 
     args.out = user_path(args.out, "output folder")
-    items = find_images(args.images, args.out, getattr(sys.stdin, "buffer", sys.stdin) if "-" in args.images else ())
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
@@ -151,9 +152,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(next(iter(outcome.failed.values())))
     write_table(args.out)
     if len(outcome.made) == 1 and len(tasks) == 1:
+        from segearth.json_files import read_json
         from segearth.summary import text_table
 
-        print(text_table(json.loads(outcome.made[0].summary.read_text(encoding="utf-8"))["classes"]) + "\n")
+        print(text_table(read_json(outcome.made[0].summary)["classes"]) + "\n")
     for why in outcome.failed.values():
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
@@ -233,7 +235,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
 
 def _windows(size: tuple[int, int], long_side: int) -> int:
     """How many windows an image has."""
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
     from segearth.windows import CROP, STRIDE, sliding_windows
 
     height, width = resized_size(*size, long_side) if long_side else size

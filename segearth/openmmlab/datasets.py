@@ -106,14 +106,25 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         UserError: an unknown type, wrong options, no images, images that cannot be read, labels that are missing.
     """
     init_default_scope("mmseg")  # where a pipeline's transforms are looked up by name
+    settings = {key: value for key, value in settings.items() if key != "lazy_init" and not key.startswith("_")}
     settings = {"test_mode": True, **settings}
     kind, builder = settings.pop("type", None), None
+    if isinstance(kind, type):
+        kind, builder = kind.__name__, kind
     with suppress(RuntimeError):
-        builder = DATASETS.get(str(kind))
+        builder = builder or DATASETS.get(str(kind))
     if builder is None:
-        near = difflib.get_close_matches(str(kind), DATASETS.module_dict, n=3, cutoff=0.5)
-        known = ", ".join(near) or "LoveDADataset, OpenEarthMapDataset, ..."
-        raise UserError(f"unknown data set type {kind!r}: expected one of mmseg's or ours, such as {known}")
+        near = difflib.get_close_matches(str(kind), DATASETS.module_dict, n=3, cutoff=0.7)
+        known = ", ".join(near) or "LoveDADataset, OpenEarthMapDataset, or BaseSegDataset for a set of your own"
+        raise UserError(
+            f"unknown data set type {kind!r}: expected one of mmseg's or ours, such as {known}; change "
+            "test_dataloader.dataset.type, or import the module that has it (custom_imports)"
+        )
+    if not (isinstance(builder, type) and issubclass(builder, BaseSegDataset)):
+        raise UserError(
+            f"the data set type {kind} is none of images with a label map each: expected a BaseSegDataset; evaluate "
+            "each of the sets that it joins with a config of its own"
+        )
     try:
         dataset = builder(**settings, lazy_init=True)
         found = len(dataset.load_data_list())
