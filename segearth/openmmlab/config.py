@@ -18,7 +18,7 @@ from typing import Any
 
 from segearth import weights
 from segearth.config_files import check_source, check_syntax
-from segearth.datasets import DATASETS
+from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
@@ -168,21 +168,20 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """A data folder or file, or the error that says where it was looked for."""
-    if (ours := _renamed(path)) is not None:  # another config's name of a folder; the config's own comes first
+    """A data folder or file, or the error that says where it was looked for, and what is there instead."""
+    for place in other_places(path):  # another config's name of a folder; the config's own comes first
         with suppress(UserError):
             return _find_place(path, key, config, data_root)
-        path = ours
-    return _find_place(path, key, config, data_root)
-
-
-def _renamed(path: Path) -> Path | None:
-    """Our path for a data folder that other configs call differently."""
-    for one in DATASETS.values():
-        for theirs, ours in one.aliases.items():
-            if path.is_relative_to(Path("data", theirs)):
-                return Path("data", ours, path.relative_to(Path("data", theirs)))
-    return None
+        with suppress(UserError):
+            return _find_place(place, key, config, data_root)
+    try:
+        return _find_place(path, key, config, data_root)
+    except UserError as error:
+        inside = data_root is not None and path.parts[:1] == ("data",)
+        place = Path(*path.parts[1:]) if inside else path
+        folders = [Path(str(data_root)).expanduser()] if inside else [Path(), config.parent, config.parent.parent]
+        near = next(filter(None, (near_name(folder / place) for folder in folders)), "")
+        raise UserError(f"{error}; {near}" if near else str(error)) from None
 
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
