@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segearth import tiff
 from segearth.errors import UserError, first_line, printable, without_warnings
+from segearth.paths import user_path
 from segearth.pixel_limit import PixelLimit, allowing
 
 # The formats that are read, as Pillow calls them, and what their files' names end in. Pillow knows forty more, among
@@ -23,8 +24,8 @@ from segearth.pixel_limit import PixelLimit, allowing
 FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "JPEG2000": (".jp2", ".j2k"),
+    "JPEG": (".jpg", ".jpeg"),
+    "JPEG2000": (".jp2",),
     "PNG": (".png",),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
@@ -44,7 +45,6 @@ UPRIGHT = {  # by EXIF's number of how an image lies; 1 is upright
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _JPEG2000_GRAY = re.compile(rb"colr\x01..\0\0\0\x11", re.DOTALL)  # ISO 15444-1, I.5.3.3: colour space number 17
 _HEAD = 4096  # bytes that hold what is looked for in JPEG 2000
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _KNOWN = "8-bit PNG, JPEG, TIFF, WebP, BMP, GIF or JPEG 2000"
 
 
@@ -80,11 +80,10 @@ def open_image(
     """
     with ExitStack() as stack:
         if isinstance(source, str | os.PathLike):
-            path = Path(os.fsdecode(source))
-            name = printable(path)
-            found = find_file(path)
+            given = os.fsdecode(source)
+            name, path = printable(given), find_file(given)
             stack.enter_context(_user_errors(name))
-            file: BinaryIO = stack.enter_context(found.open("rb"))
+            file: BinaryIO = stack.enter_context(path.open("rb"))
         else:
             name = "the given file"
             file = _from_its_beginning(source)
@@ -119,7 +118,7 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     name = "the given image"
     try:
         check_depth(image, name)
-        remarks = [f"{name} has coordinates, which its map does not keep"] if tiff.has_geokeys(image) else []
+        remarks = [f"{name} {tiff.COORDINATES}"] if tiff.has_geokeys(image) else []
         remarks += _turned(orientation_of(image), name)
         image.load()  # turns a TIFF upright
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)))
@@ -157,7 +156,7 @@ def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Ope
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
         told = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
-        orientation = orientation_of(image)
+        orientation = orientation_of(image, header_only)
         yield OpenedImage(name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name)))
 
 
@@ -220,30 +219,28 @@ def _user_errors(name: str) -> Iterator[None]:
 
 
 def find_file(source: str | Path) -> Path:
-    """The file that a user's path means; a leading ~ stands for the home folder where no file is called so.
+    """The image file that a user's path means.
 
     Raises:
-        UserError: there is no such file, or it is an address of the web.
+        UserError: there is none; see `user_path`.
     """
-    name = printable(source)
-    if _SCHEME.match(str(source)):
-        raise UserError(f"the image {name} is an address, not a file: expected a path; download it first")
-    path = Path(source)
-    try:
-        if not path.exists() and str(source).startswith("~"):
-            path = path.expanduser()
-        if path.is_file():
-            return path
-        found = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, the home of nobody
-        found = f"cannot be found ({getattr(error, 'strerror', None) or first_line(error)})"
-    raise UserError(f"the image {name} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    path = user_path(source)
+    if path.is_file():
+        return path
+    found = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    raise UserError(f"the image {printable(source)} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
 
 
-def orientation_of(image: Image.Image) -> int:
-    """How the image lies, as EXIF numbers it; 1, upright, where that is not known."""
+def orientation_of(image: Image.Image, header_only: bool = False) -> int:
+    """How the image lies, as EXIF numbers it; 1, upright, where that is not known.
+
+    Args:
+        image: opened by Pillow.
+        header_only: whether to leave a PNG's pixels alone, after which its EXIF may stand, too.
+    """
     try:
-        return _known(image.getexif().get(_ORIENTATION, 1))
+        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        return _known(exif.get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF says nothing of the pixels
         return 1
 

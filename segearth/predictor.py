@@ -20,7 +20,8 @@ from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
-from segearth.models.segearth import MAX_MEMORY_MB, EncodedImage, SegEarth
+from segearth.models.segearth import EncodedImage, SegEarth
+from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
 from segearth.resizing import resize, resized_size
@@ -177,7 +178,7 @@ class Predictor:
         max_memory_mb = megabytes(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            logits = self.model.logits(self._tensor([picture]), picture.size, shown, max_memory_mb)
+            logits = self.model.logits(self._tensor(picture), picture.size, shown, max_memory_mb)
         return self._result(picture, logits[0], scores)
 
     @checks_options
@@ -191,7 +192,7 @@ class Predictor:
         scores: bool = True,
         max_pixels: int | None = None,
     ) -> Iterator[Result]:
-        """Maps images one after another; windows of neighbours of one size are computed together.
+        """Maps images one after another, each as `predict` does.
 
         Args:
             images: as in `predict`; they are read when it is their turn.
@@ -202,7 +203,7 @@ class Predictor:
             max_pixels: as in `predict`.
 
         Returns:
-            An iterator of a result for each image, in their order; each equals that of `predict` to rounding.
+            An iterator of a result for each image, in their order.
 
         Raises:
             UserError: as `predict`, when the image's turn comes.
@@ -215,7 +216,6 @@ class Predictor:
         limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
         return self._predict_many(images, *limits, progress, megabytes(max_memory_mb), scores)
 
-    @torch.inference_mode()
     def _predict_many(
         self,
         images: Iterable[ImageLike],
@@ -227,15 +227,11 @@ class Predictor:
     ) -> Iterator[Result]:
         """As `predict_many`."""
         total = len(images) if isinstance(images, Sized) else 0
-        done = 0
         with window_progress(progress, "images") as shown:
-            for pictures in self._groups(images, long_side, max_pixels, max_memory_mb):
-                logits = self.model.logits(self._tensor(pictures), pictures[0].size, None, max_memory_mb)
-                for picture, own in zip(pictures, logits, strict=True):
-                    done += 1
-                    if shown is not None:
-                        shown(done, max(done, total))
-                    yield self._result(picture, own, scores)
+            for done, image in enumerate(images, start=1):
+                yield self.predict(image, long_side, False, max_memory_mb, scores=scores, max_pixels=max_pixels)
+                if shown is not None:
+                    shown(done, max(done, total))
 
     @checks_options
     @torch.inference_mode()
@@ -263,7 +259,7 @@ class Predictor:
         max_memory_mb = megabytes(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            return Encoded(self, picture, self.model.encode(self._tensor([picture]), shown, max_memory_mb))
+            return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, max_memory_mb))
 
     def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""
@@ -277,30 +273,10 @@ class Predictor:
         name = Path(image).stem if isinstance(image, str | os.PathLike) else "map"
         return _Picture(pixels, size, long_side, name, tuple(remarks), begun)
 
-    def _groups(
-        self, images: Iterable[ImageLike], long_side: int | None, max_pixels: int | None, max_memory_mb: float
-    ) -> Iterator[list[_Picture]]:
-        """Neighbours of one size, as many as give the encoder a full batch."""
-        group: list[_Picture] = []
-        for image in images:
-            try:
-                picture = self._read(image, long_side, max_pixels)
-            except UserError:
-                if group:
-                    yield group  # those before it have their turn first
-                raise
-            alike = group and (picture.size, picture.mapped_at) == (group[0].size, group[0].mapped_at)
-            if group and not (alike and len(group) < self.model.images_at_once(*picture.mapped_at, max_memory_mb)):
-                yield group
-                group = []
-            group.append(picture)
-        if group:
-            yield group
-
-    def _tensor(self, pictures: list[_Picture]) -> Tensor:
-        """Pictures of one size as the model takes them, (B, 3, H, W)."""
-        stacked = np.stack([resize(one.pixels, one.mapped_at) for one in pictures])
-        return normalise(torch.from_numpy(stacked).permute(0, 3, 1, 2)).to(self.device)
+    def _tensor(self, picture: _Picture) -> Tensor:
+        """A picture as the model takes it, (1, 3, H, W)."""
+        pixels = torch.from_numpy(resize(picture.pixels, picture.mapped_at).copy())
+        return normalise(pixels.permute(2, 0, 1)[None]).to(self.device)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
@@ -373,7 +349,7 @@ class Encoded:
         self._predictor, self._picture, self._encoded = predictor, picture, encoded
 
     def __repr__(self) -> str:
-        windows = sum(len(block.windows) for block in self._encoded.blocks)
+        windows = sum(len(block.windows) for block in self._encoded.groups)
         height, width = self._picture.size
         return f"<Encoded {self._picture.name!r}: {width} × {height} pixels, {windows} window{'s' * (windows != 1)}>"
 

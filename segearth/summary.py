@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segearth.json_files import write_json
 from segearth.labels import UNCLASSIFIED, UNCLASSIFIED_COLOUR, label_values
 from segearth.metrics import mean_iou
 from segearth.provenance import versions
@@ -76,8 +76,7 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
 
 def json_writer(summary: dict[str, Any]) -> Callable[[Path], object]:
     """What writes a summary to a file."""
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    return lambda path: path.write_text(text, encoding="utf-8")
+    return lambda path: write_json(path, summary)
 
 
 def text_table(rows: Sequence[dict[str, Any]]) -> str:

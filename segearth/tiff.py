@@ -21,6 +21,7 @@ from segearth.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 LAST_OFFSET = 2**32 - 2**24  # of classic TIFF, less room for a directory
+COORDINATES = "has coordinates, which its map does not keep"  # a remark
 MOST_PAGES = 10_000  # that are counted
 
 # Tags of TIFF 6.0, its supplements, GeoTIFF 1.1 and GDAL.
@@ -41,18 +42,9 @@ _SHORT, _LONG = 3, 4
 _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLOURS = {_MINISWHITE: 1, _MINISBLACK: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}  # bands of each
-_NAMES = {
-    0: "gray, white is 0",
-    3: "a palette",
-    4: "a mask",
-    5: "CMYK",
-    6: "YCbCr",
-    8: "CIELab",
-    9: "ICCLab",
-    10: "ITULab",
-    32803: "a colour filter array",
-    32844: "LogL",
-    32845: "LogLuv",
+KINDS_OF_BANDS = {  # by photometric interpretation
+    **{0: "gray, white is 0", 1: "gray", 2: "RGB", 3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab"},
+    **{9: "ICCLab", 10: "ITULab", 32803: "a colour filter array", 32844: "LogL", 32845: "LogLuv"},
 }
 _PLAIN = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits: every libtiff has them
 _FAX = (2, 3, 4)  # white is 0 where nothing is said
@@ -109,6 +101,13 @@ class Page:
     def alpha(self) -> bool:
         """Whether the last band is transparency."""
         return bool(self.extra) and self.extra[-1] in (1, 2)
+
+    @property
+    def interpretation(self) -> str:
+        """What its bands are, as a word."""
+        if self.photometric is None:
+            return "not said what"
+        return KINDS_OF_BANDS.get(self.photometric, f"photometric interpretation {self.photometric}")
 
     @property
     def bands(self) -> int:
@@ -297,10 +296,9 @@ def check(page: Page, name: str) -> None:
 
 def unsupported(page: Page, name: str) -> UserError:
     """The error for a kind of TIFF that Pillow does not know."""
-    what = _NAMES.get(page.photometric or 0, f"photometric interpretation {page.photometric}")
     return UserError(
-        f"{name} is a TIFF of a kind that is not supported here ({what}, bands: {len(page.bits)}): expected RGB; "
-        "convert it"
+        f"{name} is a TIFF of a kind that is not supported here ({page.interpretation}, bands: {len(page.bits)}): "
+        "expected RGB; convert it"
     )
 
 
@@ -329,7 +327,7 @@ def remarks(page: Page, name: str) -> list[str]:
     if page.pages > 1:
         told.append(f"{name} has {page.pages} frames; the first one is used")
     if page.geokeys:
-        told.append(f"{name} has coordinates, which its map does not keep")
+        told.append(f"{name} {COORDINATES}")
     if page.alpha:
         told.append(f"{name} has an alpha channel, which is dropped")
     if not _is_plain(page):

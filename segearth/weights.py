@@ -298,9 +298,10 @@ def copies(file: File) -> Iterator[Path]:
     if file.hub is not None:
         from huggingface_hub import try_to_load_from_cache
 
-        repository, name = file.hub
-        if isinstance(cached := try_to_load_from_cache(repository, name), str):
-            yield Path(cached)
+        for revision in dict.fromkeys((file.revision, "main")):  # other programs ask for the newest one
+            cached = try_to_load_from_cache(*file.hub, None, revision)
+            if isinstance(cached, str):
+                yield Path(cached)
 
 
 def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progress: bool = False) -> Path | None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from segearth.errors import UserError
-from segearth.images import read_image
+from segearth.images import check_image, read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
 
@@ -58,6 +58,17 @@ def test_exif_rotation(tmp_path):
     pixels, remarks = read_image(save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif))
     assert np.array_equal(pixels, np.rot90(RGB, -1))
     assert "EXIF" in remarks[0]
+
+
+def test_headers_are_looked_at_without_a_pixel(tmp_path, monkeypatch):
+    """Pillow looks for a PNG's EXIF after its pixels as well."""
+    exif = Image.Exif()
+    exif[274] = 6
+    for name in ("a.png", "a.jpg", "a.tif", "a.webp"):
+        save(tmp_path / name, Image.fromarray(RGB), **({} if name == "a.tif" else {"exif": exif}))
+        with monkeypatch.context() as without:
+            without.setattr("PIL.ImageFile.ImageFile.load", None)
+            assert check_image(tmp_path / name) == ((7, 11) if name == "a.tif" else (11, 7))
 
 
 def test_first_of_several_frames(tmp_path):

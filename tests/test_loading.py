@@ -10,8 +10,9 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 from segearth import weights
+from segearth.architectures import clip_config
 from segearth.errors import UserError
-from segearth.loading import choose_device, choose_precision, clip_config, load_clip, load_model, load_upsampler
+from segearth.loading import choose_device, choose_precision, load_clip, load_model, load_upsampler
 from segearth.models import Bilinear, JBUOne, JBUStack
 
 
@@ -101,7 +102,7 @@ def bad_checkpoints(tmp_path):
     messages = {
         "width": "features of width 8",
         "damaged": "damaged",
-        "empty": "not a file of torch",
+        "empty": "not a file of weights at all",
         "code": "it holds more than tensors",
         "hidden": "would have to be run",
         "other": "no upsampler in this checkpoint",

@@ -280,6 +280,12 @@ def test_counts_stay_exact_above_float32():
     assert metric.counts[0].label_pixels == 2**24 + 1
 
 
+def test_a_class_with_more_pixels_in_one_image_than_float32_can_count():
+    one = torch.ones((1, 2**24 + 1), dtype=torch.uint8)
+    for area in CountingIoUMetric.intersect_and_union(one, one, 3, 255):
+        assert area.tolist() == [0, 2**24 + 1, 0]
+
+
 @pytest.mark.parametrize(
     ("truth", "message"),
     [

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from segearth import weights
 from segearth.cli.options import add_max_pixels, add_model_options, check_long_side, check_max_pixels, check_model
-from segearth.errors import UserError, from_script, option
+from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
-from segearth.outputs import writable_folder
+from segearth.outputs import refuse_folder, writable_folder
+from segearth.paths import user_path
 from segearth.vocabulary import LAND_COVER, Vocabulary
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def demo(args: argparse.Namespace) -> None:
     check_model(args)
     check_long_side(args)
     check_max_pixels(args)
-    folder = writable_folder(args.out)
+    folder = writable_folder(user_path(args.out, "output folder"))
+    files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
+    for file in files:
+        refuse_folder(file)
     pixels, truth, name = load_image(args.image, vocabulary, args.max_pixels)
     model = args.model or choose_model()
     about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
@@ -67,9 +71,13 @@ def demo(args: argparse.Namespace) -> None:
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
-    upsampler = args.upsampler or "default"
     predictor = load_model(
-        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+        model,
+        vocabulary,
+        args.device,
+        args.precision,
+        architecture=args.architecture,
+        upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
     result = predictor.predict(pixels, args.long_side or None, max_pixels=args.max_pixels)
@@ -78,24 +86,18 @@ def demo(args: argparse.Namespace) -> None:
         "image": name,
         "model": model,
         "about": about,
-        "upsampler": upsampler,
+        "upsampler": predictor.settings["upsampler"],
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
         "seconds": seconds,
     }
-    write_all(
-        {
-            folder / "labels.png": result.label_image().save,
-            folder / "overlay.png": result.overlay().save,
-            folder / "summary.json": json_writer(summary),
-        }
-    )
+    write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
     print("\n" + table(summary))
-    print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
+    print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":
         size = weights.model(REAL_MODEL).download_bytes / 1e6
-        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {same_command(args)}")
+        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {printable(same_command(args))}")
 
 
 def same_command(args: argparse.Namespace) -> str:
@@ -146,8 +148,8 @@ def load_image(
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
         return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
-    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else Path(choice)
+    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
     pixels, remarks = read_image(path, max_pixels)
     for remark in remarks:
         say(f"note: {remark}")
-    return pixels, None, str(choice)
+    return pixels, None, printable(choice)

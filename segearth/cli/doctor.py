@@ -28,7 +28,8 @@ HELP = "Test that segearth computes right here, and show what a bug report needs
 
 PACKAGES = ("torch", "torchvision", "open_clip", "numpy", "PIL", "safetensors", "tqdm", "huggingface_hub")
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SEGEARTH_OFFLINE", "HF_HUB_OFFLINE", "SEGEARTH_NO_PROGRESS")
-PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HTTPS_PROXY", "https_proxy")  # their values are nobody's business
+# Their values are nobody's business.
+PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "HTTPS_PROXY", "https_proxy")
 
 # The mean confidence of `tiny` on rows and columns 400 to 623 of the packaged scene, fp32 on a CPU. In bf16 it is
 # 0.0004 more, in fp16 0.00002; noise of one grey level, as another JPEG decoder may give, makes it 0.0005 more.

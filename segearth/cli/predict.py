@@ -24,8 +24,10 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
+from segearth.paths import user_path
+from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from segearth.batch.plan import plan
     from segearth.outputs import writable_folder
 
-    items = find_images(args.images, args.out, sys.stdin if "-" in args.images else ())
+    args.out = user_path(args.out, "output folder")
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
@@ -129,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
     if all(task.done for task in tasks):
         write_table(args.out)
-        print(f"all {len(tasks)} maps are in {args.out} already")
+        print(f"all {len(tasks)} maps are in {printable(args.out)} already")
         return OK
 
     from segearth.loading import load_model
@@ -159,14 +162,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(next(iter(outcome.failed.values())))
     write_table(args.out)
     if len(outcome.made) == 1 and len(tasks) == 1:
+        from segearth.json_files import read_json
         from segearth.summary import text_table
 
-        print(text_table(json.loads(outcome.made[0].summary.read_text(encoding="utf-8"))["classes"]) + "\n")
+        print(text_table(read_json(outcome.made[0].summary)["classes"]) + "\n")
     for why in outcome.failed.values():
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    print(f"{_count(len(outcome.made), 'map')} written to {args.out}{already}{failed}; all in figures: {SUMMARY}")
+    made = f"{_count(len(outcome.made), 'map')} written to {printable(args.out)}"
+    print(f"{made}{already}{failed}; all in figures: {SUMMARY}")
     return SOME_FAILED if outcome.failed else OK
 
 
@@ -269,13 +274,14 @@ def _dry_run(
     for task in tasks:
         path = task.item.path
         if task.done:
-            print(f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*")
+            line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
         elif path in unreadable:
-            print(f"{path}: fails: {unreadable[path]}")
+            line = f"{path}: fails: {unreadable[path]}"
         else:
             height, width = sizes[path]
             files = " ".join(str(file) for file in task.files)
-            print(f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}")
+            line = f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}"
+        print(printable(line))
     return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
 
 
@@ -293,7 +299,7 @@ def _progress(
         def line(step: Step) -> None:
             seconds = left(*step.windows)
             event = {
-                "image": str(step.task.item.path),
+                "image": printable(step.task.item.path),
                 "images_done": step.images[0],
                 "images": step.images[1],
                 "windows_done": step.windows[0],
@@ -314,7 +320,7 @@ def _progress(
         def move(step: Step) -> None:
             bar.total = step.windows[1]
             bar.set_description(
-                f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}"[:40], refresh=False
+                printable(f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}")[:40], refresh=False
             )
             bar.update(step.windows[0] - bar.n)
 

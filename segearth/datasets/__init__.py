@@ -3,9 +3,11 @@
     description.py          what a description says
     multiclass.py binary.py the 8 + 9 descriptions; `DATASETS` is all of them, by the name of their config
     archives.py             folders, zip and tar files as one list of members, safely
+    zips.py tars.py         what is in one of them; bounds.py how much may be, names.py under which names
     pairing.py              images with their labels, found and checked before anything is written
-    labels.py               label files as class indices
+    labels.py               label files as class indices; polygons.py those of xBD's JSON files
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)
+    padding.py              images that are nearly all black
     check.py                what is in such a folder (tools/check_dataset.py)
     guide.py                dataset_prepare.md
     samples/                small drawn downloads (tools/make_sample_data.py)

@@ -1,40 +1,41 @@
 """Downloads as lists of members: folders, zip and tar files alike, read without trusting their names or sizes.
 
-A member's name never becomes a path that is written: what is read from an archive goes to memory, or (tar, which
-has no index) to a file with a number for a name.
+A member's name never becomes a path that is written: what is read from an archive goes to memory, or to a file with a
+number for a name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-import lzma
 import os
-import stat
-import tarfile
-import unicodedata
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, cast
 
+from segearth.datasets import names, tars, zips
+from segearth.datasets.bounds import AGAIN
 from segearth.errors import UserError
 
-MAX_MEMBERS = 2_000_000
-MAX_BYTES = 2 << 30  # of one member: over twice the 13,000 × 13,000 RGB of the largest image, uncompressed
+T = TypeVar("T")
+
+IN_MEMORY = 128 << 20  # bytes of a member that is read from its zip file at once: over the 108 MB of a tile of Potsdam
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What other programs unpack, with the command that does it.
 REFUSED = {".7z": "7z x '{}' -o'{}'", ".7z.001": "7z x '{}' -o'{}'", ".rar": "unrar x '{}' '{}/'"}
+_REFUSED_CONTENT = {b"7z\xbc\xaf\x27\x1c": ".7z", b"Rar!\x1a\x07": ".rar"}
 _JUNK = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
-_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+_BLOCK = 1 << 20  # bytes that are read at once
 _PAGE = (
     "it is a web page: the link led to a page for logging in or confirming, or the page itself was saved; open the "
     "source's page in a browser and download the file from there"
 )
 _CLOSED = "give yourself the right to read it (chmod -R u+rX), or give a copy of your own"
-_AGAIN = "the download is incomplete or damaged: compare its size and checksum with the source's, and download it again"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Member:
         name: the member's name in the archive; "" for a file.
         stamp: tells that the content is another one: CRC-32, or the time of the last change.
         shown: its name in messages, where `source` is a temporary copy.
+        number: its place in the archive, where several may have one name.
     """
 
     path: str
@@ -58,30 +60,57 @@ class Member:
     name: str = ""
     stamp: int = 0
     shown: str = ""
+    number: int = 0
 
     def __str__(self) -> str:
-        return self.shown or (f"{self.source}: {self.name}" if self.name else str(self.source))
+        source = names.of_path(self.source)
+        return self.shown or (f"{source}: {self.name}" if self.name else source)
 
     def open(self) -> BinaryIO:
-        """The content, from its beginning, seekable.
+        """The content, from its beginning, seekable; of a tar file it is read whole, by passing over all before it.
 
         Raises:
             UserError: it cannot be read.
         """
-        try:
+        with _reading(self):
             if not self.name:
                 return self.source.open("rb")
-            archive, infos = _zip(self.source, self.source.stat().st_mtime_ns)
-            return io.BytesIO(archive.read(infos[self.name]))
-        except (*_DAMAGED, NotImplementedError, RuntimeError) as error:
-            raise _unreadable(self, error) from None
+            if kind(self.source) == ".tar":
+                return io.BytesIO(b"".join(b"".join(blocks) for _, blocks in contents([self])))
+            archive, infos = zips.index(self.source)
+            info = infos[self.number][1]
+            return cast("BinaryIO", archive.open(info)) if self.size > IN_MEMORY else io.BytesIO(archive.read(info))
+
+    def read(self, most: int) -> bytes:
+        """The whole content of a member that is small.
+
+        Args:
+            most: bytes that it may have.
+
+        Raises:
+            UserError: it is larger, or cannot be read.
+        """
+        if self.size > most:
+            raise UserError(f"{self} has {self.size:,} bytes, expected at most {most:,}: {AGAIN}")
+        with self.open() as file, _reading(self):
+            return file.read()
 
 
-def is_tar(path: Path) -> bool:
-    """Whether an archive is read as a tar file; its content tells, and where that is damaged its suffix."""
-    if tarfile.is_tarfile(path):
-        return True
-    return archive_suffix(path) in TAR_SUFFIXES and not zipfile.is_zipfile(path)
+def kind(path: Path) -> str | None:
+    """What a file is by its content: ".zip", ".tar" (compressed or not), ".7z" or ".rar"; None for anything else."""
+    status = path.stat()
+    return _kind(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _kind(path: Path, stamp: int, size: int) -> str | None:  # noqa: ARG001 (cache key)
+    if tars.is_tar(path):
+        return ".tar"
+    if zipfile.is_zipfile(path):
+        return ".zip"
+    with path.open("rb") as file:
+        start = file.read(8)
+    return next((suffix for magic, suffix in _REFUSED_CONTENT.items() if start.startswith(magic)), None)
 
 
 def archive_suffix(path: Path) -> str | None:
@@ -93,95 +122,120 @@ def archive_suffix(path: Path) -> str | None:
 def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Member], list[Path]]:
     """All files of the given archives and folders, archives in folders included.
 
+    Several of them can have one path, such as a file in an archive and its copy extracted beside it.
+
     Args:
         sources: archives and folders.
         skip: names of folders and archives (without suffix) that are left out, in lower case.
 
     Returns:
-        The files, in order of their paths, and the archives that cannot be read here.
+        The files, in order of their paths, files before members of archives; and the archives that cannot be read here.
 
     Raises:
         UserError: nothing there, a given file that is no archive, or an archive that is damaged or not safe.
     """
-    found: dict[str, Member] = {}
-    refused: list[Path] = []
+    found: dict[tuple[Path, int], Member] = {}
+    refused: dict[Path, None] = {}
     skip = set(skip)
     for given in sources:
         source = Path(os.path.normpath(given.expanduser().absolute()))
-        if source.is_dir():
-            files = list(_walk(source, skip))
-        elif source.is_file():
-            if (suffix := archive_suffix(source)) is None:
-                raise UserError(f"{given} is no archive: expected a zip or tar file, or the folder of the download")
-            if suffix in REFUSED:
-                raise UserError(refusal(given))
-            files = [source]
-        else:
+        if not source.exists():
             raise UserError(f"no file or folder at {given}: give the archive of the download, or the extracted folder")
-        for file in files:
-            suffix = archive_suffix(file)
-            if suffix in REFUSED:
-                refused.append(file)
-            elif suffix is not None and file.name[: -len(suffix)].lower() not in (set() if file == source else skip):
+        for file in _walk(source, skip) if source.is_dir() else [source]:
+            with _reading(file):
+                # a file that is given is an archive by whatever name; of others only their names are looked at
+                suffix = archive_suffix(file)
+                content = kind(file) if suffix is not None or file == source else None
+            if content in REFUSED or (content is None and suffix in REFUSED):
+                if file == source:
+                    raise UserError(refusal(file))
+                refused[file] = None
+            elif suffix is None and content is None:
+                if file == source:
+                    raise UserError(f"{given} is no archive: expected a zip or tar file, or the folder of the download")
+                status, path = file.stat(), names.of_path(file)
+                new = Member(path, _below(path, source), status.st_size, file, "", status.st_mtime_ns)
+                found.setdefault((file, 0), new)
+            elif file == source or _stem(file).lower() not in skip:
                 # of a given archive, folders above it are no more looked at than those above a given folder
-                base = file.with_name(file.name[: -len(suffix)]) if file == source else source
-                for member in _archive(file, suffix):
-                    shown = replace(member, below=_below(member.path, base))
-                    if not skip.intersection(PurePosixPath(shown.below.lower()).parts[:-1]):
-                        found.setdefault(member.path, shown)
-            elif suffix is None:
-                status = file.stat()
-                path = text_of(file)
-                found.setdefault(path, Member(path, _below(path, source), status.st_size, file, "", status.st_mtime_ns))
-    return [found[path] for path in sorted(found)], refused
+                base = file.with_name(_stem(file)) if file == source else source
+                for member in _archive(file, content):
+                    new = replace(member, below=_below(member.path, base))
+                    if not skip.intersection(PurePosixPath(new.below.lower()).parts[:-1]):
+                        found.setdefault((file, member.number), new)
+    return sorted(found.values(), key=lambda one: (one.path, one.name != "", one.source, one.number)), [*refused]
+
+
+def contents(wanted: Iterable[Member]) -> Iterator[tuple[Member, Iterator[bytes]]]:
+    """The content of members in blocks, in one pass over each tar file.
+
+    Args:
+        wanted: in any order.
+
+    Yields:
+        Each of them, and its content; that is to be read before the next is asked for.
+
+    Raises:
+        UserError: an archive cannot be read, or is another one than it was.
+    """
+    for source, group in groupby(sorted(wanted, key=lambda one: (one.source, one.number)), lambda one: one.source):
+        left = {member.number: member for member in group}
+        is_tar = any(member.name for member in left.values()) and kind(source) == ".tar"
+        if not is_tar:
+            for member in left.values():
+                with member.open() as file:
+                    yield member, _checked(member, iter(lambda: file.read(_BLOCK), b""))
+            continue
+        entries = _checked(source, tars.entries(source))
+        while left:
+            entry = next(entries, None)
+            if entry is None:
+                raise UserError(f"{source} has changed since it was looked at: run again when nobody writes to it")
+            if entry.number in left:
+                yield left.pop(entry.number), _checked(source, entry.blocks())
+
+
+def digests(wanted: Iterable[Member]) -> dict[Member, str]:
+    """SHA-256 of the content of members, in hex."""
+    found = {}
+    for member, blocks in contents(wanted):
+        digest = hashlib.sha256()
+        for block in blocks:
+            digest.update(block)
+        found[member] = digest.hexdigest()
+    return found
+
+
+def unpack(wanted: Mapping[Member, Path], step: Callable[[], object]) -> None:
+    """Writes members as files.
+
+    Args:
+        wanted: member -> the file that is written.
+        step: called after each.
+
+    Raises:
+        UserError: an archive cannot be read.
+        OSError: a file cannot be written.
+    """
+    for member, blocks in contents(wanted):
+        with wanted[member].open("wb") as file:
+            for block in blocks:
+                file.write(block)
+        step()
 
 
 def refusal(path: Path) -> str:
     """What to do with an archive that is not read here."""
-    suffix = archive_suffix(path) or ".7z"
-    folder = path.with_name(path.name[: -len(suffix)])
+    content = kind(path)
+    suffix = content if content in REFUSED else archive_suffix(path) or ".7z"
+    folder = path.with_name(_stem(path))
     command = REFUSED[suffix].format(path, folder)
     return f"{path} cannot be read here: expected zip or tar; extract it with: {command} and give the folder {folder}"
 
 
-def text_of(path: Path) -> str:
-    """A path as `Member.path` has it: with slashes, accents in one piece."""
-    return unicodedata.normalize("NFC", path.as_posix())
-
-
-def _unreadable(what: object, error: Exception) -> UserError:
-    """What to do with a file or archive that is damaged, or that others own."""
-    if isinstance(error, PermissionError):
-        return UserError(f"{what} cannot be read ({error.strerror}): {_CLOSED}")
-    if isinstance(what, Path) and _is_page(what):
-        return UserError(f"{what} is no archive: {_PAGE}")
-    return UserError(f"{what} cannot be read ({error}): {_AGAIN}")
-
-
-def _is_page(path: Path) -> bool:
-    """Whether a file begins as HTML does."""
-    with path.open("rb") as file:
-        return file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype", b"<html"))
-
-
-def unpack_tar(archive: Path, wanted: dict[str, Path], step: Callable[[], object]) -> None:
-    """Writes members of a tar file, in one pass.
-
-    Args:
-        archive: the tar file.
-        wanted: member's name -> the file that is written.
-        step: called after each.
-    """
-    try:
-        with tarfile.open(archive) as tar:
-            for info in tar:
-                if (target := wanted.get(_name(info.name))) is not None and (content := tar.extractfile(info)):
-                    with target.open("wb") as file:
-                        while block := content.read(1 << 20):
-                            file.write(block)
-                    step()
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise _unreadable(archive, error) from None
+def _stem(path: Path) -> str:
+    """An archive's name without its suffix."""
+    return path.name[: -len(suffix)] if (suffix := archive_suffix(path)) else path.name
 
 
 def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
@@ -190,100 +244,66 @@ def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
     def closed(error: OSError) -> None:
         raise UserError(f"the folder {error.filename} cannot be read ({error.strerror}): {_CLOSED}")
 
-    for parent, folders, names in os.walk(folder, onerror=closed):
+    for parent, folders, files in os.walk(folder, onerror=closed):
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n.lower() not in skip | _JUNK)
-        for name in sorted(names):
+        for name in sorted(files):
             path = Path(parent, name)
             if not name.startswith(".") and name.lower() not in _JUNK and path.is_file():
                 yield path
 
 
 def _below(path: str, source: Path) -> str:
-    return path.removeprefix(text_of(source)).lstrip("/")
+    return path.removeprefix(names.of_path(source)).lstrip("/")
 
 
-def _archive(path: Path, suffix: str) -> Iterator[Member]:
-    """The files in an archive."""
-    top = text_of(path.with_name(path.name[: -len(suffix)]))
-    stamp = path.stat().st_mtime_ns
-    try:
-        if is_tar(path):
-            content = [(name, size, stamp) for name, size in _tar(path)]
+def _archive(path: Path, content: str | None) -> Iterator[Member]:
+    """The files in an archive; one that is neither zip nor tar is damaged."""
+    top, stamp = names.of_path(path.with_name(_stem(path))), path.stat().st_mtime_ns
+    found: Iterator[tuple[int, str, int, int]]
+    with _reading(path):
+        if content == ".tar" or (content is None and archive_suffix(path) != ".zip"):
+            found = ((entry.number, entry.name, entry.size, stamp) for entry in _checked(path, tars.entries(path)))
         else:
-            content = [(name, info.file_size, info.CRC) for name, info in _zip(path, stamp)[1].items()]
-    except _DAMAGED as error:
-        raise _unreadable(path, error) from None
-    for name, size, mark in content:
+            found = ((number, name, one.file_size, one.CRC) for number, (name, one) in zips.index(path)[1].items())
+    for number, name, size, mark in found:
         parts = PurePosixPath(name).parts
-        if not parts or any(part.lower() in _JUNK for part in parts) or parts[-1].startswith("."):
-            continue
-        if size > MAX_BYTES:
-            raise UserError(f"{name} in {path} claims {size:,} bytes, expected at most {MAX_BYTES:,}: {_AGAIN}")
-        yield Member(f"{top}/{unicodedata.normalize('NFC', name)}", "", size, path, name, mark)
+        if parts and not any(part.lower() in _JUNK for part in parts) and not parts[-1].startswith("."):
+            yield Member(f"{top}/{name}", "", size, path, name, mark, number=number)
 
 
-@lru_cache(maxsize=4)
-def _zip(path: Path, stamp: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:  # noqa: ARG001 (cache key)
-    """An open zip file and its files by checked name."""
-    archive = zipfile.ZipFile(path)
-    infos = {}
-    for info in archive.infolist():
-        name = _check(info.orig_filename if info.flag_bits & 0x800 else _decoded(info.orig_filename), path)
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise UserError(f"{path} holds a link ({name}): expected files only; {_AGAIN}")
-        if info.flag_bits & 1:
-            raise UserError(
-                f"{path} is encrypted: expected an archive without a password; extract it with the publisher's "
-                f"password (7z x '{path}' -o'{path.with_suffix('')}' asks for it) and give the folder"
-            )
-        if not info.is_dir() and not name.endswith("/"):
-            infos[name] = info
-    if len(infos) > MAX_MEMBERS:
-        raise UserError(f"{path} holds {len(infos):,} files, expected at most {MAX_MEMBERS:,}: {_AGAIN}")
-    return archive, infos
+def _checked(what: object, items: Iterator[T]) -> Iterator[T]:
+    """The same items; an archive that turns out to be damaged is told."""
+    with _reading(what):
+        yield from items
 
 
-def _tar(path: Path) -> Iterator[tuple[str, int]]:
-    """Checked names and sizes of the files in a tar file."""
-    with tarfile.open(path) as tar:
-        for count, info in enumerate(tar):
-            name = _check(info.name, path)
-            if info.issym() or info.islnk():
-                raise UserError(f"{path} holds a link ({name}): expected files only; {_AGAIN}")
-            if count > MAX_MEMBERS:
-                raise UserError(f"{path} holds more than {MAX_MEMBERS:,} files: {_AGAIN}")
-            if info.isfile():
-                yield name, info.size
-
-
-def _decoded(name: str) -> str:
-    """A name of a zip without its UTF-8 mark, which `zipfile` reads as cp437; on a Chinese Windows it is GBK."""
+@contextmanager
+def _reading(what: object) -> Iterator[None]:
+    """Says in a sentence that a file or archive is damaged, or that others own it."""
     try:
-        raw = name.encode("cp437")
-    except UnicodeEncodeError:
-        return name
-    for encoding in ("utf-8", "gbk"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return name
+        yield
+    except (*zips.DAMAGED, *tars.DAMAGED) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _unreadable(what, error) from None
 
 
-def _name(name: str) -> str:
-    """A member's name with "/" between folders, without "./" before it."""
-    name = name.replace("\\", "/")
-    while name.startswith("./"):
-        name = name[2:]
-    return name
-
-
-def _check(name: str, archive: Path) -> str:
-    """The name, or the refusal of one that points outside."""
-    name = _name(name)
-    if name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":") or "\0" in name:
-        raise UserError(
-            f"{archive} has a member with the path {name!r}, which points outside of it: expected relative paths; "
-            "this is no archive of the publisher, download it from the source"
+def _unreadable(what: object, error: Exception) -> UserError:
+    name = names.of_path(what) if isinstance(what, Path) else what
+    if isinstance(error, PermissionError):
+        return UserError(f"{name} cannot be read ({error.strerror}): {_CLOSED}")
+    if isinstance(what, Path) and _is_page(what):
+        return UserError(f"{name} is no archive: {_PAGE}")
+    if isinstance(error, NotImplementedError):  # as Windows packs what is over 2 GB: deflate64
+        archive = what.source if isinstance(what, Member) else what
+        return UserError(
+            f"{name} is packed in a way that Python cannot read ({error}): extract the archive with another program "
+            f"(7z x '{archive}') and give the folder"
         )
-    return name
+    return UserError(f"{name} cannot be read ({error or type(error).__name__}): {AGAIN}")
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file begins as HTML does."""
+    with path.open("rb") as file:
+        return file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype", b"<html"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from PIL import Image
 
 from segearth.datasets.description import Description, Windows
 from segearth.datasets.labels import histogram, image_size, opened, read_label
+from segearth.datasets.padding import is_black
 from segearth.datasets.pairing import Pair
 from segearth.errors import UserError
 from segearth.outputs import atomic
@@ -33,8 +35,8 @@ def convert(pair: Pair, of: Description, images: Path, labels: Path) -> dict[str
         labels: existing folder for labels.
 
     Returns:
-        "key", "stems" of what was written, "counts" of label values over the whole label, before it is cut, and
-        "unknown" pixels.
+        "key", "stems" of what was written, those of images that are nearly all "black", "counts" of label values over
+        the whole label, before it is cut, and "unknown" pixels.
 
     Raises:
         UserError: a file that cannot be read or written, or is not of the set.
@@ -43,12 +45,13 @@ def convert(pair: Pair, of: Description, images: Path, labels: Path) -> dict[str
     values, unknown = read_label(pair.label, of, size)
     counts = histogram(values)
     stems = [stem for stem, _ in cuts(pair.key, size, of.windows)]
-    _write_image(pair, of, size, images)
+    black = _write_image(pair, of, size, images)
     for stem, window in cuts(pair.key, size, of.windows):
         _write_label(labels / f"{stem}{of.label_suffix}", _cut(values, window, of.ignore))
     return {
         "key": pair.key,
         "stems": stems,
+        "black": black,
         "counts": {str(value): int(counts[value]) for value in np.flatnonzero(counts)},
         "unknown": unknown,
     }
@@ -75,22 +78,31 @@ def cuts(key: str, size: tuple[int, int], windows: Windows | None) -> Iterator[t
             yield windows.name.format(key=key, **window._asdict()), window
 
 
-def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Path) -> None:
-    """The image as it is where that will do, else decoded and written without loss."""
+def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Path) -> list[str]:
+    """The image as it is where that will do, else decoded and written without loss; gives the stems of black ones."""
+    black = []
     jpeg = of.image_suffix.lower() in (".jpg", ".jpeg")
     with opened(pair.image) as image:
         image.load()  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[of.image_suffix],))
         if of.windows is None and same and (image.mode == "RGB" or jpeg):
-            with pair.image.open() as file, atomic(folder / f"{pair.key}{of.image_suffix}") as part:
-                part.write_bytes(file.read())
-            return
+            with (
+                pair.image.open() as file,
+                atomic(folder / f"{pair.key}{of.image_suffix}") as part,
+                part.open("wb") as copy,
+            ):
+                shutil.copyfileobj(file, copy)
+            return [pair.key] if is_black(image) else []
         if jpeg:
             raise UserError(f"{pair.image} is no JPEG: expected the published JPEG images. {of.get}")
         for stem, window in cuts(pair.key, size, of.windows):
             piece = image.crop((window.left, window.top, min(window.right, size[1]), min(window.bottom, size[0])))
-            _save(folder / f"{stem}{of.image_suffix}", _pad(_rgb(piece), window))
+            whole = _pad(_rgb(piece), window)
+            _save(folder / f"{stem}{of.image_suffix}", whole)
+            if is_black(whole):
+                black.append(stem)
+    return black
 
 
 def _rgb(image: Image.Image) -> Image.Image:

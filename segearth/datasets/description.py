@@ -202,4 +202,4 @@ class Description:
         parts = _PLACEHOLDER.split(path)  # text and names in turn
         body = "".join(placeholder(part) if i % 2 else re.escape(part) for i, part in enumerate(parts))
         suffix = f"(?:{'|'.join(map(re.escape, types))})" if types else ""
-        return re.compile(f"(?:^|/){body}{suffix}$", re.IGNORECASE)
+        return re.compile(rf"(?:^|/){body}{suffix}\Z", re.IGNORECASE)

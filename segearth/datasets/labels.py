@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
+from segearth.datasets.polygons import read_polygons
 from segearth.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ MAX_UNKNOWN = 0.01  # a few stray pixels are reported; more of them mean another
 BLACK = 32  # what JPEG may make of a mask's black; white, with errors as large, is well above 128
 _ROWS = 256  # strips in which large labels are decoded
 _ORIENTATION, _BITS = 274, 258
-_WKT_POLYGON = re.compile(r"\(\(([^()]+)\)")  # the exterior ring; rings of holes begin with one bracket
 
 
 @contextmanager
@@ -101,7 +99,7 @@ def read_label(member: Member, of: Description, size: tuple[int, int]) -> tuple[
         UserError: damaged, or not the set's labels.
     """
     if member.path.lower().endswith(".json"):
-        return _polygons(member, size), 0
+        return read_polygons(member, size), 0
     with opened(member) as image:
         image.load()
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
@@ -209,24 +207,3 @@ def _strips(image: Image.Image, mode: str) -> Iterator[tuple[int, NDArray[np.uin
         strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
         rgb = Image.merge("RGB", strip.split()[:3]) if strip.mode == "RGBA" else strip.convert(mode)
         yield top, np.asarray(rgb)
-
-
-def _polygons(member: Member, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The buildings of one of xBD's JSON files: exterior rings, rounded to pixels and filled."""
-    try:
-        with member.open() as file:
-            shapes = [feature["wkt"] for feature in json.load(file)["features"]["xy"]]
-        rings = [
-            [tuple(round(float(number)) for number in point.split()[:2]) for point in ring.split(",")]
-            for shape in shapes
-            for ring in _WKT_POLYGON.findall(shape)
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{member} has no polygons ({error!r}): expected features.xy with wkt; extract it again"
-        ) from None
-    canvas = Image.new("L", (size[1], size[0]))
-    for ring in rings:
-        if len(ring) > 2:
-            ImageDraw.Draw(canvas).polygon(ring, fill=1)
-    return np.array(canvas)

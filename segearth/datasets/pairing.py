@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from segearth.datasets.archives import Member, members, refusal, text_of
+from segearth.datasets.archives import Member, digests, members, refusal
 from segearth.datasets.description import Description, Files
 from segearth.datasets.labels import image_size, label_size
+from segearth.datasets.names import of_path
 from segearth.errors import UserError
 
 _SHOWN = 3
-_BLOCK = 2**20  # bytes that are compared at once
+_LIST_BYTES = 16 << 20  # of a text that lists a split: a hundred times OpenEarthMap's
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def find(of: Description, sources: Sequence[Path], written: Sequence[Path] = ())
         UserError: none, an image without its label or the other way round, two files for one place.
     """
     files, refused = members(sources, of.skip)
-    results = tuple(f"{text_of(folder)}/" for folder in written)
+    results = tuple(f"{of_path(folder)}/" for folder in written)
     files = [file for file in files if file.name or not file.path.startswith(results)]
     wanted = _wanted(of, files)
-    images = _match(of, files, of.images, wanted)
-    choices = [_match(of, files, label, wanted) for label in of.labels]
+    images, *choices = _chosen([_match(of, files, kind, wanted) for kind in (of.images, *of.labels)])
+    spelled = {key.casefold(): key for key in images}  # names of labels may differ in case
+    choices = [{spelled.get(key.casefold(), key): label for key, label in choice.items()} for choice in choices]
     warnings: list[str] = []
     if of.keys and images and (absent := sorted(set(of.keys) - set(images))):
         warnings.append(f"{len(absent)} of the {len(set(of.keys))} images of the split are missing: {_some(absent)}")
@@ -91,37 +93,67 @@ def check_sizes(pairs: Iterable[Pair]) -> None:
         )
 
 
-def _match(of: Description, files: list[Member], kind: Files, wanted: set[str] | None) -> dict[str, Member]:
-    """The files of one kind, by key; only the `wanted` ones, as others may lie there in any state."""
+@dataclass(frozen=True)
+class _Match:
+    """A file that can be of a pair.
+
+    Attributes:
+        key: of the pair.
+        end: the part of its path that tells what it is, in lower case.
+        file: the file.
+    """
+
+    key: str
+    end: str
+    file: Member
+
+
+def _match(of: Description, files: list[Member], kind: Files, wanted: set[str] | None) -> list[list[_Match]]:
+    """The files of one kind, those together that would be written to one place of some disk.
+
+    Only the `wanted` ones count, as others may lie there in any state.
+    """
     pattern = of.pattern(kind.path, kind.types)
-    found: dict[str, tuple[str, Member]] = {}
+    found: dict[str, list[_Match]] = {}
     for file in files:
         if (match := pattern.search(file.path)) is None:
             continue
         key = of.key.format(**match.groupdict())
         # names differ in case between releases; a list of keys knows the right one
         key = next((k for k in of.keys if k.lower() == key.lower()), key) if of.keys and key not in of.keys else key
-        if wanted is not None and key not in wanted:
-            continue
-        end = PurePosixPath(match[0]).with_suffix("").as_posix().lower().lstrip("/")
-        if key not in found:
-            found[key] = (end, file)
-        elif found[key] != (end, file) and (found[key][0] != end or not _same(found[key][1], file)):
-            raise UserError(
-                f"two different files for {key}: {found[key][1]} and {file}; expected one of each; give only one "
-                "release of the download, or rename one of the files"
-            )
-        elif found[key][1].name and not file.name:
-            found[key] = (end, file)  # the same, extracted beside its archive: faster to read
-    return {key: file for key, (_, file) in found.items()}
+        if wanted is None or key in wanted:
+            end = PurePosixPath(match[0]).with_suffix("").as_posix().lower().lstrip("/")
+            found.setdefault(key.casefold(), []).append(_Match(key, end, file))
+    return list(found.values())
 
 
-def _same(one: Member, other: Member) -> bool:
-    """Whether two files hold the same; sizes alone do not tell, as uncompressed ones are all of one size."""
-    if one.size != other.size:
-        return False
-    with one.open() as first, other.open() as second:
-        return all(part == second.read(_BLOCK) for part in iter(lambda: first.read(_BLOCK), b""))
+def _chosen(kinds: Sequence[list[list[_Match]]]) -> list[dict[str, Member]]:
+    """One file for every key and kind, where several hold the same.
+
+    Raises:
+        UserError: two of them differ. Sizes alone do not tell, as uncompressed files are all of one size.
+    """
+    several = [group for groups in kinds for group in groups if len(group) > 1]
+    for group in several:
+        for other in group[1:]:
+            if (other.end, other.file.size) != (group[0].end, group[0].file.size):
+                raise _differ(group[0], other)
+    known = digests({one.file for group in several for one in group})
+    for group in several:
+        for other in group[1:]:
+            if known[other.file] != known[group[0].file]:
+                raise _differ(group[0], other)
+    # a file that was extracted beside its archive is faster to read
+    best = [[min(group, key=lambda one: one.file.name != "") for group in groups] for groups in kinds]
+    return [{one.key: one.file for one in groups} for groups in best]
+
+
+def _differ(one: _Match, other: _Match) -> UserError:
+    return UserError(
+        f"two different files for {one.key}: {one.file} and {other.file}; expected one of each (names that differ in "
+        "case or in the form of accents are one name); give only one release of the download, or rename one of the "
+        "files"
+    )
 
 
 def _wanted(of: Description, files: list[Member]) -> set[str] | None:
@@ -136,8 +168,7 @@ def _wanted(of: Description, files: list[Member]) -> set[str] | None:
         lists = [file for file in files if PurePosixPath(file.path).name.lower() == name.lower()]
         if lists:
             chosen = min(lists, key=lambda file: (file.path.count("/"), file.path))
-            with chosen.open() as file:
-                lines = file.read().decode("utf-8-sig", "replace").split()
+            lines = chosen.read(_LIST_BYTES).decode("utf-8-sig", "replace").split()
             return {PurePosixPath(line).stem for line in lines}
     pattern = of.pattern(of.images.path, of.images.types)
     if of.split_files and any(pattern.search(file.path) for file in files):

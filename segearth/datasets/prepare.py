@@ -7,12 +7,10 @@ place at the end. A mistake or a full disk removes that folder; a kill leaves it
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,16 +24,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segearth.datasets.archives import Member, is_tar, unpack_tar
+from segearth.datasets.archives import IN_MEMORY, kind, unpack
 from segearth.datasets.convert import convert
 from segearth.datasets.description import Description
+from segearth.datasets.padding import black_warning
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
+from segearth.jobs.locks import locked
+from segearth.json_files import json_line, misfit, parse_json, read_json, write_json
 from segearth.outputs import atomic
 from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
-_JOURNAL, _VERSION = "journal.jsonl", 1
+_JOURNAL, _VERSION = "journal.jsonl", 2
+_KINDS = {"stems": list, "images": int, "expected": list, "warnings": list, "complete": bool}  # of a manifest
+_RECORD = {"key": str, "stems": list, "counts": dict, "unknown": int, "black": list}  # of `convert`
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,12 @@ def prepare(
         if not journal.complete:
             check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()))
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
-            manifest = _manifest(of, records, found.warnings)
+            black = black_warning(
+                of, sorted(s for r in records for s in r["black"]), sum(len(r["stems"]) for r in records)
+            )
+            if strict and black:
+                raise UserError(f"{option('strict', True)}: {black}")
+            manifest = _manifest(of, records, [*found.warnings, *([black] if black else [])])
             if strict and not manifest["complete"]:
                 raise UserError(f"{option('strict', True)}: {shortfall(of, manifest)}. {of.get}")
             _tidy(of, staging, manifest)
@@ -102,12 +110,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["stems"], list):
-            raise ValueError("no list of stems")
+        content = read_json(path)
+        if (wrong := misfit(content, _KINDS)) is not None:
+            raise ValueError(f"it {wrong}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): remove {folder}, and prepare the set again") from None
     return dict(content)
 
@@ -128,18 +136,18 @@ class _Journal:
         lines = []
         with suppress(OSError, ValueError):
             for line in path.read_text(encoding="utf-8").splitlines():
-                lines.append(json.loads(line))
+                lines.append(parse_json(line))
         if not lines or lines[0] != {"run": fingerprint}:
             for name in ("images", "labels"):
                 shutil.rmtree(path.parent / name, ignore_errors=True)
             lines = [{"run": fingerprint}]
         for line in lines[1:]:
-            if "manifest" in line:
+            if misfit(line, {"manifest": dict}) is None:
                 self.manifest, self.complete = line["manifest"], True
-            else:
+            elif misfit(line, _RECORD) is None:
                 self.records[line["key"]] = line
         with atomic(path) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            part.write_text("".join(json_line(line) for line in lines), encoding="utf-8")
 
     def add(self, record: dict[str, Any]) -> None:
         self.records[record["key"]] = record
@@ -152,7 +160,7 @@ class _Journal:
     def _append(self, line: dict[str, Any]) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json_line(line))
         except OSError as error:
             raise UserError(f"cannot write {self.path} ({error.strerror}): free some space") from None
 
@@ -163,53 +171,27 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     staging = folder / f".{name}.part"
     made = [parent for parent in (staging, *staging.parents) if not parent.exists()]
     try:
-        lock = _locked(staging)
+        staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} ({error.strerror}): give another folder with {option('root', typed='out')}"
         ) from None
-    done = False
+    busy = f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
     try:
-        yield staging
-        done = True
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    finally:
-        if done:
+        with locked(staging, 0, busy):
+            staging.mkdir(exist_ok=True)  # a run that ended in between has removed it
+            try:
+                yield staging
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
             shutil.rmtree(staging, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+    finally:
         for parent in made:  # whatever is not empty stays
             with suppress(OSError):
                 parent.rmdir()
-
-
-def _locked(staging: Path) -> int | None:
-    """Makes the hidden folder and locks it, so that a second run on the same set cannot mix its files into it.
-
-    The lock ends with the process, however that ends. Where the system has none, None.
-    """
-    staging.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    lock = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # a run that ended in between has removed the folder that was opened
-        gone = not staging.exists() or staging.stat().st_ino != os.fstat(lock).st_ino
-    except BlockingIOError:
-        gone = True
-    if gone:
-        os.close(lock)
-        raise UserError(
-            f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
-        )
-    return lock
 
 
 @contextmanager
@@ -242,26 +224,32 @@ def _tidy(of: Description, staging: Path, manifest: dict[str, Any]) -> None:
 
 
 def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
-    """The pairs with members of tar files, which cannot be read in any order, as temporary files."""
-    both = [member for pair in pairs for member in (pair.image, pair.label)]
-    tars = {source for source in {member.source for member in both if member.name} if is_tar(source)}
-    members = [member for member in both if member.source in tars]
-    if not members:
-        return list(pairs)
+    """The pairs with what cannot be read in its archive as temporary files.
+
+    That is members of tar files, which cannot be read in any order, and large ones of zip files, which would be held
+    whole.
+    """
+    both = [member for pair in pairs for member in (pair.image, pair.label) if member.name]
+    tars = {source for source in {member.source for member in both} if kind(source) == ".tar"}
+    members = [member for member in both if member.source in tars or member.size > IN_MEMORY]
     folder = staging / "unpacked"
     shutil.rmtree(folder, ignore_errors=True)
-    copies: dict[Member, Member] = {}
+    if not members:
+        return list(pairs)
     try:
         folder.mkdir()
-        for i, member in enumerate(members):
-            path = folder / f"{i}{Path(member.path).suffix}"
-            copies[member] = replace(member, source=path, name="", shown=str(member))
+        needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
+        if needed > free:
+            raise UserError(
+                f"the files in {members[0].source} need {needed:,} bytes to be unpacked, and the disk of {folder} "
+                f"has {free:,}: free some space or give another folder with {option('root', typed='out')}"
+            )
+        files = {member: folder / f"{i}{Path(member.path).suffix}" for i, member in enumerate(members)}
         with tqdm(total=len(members), desc="unpacking", unit="file", disable=quiet or switched_off()) as bar:
-            for archive in sorted(tars):
-                wanted = {member.name: copies[member].source for member in members if member.source == archive}
-                unpack_tar(archive, wanted, bar.update)
+            unpack(files, bar.update)
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror}): free some space or give another folder") from None
+    copies = {member: replace(member, source=path, name="", shown=str(member)) for member, path in files.items()}
     return [replace(p, image=copies.get(p.image, p.image), label=copies.get(p.label, p.label)) for p in pairs]
 
 
@@ -368,7 +356,7 @@ def _check_place(of: Description, root: Path, earlier: Sequence[dict[str, Any]])
 def _place(of: Description, root: Path, staging: Path, manifest: dict[str, Any]) -> None:
     """Moves the result in place; may be repeated after a kill at any point."""
     with atomic(staging / MANIFEST) as part:
-        part.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, manifest, 1)
     try:
         for name, place, _ in _places(of, root):
             if (staging / name).is_dir():

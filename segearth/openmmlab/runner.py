@@ -70,6 +70,9 @@ def evaluate(
     if ranks.is_main:
         say("loading mmsegmentation and the model ...")
     job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
+    if ranks.is_main:
+        for remark in job.dataset.remarks:
+            say(f"note: {remark}")
     if len(set(ranks.gather((job.fingerprint, job.images)))) > 1:
         raise UserError(
             "the processes see different data, code, weights or versions: expected the same on all machines; use one "
@@ -89,6 +92,9 @@ def evaluate(
         row = known | asked
         ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
         return row, folder
+    if ranks.is_main:
+        for remark in _glance(job):
+            say(f"warning: {remark}")
     with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
         row = _evaluate(job, ledger, ranks, pictures, quiet) | asked
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
@@ -146,6 +152,14 @@ def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
     items = identity.list_items(dataset)
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     return _Job(config, path, folder, dataset, available, items, identity.fingerprint(config, dataset), metric)
+
+
+def _glance(job: _Job) -> list[str]:
+    """What a user should know of the labels before hours are spent on them."""
+    from segearth.openmmlab import labels
+
+    counts = labels.glance(job.dataset, job.metric.ignore_index, job.config.test_dataloader.dataset.get("pipeline", ()))
+    return counts.remarks(partial=counts.images < job.available)
 
 
 def _known(job: _Job) -> dict[str, Any] | None:
@@ -214,7 +228,7 @@ def _drawer(job: _Job, segmentor: Any, pictures: _Pictures) -> Any:
 
 def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None, quiet: bool) -> dict[str, Any]:
     """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
-    from segearth.openmmlab import build, hooks
+    from segearth.openmmlab import build, hooks, labels
 
     known = ranks.everywhere(lambda: _finished(job, ledger))
     known = {key: value for one in ranks.gather(known) for key, value in one.items()}
@@ -239,7 +253,9 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | Non
     found = {item.key: (found.get(item.key) or known[item.key]) for item in job.items}
     job.metric.conclude(found)
     row = build.row(job.config, job.path, segmentor, job.dataset, job.metric)
+    counts = labels.counted(job.dataset, job.metric.ignore_index, found.values())
     return row | {
+        "remarks": counts.remarks(partial=counts.images < job.available),
         "seconds": round(time.perf_counter() - started, 2),
         "seconds_per_image": round(sum(record["seconds"] for record in found.values()) / len(found), 4),
         "processes": ranks.size,
@@ -256,6 +272,7 @@ def _finished(job: _Job, ledger: Ledger) -> dict[str, dict[str, Any]]:
     for key, record in ledger.read().items():
         try:
             fits = [len(part) for part in record["areas"]] == [classes] * 4 and float(record["seconds"]) >= 0
+            fits = fits and record["ignored"] >= 0
         except (KeyError, TypeError, ValueError):
             continue
         if fits and key in wanted:

@@ -1,0 +1,69 @@
+"""Names of files in downloads as text that is safe to compare, to print and to make names of."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+from segearth.errors import UserError
+
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of surrogate pairs, line separators
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # make a terminal show a name backwards
+
+
+def inside(name: str, archive: Path) -> str:
+    """A member's name as a relative path with "/" between folders.
+
+    Raises:
+        UserError: it points outside of the archive.
+    """
+    name = name.replace("\\", "/")
+    while name.startswith("./"):
+        name = name[2:]
+    if name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":") or "\0" in name:
+        raise UserError(
+            f"{archive} has a member with the path {name!r}, which points outside of it: expected relative paths; "
+            "this is no archive of the publisher, download it from the source"
+        )
+    return plain(name)
+
+
+def decoded(raw: bytes) -> str:
+    """A name that nothing says the encoding of: UTF-8, GBK as a Chinese Windows writes, or that of the first PCs."""
+    for encoding in ("utf-8", "gbk"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("cp437")  # has a character for every byte
+
+
+def of_zip(name: str) -> str:
+    """A zip member's name without the mark of UTF-8, which `zipfile` has read as cp437."""
+    try:
+        return decoded(name.encode("cp437"))
+    except UnicodeEncodeError:
+        return name
+
+
+def of_tar(name: str) -> str:
+    """A tar member's name; `tarfile` keeps bytes that are no UTF-8 as surrogates."""
+    try:
+        return decoded(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return name
+
+
+def of_path(path: Path) -> str:
+    """A path of the disk as `Member.path` has it: with slashes, accents in one piece, and as text in any case."""
+    text = path.as_posix()
+    return plain(text if text.isascii() else decoded(os.fsencode(text)))
+
+
+def plain(name: str) -> str:
+    """The name in Unicode's form NFC, with a mark for each character that would confuse a terminal or a disk."""
+    if name.isascii() and name.isprintable():
+        return name
+    name = unicodedata.normalize("NFC", name)
+    return "".join("\ufffd" if unicodedata.category(c) in _UNPRINTABLE or c in _TURNING else c for c in name)
