@@ -273,7 +273,7 @@ def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float 
     Args:
         file: What to get; a string is a key of `FILES`.
         progress: Whether to draw a progress bar on stderr during a download.
-        timeout: Seconds until a server must have begun to answer.
+        timeout: Seconds until a server must be reached.
 
     Raises:
         UserError: An unknown name, a damaged copy, or a failed download.
