@@ -8,6 +8,7 @@ from pathlib import Path
 from segearth import weights
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
+from segearth.paths import user_path
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
@@ -107,5 +108,5 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
     if wrong := [one for one in args.cfg_options if "=" not in one]:
         raise UserError(f"{option('cfg_options', wrong[0])}: expected key=value, for example model.prob_thd=0.2")
-    if args.data_root is not None and not args.data_root.expanduser().is_dir():
+    if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
