@@ -121,8 +121,8 @@ BINARY = (
         citation=_WHU_CITATION,
         get='Download "Satellite dataset Ⅱ (East Asia).zip".',
         traps=(
-            "The Ⅱ in the published names is one character, U+2161; the prepared folder has an ASCII name. Configs find data "
-            "in a folder called WHU_Sat_Ⅱ, too.",
+            "The Ⅱ in the published names is one character, U+2161; the prepared folder has an ASCII name. "
+            "Configs find data in a folder called WHU_Sat_Ⅱ, too.",
             "The zip may hold names in GBK; they are read as such.",
         ),
     ),
