@@ -44,7 +44,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
         limit = Image.MAX_IMAGE_PIXELS
         try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
-            with without_warnings(Image.DecompressionBombWarning):
+            with without_warnings():
                 image = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(_too_large(member))
