@@ -1,10 +1,15 @@
-"""Where the configs of the data sets are: in the installed package, or beside it in a checkout."""
+"""Where the configs of the data sets are, in the installed package or beside it in a checkout; and what may be one.
+
+A config is a Python program, which mmengine runs to read it. Nothing here runs one.
+"""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
 from pathlib import Path
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -45,8 +50,91 @@ def find_config(config: str | Path) -> Path:
     names = {known.lower(): known for known in config_names()}
     if path.parent == Path() and name.lower() in names:
         return configs_folder() / f"cfg_{names[name.lower()]}.py"
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: expected a config file; give the path of a .py file in it")
     where = f"at {path}" if path.suffix or path.parent != Path() else path
     raise UserError(
         f"no config {where}: it is neither a file nor one of {', '.join(names.values())}; give one of these names, "
         "or the path of a config file"
     )
+
+
+def check_source(path: Path, below: Sequence[Path] = ()) -> None:
+    """Refuses what is no Python config, and one that builds on such a file, before any of them runs.
+
+    mmengine reads YAML and JSON, too. YAML can start any program while it is read (`!!python/object/apply`), which
+    nobody expects of a file of data.
+
+    Args:
+        path: of the config.
+        below: the configs that build on it.
+
+    Raises:
+        UserError: no Python file, one that cannot be read or has an error of syntax, or a base that is not there.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: expected a config file; give the path of a .py file in it")
+    whose = f" ({below[-1]} builds on it)" if below else ""
+    if path.suffix != ".py":
+        raise UserError(
+            f"{path}{whose} is no Python file: expected a config that ends in .py, because other kinds can run code "
+            "that nobody sees in them; write its values into a .py file"
+        )
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}{whose} ({error.strerror}): give another file") from None
+    except SyntaxError as error:
+        raise UserError(
+            f"the config {path}{whose} has an error in line {error.lineno} ({error.msg}): expected Python; mend that "
+            "line"
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # no UTF-8, zero bytes, too deeply nested
+        raise UserError(
+            f"the config {path}{whose} is no Python text ({error}): save it as UTF-8, or give another"
+        ) from None
+    for base in _bases(tree, path):
+        if "::" in base or "{{" in base:  # of an installed package; or with a variable of mmengine
+            continue
+        found = path.parent / Path(base).expanduser()
+        if any(found.resolve() == one.resolve() for one in (*below, path)):
+            raise UserError(f"the config {path} builds on itself (_base_ = {base!r}): name another file in _base_")
+        if not found.exists():
+            raise UserError(
+                f"{path} builds on {base}, but there is no {found}: copy that file to this place, too, or write what "
+                f"it sets into {path.name} and remove it from _base_"
+            )
+        check_source(found, (*below, path))
+
+
+def check_syntax(change: str) -> None:
+    """Refuses a change of a config that is no "key=value" with keys between dots.
+
+    Raises:
+        UserError: it is not.
+    """
+    key, equals, _ = change.partition("=")
+    if not equals:
+        wrong = "expected key=value"
+    elif not all(part and part == part.strip() for part in key.split(".")):
+        wrong = f"a key of {key!r} is empty: expected names with one dot between two"
+    else:
+        return
+    raise UserError(f"{option('options', change, 'cfg_options')}: {wrong}, for example model.prob_thd=0.2")
+
+
+def _bases(tree: ast.Module, path: Path) -> list[str]:
+    """The files of `_base_`, which mmengine reads first; those that are computed are left to mmengine."""
+    for line in tree.body:
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) and line.targets[0].id == "_base_":
+            try:
+                value = ast.literal_eval(line.value)
+            except (TypeError, ValueError):
+                return []
+            bases = value if isinstance(value, list) else [value]
+            if not all(isinstance(base, str) for base in bases):
+                raise UserError(
+                    f"_base_ of {path} is {value!r}: expected the path of a config, or a list of paths; correct it"
+                )
+            return bases
+    return []

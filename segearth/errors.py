@@ -39,12 +39,38 @@ class UserError(ValueError):
     The message has three parts: what happened (with the value), what was expected, what to do next.
     Scripts print it as it is, without a traceback, and exit with code 2; everything else that is
     raised is a defect of ours and keeps its traceback.
+
+    Messages quote what others chose: names of files and tensors, a server's words. So whatever a terminal would obey
+    is escaped; line breaks stay.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message, keep="\n"))
+
+
+def printable(text: object, keep: str = "") -> str:
+    r"""Foreign text, such as a file's name or a server's words, as one line that a terminal shows but does not obey.
+
+    Escape codes, line breaks, marks that turn the direction of writing and bytes that are no UTF-8 become `\x1b`,
+    `\n`, `\u202e` and `\xff`, as Python writes them; all that can be seen stays as it is. Twice is the same as once.
+
+    Args:
+        text: A string, or what `str` makes one of.
+        keep: Characters that stay although they are no part of a line, such as a line break.
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else f"\\x{ord(character) - 0xDC00:02x}"
+        if "\udc80" <= character <= "\udcff"  # how Python keeps a byte that is no UTF-8
+        else repr(character)[1:-1]
+        for character in str(text)
+    )
 
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, without the pages that may follow; its type if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -82,7 +108,7 @@ def notice(text: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "segearth":
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, UserNotice, stacklevel=level)
+    warnings.warn(printable(text, keep="\n"), UserNotice, stacklevel=level)
 
 
 def unknown_option(function: str, name: str, known: Iterable[str]) -> UserError:
@@ -132,7 +158,8 @@ def option(name: str, value: object = None, typed: str | None = None) -> str:
         typed: its name on a command line, where that is another one.
     """
     if _program is None:
-        return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+        shown = json.dumps(value, allow_nan=False) if isinstance(value, str) else value
+        return name if value is None else f"{name}={shown}"
     if not from_script():
         name = _VERBS_SAY.get(name, name)
     return f"--{(typed or name).replace('_', '-')}" + ("" if value is None or value is True else f" {value}")

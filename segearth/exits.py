@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from segearth.errors import UserError, UserNotice, called_as, is_out_of_memory
+from segearth.errors import UserError, UserNotice, called_as, is_out_of_memory, printable
 from segearth.extras import extra_of, install_command
+from segearth.streams import open_streams, problem_of_output
 
 OK, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Ended(KeyboardInterrupt):
+    """The program is to end, as a batch system or a closed terminal asks: whatever heeds Ctrl-C heeds this.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def say(text: str) -> None:
     """A remark while working, on stderr and at once: stdout keeps the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def quiet(text: str) -> None:
     """In place of `say`, where the user asked for results and errors only."""
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """128 and the number of the signal that ended a program: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (error.number if isinstance(error, Ended) else signal.SIGINT)
 
 
 def run(
@@ -35,43 +57,83 @@ def run(
     Args:
         program: what to run; it returns `SOME_FAILED` where some of its items failed, else nothing or 0.
         less_memory: what to do where memory is not enough.
-        interrupted: what is said after Ctrl-C.
+        interrupted: what is said after Ctrl-C, SIGTERM and SIGHUP.
         name: the command that the user typed, such as "segearth eval"; None takes the name of the script that runs.
 
     Returns:
-        What the program returned, 0 where nobody reads its output to the end; 2 for what the user can mend (a mistake,
-        a missing package, too little memory), after one sentence on stderr; 130 after Ctrl-C.
-        Any other exception is a defect and is raised.
+        What the program returned, also where nobody reads its output to the end; 2 for what the user can mend (a
+        mistake, a file that cannot be used, a missing package, too little memory), after one sentence on stderr; 130
+        after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a defect and is raised.
     """
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say(f"warning: {message}")
 
+    open_streams()
     with warnings.catch_warnings(), called_as(name or Path(sys.argv[0]).name):
         warnings.simplefilter("ignore")  # libraries' talk about themselves
         warnings.simplefilter("always", UserNotice)
         warnings.showwarning = show
         try:
-            code = program() or OK
-            sys.stdout.flush()
+            with _ending_like_ctrl_c():
+                code = program() or OK
+                sys.stdout.flush()
+            if (problem := problem_of_output()) is not None:
+                raise UserError(
+                    f"the standard output could not be written to its end ({problem}): free some space, or send it "
+                    "elsewhere"
+                )
             return code
         except UserError as error:
             say(f"error: {error}")
             return MISTAKE
-        except BrokenPipeError:  # whoever reads our output, such as head, has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails again at its end
-            return OK
-        except KeyboardInterrupt:
-            say(f"interrupted: {interrupted}")
-            return INTERRUPTED
+        except KeyboardInterrupt as error:
+            what = f"ended by {signal.Signals(error.number).name}" if isinstance(error, Ended) else "interrupted"
+            say(f"{what}: {interrupted}")
+            return exit_code(error)
         except ModuleNotFoundError as error:
             if str(error.name).startswith("segearth"):
                 raise
             package = str(error.name).partition(".")[0]
             say(f"error: the Python package {package} is not installed here: {install_command(extra_of(package))}")
             return MISTAKE
+        except OSError as error:
+            if error.filename is None:
+                raise
+            say(
+                f"error: cannot use {str(error.filename)[:200]} ({error.strerror}): expected a path that this program "
+                "may use; correct it, or its permissions"
+            )
+            return MISTAKE
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             say(f"error: not enough memory: {less_memory}")
             return MISTAKE
+
+
+@contextmanager
+def _ending_like_ctrl_c() -> Iterator[None]:
+    """Makes the signals that ask a program to end raise `Ended`, unless somebody else heeds or ignores them (nohup)."""
+    came: list[int] = []
+    heeded = [number for number in _ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
+        for one in heeded:
+            signal.signal(one, signal.SIG_IGN)  # launchers repeat it, which would disturb the cleaning up
+        came.append(number)
+        raise Ended(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        heeded = []
+    for number in heeded:
+        signal.signal(number, end)
+    try:
+        yield
+    except Exception as error:
+        if came:  # a worker process got the signal, too, and its end looks like a failure
+            raise Ended(came[0]) from error
+        raise
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,12 +1,15 @@
 """A file that lives elsewhere: what is known of its content, and whether a copy agrees with that."""
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.json_files import parse_json
+
 BLOCK_BYTES = 1 << 18
+ABOUT = 0.1  # how much of `about_size` a size may be away from it: three digits are given, so 10 % is ample
+HEADER_BYTES = 100_000_000  # no longer header is read of a safetensors file: the library's own bound
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class File:
         sha256: SHA-256 of the content, in hex.
         git_blob: Git's blob id of the content, in hex: a hash as well.
         hub: Repository and file name on the Hugging Face hub.
+        revision: Which commit of that repository, in hex; "main", its newest one, where no commit was ever seen.
         licence: Licence of the content, as far as its publisher states one.
         about: What it is, in a sentence.
     """
@@ -32,6 +36,7 @@ class File:
     sha256: str | None = None
     git_blob: str | None = None
     hub: tuple[str, str] | None = None
+    revision: str = "main"
     licence: str = ""
     about: str = ""
 
@@ -42,7 +47,7 @@ class File:
             return self.url or ""
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         repository, name = self.hub
-        return f"{endpoint.rstrip('/')}/{repository}/resolve/main/{name}"
+        return f"{endpoint.rstrip('/')}/{repository}/resolve/{self.revision}/{name}"
 
     @property
     def size_text(self) -> str:
@@ -55,6 +60,12 @@ class File:
     def pinned(self) -> bool:
         """Whether a hash is known."""
         return self.sha256 is not None or self.git_blob is not None
+
+    def may_have(self, size: int) -> bool:
+        """Whether a file of so many bytes can be this one."""
+        if self.size is not None:
+            return size == self.size
+        return not self.about_size or abs(size - self.about_size) <= ABOUT * self.about_size
 
     def is_complete(self, path: Path) -> bool:
         """Whether the copy at `path` has the length it must have; an interrupted copy has not.
@@ -90,10 +101,10 @@ def is_whole_safetensors(path: Path) -> bool:
     size = path.stat().st_size
     with path.open("rb") as source:
         length = int.from_bytes(source.read(8), "little")
-        if length > size - 8:
+        if length > min(size - 8, HEADER_BYTES):
             return False
         try:
-            entries = json.loads(source.read(length))
+            entries = parse_json(source.read(length))
             ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
             return bool(8 + length + max(ends) == size)
         except (ValueError, LookupError, TypeError, AttributeError):

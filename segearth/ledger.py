@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from segearth.errors import UserError, option
+from segearth.json_files import json_line, parse_json
 
 
 class Ledger:
@@ -47,7 +47,7 @@ class Ledger:
                 ) from None
             for line in text.splitlines():
                 try:
-                    key, value = json.loads(line)
+                    key, value = parse_json(line)
                 except (ValueError, TypeError):
                     continue
                 if isinstance(key, str):
@@ -70,7 +70,7 @@ class Ledger:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = f"{platform.node()}-{os.getpid()}-{time.time_ns()}.jsonl"
                 self._file = (self.folder / name).open("x", encoding="utf-8")
-            self._file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+            self._file.write("".join(json_line(entry) for entry in entries))
             self._file.flush()
         except OSError as error:
             raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,20 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from segearth import weights
-from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.architectures import ARCHITECTURES, build_clip, clip_config, fitting_advice, read_architecture
+from segearth.checkpoints import check_fit, load_strictly, read_state_dict
+from segearth.clip_names import open_clip_names
 from segearth.devices import bf16_in_hardware
-from segearth.errors import UserError, is_out_of_memory, option, unknown_option
+from segearth.errors import UserError, option, unknown_option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.paths import user_path
 from segearth.predictor import Predictor
 from segearth.provenance import model_settings
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
-# Of names that differ in the activation only, the wrong one loads and gives worse maps.
-ARCHITECTURES = (
-    "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP, GeoRSCLIP, SkyCLIP) or "
-    "ViT-L-14-quickgelu (OpenAI, MetaCLIP), or a JSON file of open_clip"
-)
 TOKENS = 49408  # of CLIP's byte-pair tokenizer
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -93,7 +90,7 @@ def load_model(
         upsampler = "bilinear"
     upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
     clip: Any = load_clip(name, architecture, progress)
-    if (tokens := clip.token_embedding.num_embeddings) < TOKENS:
+    if (tokens := clip.token_embedding.num_embeddings) != TOKENS:
         raise UserError(
             f"the text tower of {name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a CLIP "
             "with another one can be trained for, but not used with words"
@@ -133,8 +130,8 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
     """An `open_clip.CLIP` in eval mode, float32, on the CPU: by its name in the table of weights, or from a file.
 
     Args:
-        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch with
-            open_clip's names.
+        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch, with
+            the names of open_clip or of Hugging Face's transformers.
         architecture: of weights given by path: a name of `open_clip.list_models()`, or the path of a JSON file as
             open_clip's `model_configs` or the hub's `open_clip_config.json`.
         progress: whether a download draws a progress bar.
@@ -149,7 +146,7 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
         path, architecture = weights.fetch(row.file, progress=progress), row.architecture
         config: Any = clip_config(architecture)
     else:
-        path = Path(model)
+        path = user_path(model, "model")
         if not path.is_file():
             raise UserError(
                 f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "
@@ -159,77 +156,9 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
             raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
         config = read_architecture(architecture)
     clip = build_clip(config, architecture)
-    state = read_state_dict(path)
-    for number in ("input_resolution", "context_length", "vocab_size"):  # beside the tensors in OpenAI's own files
-        state.pop(number, None)
-    if any(name.startswith("vision_model.") for name in state):
-        raise UserError(
-            f"{path} has the names of Hugging Face's transformers: expected those of open_clip; use a release for "
-            "open_clip, or convert it"
-        )
-    load_strictly(clip, state, str(path))
+    state = open_clip_names(read_state_dict(path))
+    load_strictly(clip, state, str(path), fitting_advice(state, config, architecture))
     return clip.eval().requires_grad_(False)
-
-
-def read_architecture(architecture: str) -> Any:
-    """What open_clip's file of an architecture holds.
-
-    Args:
-        architecture: a name of `open_clip.list_models()`, or the path of a JSON file.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if architecture.endswith(".json") or Path(architecture).is_file():
-        try:
-            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
-            ) from None
-        return config.get("model_cfg", config) if isinstance(config, dict) else config  # as Hugging Face's hub has it
-    if architecture not in open_clip.list_models():
-        raise UserError(f"unknown architecture {architecture!r}: expected {ARCHITECTURES}")
-    return clip_config(architecture)
-
-
-def clip_config(architecture: str) -> dict[str, Any]:
-    """The architecture of a CLIP, as `open_clip.CLIP` takes it.
-
-    Args:
-        architecture: a name that open_clip knows, or that of a JSON file shipped in `segearth/data`.
-    """
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        config = json.loads(weights.packaged(f"{architecture}.json").read_text())
-    return dict(config)
-
-
-def build_clip(config: Any, architecture: str) -> nn.Module:
-    """An `open_clip.CLIP` with random weights, of an architecture that a user chose.
-
-    Args:
-        config: as open_clip's files of architectures have it; entries that are of no `open_clip.CLIP` are passed over.
-        architecture: what it is called, for the message.
-
-    Raises:
-        UserError: it is none of a CLIP with a tower for images and one for texts.
-    """
-    parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
-    try:
-        if "hf_model_name" in config["text_cfg"]:
-            raise ValueError("its text tower is one of Hugging Face's")
-        return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
-    except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise UserError(
-                f"not enough memory for a CLIP of the architecture {architecture}: use a smaller one, or correct its "
-                "file"
-            ) from None
-        raise UserError(
-            f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
-            "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
-        ) from None
 
 
 def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
@@ -265,7 +194,10 @@ def read_upsampler(path: Path) -> nn.Module:
         UserError: a file that is damaged, would run code, or holds no upsampler.
     """
     name, state = published_name(read_state_dict(path))
-    upsampler = UPSAMPLERS[name](len(state["fixup_proj.1.weight"]), radius_of(state))
+    width, radius = state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
+    with torch.device("meta"):  # no memory: sizes that the file only claims are refused before anything is built
+        check_fit(UPSAMPLERS[name](width, radius), state, str(path))
+    upsampler = UPSAMPLERS[name](width, radius)
     load_strictly(upsampler, state, str(path))
     return upsampler.eval().requires_grad_(False)
 

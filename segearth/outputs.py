@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
+import secrets
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,9 +16,16 @@ from pathlib import Path
 from segearth.errors import UserError
 from segearth.exits import run as run
 
+_HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40]
+_TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9-]*)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part(\..*)?")
+_ABANDONED_S = 24 * 3600.0  # no file takes so long to write: for those of other machines, whose processes are not seen
+
+_in_use: set[str] = set()  # names of this process's temporary files
+_swept: dict[Path, int] = {}  # folders, and the process that looked for leftovers there: a forked child looks again
+
 
 def writable_folder(path: str | Path) -> Path:
-    """Makes a folder for results, with its parents, and tries that it can be written.
+    """Makes a folder for results, with its parents, tries that it can be written, and removes leftovers in it.
 
     Raises:
         UserError: it cannot.
@@ -30,6 +42,8 @@ def writable_folder(path: str | Path) -> Path:
             f"cannot write to the output folder {folder} ({error.strerror or error}): "
             "give another folder, or make this one writable"
         ) from None
+    _swept.pop(folder.absolute(), None)
+    _sweep(folder)
     return folder
 
 
@@ -38,26 +52,23 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, and renames it to `path` when the block ends well.
 
     The temporary name keeps the suffix, so that libraries that go by it write the right format. Whatever
-    ends the block early, Ctrl-C included, leaves neither the file nor the temporary one.
+    ends the block early, Ctrl-C included, leaves neither the file nor the temporary one. What a kill leaves is removed
+    by the next process that writes in the folder.
 
     Raises:
-        UserError: the disk is full, or the file cannot be written.
+        UserError: the disk is full, the file cannot be written, or a folder has its name.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
+    refuse_folder(path)
+    with _temporary(path) as part, _told(path):
         yield part
         part.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror or error}): free some space or give another folder"
-        ) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
-    """Writes several files: all, or none. They appear in their order, when the last one is complete.
+    """Writes several files: all, or none, and then what was there before stays.
+
+    They appear in their order, when the last one is complete. A kill may leave some of them, but never the last one
+    beside others of another run: whoever finds it finds all.
 
     Args:
         writers: for each path, what writes its content to the temporary path that it is given.
@@ -66,11 +77,105 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
         The paths.
 
     Raises:
-        UserError: the disk is full, or a file cannot be written.
+        UserError: the disk is full, a file cannot be written, or a folder has its name.
     """
     paths = list(writers)
+    for path in paths:
+        refuse_folder(path)
     with ExitStack() as files:
-        parts = {path: files.enter_context(atomic(path)) for path in reversed(paths)}  # renamed in reverse again
+        parts = {path: files.enter_context(_temporary(path)) for path in paths}
         for path in paths:
-            writers[path](parts[path])
+            with _told(path):
+                writers[path](parts[path])
+        earlier = {path: files.enter_context(_temporary(path)) for path in paths if path.exists()}
+        _move(parts, earlier)
     return paths
+
+
+def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
+    """Puts files in their places; where one cannot be moved, all are as before.
+
+    Args:
+        parts: place -> the new file.
+        earlier: place -> where the file that is there is kept until all are in their places.
+    """
+    try:
+        for path in reversed(earlier):  # the last one, which tells that all are there, goes first
+            with _told(path):
+                path.replace(earlier[path])
+        for path, part in parts.items():
+            with _told(path):
+                part.replace(path)
+    except BaseException:
+        for path, part in reversed(parts.items()):
+            if not part.exists():
+                path.unlink(missing_ok=True)
+        for path, kept in earlier.items():
+            if kept.exists():
+                kept.replace(path)
+        raise
+
+
+def refuse_folder(path: Path) -> None:
+    """Refuses a place that a folder has, before anything is written.
+
+    Raises:
+        UserError: a folder is there.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}, which is a folder: expected a file or nothing there; move it away")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Says in a sentence that a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): free some space or give another folder"
+        ) from None
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A temporary path beside another, whose name tells the process; it is free again after the block.
+
+    It has nothing of the other's name but the suffix: that name may be as long as the disk allows.
+    """
+    _sweep(path.parent)
+    part = path.with_name(f".{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+    _in_use.add(part.name)
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        _in_use.discard(part.name)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes temporary files of processes that are dead; once for each process and folder."""
+    place = folder.absolute()
+    if _swept.get(place) == os.getpid():
+        return
+    _swept[place] = os.getpid()
+    for part in folder.glob(".*.part*"):
+        name = _TEMPORARY.fullmatch(part.name)
+        with suppress(OSError):
+            if name is not None and _is_abandoned(part, name["host"], int(name["pid"])):
+                part.unlink()
+
+
+def _is_abandoned(part: Path, host: str, pid: int) -> bool:
+    """Whether nobody writes a temporary file any more."""
+    if pid == os.getpid() and host == _HOST:  # as in a container that was started again
+        return part.name not in _in_use
+    if host == _HOST and sys.platform != "win32":  # there, os.kill ends the process
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            pass
+    return time.time() - part.stat().st_mtime > _ABANDONED_S

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import segearth
 from segearth import weights
+from segearth.errors import UserError
 from segearth.files import sha256_of
+from segearth.paths import user_path
 
 PACKAGE = Path(segearth.__file__).parent
 
@@ -55,9 +55,18 @@ def commit() -> str | None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, computed once as long as the file does not change."""
-    status = path.stat()
-    return _checksum(path, status.st_size, status.st_mtime_ns)
+    """SHA-256 of a file, computed once as long as the file does not change.
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _checksum(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path} ({error.strerror or error}): expected a file; check its path and permissions"
+        ) from None
 
 
 def model_settings(
@@ -81,26 +90,18 @@ def model_settings(
     file = weights.upsampler_file(upsampler, row)
     return {
         "model": Path(name).name,
-        "architecture": Path(architecture or "").name or None if row is None else row.architecture,
-        "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
+        "architecture": row.architecture if row else named_file(architecture) if architecture else None,
+        "weights_sha256": checksum(user_path(name, "model") if row is None else weights.fetch(row.file)),
         "upsampler": kind,
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
     }
 
 
-def code_digest(names: Iterable[str]) -> str:
-    """SHA-256 over files of this package; a folder stands for its modules.
-
-    Args:
-        names: relative to the package.
-    """
-    digest = hashlib.sha256()
-    for name in names:
-        path = PACKAGE / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+def named_file(name: str | Path) -> str:
+    """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
+    path = user_path(name, "file")
+    return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
 
 
 @cache

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.errors import UserError, option
+from segearth.cells import fitting, keep_texts
+from segearth.counts import ClassCounts
+from segearth.errors import UserError, option, printable
+from segearth.jobs.locks import locked
+from segearth.json_files import Kind, misfit, read_json, write_json
 from segearth.outputs import atomic
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ RUN_COLUMNS = {
     "Foreground IoU": "IoU_fg",
     "Images": "images",
     "Data complete": "data.complete",
+    "Remarks": "remarks",
     "Seconds": "seconds",
     "Weights": "model",
     "Upsampler": "upsampler",
@@ -66,7 +69,7 @@ PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
 
 # What tables cannot do without, and the kind of each.
 _FIGURE = (int, float, type(None))
-_ROW: dict[str, type | tuple[type, ...]] = {
+_ROW: dict[str, Kind] = {
     **dict.fromkeys(("MODEL", "config", "date", "device", "model"), str),
     **dict.fromkeys(("IoU_fg", "aAcc", "mAcc", "mIoU"), _FIGURE),
     "upsampler": (str, type(None)),
@@ -74,49 +77,17 @@ _ROW: dict[str, type | tuple[type, ...]] = {
     "per_class": list,
     **dict.fromkeys(("prompts", "settings", "versions"), dict),
 }
-_CLASS: dict[str, type | tuple[type, ...]] = {
+_OPTIONAL: dict[str, Kind] = {
+    **dict.fromkeys(("data", "weights"), dict),
+    **dict.fromkeys(("options", "pictures", "scale"), list),
+    **dict.fromkeys(("available", "limit", "processes"), int),
+    "seconds_per_image": (int, float),
+}
+_CLASS: dict[str, Kind] = {
     "name": str,
     **dict.fromkeys(("IoU", "Acc"), _FIGURE),
     **dict.fromkeys(("intersection", "union", "prediction_pixels", "label_pixels"), int),
 }
-
-
-@dataclass(frozen=True)
-class ClassCounts:
-    """Pixels of one class over all images, ignored ones left out."""
-
-    name: str
-    intersection: int
-    union: int
-    prediction_pixels: int
-    label_pixels: int
-
-    @property
-    def iou(self) -> float | None:
-        """Intersection over union in percent; None for a class that is nowhere."""
-        return percent(self.intersection, self.union)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the class's pixels that were found, in percent; None where the labels lack it."""
-        return percent(self.intersection, self.label_pixels)
-
-    def as_row(self) -> dict[str, Any]:
-        """An element of a row's `per_class`."""
-        return {
-            "name": self.name,
-            "IoU": self.iou,
-            "Acc": self.accuracy,
-            "intersection": self.intersection,
-            "union": self.union,
-            "prediction_pixels": self.prediction_pixels,
-            "label_pixels": self.label_pixels,
-        }
-
-
-def percent(part: int, whole: int) -> float | None:
-    """100 · part / whole, to 4 decimals; None for 0 / 0."""
-    return round(100 * part / whole, 4) if whole else None
 
 
 def scores(counts: Sequence[ClassCounts], summary: dict[str, float], background: int) -> dict[str, Any]:
@@ -147,7 +118,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is damaged ({error}): expected a JSON list of results; mend it, move it away, or give another "
@@ -160,10 +131,10 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 def flaw(row: dict[str, Any]) -> str | None:
     """What is wrong with a row that somebody edited, as the end of a sentence; None if nothing is."""
-    if (found := _misfit(row, _ROW)) is not None:
+    if (found := misfit(row, _ROW, _OPTIONAL)) is not None:
         return found
     for entry in row["per_class"]:
-        if (found := _misfit(entry, _CLASS)) is not None:
+        if (found := misfit(entry, _CLASS)) is not None:
             return f"has a class that {found}"
     prompts = row["prompts"].get("classes")
     if not isinstance(prompts, list) or [type(one) for one in prompts] != [str] * len(row["per_class"]):
@@ -171,16 +142,10 @@ def flaw(row: dict[str, Any]) -> str | None:
     return None
 
 
-def _misfit(values: Any, kinds: dict[str, type | tuple[type, ...]]) -> str | None:
-    """What a JSON object lacks."""
-    if not isinstance(values, dict):
-        return "is no JSON object"
-    for key, kind in kinds.items():
-        if key not in values:
-            return f"has no {key}"
-        if not isinstance(values[key], kind):
-            return f"has {json.dumps(values[key])[:40]} as {key}"
-    return None
+def remarks(row: dict[str, Any]) -> list[str]:
+    """What a row says of its labels; nothing in a row without such sentences, or with something else in their place."""
+    found = row.get("remarks")
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -196,12 +161,12 @@ def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         UserError: a damaged results.json, or a file that cannot be written.
     """
-    rows = [*read_rows(folder), row]
-    text = json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic(folder / JSON_NAME) as part:
-        part.write_text(text + "\n", encoding="utf-8")
-    with atomic(folder / XLSX_NAME) as part:
-        write_workbook(part, rows)
+    with locked(folder / JSON_NAME):  # other processes may add theirs
+        rows = [*read_rows(folder), row]
+        with atomic(folder / JSON_NAME) as part:
+            write_json(part, rows)
+        with atomic(folder / XLSX_NAME) as part:
+            write_workbook(part, rows)
     return rows
 
 
@@ -209,12 +174,13 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
     import pandas as pd
 
-    runs = [{**row, "run": i} for i, row in enumerate(rows, start=1)]
+    runs = [{**row, "run": i, "remarks": "; ".join(remarks(row)) or None} for i, row in enumerate(rows, start=1)]
     classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
-            table = [[_pick(line, key) for key in columns.values()] for line in lines]
+            table = [[fitting(_pick(line, key)) for key in columns.values()] for line in lines]
             pd.DataFrame(table, columns=list(columns), dtype=object).to_excel(writer, sheet_name=sheet, index=False)
+            keep_texts(writer.sheets[sheet])
             _dress(writer.sheets[sheet], list(columns))
 
 
@@ -234,7 +200,8 @@ def table(row: dict[str, Any]) -> str:
     )
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
-    return "\n".join(lines)
+    lines.extend(f"warning: {remark}" for remark in remarks(row))
+    return printable("\n".join(lines), keep="\n")
 
 
 def _figure(value: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 CROP, STRIDE = 224, 112  # side of a window and step between windows, in pixels: SegEarth-OV's released settings
@@ -45,39 +47,86 @@ def sliding_windows(height: int, width: int, crop: int, stride: int) -> list[Win
     Every pixel lies in at least one window and no window appears twice. Sides shorter than the crop
     make windows of that side. Raises like `starts`.
     """
-    return [window for block in window_blocks(height, width, crop, stride, 1, 1) for window in block]
+    return Grid(height, width, crop, stride).windows()
 
 
-def window_blocks(height: int, width: int, crop: int, stride: int, align: int, side: int) -> list[list[Window]]:
-    """Groups the sliding windows into blocks that can share work.
+@dataclass(frozen=True)
+class Grid:
+    """Where the windows of an image or a raster lie.
 
-    Within a block, windows start a multiple of `align` pixels apart, on both axes. The last window of a row or column,
-    pulled back to the border, often does not, and is then in a block of its own.
+    Attributes:
+        height: pixels.
+        width: pixels.
+        crop: pixels of a window's side.
+        stride: step in pixels, between 1 and `crop`.
+    """
+
+    height: int
+    width: int
+    crop: int
+    stride: int
+
+    @property
+    def window_size(self) -> tuple[int, int]:
+        """(height, width) of every window."""
+        return min(self.height, self.crop), min(self.width, self.crop)
+
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        return len(starts(self.height, self.crop, self.stride)) * self.columns
+
+    @property
+    def columns(self) -> int:
+        """How many windows there are in a row."""
+        return len(starts(self.width, self.crop, self.stride))
+
+    def windows(self, area: Window | None = None) -> list[Window]:
+        """The windows, row by row; of an area, all that share a pixel with it.
+
+        Raises like `starts`.
+        """
+        h, w = self.window_size
+        rows, columns = starts(self.height, self.crop, self.stride), starts(self.width, self.crop, self.stride)
+        if area is not None:
+            rows = [top for top in rows if top < area.bottom and top + h > area.top]
+            columns = [left for left in columns if left < area.right and left + w > area.left]
+        return [Window(top, top + h, left, left + w) for top in rows for left in columns]
+
+
+def window_groups(windows: Sequence[Window], align: int, rows: int, columns: int) -> list[list[Window]]:
+    """Groups windows of one grid that can share work.
+
+    Within a group, windows start a multiple of `align` pixels apart, on both axes. The last window of a row or column,
+    pulled back to the border, often does not, and is then in a group of its own.
 
     Args:
-        height: pixels of the image.
-        width: pixels of the image.
-        crop: pixels of a window's side.
-        stride: step in pixels.
-        align: pixels that starts in a block differ by, or multiples.
-        side: windows along a block's side, at most.
+        windows: of one size, row by row; some of the grid may be missing.
+        align: pixels that starts in a group differ by, or multiples.
+        rows: of windows in a group, at most.
+        columns: of windows in a group, at most.
 
     Returns:
-        Blocks of windows; every window of `sliding_windows` once. Raises like `starts`.
+        Every window once. Groups follow each other by their rows, then by their columns; within a group, windows stand
+        row by row.
     """
-    h, w = min(height, crop), min(width, crop)
-    return [
-        [Window(top, top + h, left, left + w) for top in rows for left in columns]
-        for rows in _runs(starts(height, crop, stride), align, side)
-        for columns in _runs(starts(width, crop, stride), align, side)
-    ]
+    runs_of_rows = _runs(sorted({window.top for window in windows}), align, rows)
+    strip_of = {top: number for number, tops in enumerate(runs_of_rows) for top in tops}
+    strips: list[list[Window]] = [[] for _ in runs_of_rows]
+    for window in windows:
+        strips[strip_of[window.top]].append(window)
+    groups = []
+    for strip in strips:
+        for lefts in _runs(sorted({window.left for window in strip}), align, columns):
+            groups.append([window for window in strip if window.left in lefts])
+    return groups
 
 
-def _runs(positions: list[int], align: int, side: int) -> list[list[int]]:
-    """Cuts positions into runs of at most `side` whose members are multiples of `align` apart."""
+def _runs(positions: list[int], align: int, most: int) -> list[list[int]]:
+    """Cuts positions into runs of at most so many whose members are multiples of `align` apart."""
     runs: list[list[int]] = []
     for position in positions:
-        if runs and len(runs[-1]) < side and (position - runs[-1][0]) % align == 0:
+        if runs and len(runs[-1]) < most and (position - runs[-1][0]) % align == 0:
             runs[-1].append(position)
         else:
             runs.append([position])

@@ -122,9 +122,10 @@ def test_the_same_settings_go_on_and_others_are_refused(tmp_path):
     Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"of another image than .*a\.png.*overwrite"):
         plan(items, out, common, overwrite=False)
-    task.summary.write_text("{}")
-    with pytest.raises(UserError, match=r"no summary of a map"):
-        plan(items, out, common, overwrite=False)
+    for text in ("{}", "[" * 100_000, '{"settings": {"classes": [1]}}', '{"settings": [NaN]}'):
+        task.summary.write_text(text)
+        with pytest.raises(UserError, match=r"no summary of a map"):
+            plan(items, out, common, overwrite=False)
 
 
 def test_a_full_disk_is_seen_before_work(tmp_path):
@@ -142,6 +143,7 @@ def test_the_table_is_over_all_maps_of_the_folder(tmp_path):
     for name in ("b", "north/a"):
         (tmp_path / f"{name}.summary.json").write_text(json.dumps({"image": f"{name}.png", "classes": [row]}))
     (tmp_path / "other.summary.json").write_text("no JSON")
+    (tmp_path / "nested.summary.json").write_text("[" * 100_000)
     assert write_table(tmp_path).read_text(encoding="utf-8").splitlines() == [
         ",".join(COLUMNS),
         "b.png,road; path,12,100.0,,",

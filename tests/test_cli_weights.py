@@ -7,6 +7,7 @@ import pytest
 
 from segearth import downloads, weights
 from segearth.cli import main
+from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
 from segearth.files import sha256_of
 
@@ -33,11 +34,15 @@ def line(text: str, word: str) -> str:
 def test_list(cache, capsys):
     shutil.copy(weights.packaged("tiny_simfeatup.safetensors"), cache / "other.ckpt")
     (cache / STACK.name).write_bytes(b"x")  # not whole: as good as not there
+    came = Part(cache / weights.FILES["oem_koeln_50.tif"].name)
+    came.begin(Content(3_003_372, None, None), keep=True)
+    came.path.write_bytes(bytes(2_000_000))
     assert main(["weights", "list"]) == 0
     out = capsys.readouterr().out
     assert line(out, "tiny").split() == ["tiny", "18.7", "MB", "Apache-2.0", "packaged"]
     assert "about 599 MB" in line(out, "clip-vit-b16")
     assert line(out, "xclip_jbu_one_million_aid").endswith("not here")
+    assert line(out, "oem_koeln_50.tif").endswith("not here (2.0 MB of it are)")
     assert "SimFeatUp for OpenAI's ViT-B/16" in out
     assert "cache: ~/cache" in out
     starts = {text.index("  packaged") for text in out.splitlines() if text.endswith("  packaged")}
@@ -111,3 +116,12 @@ def test_verify(cache, tmp_path, capsys):
 def test_packaged_files_are_those_of_the_table():
     for file in weights.PACKAGED.values():
         assert sha256_of(weights.packaged(file.name)) == file.sha256
+
+
+def test_interrupted(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(downloads, "download", interrupted)
+    assert main(["weights", "download", "oem_koeln_50.tif"]) == 130
+    assert capsys.readouterr().err == "interrupted: what came is kept; the same command goes on\n"

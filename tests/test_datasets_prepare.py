@@ -238,3 +238,18 @@ def test_worker_ends_with_its_parent(tmp_path):
             return
         time.sleep(0.1)
     pytest.fail("the worker still runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"stems": [NaN]}', "NaN is no number"),
+        ('{"stems": "\\u001b[31m"}', r'has "\\u001b\[31m" as stems'),
+        ('{"stems": []}', "has no images"),
+    ],
+)
+def test_a_manifest_that_somebody_edited(tmp_path, text, phrase):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=phrase):
+        prepare.read_manifest(tmp_path)

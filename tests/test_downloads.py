@@ -1,69 +1,28 @@
 """Everything against a server on this computer; nothing here touches a network."""
 
 import hashlib
+import io
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save
+from serving import Server, answer
 
 from segearth import downloads
-from segearth.downloads import download, reachable
+from segearth.downloads import connection, download, reachable, received
+from segearth.downloads.answer import Pace
+from segearth.downloads.connection import Redirects, Unusable, request_of
 from segearth.errors import UserError
 from segearth.files import File
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 TENSORS = save({"w": torch.arange(600, dtype=torch.float32)})
-
-
-class Server:
-    """Answers by path: `routes[path](handler)`; notes what it was asked for."""
-
-    def __init__(self):
-        self.routes = {}
-        self.requests = []
-        self.released = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.requests.append((self.command, self.path))
-                server.routes.get(self.path, answer(b"", status=404))(self)
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_):
-                pass
-
-        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.httpd.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
-        threading.Thread(target=self.httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def close(self):
-        self.released.set()
-        self.httpd.shutdown()
-        self.httpd.server_close()
-
-
-def answer(body, status=200, length=None, **headers):
-    """A route: `length` is what Content-Length claims (the true one by default, False for none)."""
-
-    def route(handler):
-        handler.send_response(status)
-        if length is not False:
-            handler.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(body)
-
-    return route
 
 
 @pytest.fixture
@@ -80,8 +39,8 @@ def _environment(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
 
 
-def fails(file, target, match, **options):
-    """The download ends in a UserError of three parts, and leaves no file behind."""
+def fails(file, target, match, kept=0, **options):
+    """The download ends in a UserError of three parts, and leaves nothing, or what can be continued."""
     with pytest.raises(UserError, match=match) as caught:
         download(file, target, advice="Do this next.", progress=False, **options)
     message = str(caught.value)
@@ -90,7 +49,10 @@ def fails(file, target, match, **options):
     assert message.endswith("Do this next.") or "Set SEGEARTH_HOME" in message
     assert "\n" not in message
     assert not target.exists()
-    assert not target.parent.exists() or list(target.parent.iterdir()) == []
+    left = sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
+    assert left == ([f"{target.name}.part", f"{target.name}.part.json"] if kept else [])
+    assert received(target) == kept
+    assert (f"The {kept:,} bytes that came are kept" in message) == (kept > 0)
     return message
 
 
@@ -122,22 +84,75 @@ def test_a_wrong_copy_is_replaced(server, tmp_path):
     assert target.read_bytes() == CONTENT
 
 
+WEB_PAGE = answer(b"<html>Accept our terms", Content_Type="text/html; charset=utf-8")
+ESCAPES = "\x1b]0;title\x07\x1b[2J\u202e"
+
+
+def refusal(code, phrase="", **headers):
+    """A route: an answer with a phrase of its own."""
+
+    def route(handler):
+        handler.wfile.write(f"HTTP/1.1 {code} {phrase}\r\n".encode())
+        handler.wfile.write("".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items()).encode())
+        handler.wfile.write(b"Content-Length: 0\r\n\r\n")
+
+    return route
+
+
 @pytest.mark.parametrize(
     ("route", "match"),
     [
         (answer(CONTENT[:-1] + b"!"), "SHA-256 is [0-9a-f]{64}, expected " + SHA256),
         (answer(CONTENT + b"more"), "offers 10,244 bytes, expected 10,240"),
-        (answer(CONTENT[:5000], length=len(CONTENT)), "ended after 5,000 of 10,240 bytes|broke"),
+        (answer(CONTENT, length=10_000_000_000_000), "offers 10,000,000,000,000 bytes, expected 10,240"),
+        (answer(CONTENT, length="9" * 5000), r"gives 9+\.\.\. as the length"),
+        (answer(CONTENT, length="-1"), "gives -1 as the length"),
+        (answer(CONTENT, content_length="7"), "gives 10240, 7 as the length"),
         (answer(CONTENT + b"more", length=False), "more than the expected 10,240 bytes"),
         (answer(b"gone", status=404), "answered 404 Not Found"),
         (answer(b"", status=503), "answered 503"),
+        (answer(b"", status=204), "answered 204 No Content to a plain request"),
+        (answer(b"", status=304), "answered 304"),
+        (answer(CONTENT, status=206, Content_Range="bytes 0-10239/10240"), "answered 206 .* to a plain request"),
+        (WEB_PAGE, "sends a web page"),
+        (answer(CONTENT, Content_Encoding="gzip"), "encoded as gzip, which was not asked for"),
+        (refusal(429, "Too Many Requests", Retry_After="120"), "429 Too Many Requests and asks to wait 120 s"),
+        (refusal(503, "Busy", Retry_After="Fri, 31 Dec 1999 23:59:59 GMT"), "asks to wait Fri, 31 Dec 1999"),
+        (refusal(503, ESCAPES, Retry_After=ESCAPES), r"503 \\x1b\]0;title\\x07\\x1b\[2J"),
+        (refusal(503, "!" * 9000), r"503 !{100}\.\.\.\. Expected"),
+        (refusal("x", ESCAPES), r"HTTP/1.1 x"),
+        (lambda handler: handler.wfile.write(b"\x1b[2J no HTTP\r\n\r\n"), r"x1b\[2J no HTTP"),
+        (lambda _: None, "closed connection without response"),
+        (refusal(302, Location="/w"), "302 redirects without end"),
+        (refusal(302, Location="file:///etc/passwd"), "302 .*file:///etc/passwd.* not allowed"),
+        (refusal(302, Location="ftp://127.0.0.1/w"), "redirects from http to ftp://127.0.0.1, which is not followed"),
+        (refusal(302, Location="http://127.0.0.1:1/w\x1b[2J"), "refused"),
+        (refusal(302, Location="http://["), "Invalid IPv6|302"),
     ],
 )
 def test_bad_answers(server, tmp_path, route, match):
     server.routes["/w"] = route
     file = File("w", f"{server.url}/w", size=len(CONTENT), sha256=SHA256)
-    fails(file, tmp_path / "cache" / "w", match)
-    assert len(server.requests) == 1  # never repeated
+    assert fails(file, tmp_path / "cache" / "w", match).isprintable()
+    assert set(server.requests) == {("GET", "/w")}
+    assert len(server.requests) == (1 if "without end" not in match else 5)  # never repeated
+
+
+def test_the_length_of_a_file_whose_exact_size_is_not_known(server, tmp_path):
+    file = File("w.safetensors", f"{server.url}/w", about_size=2_500, sha256=hashlib.sha256(TENSORS).hexdigest())
+    for length in (10_000_000_000_000, 3_000, 2_000):
+        server.routes["/w"] = answer(TENSORS, length=length)
+        fails(file, tmp_path / "cache" / "w.safetensors", f"offers {length:,} bytes, expected about 0 MB")
+    server.routes["/w"] = answer(TENSORS)
+    download(file, tmp_path / "w.safetensors", advice="", progress=False)
+    assert (tmp_path / "w.safetensors").read_bytes() == TENSORS
+
+
+def test_a_disk_without_room(server, tmp_path, monkeypatch):
+    server.routes["/w"] = answer(CONTENT)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+    file = File("w", f"{server.url}/w", size=len(CONTENT), sha256=SHA256)
+    fails(file, tmp_path / "cache" / "w", r"Could not write .*0 MB more are needed, and 0 MB are free.*SEGEARTH_HOME")
 
 
 def test_git_blob_is_checked(server, tmp_path):
@@ -179,21 +194,84 @@ def test_a_stalled_body(server, tmp_path, monkeypatch):
         handler.wfile.flush()
         server.released.wait(5)
 
-    monkeypatch.setattr(downloads, "STALL_S", 0.2)
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
     server.routes["/w"] = half
-    fails(File("w", f"{server.url}/w", sha256=SHA256), tmp_path / "w", "connection broke: timed out")
+    file = File("w", f"{server.url}/w", sha256=SHA256)
+    fails(file, tmp_path / "w", "connection broke: timed out", kept=100)
 
 
-def test_ctrl_c_leaves_nothing(server, tmp_path, monkeypatch):
-    def blocks(_):
-        yield CONTENT[:100]
-        raise KeyboardInterrupt
+class Clock:
+    """Time passes when it is asked for."""
 
-    monkeypatch.setattr(downloads, "_blocks", blocks)
-    server.routes["/w"] = answer(CONTENT)
-    with pytest.raises(KeyboardInterrupt):
-        download(File("w", f"{server.url}/w"), tmp_path / "w", advice="", progress=False)
-    assert list(tmp_path.iterdir()) == []
+    def __init__(self, step):
+        self.now, self.step = 0.0, step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+def chunked(server):
+    """A body in pieces: one of a byte, then the length of the next, digit by digit for ever."""
+
+    def route(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        for _ in range(500):
+            handler.wfile.write(b"0")
+            if server.released.wait(0.01):
+                return
+
+    return route
+
+
+def bytewise(server):
+    """A byte now and then, for ever."""
+
+    def route(handler):
+        answer(b"", length=len(CONTENT))(handler)
+        for _ in range(500):
+            handler.wfile.write(b"x")
+            if server.released.wait(0.01):
+                return
+
+    return route
+
+
+@pytest.mark.parametrize("behaviour", [bytewise, chunked])
+def test_a_body_that_comes_too_slowly(server, tmp_path, behaviour):
+    server.routes["/w"] = behaviour(server)
+    file = File("w", f"{server.url}/w", size=len(CONTENT), sha256=SHA256)
+    with pytest.raises(UserError, match=r"only \d+ bytes? came in 6\d s, less than 1 kB/s"):
+        download(file, tmp_path / "w", advice="", progress=False, clock=Clock(6.5))
+
+
+@pytest.mark.parametrize(("rate", "ends"), [(2, 60), (900, 60), (1_100, None), (3_000, None)])
+def test_pace(rate, ends):
+    """A slow but honest line of a few kB/s is never ended; a byte every half second is, after a minute."""
+    clock = Clock(0)
+    pace = Pace(clock)
+    for second in range(1, 3600):
+        clock.now = second
+        pace.received += rate
+        if second == ends:
+            with pytest.raises(Unusable, match=f"only {60 * rate:,} bytes came in 60 s"):
+                pace.check()
+            return
+        pace.check()
+
+
+def test_a_slow_beginning_and_a_slow_end_count():
+    clock = Clock(0)
+    pace = Pace(clock)
+    pace.received = 10**9  # in the first minute
+    clock.now = 60
+    pace.check()
+    clock.now = 119
+    pace.received += 100
+    pace.check()
+    clock.now = 120
+    with pytest.raises(Unusable, match="only 100 bytes came in 60 s"):
+        pace.check()
 
 
 def test_a_cache_that_cannot_be_written(server, tmp_path):
@@ -201,6 +279,14 @@ def test_a_cache_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match=r"Could not write .*file.*SEGEARTH_HOME"):
         download(File("w", f"{server.url}/w"), tmp_path / "file" / "w", advice="", progress=False)
+
+
+def test_a_cache_that_may_only_be_read(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # the superuser may write anywhere
+    with pytest.raises(UserError, match=r"Could not write .*its folder may only be read.*SEGEARTH_HOME"):
+        download(File("w", f"{server.url}/w"), tmp_path / "w", advice="", progress=False)
+    assert list(tmp_path.iterdir()) == []
+    assert server.requests == []
 
 
 def test_no_server_and_no_address(tmp_path, monkeypatch):
@@ -251,13 +337,28 @@ def dripping(server):
 
 
 @pytest.mark.parametrize("behaviour", [silent, dripping])
-def test_a_server_that_does_not_answer(server, tmp_path, behaviour):
+def test_a_server_that_does_not_answer(server, tmp_path, monkeypatch, behaviour):
     behaviour(server)
+    monkeypatch.setattr(connection, "STALL_S", 0.2)
     file = File("w", f"{server.url}/w")
     start = time.monotonic()
     assert not reachable(file, timeout=0.3)
-    fails(file, tmp_path / "w", "no answer within 0.3 s|timed out", timeout=0.3)
-    assert time.monotonic() - start < 2
+    fails(file, tmp_path / "w", r"no answer within 0\.[35] s|timed out", timeout=0.3)
+    assert time.monotonic() - start < 4
+
+
+def test_a_server_that_is_slow_to_answer(server, tmp_path):
+    """As over a line of a few kB/s: it was reached, so the download waits for it; `reachable` does not."""
+
+    def late(handler):
+        server.released.wait(1.2)
+        answer(CONTENT)(handler)
+
+    server.routes["/w"] = late
+    file = File("w", f"{server.url}/w", sha256=SHA256)
+    assert not reachable(file, timeout=0.1)
+    download(file, tmp_path / "w", advice="", progress=False, timeout=1.0)
+    assert (tmp_path / "w").read_bytes() == CONTENT
 
 
 def test_a_name_server_that_does_not_answer(tmp_path, monkeypatch):
@@ -277,3 +378,74 @@ def test_a_name_server_that_does_not_answer(tmp_path, monkeypatch):
     assert time.monotonic() - start < 2
     assert asked == ["weights.example"] * 2
     released.set()
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    def followed(address, location):
+        return Redirects().redirect_request(request_of(address), io.BytesIO(), 302, "Found", Message(), location)
+
+    assert followed("https://a.example/w", "https://b.example/w").full_url == "https://b.example/w"
+    assert followed("http://a.example/w", "https://b.example/w").full_url == "https://b.example/w"
+    assert followed("http://a.example/w", "http://b.example/w").full_url == "http://b.example/w"
+    for location in ("http://user:secret@b.example/w?signed", "ftp://b.example/w", "file:///etc/passwd"):
+        with pytest.raises(Unusable, match="redirects from https to (http|ftp|file)://(b.example)?, which") as caught:
+            followed("https://a.example/w", location)
+        assert "secret" not in str(caught.value)
+
+
+def test_the_token_goes_to_the_hub_alone():
+    request = request_of("https://hub.example/w", {"Range": "bytes=5-"}, token="hf_abc")
+    request.add_header("Proxy-authorization", "Basic secret")
+    assert request.get_header("Authorization") == "Bearer hf_abc"
+    new = Redirects().redirect_request(request, io.BytesIO(), 302, "Found", Message(), "https://storage.example/w")
+    assert new.get_header("Range") == "bytes=5-"
+    assert not new.has_header("Authorization")
+    assert not new.has_header("Proxy-authorization")
+    assert not request_of("http://hub.example/w", token="hf_abc").has_header("Authorization")
+    assert not request_of("https://hub.example/w", token="a\nb").has_header("Authorization")
+
+
+@pytest.mark.parametrize("hub", [True, False])
+def test_the_token_is_asked_for_by_files_of_the_hub(tmp_path, monkeypatch, hub):
+    asked = []
+
+    def ask(_, *, token, **__):
+        asked.append(token)
+        raise Unusable("asked")
+
+    monkeypatch.setattr(downloads, "ask", ask)
+    monkeypatch.setenv("HF_TOKEN", "hf_abc")
+    file = File("w", hub=("o/r", "w")) if hub else File("w", "https://example.org/w")
+    fails(file, tmp_path / "w", "asked")
+    assert asked == ["hf_abc" if hub else None]
+
+
+def test_addresses_that_are_not_asked(tmp_path, monkeypatch):
+    secret = tmp_path / "o" / "r" / "resolve" / "main" / "w"
+    secret.parent.mkdir(parents=True)
+    secret.write_bytes(TENSORS)
+    for endpoint, match in (
+        (tmp_path.as_uri(), "unknown url type: file"),
+        ("ftp://127.0.0.1", "unknown url type: ftp"),
+        ("https://user:password@127.0.0.1", "a user name or a password in it is not supported"),
+        ("http://[", "Invalid IPv6 URL"),
+        ("http://127.0.0.1:port", "nonnumeric port"),
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        message = fails(File("w", hub=("o/r", "w")), tmp_path / "cache" / "w", match)
+        assert "password@" not in message
+        assert "user:" not in message
+        assert not reachable(File("w", hub=("o/r", "w")))
+
+
+def test_ipv6_alone(tmp_path):
+    try:
+        running = Server("::1", socket.AF_INET6)
+    except OSError:
+        pytest.skip("this computer has no IPv6")
+    running.routes["/w"] = answer(CONTENT)
+    file = File("w", f"{running.url}/w", sha256=SHA256)
+    assert reachable(file)
+    download(file, tmp_path / "w", advice="", progress=False)
+    running.close()
+    assert (tmp_path / "w").read_bytes() == CONTENT

@@ -1,7 +1,21 @@
+import os
+import pickle
 import warnings
 from threading import Thread
 
-from segearth.errors import called_as, option, program, without_warnings
+import pytest
+
+from segearth.errors import (
+    UserError,
+    UserNotice,
+    called_as,
+    first_line,
+    notice,
+    option,
+    printable,
+    program,
+    without_warnings,
+)
 
 
 def test_options_are_named_as_the_caller_writes_them():
@@ -31,3 +45,31 @@ def test_filters_are_as_before_when_threads_are_through():
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Löwe 東京 🌳 'a\\b'.tif", "Löwe 東京 🌳 'a\\b'.tif"),
+        ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
+        ("\x9b31m and \x7f", r"\x9b31m and \x7f"),  # the escape code of one character
+        ("two\r\nlines\ttab\u2028", r"two\r\nlines\ttab\u2028"),
+        ("gpj.\u202efit", r"gpj.\u202efit"),  # shown backwards by a terminal
+        (os.fsdecode(b"caf\xe9\x80\xff.tif"), r"caf\xe9\x80\xff.tif"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == printable(printable(text)) == shown
+    shown.encode()  # can be written anywhere that takes UTF-8
+
+
+def test_messages_quote_but_do_not_obey():
+    foreign = "\x1b[2J\nname"
+    error = UserError(f"no file {foreign}: give another one")
+    assert str(error) == "no file \\x1b[2J\nname: give another one"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as between processes
+    with pytest.warns(UserNotice) as told:
+        notice(f"no file {foreign}")
+    assert str(told[0].message) == "no file \\x1b[2J\nname"
+    assert first_line(OSError("\x1b[2J\nmore")) == "\\x1b[2J"

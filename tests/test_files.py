@@ -46,7 +46,20 @@ def test_whole_safetensors(tmp_path, cut):
     assert not is_whole_safetensors(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x02", b"\x02" + bytes(7) + b"{}", b"\xff" * 20, b"<html>" * 99])
+NESTED = (10**5).to_bytes(8, "little") + b"[" * 10**5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x02",
+        NESTED,
+        b"\x02" + bytes(7) + b"{}",
+        b"\xff" * 20,
+        b"<html>" * 99,
+    ],
+)
 def test_not_safetensors(tmp_path, content):
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
@@ -60,6 +73,21 @@ def test_address_of_a_hub_file_honours_the_mirror(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
     assert file.address == "https://mirror.example/owner/repo/resolve/main/w.safetensors"
     assert File("w", url="https://example.org/w").address == "https://example.org/w"
+
+
+def test_address_of_a_pinned_revision(monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    file = File("w", hub=("owner/repo", "w.safetensors"), revision="0" * 40)
+    assert file.address == f"https://huggingface.co/owner/repo/resolve/{'0' * 40}/w.safetensors"
+
+
+def test_sizes_that_a_file_may_have():
+    assert [size for size in (9, 10, 11) if File("w", size=10, about_size=100).may_have(size)] == [10]
+    about = File("w", about_size=599_000_000)
+    assert about.may_have(598_516_980)  # three digits are rounded
+    assert not about.may_have(299_000_000)  # of half the precision
+    assert not about.may_have(10_000_000_000_000)
+    assert File("w").may_have(7)  # nothing is known that could tell
 
 
 def test_size_text():

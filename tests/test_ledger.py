@@ -32,7 +32,9 @@ def test_a_line_that_was_cut_off_is_as_if_it_were_not_there(tmp_path):
         assert ("a" in read) == (length >= whole.index(b"\n"))
 
 
-@pytest.mark.parametrize("text", ["1", "null", "[]", '["a"]', "[1, 2]", '["a", 1, 2]', '{"a": 1}', "\0\0", "é"])
+@pytest.mark.parametrize(
+    "text", ["1", "null", "[]", '["a"]', "[1, 2]", '["a", 1, 2]', '{"a": 1}', "\0\0", "é", "[" * 100_000, '["a", NaN]']
+)
 def test_other_content_is_passed_over(tmp_path, text):
     (tmp_path / "x.jsonl").write_text(text + '\n["b", 1]\n')
     assert Ledger(tmp_path).read() == {"b": 1}

@@ -164,13 +164,15 @@ def test_batch_of_different_images_equals_single_ones(segmentor, tmp_path):
         assert (batched.pred_sem_seg.data == single.pred_sem_seg.data).float().mean() >= 0.9999
 
 
-def test_same_labels_as_the_predictor(segmentor, tmp_path):
-    items = loaded(tmp_path, [(300, 200)])
-    labels = step(segmentor, items)[0].pred_sem_seg.data[0].numpy()
+@pytest.mark.parametrize("size", [(300, 200), (511, 640), (448, 448), (97, 31)])
+def test_same_labels_as_the_predictor_pixel_for_pixel(segmentor, tmp_path, size):
+    """Both resize to the same pixels; scores, not only the best of them, are equal."""
+    sample = step(segmentor, loaded(tmp_path, [size]))[0]
     predictor = load_model("tiny", CLASSES, "cpu", prob_thd=0.16, progress=False)
-    expected = predictor.predict(tmp_path / "LoveDA/img_dir/val/0.png").labels
-    assert len(np.unique(expected)) > 1
-    assert (labels == expected).mean() >= 0.99
+    expected = predictor.predict(tmp_path / "LoveDA/img_dir/val/0.png")
+    assert len(np.unique(expected.labels)) > 1
+    assert np.array_equal(sample.pred_sem_seg.data[0].numpy(), expected.labels)
+    assert np.abs(sample.seg_logits.data.numpy() - expected.scores).max() < 1e-5
 
 
 def test_forward_without_samples(segmentor):
@@ -278,6 +280,12 @@ def test_counts_stay_exact_above_float32():
     assert metric.counts[0].label_pixels == 2**24 + 1
 
 
+def test_a_class_with_more_pixels_in_one_image_than_float32_can_count():
+    one = torch.ones((1, 2**24 + 1), dtype=torch.uint8)
+    for area in CountingIoUMetric.intersect_and_union(one, one, 3, 255):
+        assert area.tolist() == [0, 2**24 + 1, 0]
+
+
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
@@ -298,8 +306,8 @@ def test_wrong_labels(truth, message):
 def test_damaged_files_are_named(tmp_path):
     loaded(tmp_path, [(20, 20), (20, 20)])
     image, label = (tmp_path / f"LoveDA/{kind}/val/{i}.png" for kind, i in (("img_dir", 0), ("ann_dir", 1)))
-    image.write_bytes(image.read_bytes()[:60])
-    label.write_bytes(b"no picture")
+    image.write_bytes(image.read_bytes()[:60])  # their headers are whole
+    label.write_bytes(label.read_bytes()[:60])
     dataset = open_dataset(
         {
             "type": "LoveDADataset",

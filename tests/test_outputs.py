@@ -1,10 +1,15 @@
+import multiprocessing
 import os
+import signal
+import time
 import warnings
+from pathlib import Path
 
 import pytest
 
+from segearth import outputs
 from segearth.errors import UserError, UserNotice
-from segearth.outputs import atomic, run, writable_folder
+from segearth.outputs import atomic, run, writable_folder, write_all
 
 
 def test_atomic_writes_whole_files(tmp_path):
@@ -29,6 +34,111 @@ def test_atomic_leaves_nothing_behind(tmp_path, error):
 def test_atomic_tells_of_a_full_disk(tmp_path):
     with pytest.raises(UserError, match="No space left"), atomic(tmp_path / "a.png"):
         raise OSError(28, "No space left on device")
+
+
+def test_atomic_writes_the_longest_name(tmp_path):
+    path = tmp_path / ("a" * 251 + ".png")
+    with atomic(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "new"
+
+
+NAMES = ("labels.png", "overlay.png", "summary.json")
+
+
+def texts(folder):
+    return {name: (folder / name).read_text() for name in sorted(os.listdir(folder)) if (folder / name).is_file()}
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_all_or_none_where_a_folder_has_a_name(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match=f"cannot write .*{folder}, which is a folder"):
+        write_all({tmp_path / name: lambda part: part.write_text("new") for name in NAMES})
+    assert os.listdir(tmp_path) == [folder]
+    with pytest.raises(UserError, match="which is a folder"), atomic(tmp_path / folder):
+        pytest.fail("nothing is written")
+
+
+@pytest.mark.parametrize("before", [{}, dict.fromkeys(NAMES, "old"), {"summary.json": "old"}])
+@pytest.mark.parametrize("failing", range(6))
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_all_or_none_where_a_file_cannot_be_moved(tmp_path, monkeypatch, before, failing, error):
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    real, moves = Path.replace, []
+
+    def replace(self, target):
+        moves.append(target)
+        if len(moves) == failing + 1:
+            raise error
+        return real(self, target)
+
+    writers = {tmp_path / name: lambda part: part.write_text("new") for name in NAMES}
+    monkeypatch.setattr(Path, "replace", replace)
+    if failing < len(before) + len(NAMES):
+        with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
+            write_all(writers)
+        assert texts(tmp_path) == before
+    else:
+        write_all(writers)
+        assert texts(tmp_path) == dict.fromkeys(NAMES, "new")
+
+
+def test_the_last_file_is_never_beside_others_of_another_run(tmp_path, monkeypatch):
+    """Whenever a kill comes."""
+    real, seen = Path.replace, []
+
+    def replace(self, target):
+        real(self, target)
+        seen.append({name: text for name, text in texts(tmp_path).items() if not name.startswith(".")})
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for run_ in ("one", "two"):
+        write_all({tmp_path / name: lambda part, run_=run_: part.write_text(run_) for name in NAMES})
+    assert len(seen) == 9
+    for there in seen:
+        if "summary.json" in there:
+            assert there in (dict.fromkeys(NAMES, "one"), dict.fromkeys(NAMES, "two"))
+
+
+def killed(folder, number):
+    """A process that is killed while it writes; gives its id."""
+
+    def work():
+        with atomic(folder / "a.png") as part:
+            part.write_text("half")
+            os.kill(os.getpid(), number)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -number
+    return process.pid
+
+
+def test_leftovers_of_dead_processes_are_removed(tmp_path):
+    pid = killed(tmp_path, signal.SIGKILL)
+    (left,) = tmp_path.iterdir()
+    assert f".{pid}." in left.name
+    old = time.time() - 2 * 24 * 3600
+    mine = f".{outputs._HOST}.{os.getpid()}.00000000.part.png"  # of an earlier process of this number
+    others = {
+        f".elsewhere.{pid}.00000000.part.png": True,
+        ".elsewhere.1.00000000.part": False,
+        f".{outputs._HOST}.{os.getppid()}.00000000.part.png": True,
+        mine: False,
+        ".a.part.png": True,
+        "a.part": True,
+    }
+    for name, stays in others.items():
+        (tmp_path / name).write_text("")
+        if not stays and name != mine:
+            os.utime(tmp_path / name, (old, old))
+    with atomic(tmp_path / "b.png") as part:
+        part.write_text("new")
+        assert writable_folder(tmp_path) == tmp_path  # what is being written stays
+    assert sorted(os.listdir(tmp_path)) == sorted(["b.png", *(name for name, stays in others.items() if stays)])
 
 
 def test_writable_folder(tmp_path):

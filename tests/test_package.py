@@ -126,7 +126,7 @@ def test_metadata(wheel):
         metadata = email.message_from_bytes(file.read(f"{DIST_INFO}/METADATA"))
     assert metadata["Version"] == segearth.__version__
     needed = {re.split(r"[>=\[ ]", line)[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
-    core = "huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
+    core = "filelock huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
     assert needed == set(core.split())
     assert {"all", "dev", "eval", "train"} <= set(metadata.get_all("Provides-Extra"))
     targets = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())

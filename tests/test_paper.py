@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import openpyxl
 import pytest
 
 from segearth.datasets import DATASETS
 from segearth.errors import UserError
-from segearth.paper.comparison import COLUMNS, line
+from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, Comparison, line
 from segearth.paper.methods import METHODS, select_methods
 from segearth.paper.published import AVERAGED, published
 from segearth.paper.sweep import changes, dataset_order
 from segearth.paper.text import markdown, notes_of, plain
-from segearth.paper.workbook import grade
+from segearth.paper.workbook import grade, write_workbook
 
 OV = METHODS["segearth-ov"]
 
@@ -141,3 +142,14 @@ def test_select_methods():
     assert len(select_methods(["all"])) == len(METHODS)
     with pytest.raises(UserError, match="unknown method 'x'"):
         select_methods(["x"])
+
+
+def test_a_class_is_no_formula_in_the_workbook(tmp_path):
+    names = ["=1+1", "-1", "a\x1bb"]
+    classes = [dict.fromkeys(CLASS_COLUMNS) | {"Class": name, "IoU": -1.5} for name in names]
+    write_workbook(tmp_path / "a.xlsx", Comparison([], classes, {}, {}, {}))
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["classes"]
+    columns = {cell.value: cell.column for cell in sheet[1]}
+    found = [sheet.cell(line, columns["Class"]) for line in (2, 3, 4)]
+    assert [(cell.value, cell.data_type) for cell in found] == [("=1+1", "s"), ("-1", "s"), (r"a\x1bb", "s")]
+    assert sheet.cell(2, columns["IoU"]).value == -1.5

@@ -1,3 +1,5 @@
+import io
+import json
 import os
 import subprocess
 import sys
@@ -7,11 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import load_script
 from PIL import Image
+from safetensors.torch import save_file
 
 from segearth import load_model
 from segearth.errors import UserError, UserNotice
-from segearth.predictor import Predictor, normalise, resize
+from segearth.loading import load_clip
+from segearth.predictor import Predictor, normalise
+from segearth.weights import packaged
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +65,73 @@ def test_remarks_are_kept(predictor, photo):
     assert "alpha" in predictor.predict(rgba, long_side=100).remarks[0]
 
 
-def test_wrong_long_side(predictor, photo):
-    with pytest.raises(UserError, match="long side 0"):
-        predictor.predict(photo, long_side=0)
+WHOLE = "expected a whole number of pixels"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        *(("long_side", value, f"^long side .*{WHOLE}") for value in ("448", 448.0, True, np.True_, 0, -5, 2**31)),
+        *(("long_side", value, f"^long side .*{WHOLE}") for value in (float("nan"), [448], np.array([448]), b"448")),
+        ("long_side", 10**9, "makes the image .* pixels: expected at most 89,478,485"),
+        *(("max_pixels", value, f"^max_pixels .*{WHOLE}") for value in ("9", 1e6, False, 0)),
+        *(("max_memory_mb", value, "expected a number of megabytes") for value in ("400", None, True, 0, float("nan"))),
+        ("max_memory_mb", float("inf"), "expected a number of megabytes"),
+    ],
+)
+def test_wrong_numbers(predictor, photo, option, value, message):
+    for call in (
+        predictor.predict,
+        predictor.encode,
+        lambda one, **wrong: list(predictor.predict_many([one], **wrong)),
+    ):
+        with pytest.raises(UserError, match=message):
+            call(photo, **{option: value})
+
+
+def test_numbers_of_other_types(predictor, photo):
+    expected = predictor.predict(photo, 100)
+    result = predictor.predict(photo, np.int16(100), max_memory_mb=np.float32(400), max_pixels=np.uint8(1))
+    assert np.array_equal(result.scores, expected.scores)
+    assert json.dumps(result.settings) == json.dumps(expected.settings)
+
+
+def test_a_large_image_at_a_small_long_side(predictor, photo, tmp_path, monkeypatch):
+    """Neither an array nor a file whose bytes hold its pixels is ever too large."""
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    expected = predictor.predict(photo, 100).labels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # the photo has 11,700
+    for source in (photo, tmp_path / "a.png"):
+        assert np.array_equal(predictor.predict(source, 30).labels.shape, photo.shape[:2])
+        assert predictor.predict(source, None).labels.shape == photo.shape[:2]
+        with pytest.raises(UserError, match="long_side=200 makes the image 200 × 138 pixels: .*max_pixels=27600"):
+            predictor.predict(source, 200)
+        assert np.array_equal(predictor.predict(source, 100).labels, expected)
+
+
+def test_images_of_other_types(predictor, photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    expected = predictor.predict(photo, 100).labels
+    buffer = io.BytesIO((tmp_path / "a.png").read_bytes())
+    assert np.array_equal(predictor.predict(buffer, 100).labels, expected)
+    (result,) = predictor.predict_many([buffer], 100)
+    assert np.array_equal(result.labels, expected)
+    with Image.open(tmp_path / "a.png") as picture:
+        pass
+    with pytest.raises(UserError, match="the given image cannot be read"):
+        predictor.predict(picture)
+    for one in (buffer, photo, picture):
+        with pytest.raises(UserError, match="the given .* is one image: expected several"):
+            predictor.predict_many(one)
+    for none in (None, 7):
+        with pytest.raises(UserError, match="expected several; give a list of images"):
+            predictor.predict_many(none)
 
 
 def test_many_classes(photo, monkeypatch):
     monkeypatch.setattr("segearth.models.text.OPENAI_IMAGENET_TEMPLATES", [str])  # one text a class is enough here
     predictor = load_model("tiny", [f"thing {i}" for i in range(300)], device="cpu")
     assert predictor.predict(photo, long_side=64).labels.dtype == np.uint16
-
-
-@pytest.mark.parametrize(("height", "width"), [(378, 448), (448, 120), (30, 500), (90, 130)])
-def test_resize_agrees_with_opencv(photo, height, width):
-    cv2 = pytest.importorskip("cv2", reason="opencv needs system libraries that are not here", exc_type=ImportError)
-    noisy = np.random.default_rng(0).integers(0, 256, photo.shape, dtype=np.uint8)
-    for pixels in (photo, noisy):
-        ours = resize(torch.from_numpy(pixels).permute(2, 0, 1)[None], (height, width))[0].permute(1, 2, 0).numpy()
-        theirs = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-        assert np.abs(ours - theirs).max() <= 1
 
 
 def test_normalise():
@@ -156,22 +210,12 @@ def test_many_images_in_order_and_as_single_ones(predictor, photo):
     for picture, result in zip(pictures, results, strict=True):
         single = predictor.predict(picture, 100)
         assert result.labels.shape == picture.shape[:2]
-        assert np.abs(result.scores - single.scores).max() < 1e-5
+        assert np.array_equal(result.scores, single.scores)
     made = predictor.predict_many([photo, "none.png", photo], 100)
     assert np.array_equal(next(made).labels, results[0].labels)  # it has its turn before the one that fails
     with pytest.raises(UserError, match="does not exist"):
         next(made)
-    batches = []
-    original = type(predictor.model).logits
-
-    def watched(self, image, *args):
-        batches.append(len(image))
-        return original(self, image, *args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(predictor.model), "logits", watched)
-        assert len(list(predictor.predict_many(iter(pictures), 100, scores=False))) == 4
-    assert batches == [2, 1, 1]
+    assert len(list(predictor.predict_many(iter(pictures), 100, scores=False))) == 4
 
 
 def test_a_bar_is_drawn_where_somebody_looks(predictor, photo, capsys, monkeypatch):
@@ -245,6 +289,23 @@ def test_wrong_options_of_a_predictor(predictor, photo):
     ):
         with pytest.raises(UserError, match=message):
             call()
+
+
+def test_weights_too_large_for_float32_give_no_map(photo, tmp_path):
+    """Finite weights whose products are not: no map, no JSON, exit code 2."""
+    clip = load_clip("tiny")
+    clip.visual.conv1.weight.data.fill_(3e38)
+    save_file(clip.state_dict(), tmp_path / "large.safetensors")
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    architecture = str(packaged("tiny.json"))
+    predictor = load_model(tmp_path / "large.safetensors", "road; tree", "cpu", architecture=architecture)
+    encoded = predictor.encode(photo)
+    for mapped in (lambda: predictor.predict(photo), lambda: list(predictor.predict_many([photo])), encoded.classify):
+        with pytest.raises(UserError, match="no numbers as scores"):
+            mapped()
+    given = ["--image", tmp_path / "a.png", "--model", tmp_path / "large.safetensors", "--architecture", architecture]
+    assert load_script("demo.py").main([*map(str, given), "--device", "cpu", "--out", str(tmp_path / "out")]) == 2
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_notice_points_to_the_callers_line():

@@ -175,6 +175,21 @@ finally:
     assert said == [(130, "", "interrupted: nothing more is written"), (130, "", "")]
 
 
+def test_sigterm_ends_all_and_leaves_nothing(tmp_path):
+    body = """
+import pathlib
+from segearth.outputs import atomic
+with atomic(pathlib.Path("a.png")) as part:
+    part.write_text("half")
+    ranks.gather(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+"""
+    said = [(code, out, err.strip()) for code, out, err in pair(joined(body), tmp_path)]
+    assert said == [(143, "", "ended by SIGTERM: nothing more is written"), (143, "", "")]
+    assert os.listdir(tmp_path) == []
+
+
 def test_tensors_are_added_up_and_shared(tmp_path):
     body = """
 import torch

@@ -1,11 +1,15 @@
 import json
+import multiprocessing
+import time
 
 import numpy as np
 import openpyxl
 import pytest
 
+from segearth import results
+from segearth.counts import ClassCounts
 from segearth.errors import UserError
-from segearth.results import ClassCounts, append_row, finite, read_rows, scores, table
+from segearth.results import append_row, finite, flaw, read_rows, scores, table
 
 COUNTS = (
     ClassCounts("background", 50, 80, 70, 60),
@@ -77,7 +81,7 @@ def test_json_refuses_nan(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "[{", "{}", "[1]", "\0"])
+@pytest.mark.parametrize("text", ["", "[{", "{}", "[1]", "\0", "[" * 100_000, '[{"mIoU": NaN}]', '["\x1b"]'])
 def test_damaged_results_are_kept(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_text(text)
@@ -126,3 +130,59 @@ def test_the_workbook_of_rows_that_somebody_edited(tmp_path):
     append_row(tmp_path, row())
     book = openpyxl.load_workbook(tmp_path / "results.xlsx")
     assert (book["runs"].max_row, book["classes"].max_row) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [
+        ({"mIoU": "\x1b[31m"}, r'has "\u001b[31m" as mIoU'),
+        ({"data": "none"}, 'has "none" as data'),
+        ({"scale": 448}, "has 448 as scale"),
+        ({"options": "a=1"}, 'has "a=1" as options'),
+        ({"prompts": {"classes": ["road"]}}, "not one prompt for each of its 3 classes"),
+    ],
+)
+def test_what_is_wrong_with_a_row_that_somebody_edited(change, phrase):
+    assert flaw(row()) is None
+    assert phrase in str(flaw(row(**change)))
+
+
+def test_texts_in_the_workbook_are_no_formulas(tmp_path):
+    names = ["=1+1", "-1", "+2", "@SUM(A1)", '=HYPERLINK("http://example.org")', "a\x1b[31m\x00b", "#N/A"]
+    counts = [ClassCounts(name, i, 10, 10, 10) for i, name in enumerate(names)]
+    append_row(tmp_path, row(counts, Dataset="=cmd|' /C calc'!A1", seconds=-1.5, prompts={"classes": names}))
+    append_row(tmp_path, row(VIT={"a": [1]}, images=10**30, Dataset="\udce9"))
+    book = openpyxl.load_workbook(tmp_path / "results.xlsx")
+    assert not [cell for sheet in book for cells in sheet for cell in cells if cell.data_type in ("f", "e")]
+    cells = {str(cell.value): cell for cell in book["classes"]["E"]}
+    assert set(cells) >= {*names[:5], r"a\x1b[31m\x00b", "#N/A"}
+    assert [cells[name].quotePrefix for name in ("=1+1", "-1", "+2", "@SUM(A1)", "road")] == [True] * 4 + [False]
+    header = [cell.value for cell in book["runs"][1]]
+    assert book["runs"].cell(2, header.index("Seconds") + 1).value == -1.5
+    assert book["runs"].cell(3, header.index("VIT") + 1).value == '{"a": [1]}'
+    assert book["runs"].cell(3, header.index("Images") + 1).value == str(10**30)
+    assert read_rows(tmp_path)[1]["Dataset"] == "\udce9"
+
+
+def test_rows_of_four_processes_at_once_are_all_kept(tmp_path, monkeypatch):
+    def slow(folder):
+        rows = read_rows(folder)
+        time.sleep(0.02)  # so that others would write in between
+        return rows
+
+    def append(process):
+        for i in range(3):
+            append_row(tmp_path, row(images=10 * process + i))
+
+    monkeypatch.setattr(results, "read_rows", slow)
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=append, args=(number,)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    images = [entry["images"] for entry in read_rows(tmp_path)]
+    assert sorted(images) == [10 * process + i for process in range(4) for i in range(3)]
+    assert openpyxl.load_workbook(tmp_path / "results.xlsx")["runs"].max_row == 13
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.xlsx"]

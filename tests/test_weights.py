@@ -3,7 +3,9 @@
 import ast
 import os
 import re
+import shutil
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 
 from segearth import downloads, weights
 from segearth.checkpoints import read_state_dict
+from segearth.downloads import connection
 from segearth.errors import UserError
 from segearth.files import File, git_blob_of, sha256_of
 from segearth.weights import FILES, MODELS, Packaged
@@ -26,7 +29,7 @@ def cache(tmp_path, monkeypatch):
     def no_request(*_args, **_options):
         raise AssertionError("a request was made")
 
-    monkeypatch.setattr(downloads, "_open", no_request)
+    monkeypatch.setattr(connection, "_in_background", no_request)
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "home"))
     for module in (constants, file_download):  # the second until huggingface_hub 0.24
         monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
@@ -44,14 +47,14 @@ def small(monkeypatch, tmp_path):
     return file
 
 
-def hub_copy(root, file):
+def hub_copy(root, file, revision="0123456789abcdef", main="0123456789abcdef"):
     """Random weights where the hub's own client, and so open_clip, puts this file."""
     repository, name = file.hub
     folder = root / f"models--{repository.replace('/', '--')}"
-    snapshot = folder / "snapshots" / "0123456789abcdef"
+    snapshot = folder / "snapshots" / revision
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(snapshot.name)
+    (folder / "refs" / "main").write_text(main)
     save_file({"w": torch.rand(100)}, snapshot / name)
     return snapshot / name
 
@@ -65,6 +68,7 @@ def test_rows_of_files(key):
     assert file.about
     assert file.pinned or file.hub
     assert (file.size is None) == (file.about_size > 0)
+    assert file.revision == "main" or re.fullmatch("[0-9a-f]{40}", file.revision)
     assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
     assert file.git_blob is None or re.fullmatch("[0-9a-f]{40}", file.git_blob)
 
@@ -134,6 +138,18 @@ def test_find_in_the_cache_of_the_hub(cache, tmp_path):
     assert weights.find(file) == mine
 
 
+def test_a_pinned_revision_in_the_cache_of_the_hub(cache, tmp_path):
+    """It is found by its commit, whatever the newest one is by now; else the newest one, if it can be this file."""
+    file = File("mine.safetensors", hub=("o/r", "w.safetensors"), revision="1" * 40)
+    path = hub_copy(tmp_path / "hub", file, "1" * 40)
+    assert list(weights.copies(file)) == [cache / file.name, path]
+    shutil.rmtree(tmp_path / "hub")
+    path = hub_copy(tmp_path / "hub", file, "2" * 40, main="2" * 40)
+    assert list(weights.copies(file)) == [cache / file.name, path]
+    assert weights.find(file) == path
+    assert weights.find(replace(file, size=7)) is None
+
+
 def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
     (cache / small.name).write_bytes(b"hell")
@@ -169,10 +185,10 @@ def test_packaged(monkeypatch, tmp_path):
         weights.packaged("absent.json")
 
 
-@pytest.mark.parametrize("module", ["errors", "files", "downloads", "weights"])
+@pytest.mark.parametrize("module", ["errors.py", "files.py", "json_files.py", "downloads/*.py", "weights.py"])
 def test_imports_are_light(module):
     """At import: the standard library and each other, nothing else."""
-    source = Path(str(resources.files("segearth") / f"{module}.py")).read_text()
+    source = "\n".join(path.read_text() for path in Path(str(resources.files("segearth"))).glob(module))
     for node in ast.parse(source).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from segearth.windows import padding, sliding_windows, starts, window_blocks
+from segearth.windows import Grid, Window, padding, sliding_windows, starts, window_groups
 
 
 def test_starts_of_the_paper():
@@ -30,17 +30,31 @@ def test_windows_cover_every_pixel_once_or_more(seed):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_blocks_hold_every_window_once_and_are_aligned(seed):
+def test_groups_hold_every_window_once_and_are_aligned(seed):
     rng = np.random.default_rng(seed)
     height, width, crop = (int(n) for n in rng.integers(8, 400, 3))
     stride = int(rng.integers(1, crop + 1))
-    align, side = int(rng.integers(1, 9)), int(rng.integers(1, 5))
-    blocks = window_blocks(height, width, crop, stride, align, side)
-    assert sorted(w for block in blocks for w in block) == sliding_windows(height, width, crop, stride)
-    for block in blocks:
-        assert len({w.top for w in block}) <= side
-        assert len({w.left for w in block}) <= side
-        assert all((w.top - block[0].top) % align == 0 and (w.left - block[0].left) % align == 0 for w in block)
+    align, rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    windows = [w for w in sliding_windows(height, width, crop, stride) if rng.random() < 0.8]
+    groups = window_groups(windows, align, rows, columns)
+    assert sorted(w for group in groups for w in group) == windows
+    for group in groups:
+        assert group == sorted(group)
+        assert len({w.top for w in group}) <= rows
+        assert len({w.left for w in group}) <= columns
+        assert all((w.top - group[0].top) % align == 0 and (w.left - group[0].left) % align == 0 for w in group)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_windows_of_an_area_are_those_that_share_a_pixel_with_it(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(n) for n in rng.integers(1, 300, 2))
+    crop = int(rng.integers(1, 200))
+    grid = Grid(height, width, crop, int(rng.integers(1, crop + 1)))
+    (top, bottom), (left, right) = (sorted(int(n) for n in rng.choice(side + 1, 2, False)) for side in (height, width))
+    expected = [w for w in grid.windows() if w.top < bottom and w.bottom > top and w.left < right and w.right > left]
+    assert grid.windows(Window(top, bottom, left, right)) == expected
+    assert grid.count == len(grid.windows())
 
 
 @pytest.mark.parametrize(("length", "crop", "stride"), [(0, 10, 5), (10, 0, 1), (10, 5, 0), (10, 5, 6)])

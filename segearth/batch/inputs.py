@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segearth.errors import UserError
+from segearth.errors import UserError, printable
+from segearth.image_files import SUFFIXES
+from segearth.paths import LONGEST_NAME, user_path
 
-# What is taken from a folder; a file that is named by itself may have any suffix.
-SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 OWN = (".labels.png", ".overlay.png", ".labels.tif", ".overlay.jpg")  # results of ours are no images to map
 
 
@@ -22,7 +23,7 @@ class Item:
     Attributes:
         path: of the image.
         name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
-        image: what tables call it, "north/scene.jpg".
+        image: what tables call it, "north/scene.jpg"; what cannot be printed is escaped.
     """
 
     path: Path
@@ -30,7 +31,7 @@ class Item:
     image: str
 
 
-def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ()) -> list[Item]:
+def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
     """The images that are meant, each once, in order.
 
     Subfolders of a folder are mirrored in the names. Where two images would have one name, both keep their suffix, or
@@ -39,14 +40,14 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ())
     Args:
         arguments: files, folders, patterns such as "tiles/*.tif", and "-" for those of `listed`.
         out: the output folder; what lies in it is not mapped.
-        listed: paths, one a line.
+        listed: paths, one a line; as bytes where their names may be no UTF-8.
 
     Raises:
         UserError: something is not there, or there is no image.
     """
     found: dict[Path, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
     for argument in _expanded(arguments, listed):
-        path = Path(argument).expanduser()
+        path = user_path(argument)
         if path.is_dir():
             for image in _in_folder(path, out):
                 found.setdefault(image.absolute(), (image, image.relative_to(path)))
@@ -54,28 +55,38 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str] = ())
             found.setdefault(path.absolute(), (path, Path(path.name)))
         else:
             raise UserError(
-                f"no image at {argument}: expected the path of an image, of a folder of images, a pattern such as "
-                '"tiles/*.tif", or - for a list of paths on standard input; correct the path'
+                f"no image at {printable(argument)}: expected the path of an image, of a folder of images, a pattern "
+                'such as "tiles/*.tif", or - for a list of paths on standard input; correct the path'
             )
     if not found:
         raise UserError(
-            f"no images in {' '.join(arguments)}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
+            f"no images in {printable(' '.join(arguments))}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
             "give files by name if theirs end otherwise"
         )
     images = list(found.values())
-    return [Item(path, *names) for (path, _), names in zip(images, _names(images), strict=True)]
+    items = [
+        Item(path, name, printable(image)) for (path, _), (name, image) in zip(images, _names(images), strict=True)
+    ]
+    if long := [item for item in items if len(os.fsencode(item.name.rpartition("/")[2])) > LONGEST_NAME]:
+        raise UserError(
+            f"the name of {printable(long[0].path)} is too long: expected at most {LONGEST_NAME} bytes, as the names "
+            "of results are longer; rename it"
+        )
+    return items
 
 
-def _expanded(arguments: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
+def _expanded(arguments: Sequence[str], listed: Iterable[str | bytes]) -> Iterator[str]:
     """Arguments with lists and patterns resolved."""
     for argument in arguments:
         if argument == "-":
-            lines = (line.strip("\ufeff\r\n") for line in listed)
+            lines = (os.fsdecode(line).strip("\ufeff\r\n") for line in listed)
             yield from (line for line in lines if line.strip())
-        elif glob.has_magic(argument) and not Path(argument).exists():
-            matches = sorted(glob.glob(str(Path(argument).expanduser()), recursive=True))  # noqa: PTH207 (also absolute)
+        elif glob.has_magic(argument) and not (pattern := user_path(argument)).exists():
+            matches = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (also absolute)
             if not matches:
-                raise UserError(f"nothing matches {argument}: expected a pattern of existing files; correct it")
+                raise UserError(
+                    f"nothing matches {printable(argument)}: expected a pattern of existing files; correct it"
+                )
             yield from (match for match in matches if not match.lower().endswith(OWN) and Path(match).exists())
         else:
             yield argument

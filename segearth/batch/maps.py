@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.plan import Task
 from segearth.errors import UserError, is_out_of_memory, option
+from segearth.jobs.locks import locked
+from segearth.json_files import read_json
 from segearth.outputs import atomic, writable_folder, write_all
 from segearth.summary import json_writer
 
@@ -61,6 +63,7 @@ def make_maps(
     opacity: float,
     outline: bool,
     max_memory_mb: float,
+    max_pixels: int | None,
     progress: Callable[[Step], None],
     say: Callable[[str], None],
 ) -> Outcome:
@@ -73,6 +76,7 @@ def make_maps(
         opacity: of overlays.
         outline: of overlays.
         max_memory_mb: see `Predictor.predict`.
+        max_pixels: see `Predictor.predict`.
         progress: called after every step.
         say: told the remarks on images.
 
@@ -89,7 +93,14 @@ def make_maps(
 
         path, settings = task.item.path, task.settings
         try:
-            result = predictor.predict(path, settings["long_side"], show, max_memory_mb, scores=settings["scores"])
+            result = predictor.predict(
+                path,
+                settings["long_side"],
+                show,
+                max_memory_mb,
+                scores=settings["scores"],
+                max_pixels=max_pixels,
+            )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
             if not isinstance(error, UserError) and not is_out_of_memory(error):
@@ -144,13 +155,16 @@ def write_table(out: Path) -> Path:
         UserError: it cannot be written.
     """
     path = out / SUMMARY
-    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
+    rows = io.StringIO(newline="")
+    table = csv.writer(rows)
+    table.writerow(COLUMNS)
+    with locked(path):  # else an older table of a second process could come last
         for summary in _summaries(out):
             for row in summary["classes"]:
                 values = {**row, "image": summary["image"], "class": row["name"]}
                 table.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
+        with atomic(path) as part:
+            part.write_bytes(rows.getvalue().encode(errors="backslashreplace"))
     return path
 
 
@@ -158,7 +172,7 @@ def _summaries(out: Path) -> Iterator[dict[str, Any]]:
     """The summaries below a folder that are ours."""
     for path in sorted(out.rglob("*.summary.json")):
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
+            summary = read_json(path)
         except (OSError, ValueError):
             continue
         rows = summary.get("classes") if isinstance(summary, dict) and "image" in summary else None

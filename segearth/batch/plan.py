@@ -10,6 +10,8 @@ from typing import Any
 
 from segearth.batch.inputs import Item
 from segearth.errors import UserError, option
+from segearth.json_files import json_line, read_json, shown
+from segearth.outputs import refuse_folder
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
 MEGABYTE = 1 << 20
@@ -47,14 +49,16 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
         overwrite: whether to begin anew, whatever is there.
 
     Raises:
-        UserError: a map of that name is there, made from another image or with other settings.
+        UserError: a map of that name is there, made from another image or with other settings; or a folder is.
     """
     tasks = []
     for item in items:
         content = fingerprint(item.path)
-        settings = json.loads(json.dumps({**common, "input": content, "format": FORMAT}))
+        settings = json.loads(json_line({**common, "input": content, "format": FORMAT}))
         ends = ["labels.png", "overlay.png", *(["scores.npz"] if common["scores"] else []), "summary.json"]
         files = tuple(out / f"{item.name}.{end}" for end in ends)
+        for file in files:
+            refuse_folder(file)
         done = content is not None and not overwrite and files[-1].is_file() and _agrees(files[-1], settings, item)
         tasks.append(Task(item, settings, files, done and all(file.is_file() for file in files)))
     return tasks
@@ -86,9 +90,10 @@ def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
     """
     way_out = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
     try:
-        before = json.loads(summary.read_text(encoding="utf-8"))["settings"]
+        before = read_json(summary)["settings"]
         differing = [key for key in settings if key not in before or before[key] != settings[key]]
-    except (OSError, ValueError, KeyError, TypeError):
+        classes = "; ".join(",".join(one["names"]) for one in before.get("classes") or [])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {way_out}") from None
     if not differing:
         return True
@@ -96,11 +101,9 @@ def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
     if field == "input":
         raise UserError(f"{summary} is of another image than {item.path}: expected the same one; {way_out}")
     if field == "classes":
-        was, now = (
-            "; ".join(",".join(one["names"]) for one in these) for these in (before.get(field) or [], settings[field])
-        )
+        was, now = classes, "; ".join(",".join(one["names"]) for one in settings[field])
         if was == now:
             was, now = "other colours, thresholds or factors of the classes", "these"
     else:
-        was, now = (json.dumps(these.get(field)) for these in (before, settings))
+        was, now = (shown(these.get(field)) for these in (before, settings))
     raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")

@@ -16,8 +16,9 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import segearth
-from segearth.errors import SCRIPTS
+from segearth.errors import SCRIPTS, printable
 from segearth.exits import MISTAKE, run
+from segearth.streams import open_streams
 
 VERBS = (
     "predict",
@@ -39,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Says it and ends the program."""
-        self.exit(MISTAKE, f"error: {message}; {self.prog} --help tells all options\n")
+        self.exit(MISTAKE, printable(f"error: {message}; {self.prog} --help tells all options", keep="\n") + "\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parses all: what is not known is refused here, by the parser that knows the near ones."""
@@ -52,6 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `segearth`; returns the exit code."""
+    open_streams()
     given = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="segearth", description="Open-vocabulary segmentation of aerial and satellite images.")
     parser.add_argument("--version", action="version", version=f"segearth {segearth.__version__}")
@@ -76,6 +78,7 @@ def run_script(verb: str, argv: Sequence[str] | None) -> int:
         verb: a key of `segearth.errors.SCRIPTS`.
         argv: the script's arguments; None takes those of the command line.
     """
+    open_streams()
     module, name = _module(verb), SCRIPTS[verb]
     parser = Parser(prog=name, description=module.HELP)
     module.add_arguments(parser)

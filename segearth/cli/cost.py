@@ -12,21 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segearth import weights
+from segearth.architectures import build_clip, clip_config
 from segearth.errors import UserError
 from segearth.loading import (
     PRECISIONS,
-    build_clip,
     choose_device,
     choose_precision,
-    clip_config,
     load_model,
     load_upsampler,
 )
 from segearth.models import Bilinear, DenseCLIP, SegEarth
-from segearth.models.segearth import MAX_MEMORY_MB
 from segearth.models.simfeatup import UPSAMPLERS
+from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.vocabulary import Vocabulary
-from segearth.windows import sliding_windows
 
 TIMED_SIDE = 336  # 2 × 2 windows of 224 pixels
 TIMED_PIXELS = 1 << 20
@@ -51,9 +49,7 @@ class Cost:
 
     def windows(self, height: int, width: int) -> int:
         """How many windows cover an image."""
-        if self.model.slide_crop == 0:
-            return 1
-        return len(sliding_windows(height, width, self.model.slide_crop, self.model.slide_stride))
+        return self.model.grid(height, width).count
 
     def seconds(self, scaled: tuple[int, int], size: tuple[int, int]) -> float:
         """Of a map, without reading the image and writing files.
@@ -72,8 +68,8 @@ class Cost:
             size: (height, width) of the map.
         """
         model = sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
-        at_once = self.model._windows_at_once(*scaled, MAX_MEMORY_MB)
-        working = MAX_MEMORY_MB * 2**20 * min(1.0, self.windows(*scaled) / at_once)
+        grid = self.model.grid(*scaled)
+        working = self.model.memory(grid).working_set(grid, MAX_MEMORY_MB)
         queries, classes = len(self.model.query_features), self.model.num_classes
         inside, outside = scaled[0] * scaled[1], size[0] * size[1]
         image = 3 * outside + 12 * inside

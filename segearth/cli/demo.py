@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
-from segearth.cli.options import add_model_options, check_long_side, check_model
-from segearth.errors import UserError, from_script, option
+from segearth.cli.options import add_max_pixels, add_model_options, check_long_side, check_max_pixels, check_model
+from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
-from segearth.outputs import writable_folder
+from segearth.outputs import refuse_folder, writable_folder
+from segearth.paths import user_path
 from segearth.vocabulary import LAND_COVER, Vocabulary
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
+    add_max_pixels(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,8 +56,12 @@ def demo(args: argparse.Namespace) -> None:
     vocabulary = Vocabulary.of(args.classes)
     check_model(args)
     check_long_side(args)
-    folder = writable_folder(args.out)
-    pixels, truth, name = load_image(args.image, vocabulary)
+    check_max_pixels(args)
+    folder = writable_folder(user_path(args.out, "output folder"))
+    files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
+    for file in files:
+        refuse_folder(file)
+    pixels, truth, name = load_image(args.image, vocabulary, args.max_pixels)
     model = args.model or choose_model()
     about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
 
@@ -65,35 +71,33 @@ def demo(args: argparse.Namespace) -> None:
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
-    upsampler = args.upsampler or "default"
     predictor = load_model(
-        model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
+        model,
+        vocabulary,
+        args.device,
+        args.precision,
+        architecture=args.architecture,
+        upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
-    result = predictor.predict(pixels, args.long_side or None)
+    result = predictor.predict(pixels, args.long_side or None, max_pixels=args.max_pixels)
     seconds = {"load": round(loaded - started, 2), "predict": round(time.perf_counter() - loaded, 2)}
     summary = result.summary(truth) | {
         "image": name,
         "model": model,
         "about": about,
-        "upsampler": upsampler,
+        "upsampler": predictor.settings["upsampler"],
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
         "seconds": seconds,
     }
-    write_all(
-        {
-            folder / "labels.png": result.label_image().save,
-            folder / "overlay.png": result.overlay().save,
-            folder / "summary.json": json_writer(summary),
-        }
-    )
+    write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
     print("\n" + table(summary))
-    print(f"\nwritten to {folder}: labels.png, overlay.png, summary.json")
+    print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":
         size = weights.model(REAL_MODEL).download_bytes / 1e6
-        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {same_command(args)}")
+        print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {printable(same_command(args))}")
 
 
 def same_command(args: argparse.Namespace) -> str:
@@ -131,7 +135,9 @@ def choose_model() -> str:
     return REAL_MODEL
 
 
-def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
+def load_image(
+    choice: str | None, vocabulary: Vocabulary, max_pixels: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
     """The pixels (H, W, 3), their true labels (H, W) where known for this vocabulary, and a name."""
     import numpy as np
     from PIL import Image
@@ -142,8 +148,8 @@ def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.u
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
         return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
-    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else Path(choice)
-    pixels, remarks = read_image(path)
+    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
+    pixels, remarks = read_image(path, max_pixels)
     for remark in remarks:
         say(f"note: {remark}")
-    return pixels, None, str(choice)
+    return pixels, None, printable(choice)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import platform
 import re
@@ -23,12 +22,14 @@ from segearth.cli.options import add_device
 from segearth.errors import UserError, first_line
 from segearth.exits import OK, SOME_FAILED
 from segearth.extras import EXTRAS, install_command
+from segearth.json_files import json_text
 
 HELP = "Test that segearth computes right here, and show what a bug report needs."
 
 PACKAGES = ("torch", "torchvision", "open_clip", "numpy", "PIL", "safetensors", "tqdm", "huggingface_hub")
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SEGEARTH_OFFLINE", "HF_HUB_OFFLINE", "SEGEARTH_NO_PROGRESS")
-PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HTTPS_PROXY", "https_proxy")  # their values are nobody's business
+# Their values are nobody's business.
+PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "HTTPS_PROXY", "https_proxy")
 
 # The mean confidence of `tiny` on rows and columns 400 to 623 of the packaged scene, fp32 on a CPU. In bf16 it is
 # 0.0004 more, in fp16 0.00002; noise of one grey level, as another JPEG decoder may give, makes it 0.0005 more.
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         "optional parts": {name: _part(name) for name in EXTRAS},
         "self-test": test,
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False) if args.json else "\n\n".join(_sections(report))
+    text = json_text(report)[:-1] if args.json else "\n\n".join(_sections(report))
     print(anonymous(text))
     return OK if test["passed"] else SOME_FAILED
 

@@ -5,26 +5,25 @@ from __future__ import annotations
 import argparse
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segearth.cli.columns import columns, megabytes
-from segearth.cli.options import add_model_options, check_model
-from segearth.errors import UserError
+from segearth.cli.options import add_max_pixels, add_model_options, check_max_pixels, check_model
+from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
+from segearth.paths import user_path
 from segearth.vocabulary import LAND_COVER, Vocabulary
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from segearth.cli.cost import Cost
+    from segearth.tiff import Page
 
 HELP = "Tell what image files are, whether they can be mapped, and what it would cost."
 MODEL = "clip-vit-b16"
 LONG_SIDE = 448  # of predict, and of the paper
 
-_TIFF_BITS, _TIFF_FORMAT, _TIFF_GEOKEYS = 258, 339, 34735
-_TIFF_FORMATS = {1: "unsigned", 2: "signed", 3: "float"}
-_EXIF_ORIENTATION = 274
 _TURNS = {
     1: "upright",
     2: "mirrored",
@@ -40,11 +39,12 @@ _TURNS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, and the model that would map them."""
     parser.epilog = "Exit codes: 1 if some of the files cannot be mapped, 2 if the only one cannot."
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image files")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="image files")
     parser.add_argument(
         "-c", "--classes", help="class names as for predict: more of them cost more (eight of land cover)"
     )
     add_model_options(parser, MODEL)
+    add_max_pixels(parser)
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
 
 
@@ -52,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints a section on each file, and at last how the cost was found."""
     args.model = args.model or MODEL
     check_model(args)
+    check_max_pixels(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
-    if missing := [file for file in args.files if not file.exists()]:
-        raise UserError(f"no file at {missing[0]}: expected image files; give the paths of some")
-    found = [examine(file) for file in args.files]
+    paths = [user_path(file) for file in args.files]
+    if missing := [path for path in paths if not path.exists()]:
+        raise UserError(f"no file at {printable(missing[0])}: expected image files; give the paths of some")
+    found = [examine(path, args.max_pixels) for path in paths]
     usable = [size for _, size in found if size is not None]
     cost = None
     if usable and not args.no_cost:
@@ -66,58 +68,96 @@ def run(args: argparse.Namespace) -> int:
     for file, (facts, size) in zip(args.files, found, strict=True):
         if cost is not None and size is not None:
             facts |= costs(size, cost)
-        print(f"{file}\n{columns(list(facts.items()), '  ')}\n")
+        print(f"{printable(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
     return OK if len(usable) == len(found) else MISTAKE if len(found) == 1 else SOME_FAILED
 
 
-def examine(path: Path) -> tuple[dict[str, str], tuple[int, int] | None]:
+def examine(path: Path, max_pixels: int | None = None) -> tuple[dict[str, str], tuple[int, int] | None]:
     """What a file is, as far as Pillow tells, and what `segearth.images` says of it.
+
+    Args:
+        path: of the file.
+        max_pixels: as of `segearth.images.read_image`.
 
     Returns:
         The facts; and the image's size (height, width) once it is upright, None where it is refused.
     """
-    from PIL import Image
-
     from segearth.images import read_image
 
     facts = {"file": megabytes(path.stat().st_size)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow; read_image says it better
-        try:
-            with Image.open(path) as image:
-                facts |= describe(image)
-        except Exception:  # a file of any kind: read_image says what is wrong with it
-            facts["format"] = "not known to Pillow"
     try:
-        pixels, remarks = read_image(path)
+        facts |= describe(path)
+    except Exception:  # a file of any kind: read_image says what is wrong with it
+        facts["format"] = "no picture that is read here"
+    try:
+        pixels, remarks = read_image(path, max_pixels)
     except UserError as error:
         return facts | {"predict": f"refused: {error}"}, None
     size = pixels.shape[:2]
-    told = [remark.removeprefix(f"{path} ") for remark in remarks]
+    told = [remark.removeprefix(f"{printable(path)} ") for remark in remarks]
     return facts | {"predict": "; ".join(["can be mapped", *told])}, (int(size[0]), int(size[1]))
 
 
-def describe(image: Image.Image) -> dict[str, str]:
-    """What the header of an open image says."""
-    tags: Any = getattr(image, "tag_v2", {})
-    frames = getattr(image, "n_frames", 1)
-    number = image.getexif().get(_EXIF_ORIENTATION, 1)
+def describe(path: Path) -> dict[str, str]:
+    """What the header of an image file says."""
+    from PIL import Image
+
+    from segearth import tiff
+    from segearth.image_files import FORMATS
+
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow
+        if file.read(4) in tiff.MAGIC:
+            return _describe_tiff(tiff.read_page(file))
+        file.seek(0)
+        with Image.open(file, formats=tuple(FORMATS)) as image:
+            return _describe(image)
+
+
+def _describe(image: Image.Image) -> dict[str, str]:
+    """What Pillow knows of an open image."""
+    from segearth.image_files import orientation_of
+
     palette = image.palette if image.mode in ("P", "PA") else None
     alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
-    bands = tags.get(277, len(image.getbands()))
-    facts = {
-        "format": f"{image.format}, {frames} frames" if frames > 1 else str(image.format),
-        "size": f"{image.width} × {image.height} pixels (width × height)",
-        "bands": f"{bands} ({image.mode}), {_bits(image, tags)}",
-        "orientation": _TURNS.get(number, f"unknown ({number})"),
-        "palette": "no" if palette is None else f"{len(palette.colors) or len(palette.palette) // 3} colours",
+    raw = str([tile[3] for tile in getattr(image, "tile", [])])  # decoder arguments, such as 'RGB;16B'
+    bits = 1 if image.mode == "1" else 16 if ";16" in raw or image.mode in ("I", "I;16") else 8
+    colours = 0 if palette is None else len(palette.colors) or len(palette.palette) // 3
+    bands = f"{len(image.getbands())} ({image.mode}), {bits} bit{'s' * (bits != 1)}, unsigned"
+    return {
+        "format": _frames(str(image.format), getattr(image, "n_frames", 1)),
+        **_facts((image.height, image.width), bands, orientation_of(image), colours, alpha),
+    }
+
+
+def _describe_tiff(page: Page) -> dict[str, str]:
+    """What the tags of a TIFF say."""
+    bits = max(page.bits)
+    colours = 2**bits if page.photometric == 3 else 0
+    bands = f"{len(page.bits)} ({page.interpretation}), {bits} bit{'s' * (bits != 1)}, {page.kind}"
+    return {
+        "format": _frames("TIFF", page.pages),
+        **_facts(page.size, bands, page.orientation, colours, page.alpha),
+        "GeoKeys": "yes" if page.geokeys else "no",
+    }
+
+
+def _facts(size: tuple[int, int], bands: str, orientation: int, colours: int, alpha: bool) -> dict[str, str]:
+    """What every format has."""
+    return {
+        "size": f"{size[1]} × {size[0]} pixels (width × height)",
+        "bands": bands,
+        "orientation": _TURNS.get(orientation, f"unknown ({orientation})"),
+        "palette": f"{colours} colours" if colours else "no",
         "alpha": "yes" if alpha else "no",
     }
-    if image.format == "TIFF":
-        facts["GeoKeys"] = "yes" if _TIFF_GEOKEYS in tags else "no"
-    return facts
+
+
+def _frames(name: str, count: int) -> str:
+    """The name of a format, with the number of images in the file."""
+    return f"{name}, {count} frames" if count > 1 else name
 
 
 def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
@@ -127,7 +167,7 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
         size: (height, width) of the image.
         cost: of the model.
     """
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
 
     found = {}
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):
@@ -137,21 +177,6 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
             f"about {cost.memory(scaled, size) / 1e9:.1f} GB"
         )
     return found
-
-
-def _bits(image: Image.Image, tags: Any) -> str:
-    """Bits a band, and what kind of number they are."""
-    raw = str([tile[3] for tile in getattr(image, "tile", [])])  # decoder arguments, such as 'RGB;16B'
-    if _TIFF_BITS in tags:
-        bits = max(tags[_TIFF_BITS])
-    elif image.mode == "1":
-        bits = 1
-    elif ";16" in raw or image.mode.startswith("I;16"):
-        bits = 16
-    else:
-        bits = 32 if image.mode in ("I", "F") else 8
-    kind = "float" if image.mode == "F" else _TIFF_FORMATS.get(tags.get(_TIFF_FORMAT, (1,))[0], "unsigned")
-    return f"{bits} bit{'s' * (bits != 1)}, {kind}"
 
 
 def _duration(seconds: float) -> str:

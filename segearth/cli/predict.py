@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
-from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
-from segearth.errors import UserError, option
+from segearth.cli.options import (
+    add_max_pixels,
+    add_model_options,
+    add_quiet,
+    check_long_side,
+    check_max_pixels,
+    check_model,
+)
+from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
+from segearth.paths import user_path
+from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
@@ -67,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--overwrite", action="store_true", help="make maps anew that are there")
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    add_max_pixels(parser)
     parser.add_argument("--max-memory", type=float, default=400, metavar="MB", help="working memory (%(default)s)")
     parser.add_argument(
         "--progress",
@@ -90,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from segearth.batch.plan import plan
     from segearth.outputs import writable_folder
 
-    items = find_images(args.images, args.out, sys.stdin if "-" in args.images else ())
+    args.out = user_path(args.out, "output folder")
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
@@ -109,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         "scores": args.scores,
     }
     tasks = plan(items, args.out, common, overwrite=args.overwrite)
-    sizes, unreadable = _sizes(tasks)
+    sizes, unreadable = _sizes(tasks, args.max_pixels)
     windows = {path: _windows(size, args.long_side) for path, size in sizes.items()}
     tell(_first_line(args, tasks, vocabulary, windows))
     if args.dry_run:
@@ -120,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
     if all(task.done for task in tasks):
         write_table(args.out)
-        print(f"all {len(tasks)} maps are in {args.out} already")
+        print(f"all {len(tasks)} maps are in {printable(args.out)} already")
         return OK
 
     from segearth.loading import load_model
@@ -142,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
             opacity=args.opacity,
             outline=args.outline,
             max_memory_mb=args.max_memory,
+            max_pixels=args.max_pixels,
             progress=progress,
             say=tell,
         )
@@ -149,14 +162,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(next(iter(outcome.failed.values())))
     write_table(args.out)
     if len(outcome.made) == 1 and len(tasks) == 1:
+        from segearth.json_files import read_json
         from segearth.summary import text_table
 
-        print(text_table(json.loads(outcome.made[0].summary.read_text(encoding="utf-8"))["classes"]) + "\n")
+        print(text_table(read_json(outcome.made[0].summary)["classes"]) + "\n")
     for why in outcome.failed.values():
         say(f"failed: {why}")
     already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
     failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    print(f"{_count(len(outcome.made), 'map')} written to {args.out}{already}{failed}; all in figures: {SUMMARY}")
+    made = f"{_count(len(outcome.made), 'map')} written to {printable(args.out)}"
+    print(f"{made}{already}{failed}; all in figures: {SUMMARY}")
     return SOME_FAILED if outcome.failed else OK
 
 
@@ -195,10 +210,11 @@ def _check(args: argparse.Namespace) -> None:
     """Refuses what cannot be, before torch is imported."""
     check_model(args)
     check_long_side(args)
+    check_max_pixels(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
-    if args.max_memory <= 0:
+    if not 0 < args.max_memory < math.inf:
         raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
 
 
@@ -214,7 +230,7 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     return model_settings(model, args.architecture, args.upsampler or "default", args.precision)
 
 
-def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
+def _sizes(tasks: list[Task], max_pixels: int | None) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
     """The (height, width) of the images that are to be mapped, by their headers; and why others cannot be read."""
     from segearth.images import check_image
 
@@ -222,7 +238,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
     for task in tasks:
         if not task.done:
             try:
-                sizes[task.item.path] = check_image(task.item.path)
+                sizes[task.item.path] = check_image(task.item.path, max_pixels)
             except UserError as error:
                 unreadable[task.item.path] = str(error)
     return sizes, unreadable
@@ -230,7 +246,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
 
 def _windows(size: tuple[int, int], long_side: int) -> int:
     """How many windows an image has."""
-    from segearth.images import resized_size
+    from segearth.resizing import resized_size
     from segearth.windows import CROP, STRIDE, sliding_windows
 
     height, width = resized_size(*size, long_side) if long_side else size
@@ -258,13 +274,14 @@ def _dry_run(
     for task in tasks:
         path = task.item.path
         if task.done:
-            print(f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*")
+            line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
         elif path in unreadable:
-            print(f"{path}: fails: {unreadable[path]}")
+            line = f"{path}: fails: {unreadable[path]}"
         else:
             height, width = sizes[path]
             files = " ".join(str(file) for file in task.files)
-            print(f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}")
+            line = f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}"
+        print(printable(line))
     return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
 
 
@@ -289,7 +306,7 @@ def _progress(
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+            print(json.dumps(event, allow_nan=False), file=sys.stderr, flush=True)  # ASCII: names may be anything
 
         yield line, tell
         return
@@ -303,7 +320,7 @@ def _progress(
         def move(step: Step) -> None:
             bar.total = step.windows[1]
             bar.set_description(
-                f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}"[:40], refresh=False
+                printable(f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}")[:40], refresh=False
             )
             bar.update(step.windows[0] - bar.n)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from segearth import weights
+from segearth import downloads, weights
 from segearth.cli.columns import columns, megabytes, short
 from segearth.cli.options import add_quiet
 from segearth.errors import UserError
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names", nargs="+", metavar="NAME", help="a name of the list; a model's name means all of its files"
     )
     add_quiet(download)
+    download.set_defaults(interrupted="what came is kept; the same command goes on")
     what.add_parser(
         "verify",
         help="hash every file that is here",
@@ -75,7 +76,10 @@ def place(file: File | weights.Packaged) -> str:
         path = weights.find(file)
     except UserError:
         return "damaged (segearth weights verify)"
-    return "not here" if path is None else short(path)
+    if path is not None:
+        return short(path)
+    part = downloads.received(weights.cache_path(file))
+    return f"not here ({megabytes(part)} of it are)" if part else "not here"
 
 
 def here(name: str) -> Path:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
+from segearth.datasets.label_counts import LabelCounts
 from segearth.datasets.labels import histogram, image_size, opened
 from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.places import near_name
@@ -63,7 +64,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     alone = [path.name for path in sorted(labels.glob("*")) if path.name not in stems] if labels.is_dir() else []
     _note(report.warnings, alone, f"files in {labels} belong to no image in {images}")
     sizes, modes, values, damaged, black = [], [], [], [], []
-    known = {*of.values, of.ignore}
+    known, held = {*of.values, of.ignore}, LabelCounts(of.classes, of.reduce_zero_label)
     for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()):
         if not label.is_file():
             continue
@@ -86,6 +87,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
                 continue
         counts = histogram(content.astype(np.uint8))
         report.pixels += counts
+        held.add(counts[list(of.values)].tolist(), int(counts[of.ignore]))
         if set(np.flatnonzero(counts).tolist()) - known:
             values.append(label.name)
     _note(report.errors, damaged, "files cannot be used")
@@ -94,7 +96,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     _note(report.errors, values, f"labels have values other than {of.values[0]} to {of.values[-1]} and {of.ignore}")
     if warning := black_warning(of, black, len(pairs)):
         report.warnings.append(warning)
-    _traps(of, report)
+    report.warnings += _traps(of, held)
     manifest = read_manifest(root / of.folder)
     if manifest is None:
         report.warnings.append(f"no manifest.json in {root / of.folder}: the folder was not prepared with this tool")
@@ -182,22 +184,12 @@ def _member(path: Path) -> Member:
     return Member(str(path), path.name, 0, path)
 
 
-def _traps(of: Description, report: Report) -> None:
-    """Whole sets of labels that look like a known defect of converters."""
-    present = set(np.flatnonzero(report.pixels).tolist()) - {of.ignore}
-    if report.pixels.sum() == 0:
-        return
-    if of.encoding == "binary" and 1 not in present:
-        report.warnings.append(f"no pixel is {of.classes[1]}: a threshold of 128 on masks of 0 and 1 does that")
-    elif of.encoding == "palette" and of.reduce_zero_label and report.pixels[of.ignore] == 0:
-        report.warnings.append(
-            f"no pixel is {of.ignore}, ignored: these are the labels with boundaries, which published figures leave out"
-        )
-    elif of.encoding != "binary" and present <= {0, 1} and report.images > 1:
-        report.warnings.append(
-            "labels hold nothing but 0 and 1: palette images that are written without a palette collapse to that; "
-            f"prepare the set again with {command('prepare')}"
-        )
+def _traps(of: Description, counts: LabelCounts) -> list[str]:
+    """What is unusual in the labels, all together."""
+    if of.encoding == "palette" and of.reduce_zero_label and counts.ignored == 0 < counts.images:
+        boundaries = f"no pixel is {of.ignore}, ignored: these are the labels with boundaries, which published figures"
+        return [f"{boundaries} leave out", *counts.remarks()]
+    return counts.remarks()
 
 
 def _note(to: list[str], names: Sequence[str], what: str) -> None:

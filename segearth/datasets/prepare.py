@@ -7,12 +7,10 @@ place at the end. A mistake or a full disk removes that folder; a kill leaves it
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,11 +30,15 @@ from segearth.datasets.description import Description
 from segearth.datasets.padding import black_warning
 from segearth.datasets.pairing import Pair, check_sizes, find
 from segearth.errors import UserError, option
+from segearth.jobs.locks import locked
+from segearth.json_files import json_line, misfit, parse_json, read_json, write_json
 from segearth.outputs import atomic
 from segearth.progress import switched_off
 
 MANIFEST = "manifest.json"
 _JOURNAL, _VERSION = "journal.jsonl", 2
+_KINDS = {"stems": list, "images": int, "expected": list, "warnings": list, "complete": bool}  # of a manifest
+_RECORD = {"key": str, "stems": list, "counts": dict, "unknown": int, "black": list}  # of `convert`
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["stems"], list):
-            raise ValueError("no list of stems")
+        content = read_json(path)
+        if (wrong := misfit(content, _KINDS)) is not None:
+            raise ValueError(f"it {wrong}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): remove {folder}, and prepare the set again") from None
     return dict(content)
 
@@ -134,18 +136,18 @@ class _Journal:
         lines = []
         with suppress(OSError, ValueError):
             for line in path.read_text(encoding="utf-8").splitlines():
-                lines.append(json.loads(line))
+                lines.append(parse_json(line))
         if not lines or lines[0] != {"run": fingerprint}:
             for name in ("images", "labels"):
                 shutil.rmtree(path.parent / name, ignore_errors=True)
             lines = [{"run": fingerprint}]
         for line in lines[1:]:
-            if "manifest" in line:
+            if misfit(line, {"manifest": dict}) is None:
                 self.manifest, self.complete = line["manifest"], True
-            else:
+            elif misfit(line, _RECORD) is None:
                 self.records[line["key"]] = line
         with atomic(path) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            part.write_text("".join(json_line(line) for line in lines), encoding="utf-8")
 
     def add(self, record: dict[str, Any]) -> None:
         self.records[record["key"]] = record
@@ -158,7 +160,7 @@ class _Journal:
     def _append(self, line: dict[str, Any]) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json_line(line))
         except OSError as error:
             raise UserError(f"cannot write {self.path} ({error.strerror}): free some space") from None
 
@@ -169,53 +171,27 @@ def _staging(folder: Path, name: str) -> Iterator[Path]:
     staging = folder / f".{name}.part"
     made = [parent for parent in (staging, *staging.parents) if not parent.exists()]
     try:
-        lock = _locked(staging)
+        staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} ({error.strerror}): give another folder with {option('root', typed='out')}"
         ) from None
-    done = False
+    busy = f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
     try:
-        yield staging
-        done = True
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    finally:
-        if done:
+        with locked(staging, 0, busy):
+            staging.mkdir(exist_ok=True)  # a run that ended in between has removed it
+            try:
+                yield staging
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
             shutil.rmtree(staging, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+    finally:
         for parent in made:  # whatever is not empty stays
             with suppress(OSError):
                 parent.rmdir()
-
-
-def _locked(staging: Path) -> int | None:
-    """Makes the hidden folder and locks it, so that a second run on the same set cannot mix its files into it.
-
-    The lock ends with the process, however that ends. Where the system has none, None.
-    """
-    staging.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    lock = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # a run that ended in between has removed the folder that was opened
-        gone = not staging.exists() or staging.stat().st_ino != os.fstat(lock).st_ino
-    except BlockingIOError:
-        gone = True
-    if gone:
-        os.close(lock)
-        raise UserError(
-            f"another run prepares this set, in {staging}: expected one at a time; wait for its end, then run again"
-        )
-    return lock
 
 
 @contextmanager
@@ -380,7 +356,7 @@ def _check_place(of: Description, root: Path, earlier: Sequence[dict[str, Any]])
 def _place(of: Description, root: Path, staging: Path, manifest: dict[str, Any]) -> None:
     """Moves the result in place; may be repeated after a kill at any point."""
     with atomic(staging / MANIFEST) as part:
-        part.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, manifest, 1)
     try:
         for name, place, _ in _places(of, root):
             if (staging / name).is_dir():

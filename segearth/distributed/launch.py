@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from segearth.distributed.ranks import ALONE, GO_ON, HEAD_START, LONGEST_WAIT, Lost, Ranks, Watch
 from segearth.errors import UserError, first_line, from_script, program
+from segearth.exits import exit_code
 
 JOIN = timedelta(seconds=60)  # until all processes have met
 SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itself that it was interrupted
@@ -117,13 +118,14 @@ def joined(launcher: str, *, gpus: bool = True, go_on: str = GO_ON) -> Iterator[
         yield ranks
         watch.done()
         well = True
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         watch.failed()
         if SPEAKS in os.environ or not ranks.is_main:  # the launcher, or the first process, says it
             sys.stdout.flush()
-            os._exit(130)
+            os._exit(exit_code(error))
         raise
     except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it ends anyway, and has cleaned up: the launcher hurries it
         if isinstance(error, Lost):
             watch.lost()
         watch.failed()
@@ -137,6 +139,7 @@ def joined(launcher: str, *, gpus: bool = True, go_on: str = GO_ON) -> Iterator[
 def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
     """Ctrl-C comes from the terminal and again from the launcher, which would disturb the cleaning up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which follows
     raise KeyboardInterrupt
 
 

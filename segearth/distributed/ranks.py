@@ -242,7 +242,8 @@ class Watch:
 
     def failed(self) -> None:
         """Says that this process ends early, and waits until another one has heard it or is known to be gone."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends anyway
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends anyway, and has cleaned up
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.state = _FAILED
         self._failing.set()
         self._hurry.set()

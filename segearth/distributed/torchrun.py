@@ -60,6 +60,8 @@ def _torchrun(argv: list[str]) -> int:
         rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
             return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{ADVICE}", 1)
+        if failure.exitcode == 128 + SIGTERM:
+            return _say(f"error: process {rank} was ended (SIGTERM): {ENDED}{ADVICE}", 1)
         if failure.exitcode not in _SPOKEN:
             _say(f"error: process {rank} ended with code {failure.exitcode}: {ENDED}{ADVICE}", 1)
         return failure.exitcode

@@ -87,18 +87,22 @@ def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Redu
         upsampler: a `JBU`, or `Bilinear`.
         queries: (Q, D), of length 1.
     """
-    n, dim, h, w = features.shape
+    # one by one: products of several windows may be rounded in another way than those of one
+    return [_reduce(window, upsampler, queries) for window in features.split(1)]
+
+
+def _reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> Reduced:
+    """`reduce` for one window, (1, D, h, w)."""
+    _, dim, h, w = features.shape
     tokens, bias = fold(features, upsampler)
-    shift = bias.expand(n, 1, -1)
-    projected = queries.T.expand(n, -1, -1)
+    shift, projected = bias[None, None], queries.T[None]
     if h * w + 1 < dim:
         lower, projected = rotate(torch.cat([tokens, shift], dim=1), projected)
         tokens, shift = lower.split([h * w, 1], dim=1)
     # channels of zeros change nothing, and matrix products like multiples of 16
     zeros = -(tokens.shape[2] + len(queries)) % 16
-    maps = F.pad(tokens, [0, zeros]).reshape(n, h, w, -1)
-    shift, projected = F.pad(shift[:, 0], [0, zeros]), F.pad(projected, [0, 0, 0, zeros])
-    return [Reduced(*parts) for parts in zip(maps, shift, projected, strict=True)]
+    maps = F.pad(tokens[0], [0, zeros]).reshape(h, w, -1)
+    return Reduced(maps, F.pad(shift[0, 0], [0, zeros]), F.pad(projected[0], [0, 0, 0, zeros]))
 
 
 def rotate(vectors: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,10 +229,12 @@ def query_products(
     if (flat := _flat(upsampler, features, picture, offsets, patch, queries, norms=False)) is not None:
         return flat[1]
     count = len(queries)
-    tokens, bias = fold(features, upsampler)
-    sources = F.pad(tokens @ queries.T, [0, -count % 16]).unflatten(1, features.shape[-2:])
-    shift = bias @ queries.T
-    return _upsample(upsampler, list(sources), picture, offsets, patch, lambda _, pixels: pixels[..., :count] + shift)
+    sources, shift = [], picture.new_zeros(count)
+    for window in features.split(1):  # as in `reduce`
+        tokens, bias = fold(window, upsampler)
+        sources.append(F.pad(tokens[0] @ queries.T, [0, -count % 16]).unflatten(0, features.shape[-2:]))
+        shift = bias @ queries.T
+    return _upsample(upsampler, sources, picture, offsets, patch, lambda _, pixels: pixels[..., :count] + shift)
 
 
 def _flat(

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice, tee
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
+from segearth.models.blend import Blend
 from segearth.models.dense_clip import DenseCLIP
 from segearth.models.factored import cosine_logits, is_linear, pixel_norms, query_products
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
-from segearth.models.tiles import TILE
-from segearth.windows import CROP, STRIDE, Window, padding, window_blocks
-
-# Keeps the prediction of a 448 × 448 image with ViT-B/16 and SimFeatUp within the model plus 600 MB.
-MAX_MEMORY_MB = 400
+from segearth.models.window_groups import WindowGroup, cut, group_windows
+from segearth.models.window_memory import MAX_MEMORY_MB, WindowMemory, window_memory
+from segearth.windows import CROP, STRIDE, Grid, Window
 
 WindowsDone = Callable[[int, int], None]  # (windows done, windows in all)
 
+Key = TypeVar("Key", bound=Hashable)
 
-class EncodedBlock(NamedTuple):
+
+class EncodedGroup(NamedTuple):
     """What the queries do not change, of n windows that share the upsampler's kernels.
 
     Attributes:
@@ -45,27 +47,11 @@ class EncodedImage(NamedTuple):
 
     Attributes:
         image: (1, 3, H, W), normalised.
-        blocks: of its windows.
+        groups: of its windows.
     """
 
     image: Tensor
-    blocks: list[EncodedBlock]
-
-
-class _Placed(NamedTuple):
-    """A block of windows, each padded with zeros to whole patches.
-
-    Attributes:
-        picture: (3, H, W), the part of the image that holds them.
-        offsets: (top, left) of each in it.
-        size: (height, width) of each.
-        inner: the rows and columns of each that are of the image.
-    """
-
-    picture: Tensor
-    offsets: list[tuple[int, int]]
-    size: tuple[int, int]
-    inner: tuple[slice, slice]
+    groups: list[EncodedGroup]
 
 
 class SegEarth(nn.Module):
@@ -116,6 +102,8 @@ class SegEarth(nn.Module):
         for name, value in (numbers | whole).items():
             if isinstance(value, bool) or not isinstance(value, int if name in whole else int | float):
                 raise UserError(f"{name} is {value!r}: expected a {'whole ' * (name in whole)}number; change it")
+            if not math.isfinite(value):
+                raise UserError(f"{name} is {value}: expected a finite number; change it")
         if not encoder.has_cls and cls_token_lambda != 0:
             raise UserError(
                 f"{encoder.method} has no [CLS] token, but cls_token_lambda is {cls_token_lambda:g}: "
@@ -177,12 +165,39 @@ class SegEarth(nn.Module):
             (B, Q, height, width) float32, before `logit_scale` and softmax.
         """
         if self._on_patch_grid(image):
-            logits = self._patch_logits(*self._encode(image))
+            whole = [self._patch_logits(*self._encode(one)) for one in image.split(1)]  # one shape for all
             if progress is not None:
                 progress(len(image), len(image))
-        else:
-            logits = self._mean(image, self._window_logits(image, max_memory_mb), progress)
-        return _resized(logits, out_size)
+            return _resized(torch.cat(whole), out_size)
+        grid, blends = self.grid(*image.shape[-2:]), [self._blend(image) for _ in image]
+        windows = grid.windows()
+        parts = self._window_logits(image, windows, self.batch(grid, max_memory_mb), max_memory_mb)
+        for done, (b, window, own) in enumerate(parts, start=1):
+            blends[b].add(window, own)
+            if progress is not None:
+                progress(done, len(image) * len(windows))
+        means = [blend.take(grid.height) for blend in blends]
+        queries = len(self.query_features)
+        return _resized(torch.stack(means) if means else image.new_empty(0, queries, *image.shape[-2:]), out_size)
+
+    @torch.no_grad()
+    def window_logits(
+        self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float = MAX_MEMORY_MB
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """Logits of some windows, one after another in the order given: what `Blend` takes.
+
+        Args:
+            image: (3, H, W), normalised, the part of an image or raster that holds the windows.
+            windows: in pixels of `image`, row by row; some of the grid may be missing.
+            batch: windows in a call of the encoder. The last call is padded with repeats, so that all have one shape:
+                the logits have the same bits in whatever company their windows come. See `batch`.
+            max_memory_mb: as in `logits`.
+
+        Yields:
+            Each window, and its logits (Q, height, width) float32.
+        """
+        for _, window, logits in self._window_logits(image[None], windows, batch, max_memory_mb):
+            yield window, logits
 
     @torch.no_grad()
     def encode(
@@ -199,19 +214,19 @@ class SegEarth(nn.Module):
         if self._on_patch_grid(image):
             features, cls = self._encode(image)
             whole = Window(0, image.shape[-2], 0, image.shape[-1])
-            return EncodedImage(image, [EncodedBlock([whole], features, cls, None)])
-        blocks = []
-        done, windows = 0, self._window_count(image)
-        for _, block, placed, features, cls in self._encoded_blocks(image, max_memory_mb):
+            return EncodedImage(image, [EncodedGroup([whole], features, cls, None)])
+        grid, groups, done = self.grid(*image.shape[-2:]), [], 0
+        batch, windows = self.batch(grid, max_memory_mb), grid.windows()
+        for _, group, features, cls in self._encoded_groups(image, windows, batch, max_memory_mb):
             norms = None
             if self.upsampler is not None and is_linear(self.upsampler):
-                picture, patch = placed.picture.float(), self.encoder.patch_size
-                norms = pixel_norms(self.upsampler, features, picture, placed.offsets, patch)
-            blocks.append(EncodedBlock(block, features, cls, norms))
-            done += len(block)
+                picture, patch = group.picture.float(), self.encoder.patch_size
+                norms = pixel_norms(self.upsampler, features, picture, group.offsets, patch)
+            groups.append(EncodedGroup(group.windows, features, cls, norms))
+            done += len(group.windows)
             if progress is not None:
-                progress(done, windows)
-        return EncodedImage(image, blocks)
+                progress(done, len(windows))
+        return EncodedImage(image, groups)
 
     @torch.no_grad()
     def encoded_logits(
@@ -229,13 +244,38 @@ class SegEarth(nn.Module):
         Returns:
             (1, Q, height, width) float32.
         """
-        image, blocks = encoded
+        image, groups = encoded
         if self._on_patch_grid(image):
-            return _resized(self._patch_logits(blocks[0].features, blocks[0].cls), out_size)
+            return _resized(self._patch_logits(groups[0].features, groups[0].cls), out_size)
+        grid, blend = self.grid(*image.shape[-2:]), self._blend(image)
+        patch = self.encoder.patch_size
         parts = (
-            (0, block.windows, self._block_logits(self._place(image, 0, block.windows), *block[1:])) for block in blocks
+            (window, own)
+            for group in groups
+            for window, own in zip(
+                group.windows, self._group_logits(cut(image[0], group.windows, patch), *group[1:]), strict=True
+            )
         )
-        return _resized(self._mean(image, parts, progress), out_size)
+        for done, (window, own) in enumerate(_in_order(grid.windows(), parts), start=1):
+            blend.add(window, own)
+            if progress is not None:
+                progress(done, grid.count)
+        return _resized(blend.take(grid.height)[None], out_size)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """Where the windows of an image of (height, width) pixels lie; with `slide_crop` 0, one holds all."""
+        crop = self.slide_crop or max(height, width, 1)
+        return Grid(height, width, crop, self.slide_stride if self.slide_crop else crop)
+
+    def batch(self, grid: Grid, max_memory_mb: float = MAX_MEMORY_MB) -> int:
+        """How many windows of a grid a call of the encoder gets."""
+        return self.memory(grid).batch(grid.count, max_memory_mb)
+
+    def memory(self, grid: Grid) -> WindowMemory:
+        """What a window of a grid takes."""
+        encoder, queries = self.encoder, len(self.query_features)
+        upsampled = self.upsampler is not None
+        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled)
 
     def with_queries(
         self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
@@ -264,8 +304,17 @@ class SegEarth(nn.Module):
 
         Returns:
             (B, C, H, W) in [0, 1], not renormalised: they sum to 1 only where no class has synonyms.
+
+        Raises:
+            UserError: logits that are not finite.
         """
         probabilities = (logits * self.logit_scale).softmax(dim=1)
+        if bool((lost := probabilities[:, 0].isnan()).any()):  # a softmax is NaN in all queries or in none
+            raise UserError(
+                f"the model gives no numbers as scores (NaN, at {int(lost.sum()):,} of {lost.numel():,} pixels): "
+                "expected scores from 0 to 1; its weights are damaged or too large for its arithmetic: use other "
+                f"weights, or {option('precision', 'fp32')} where it is another"
+            )
         index = self.query_to_class[None, :, None, None].expand_as(probabilities)
         scores = probabilities.new_zeros(len(logits), self.num_classes, *logits.shape[-2:])
         return scores.scatter_reduce_(1, index, probabilities, reduce="amax")
@@ -282,117 +331,64 @@ class SegEarth(nn.Module):
         best, labels = scores.max(dim=1)
         return labels.masked_fill(best < self.prob_thd, self.bg_idx)
 
-    def _mean(
-        self, image: Tensor, parts: Iterator[tuple[int, list[Window], Tensor]], progress: WindowsDone | None
-    ) -> Tensor:
-        """Mean over the windows at every pixel, (B, Q, H, W).
+    def _blend(self, image: Tensor) -> Blend:
+        """The mean over the windows of one image of (B, 3, H, W), with nothing added."""
+        return Blend(self.grid(*image.shape[-2:]), len(self.query_features), device=image.device)
 
-        Args:
-            image: (B, 3, H, W).
-            parts: the number of an image, windows in it, and their logits (n, Q, h, w).
-            progress: called with (windows done, windows in all).
-        """
-        height, width = image.shape[-2:]
-        total = image.new_zeros(len(image), len(self.query_features), height, width, dtype=torch.float32)
-        count = total.new_zeros(height, width)
-        done, windows = 0, self._window_count(image)
-        for b, block, logits in parts:
-            for w, own in zip(block, logits, strict=True):
-                place = slice(w.top, w.bottom), slice(w.left, w.right)
-                total[(b, slice(None), *place)].add_(own)
-                if b == 0:
-                    count[place].add_(1)
-            done += len(block)
-            if progress is not None:
-                progress(done, windows)
-        return total.div_(count)
-
-    def _window_count(self, image: Tensor) -> int:
-        height, width = image.shape[-2:]
-        return len(image) * sum(len(block) for block in self._blocks(height, width, 1))
-
-    def _window_logits(self, image: Tensor, max_memory_mb: float) -> Iterator[tuple[int, list[Window], Tensor]]:
-        """Yields the number of an image (B, 3, H, W), windows in it, and their logits (n, Q, h, w)."""
-        for b, block, placed, features, cls in self._encoded_blocks(image, max_memory_mb):
-            yield b, block, self._block_logits(placed, features, cls)
-
-    def _encoded_blocks(
-        self, image: Tensor, max_memory_mb: float
-    ) -> Iterator[tuple[int, list[Window], _Placed, Tensor, Tensor | None]]:
-        """Runs the encoder: yields the number of an image, a block of windows in it, its features and [CLS] vectors."""
-        height, width = image.shape[-2:]
-        at_once = self._windows_at_once(height, width, max_memory_mb)
-        blocks = self._blocks(height, width, math.isqrt(at_once))
-        for batch in _batches([(b, block) for b in range(len(image)) for block in blocks], at_once):
-            places = [self._place(image, b, block) for b, block in batch]
-            features, cls = self._encode(
-                torch.stack(
-                    [
-                        placed.picture[:, y : y + placed.size[0], x : x + placed.size[1]]
-                        for placed in places
-                        for y, x in placed.offsets
-                    ]
-                )
-            )
-            counts = [len(block) for _, block in batch]
-            all_cls = [None] * len(batch) if cls is None else cls.split(counts)
-            for (b, block), placed, own, own_cls in zip(batch, places, features.split(counts), all_cls, strict=True):
-                yield b, block, placed, own, own_cls
-
-    def images_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
-        """How many images of a size give the encoder a full batch within the memory, at least 1."""
-        windows = sum(len(block) for block in self._blocks(height, width, 1))
-        return max(1, self._windows_at_once(height, width, max_memory_mb) // windows)
-
-    def _windows_at_once(self, height: int, width: int, max_memory_mb: float) -> int:
-        """How many windows fit into the memory, counted by the largest tensors of one."""
-        crop = self.slide_crop or max(height, width)
-        pixels = min(height, crop) * min(width, crop)
-        tokens = pixels / self.encoder.patch_size**2
-        rank = min(self.encoder.dim, tokens + 1) + len(self.query_features)
-        activations = 16 * tokens * self.encoder.width  # q, k, v, their attentions, the FFN of four widths
-        maps = pixels * 0.35 * rank  # the last step's source has a quarter of the pixels, the one before 1/16
-        guidance = pixels * 40  # 32 keys and 3 colours, with borders
-        logits = pixels * 2.25 * len(self.query_features)  # with the copies on the way
-        windows = max_memory_mb * 2**20 / (4 * (activations + maps + guidance + logits))
-        return int(min(max(1, windows), 1e6))
-
-    def _blocks(self, height: int, width: int, side: int) -> list[list[Window]]:
-        """The windows of an image, in blocks that share the upsampler's kernels where their tiles fall alike."""
-        if self.slide_crop == 0:
-            return [[Window(0, height, 0, width)]]
-        if any(min(length, self.slide_crop) % self.encoder.patch_size for length in (height, width)):
-            side = 1  # every window is padded with zeros on its own
-        return window_blocks(height, width, self.slide_crop, self.slide_stride, TILE, side)
-
-    def _place(self, image: Tensor, b: int, block: list[Window]) -> _Placed:
-        """A block of windows of image b of (B, 3, H, W), padded with zeros to whole patches."""
-        first = block[0]
-        height, width = first.bottom - first.top, first.right - first.left
-        patch = self.encoder.patch_size
-        (top, bottom), (left, right) = padding(height, patch), padding(width, patch)
-        return _Placed(
-            F.pad(image[(b, slice(None), *_bounds(block))], [left, right, top, bottom]),
-            [(w.top - first.top, w.left - first.left) for w in block],
-            (top + height + bottom, left + width + right),
-            (slice(top, top + height), slice(left, left + width)),
+    def _window_logits(
+        self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
+    ) -> Iterator[tuple[int, Window, Tensor]]:
+        """Yields the number of an image of (B, 3, H, W), a window in it, and its logits, in this order."""
+        parts = (
+            ((b, window), own)
+            for b, group, features, cls in self._encoded_groups(image, windows, batch, max_memory_mb)
+            for window, own in zip(group.windows, self._group_logits(group, features, cls), strict=True)
         )
+        for (b, window), own in _in_order([(b, window) for b in range(len(image)) for window in windows], parts):
+            yield b, window, own
 
-    def _block_logits(
-        self, placed: _Placed, features: Tensor, cls: Tensor | None, norms: Tensor | None = None
+    def _encoded_groups(
+        self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
+    ) -> Iterator[tuple[int, WindowGroup, Tensor, Tensor | None]]:
+        """Runs the encoder: yields the number of an image, a group of its windows, their features, [CLS] vectors."""
+        if not windows:
+            return
+        patch, first = self.encoder.patch_size, windows[0]
+        columns = sum(window.top == first.top for window in windows)
+        size = (first.bottom - first.top, first.right - first.left)
+        shape = self.memory(Grid(*size, *size)).group(columns, max_memory_mb)
+        grouped = group_windows(windows, patch, *shape)
+        ahead, groups = tee((b, cut(own, members, patch)) for b, own in enumerate(image) for members in grouped)
+        encoded = self._encoded((crop for _, group in ahead for crop in group.crops()), batch)
+        for b, group in groups:
+            features, cls = zip(*islice(encoded, len(group.windows)), strict=True)
+            yield b, group, torch.stack(features), None if cls[0] is None else torch.stack(cls)
+
+    def _encoded(self, crops: Iterable[Tensor], batch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Runs the encoder in calls of one shape: yields features (D, h, w) and [CLS] vector (D,) of each crop."""
+        crops = iter(crops)
+        while call := list(islice(crops, batch)):
+            features, cls = self._encode(torch.stack(call + call[:1] * (batch - len(call))))
+            for i in range(len(call)):
+                yield features[i], None if cls is None else cls[i]
+
+    def _group_logits(
+        self, group: WindowGroup, features: Tensor, cls: Tensor | None, norms: Tensor | None = None
     ) -> Tensor:
-        """Logits (n, Q, h, w) of a block of windows, without their padding; `norms` as in `EncodedBlock`."""
+        """Logits (n, Q, h, w) of a group of windows, without their padding; `norms` as in `EncodedGroup`."""
         if self.upsampler is None:
-            logits = F.interpolate(self._similarity(features), size=placed.size, mode="bilinear", align_corners=False)
+            # one by one: products of several windows may be rounded in another way than those of one
+            similarity = torch.cat([self._similarity(window) for window in features.split(1)])
+            logits = F.interpolate(similarity, size=group.size, mode="bilinear", align_corners=False)
         else:
-            where = (placed.picture.float(), placed.offsets, self.query_features, self.encoder.patch_size)
+            where = (group.picture.float(), group.offsets, self.query_features, self.encoder.patch_size)
             if norms is None:
                 logits = cosine_logits(self.upsampler, features, *where)
             else:
                 logits = query_products(self.upsampler, features, *where) / norms
         if (share := self._cls_share(cls)) is not None:
             logits += share
-        return logits[(slice(None), slice(None), *placed.inner)]
+        return logits[(slice(None), slice(None), *group.inner)]
 
     def _on_patch_grid(self, image: Tensor) -> bool:
         """Whether the logits of the whole image stay on its patch grid: without windows and upsampler.
@@ -418,7 +414,9 @@ class SegEarth(nn.Module):
         """The [CLS] token's share λ · [CLS] · q, (n, Q, 1, 1); None where there is none."""
         if cls is None or self.cls_token_lambda == 0:
             return None
-        return (self.cls_token_lambda * F.normalize(cls, dim=-1) @ self.query_features.T)[:, :, None, None]
+        # no matrix product, whose rounding depends on the number of windows
+        products = (F.normalize(cls, dim=-1)[:, None] * self.query_features).sum(dim=-1)
+        return (self.cls_token_lambda * products)[:, :, None, None]
 
     @true_float32()
     def _similarity(self, features: Tensor) -> Tensor:
@@ -426,16 +424,16 @@ class SegEarth(nn.Module):
         return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), self.query_features)
 
 
-def _batches(jobs: list[tuple[int, list[Window]]], windows: int) -> Iterator[list[tuple[int, list[Window]]]]:
-    """Cuts jobs into batches of at most so many windows, or one job."""
-    batch: list[tuple[int, list[Window]]] = []
-    for job in jobs:
-        if batch and sum(len(block) for _, block in batch) + len(job[1]) > windows:
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
+def _in_order(order: Iterable[Key], parts: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
+    """Yields parts in a given order; those that come early are held until it is their turn."""
+    early: dict[Key, Tensor] = {}
+    expected = iter(order)
+    awaited = next(expected, None)
+    for key, part in parts:
+        early[key] = part
+        while awaited is not None and awaited in early:
+            yield awaited, early.pop(awaited)
+            awaited = next(expected, None)
 
 
 def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -443,11 +441,6 @@ def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
     if logits.shape[-2:] == size:
         return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-def _bounds(block: list[Window]) -> tuple[slice, slice]:
-    """Rows and columns of the rectangle that a block of windows fills."""
-    return slice(block[0].top, block[-1].bottom), slice(block[0].left, block[-1].right)
 
 
 def _check_queries(query_features: Tensor, query_to_class: Tensor, dim: int) -> None:

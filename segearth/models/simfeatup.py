@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.errors import UserError
+from segearth.clip_names import without_prefixes
+from segearth.errors import UserError, printable
 
 GUIDANCE_DIM = 3
 KEY_DIM = 32
@@ -272,12 +273,13 @@ def published_name(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     Raises:
         UserError: it holds neither.
     """
-    prefix = "upsampler."
+    state, prefix = without_prefixes(state), "upsampler."
     inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)} or dict(state)
     for name, key in (("jbu_one", "up.range_temp"), ("jbu_stack", "up4.range_temp")):
         if key in inner and "fixup_proj.1.weight" in inner:
             return name, inner
+    first = ", ".join(printable(name[:100]) for name in list(inner)[:3])
     raise UserError(
-        f"no upsampler in this checkpoint (first names: {', '.join(list(inner)[:3]) or 'none'}): expected the "
+        f"no upsampler in this checkpoint (first names: {first or 'none'}): expected the "
         "parameters of a jbu_one ('up.*') or a jbu_stack ('up1.*' to 'up4.*'), as SimFeatUp and FeatUp save them"
     )

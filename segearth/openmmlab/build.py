@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from mmseg.registry import MODELS
 
 from segearth import provenance, results, weights
 from segearth.datasets import DATASETS
@@ -22,6 +21,7 @@ from segearth.datasets.prepare import read_manifest
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
 from segearth.openmmlab.identity import weight_files
+from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 from segearth.vocabulary import Vocabulary
@@ -75,29 +75,21 @@ def prepared(dataset: Any) -> dict[str, Any] | None:
 
 def metric(evaluator: Any) -> CountingIoUMetric:
     """Our counting metric with the settings of the config's IoUMetric."""
-    entries = [dict(entry) for entry in (evaluator if isinstance(evaluator, list | tuple) else [evaluator])]
-    kinds = [str(entry.pop("type", None)) for entry in entries]
-    if len(kinds) != 1 or kinds[0].rpartition(".")[2] not in ("IoUMetric", "CountingIoUMetric"):
-        raise UserError(f"test_evaluator is {', '.join(kinds)}: expected one IoUMetric; change the config")
-    settings = entries[0] | {"iou_metrics": ["mIoU"], "format_only": False}
-    try:
-        return CountingIoUMetric(**settings)
-    except TypeError as error:
-        raise UserError(f"test_evaluator does not fit IoUMetric ({error}): correct the config") from None
+    (entry,) = [evaluator] if isinstance(evaluator, dict) else evaluator
+    settings = {key: value for key, value in entry.items() if key != "type" and not key.startswith("_")}
+    return CountingIoUMetric(**settings | {"iou_metrics": ["mIoU"], "format_only": False})
 
 
 def segmentor(config: Any) -> SegEarthSegmentation:
     """The model of a config."""
-    settings = {key: value for key, value in config.model.items() if key != "type"}
-    kind = str(config.model.get("type"))
-    if kind.rpartition(".")[2] != SegEarthSegmentation.__name__:
-        raise UserError(f"the model's type is {kind!r}: expected SegEarthSegmentation; change the config's model.type")
+    settings = {key: value for key, value in config.model.items() if key != "type" and not key.startswith("_")}
     settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
-    known = inspect.signature(SegEarthSegmentation).parameters
-    for key in settings:
-        if key not in known:
-            near = ", ".join(difflib.get_close_matches(key, known, n=3, cutoff=0.4)) or ", ".join(known)
-            raise UserError(f"unknown key {key!r} in the config's model: did you mean one of {near}?")
+    if (wanted := settings["data_preprocessor"]) is not None:
+        try:
+            settings["data_preprocessor"] = MODELS.build(wanted)
+        except Exception as error:  # the config's options go to code of many authors
+            text = " ".join(str(error).split())
+            raise UserError(f"data_preprocessor cannot be built ({text}): correct it in the config") from None
     return SegEarthSegmentation(**settings)
 
 
@@ -131,35 +123,45 @@ def runner(
         metric: for its counts.
         side: more hooks.
     """
-    loader = {"batch_size": 1, "sampler": {"type": "DefaultSampler", "shuffle": False}, **config.test_dataloader}
+    loader = {"batch_size": 1, **config.test_dataloader}
     loader["dataset"] = dataset
+    loader["sampler"] = {"type": "DefaultSampler", "shuffle": False}
     loader["batch_sampler"] = {"type": GivenBatches, "batches": batches}
     loader.pop("drop_last", None)
-    loader["num_workers"] = min(int(loader.get("num_workers", 0)), len(batches))
+    loader["num_workers"] = min(loader.get("num_workers", 0), len(batches))
     if loader["num_workers"] == 0:
-        loader.pop("persistent_workers", None)
-        loader.pop("prefetch_factor", None)
-    environment = dict(config.get("env_cfg", {}))
+        for key in ("persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout"):
+            loader.pop(key, None)
+    environment = dict(config.get("env_cfg") or {})
     if platform.system() == "Darwin":  # there, a fork may crash in Apple's libraries
         environment["mp_cfg"] = {**environment.get("mp_cfg", {}), "mp_start_method": "spawn"}
-    return TestRunner(
-        model=segmentor,
-        work_dir=str(folder),
-        test_dataloader=loader,
-        test_cfg=config.get("test_cfg") or {"type": "TestLoop"},
-        test_evaluator=Evaluator([metric]),
-        # LoggerHook makes processes wait for each other every few batches, which they need not have equally many of
-        default_hooks={**(config.get("default_hooks") or {}), "logger": None},
-        custom_hooks=[*(config.get("custom_hooks") or []), *side],
-        launcher=ranks.launcher,
-        env_cfg=environment,
-        log_processor=config.get("log_processor"),
-        log_level="ERROR",
-        visualizer=Visualizer.get_instance(f"segearth-{time.time_ns()}"),  # without a backend: writes nothing
-        default_scope="mmseg",
-        randomness={"seed": 0},  # nothing is random; mmengine would draw a seed and set it everywhere
-        cfg=config,
-    )
+    try:
+        made = TestRunner(
+            model=segmentor,
+            work_dir=str(folder),
+            test_dataloader=loader,
+            test_cfg=config.get("test_cfg") or {"type": "TestLoop"},
+            test_evaluator=Evaluator([metric]),
+            # LoggerHook makes processes wait for each other every few batches, which they need not have equally many of
+            default_hooks={**(config.get("default_hooks") or {}), "logger": None},
+            custom_hooks=[*(config.get("custom_hooks") or []), *side],
+            launcher=ranks.launcher,
+            env_cfg=environment,
+            log_processor=config.get("log_processor"),
+            log_level="ERROR",
+            visualizer=Visualizer.get_instance(f"segearth-{time.time_ns()}"),  # without a backend: writes nothing
+            default_scope="mmseg",
+            randomness={"seed": 0},  # nothing is random; mmengine would draw a seed and set it everywhere
+            cfg=config,
+        )
+        _ = made.test_loop  # builds it, and the data loader
+    except (AssertionError, AttributeError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())  # the config's options go to code of many authors
+        raise UserError(
+            f"mmengine cannot use the config's hooks, test_dataloader, test_cfg, env_cfg or log_processor ({text}): "
+            "correct that one, or remove it"
+        ) from None
+    return made
 
 
 def row(
@@ -202,5 +204,7 @@ def row(
 
 def _scale(pipeline: Sequence[dict[str, Any]]) -> list[int] | None:
     """The size that images are resized to fit into; None where they keep theirs."""
-    scales = [step.get("scale") for step in pipeline if str(step.get("type")).rpartition(".")[2] == "Resize"]
-    return list(scales[0]) if scales and scales[0] else None
+    scales = [step.get("scale") for step in pipeline if type_name(step["type"]) == "Resize"]
+    if not scales or scales[0] is None:
+        return None
+    return [scales[0]] * 2 if isinstance(scales[0], int) else list(scales[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from segearth import weights
+from segearth.config_files import check_source, check_syntax
 from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, option
 from segearth.openmmlab import require
-
-# SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
-UPSAMPLER_FILES = {"jbu_one": "xclip_jbu_one_million_aid", "jbu_stack": "clip_jbu_stack_cocostuff"}
+from segearth.openmmlab.checks import check_change, check_config, one_line
+from segearth.openmmlab.model_weights import model_weights
 
 
 def load_config(
@@ -31,9 +32,9 @@ def load_config(
     data_root: str | Path | None = None,
     model: str | None = None,
 ) -> Any:
-    """Reads a config file of mmengine, ours or one of the official repository.
+    """Reads a config file of mmengine, ours or one of the official repository, and finds its data and class file.
 
-    Weights are made ready, too: those that are not in the cache are downloaded.
+    Its weights are not looked for yet: see `fetch_weights`.
 
     Args:
         path: the config file.
@@ -47,15 +48,8 @@ def load_config(
     Raises:
         UserError: a file, folder or name that is not there, or a config that cannot be read.
     """
-    require("mmengine")
     path = Path(path)
-    config = _read(path, options)
-    for key in ("model", "test_dataloader"):
-        if not isinstance(config.get(key), dict):
-            raise UserError(f"{path} has no `{key}`: expected a config of mmsegmentation with a model and test data")
-    if not isinstance(config.test_dataloader.get("dataset"), dict):
-        raise UserError(f"{path} has no `test_dataloader.dataset`: expected a data set with its type and paths")
-    config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
+    config = read_config(path, options)
     if model is not None:
         if lost := next((option for option in options if option.startswith("model.feature_up_cfg")), None):
             row = weights.model(model)
@@ -65,7 +59,24 @@ def load_config(
             )
         config.model["model"] = model
     _place_data(config.test_dataloader.dataset, path, data_root)
-    _place_model(config.model, path)
+    _place_classes(config.model, path)
+    return config
+
+
+def read_config(path: Path, options: Sequence[str] = ()) -> Any:
+    """As `load_config`, but nothing that the config names is looked for: what it says itself is checked.
+
+    Raises:
+        UserError: a config that cannot be read, or has keys or values that cannot be.
+    """
+    check_source(path)
+    for change in options:
+        check_syntax(change)
+    require("mmengine")
+    config = _read(path, options)
+    config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
+    check_config(config, path, options)
+    _import_modules(config, path)
     return config
 
 
@@ -105,34 +116,56 @@ def resolve_weights(path: str | Path, config_folder: Path) -> Path:
 
 
 def _read(path: Path, options: Sequence[str]) -> Any:
-    """The config with the changes of the command line, as it is written."""
+    """The config with the changes of the command line, as it is written; its `custom_imports` are not done yet."""
     from mmengine.config import Config, DictAction
 
     try:
-        config = Config.fromfile(str(path))
+        config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
-        text = " ".join(str(error).split())
         raise UserError(
-            f"cannot read the config {path} ({type(error).__name__}: {text}): expected a Python config of mmengine; "
-            "mend the file, or use one of configs/"
+            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {one_line(error)}): expected a "
+            "Python config of mmengine; mend the file, or use one of configs/"
         ) from None
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="*", action=DictAction, default={})
-    try:
-        config.merge_from_dict(parser.parse_args(["--cfg-options", *options]).cfg_options)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UserError(
-            f"{option('options', ' '.join(options), 'cfg_options')} does not fit {path} ({text}): expected "
-            "key=value with nested keys by dots, for example model.prob_thd=0.2"
-        ) from None
+    for change in options:
+        check_change(change, config.to_dict())
+        try:
+            config.merge_from_dict(parser.parse_args(["--cfg-options", change]).cfg_options)
+        except Exception as error:
+            raise UserError(
+                f"{option('options', change, 'cfg_options')} does not fit {path} ({one_line(error)}): expected "
+                "key=value with nested keys by dots, for example model.prob_thd=0.2"
+            ) from None
     return config
+
+
+def _line(error: BaseException) -> str:
+    """Where in a config, or in one that it builds on, an error came up, as a part of a sentence."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+    inside = [frame for frame in frames if not frame.filename.startswith("<")]
+    return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}, " if inside else ""
+
+
+def _import_modules(config: Any, path: Path) -> None:
+    """Imports the modules of `custom_imports`, for example a data set of the user's own."""
+    from mmengine.utils import import_modules_from_strings
+
+    if not (wanted := config.get("custom_imports")):
+        return
+    try:
+        import_modules_from_strings(**wanted)
+    except Exception as error:
+        raise UserError(
+            f"custom_imports of {path} cannot be imported ({one_line(error)}): expected modules that Python finds; "
+            "set PYTHONPATH to the folder that holds them, or remove custom_imports if nothing of theirs is needed"
+        ) from None
 
 
 def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | None) -> None:
     """Makes `data_prefix` and `ann_file` absolute, and `data_root` empty."""
     root = str(dataset.get("data_root") or "")
-    prefix = {key: value for key, value in (dataset.get("data_prefix") or {}).items() if isinstance(value, str)}
+    prefix = {key: value for key, value in dataset["data_prefix"].items() if isinstance(value, str | Path)}
     for key, value in prefix.items():
         prefix[key] = str(_find_data(Path(root, value), f"data_prefix.{key}", config, data_root))
     if ann_file := dataset.get("ann_file"):
@@ -163,12 +196,7 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
     """As `_find_data`, of this very path."""
-    if data_root is not None and not path.is_absolute():
-        if path.parts[:1] != ("data",):
-            raise UserError(
-                f"{option('data_root')} stands for the leading data/ of the data paths, but {key} of {config} is "
-                f"{path}: expected data/...; leave {option('data_root')} out, or change the config"
-            )
+    if data_root is not None and path.parts[:1] == ("data",):
         rest = Path(*path.parts[1:])
         if (found := Path(data_root).expanduser().absolute() / rest).exists():
             return found
@@ -176,46 +204,53 @@ def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None
             f"no data at {found} ({key} of {config}): {option('data_root', str(data_root))} stands for the "
             f"leading data/ of {path}; give the folder that holds {rest.parts[0] if rest.parts else 'the data'}"
         )
+    if data_root is not None and not path.is_absolute():
+        raise UserError(
+            f"{option('data_root')} stands for the leading data/ of the data paths, but {key} of {config} is "
+            f"{path}: expected data/...; leave {option('data_root')} out, or change the config"
+        )
     if (place := resolve(path, config.parent)) is not None:
         return place
-    raise UserError(
-        f"no data at {path} ({key} of {config}), looked for {_places(config.parent)}: put the data there, or give "
-        f"{option('data_root', 'DIR')}, a folder that stands for the leading data/ of the path"
-    )
+    where = "" if path.is_absolute() else f", looked for {_places(config.parent)}"
+    change = option("options", f"test_dataloader.dataset.{key}=PATH", "cfg_options")
+    advice = f"give the place of yours with {change}, or change the config"
+    if path.parts[:1] == ("data",):
+        advice = f"give {option('data_root', 'DIR')}, a folder that stands for the leading data/ of the path"
+    elif data_root is not None:
+        advice += f", as {option('data_root')} stands for the leading data/ of paths only"
+    raise UserError(f"no data at {path} ({key} of {config}){where}: put the data there, or {advice}")
 
 
-def _place_model(model: dict[str, Any], config: Path) -> None:
-    """Makes the paths of `name_path` and `feature_up_cfg.model_path` absolute; fetches the weights."""
-    if not isinstance(names := model.get("name_path"), str | Path):
-        raise UserError(f"{config} has no `model.name_path`: expected the path of a class file, one class a line")
-    found = resolve(names, config.parent) or resolve(Path(names).name, config.parent)
+def _place_classes(model: dict[str, Any], config: Path) -> None:
+    """Makes the path of the class file absolute."""
+    names = Path(model["name_path"])
+    found = resolve(names, config.parent) or resolve(names.name, config.parent)
     if found is None:
         raise UserError(
             f"no class file {names} (model.name_path of {config}), looked for {_places(config.parent)}: "
             "give the path of a text file with one class a line, commas between synonyms"
         )
     model["name_path"] = str(found)
-    if (name := model.get("model")) is not None:
-        row = weights.model(name)
-        if model.get("feature_up", True) and row.upsampler_file is not None:
-            weights.fetch(row.upsampler_file)
-    else:
-        row = weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
-        if model.get("feature_up", True):
-            _place_upsampler(model, config)
-    weights.fetch(row.file)
 
 
-def _place_upsampler(model: dict[str, Any], config: Path) -> None:
-    """Completes `feature_up_cfg`: its kind, and the absolute path of its weights if it has any."""
-    settings = dict(model.get("feature_up_cfg") or {})
-    kind = settings.setdefault("model_name", "jbu_one")
-    if kind in UPSAMPLER_FILES:
-        given = settings.get("model_path")
-        settings["model_path"] = str(
-            resolve_weights(given, config.parent) if given else weights.fetch(UPSAMPLER_FILES[kind])
-        )
-    model["feature_up_cfg"] = settings
+def fetch_weights(config: Any, path: Path) -> None:
+    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+
+    What is not in the cache is downloaded, which may take long: all else should be known to be right.
+
+    Args:
+        config: as `load_config` gives it.
+        path: of its file.
+
+    Raises:
+        UserError: weights that cannot be had.
+    """
+    model = config.model
+    used = model_weights(model).upsampler
+    settings = model.get("feature_up_cfg") or {}
+    if used is not None and used == settings.get("model_path"):
+        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+    model_weights(model).files()
 
 
 def _places(config_folder: Path) -> str:

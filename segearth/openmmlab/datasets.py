@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from PIL import Image
 
 from segearth.datasets import DATASETS as DESCRIPTIONS
 from segearth.datasets import Description
 from segearth.datasets.places import lossy_label, set_of
 from segearth.errors import UserError, command, notice, option
-from segearth.images import read_image
+from segearth.openmmlab.reading import read_alike
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -105,20 +104,31 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         limit: only the first images.
 
     Returns:
-        A `BaseSegDataset` of at least one image, each with its label file.
+        A `BaseSegDataset` of at least one image, each with its label file; its `remarks` tell how images are read.
 
     Raises:
-        UserError: an unknown type, wrong options, no images, labels that are missing.
+        UserError: an unknown type, wrong options, no images, images that cannot be read, labels that are missing.
     """
     init_default_scope("mmseg")  # where a pipeline's transforms are looked up by name
+    settings = {key: value for key, value in settings.items() if key != "lazy_init" and not key.startswith("_")}
     settings = {"test_mode": True, **settings}
     kind, builder = settings.pop("type", None), None
+    if isinstance(kind, type):
+        kind, builder = kind.__name__, kind
     with suppress(RuntimeError):
-        builder = DATASETS.get(str(kind))
+        builder = builder or DATASETS.get(str(kind))
     if builder is None:
-        near = difflib.get_close_matches(str(kind), DATASETS.module_dict, n=3, cutoff=0.5)
-        known = ", ".join(near) or "LoveDADataset, OpenEarthMapDataset, ..."
-        raise UserError(f"unknown data set type {kind!r}: expected one of mmseg's or ours, such as {known}")
+        near = difflib.get_close_matches(str(kind), DATASETS.module_dict, n=3, cutoff=0.7)
+        known = ", ".join(near) or "LoveDADataset, OpenEarthMapDataset, or BaseSegDataset for a set of your own"
+        raise UserError(
+            f"unknown data set type {kind!r}: expected one of mmseg's or ours, such as {known}; change "
+            "test_dataloader.dataset.type, or import the module that has it (custom_imports)"
+        )
+    if not (isinstance(builder, type) and issubclass(builder, BaseSegDataset)):
+        raise UserError(
+            f"the data set type {kind} is none of images with a label map each: expected a BaseSegDataset; evaluate "
+            "each of the sets that it joins with a config of its own"
+        )
     try:
         dataset = builder(**settings, lazy_init=True)
         found = len(dataset.load_data_list())
@@ -131,7 +141,7 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
     if limit is not None:
         dataset.get_subset_(list(range(min(limit, found))))
     _check_labels(dataset)
-    dataset.pipeline = _Readable(dataset.pipeline)
+    dataset.remarks = read_alike(dataset)
     return dataset
 
 
@@ -166,33 +176,3 @@ def _check_labels(dataset: Any) -> None:
         )
     if lossy := lossy_label(pairs[0].get("seg_map_path") or ""):
         notice(f"figures will differ from those of the true labels: {lossy}")
-
-
-class _Readable:
-    """A pipeline whose failures name the file that cannot be read."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-
-    def __call__(self, info: dict[str, Any]) -> Any:
-        image, label = info.get("img_path"), info.get("seg_map_path")
-        try:
-            return self.pipeline(info)
-        except Exception as error:
-            if image is not None:
-                read_image(image)  # says what is wrong with it, if it is the image
-            _open_label(label)
-            text = " ".join(str(error).split())
-            raise UserError(
-                f"{image} with the labels {label} cannot be loaded ({type(error).__name__}: {text})"
-            ) from None
-
-
-def _open_label(path: str | None) -> None:
-    """Refuses a label file that is no picture."""
-    try:
-        if path is not None:
-            with Image.open(path) as image:
-                image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"the label map {path} is damaged ({error}): copy or convert it again") from None

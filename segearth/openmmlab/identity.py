@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth import weights
-from segearth.provenance import checksum, code_digest, versions
+from segearth.architectures import clip_config
+from segearth.closure import code_digest
+from segearth.openmmlab.model_weights import model_weights
+from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
 
-# The code that decides labels and counts; what only writes, draws or prints may change during a long run.
-_CODE = (
-    "models",
-    "windows.py",
-    "vocabulary.py",
-    "loading.py",
-    "predictor.py",
-    "openmmlab/segmentor.py",
-    "openmmlab/metric.py",
-    "openmmlab/datasets.py",
-)
+# What decides labels and counts, with all that they import; what only writes, draws or prints may change during a run.
+_DECIDING = ("segearth.openmmlab.segmentor", "segearth.openmmlab.metric", "segearth.openmmlab.datasets")
 
 
 @dataclass(frozen=True)
@@ -54,26 +47,14 @@ def list_items(dataset: Any) -> list[Item]:
 
 def digest(value: Any) -> str:
     """SHA-256 of what JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, allow_nan=False).encode()).hexdigest()
 
 
 def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:
     """The weights of a config's model, whose paths are known: file names and SHA-256 of "clip" and "upsampler"."""
-    name = model.get("model")
-    source = (
-        weights.model(name)
-        if name
-        else weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
-    )
-    upsampler: str | Path | None = None
-    if model.get("feature_up", True):
-        if name:
-            upsampler = weights.fetch(source.upsampler_file) if source.upsampler_file else None
-        else:
-            upsampler = (model.get("feature_up_cfg") or {}).get("model_path")
-    paths = {"clip": weights.fetch(source.file), "upsampler": None if upsampler is None else Path(upsampler)}
     return {
-        kind: None if path is None else {"file": path.name, "sha256": checksum(path)} for kind, path in paths.items()
+        kind: None if path is None else {"file": path.name, "sha256": checksum(path)}
+        for kind, path in model_weights(model).files().items()
     }
 
 
@@ -94,14 +75,15 @@ def fingerprint(config: Any, dataset: Any) -> str:
         for key, value in config.model.to_dict().items()
         if key not in ("device", "name_path", "feature_up_cfg", "init_cfg")
     }
-    upsampler = config.model.get("feature_up_cfg") or {}
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
+    used = model_weights(config.model)
     gpu = torch.cuda.is_available() and not str(config.model.get("device")).startswith("cpu")
     return digest(
         {
             "model": model,
-            "upsampler": upsampler.get("model_name"),
+            "architecture": clip_config(used.source.architecture),
+            "upsampler": used.kind,
             "prompts": Vocabulary.from_file(config.model.name_path).classes,
             "weights": weight_files(config.model),
             "data": data,
@@ -110,7 +92,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
             "preprocessing": config.get("data_preprocessor"),
             "batch": config.test_dataloader.get("batch_size", 1),
             "device": torch.cuda.get_device_name() if gpu else "cpu",
-            "code": code_digest(_CODE),
+            "code": code_digest(*_DECIDING),
             "versions": {name: text for name, text in versions().items() if name not in ("segearth", "python")},
         }
     )

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
+from torch import Tensor
 
+from segearth.counts import ClassCounts
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
-from segearth.results import ClassCounts
 
 
 @METRICS.register_module()
@@ -21,7 +22,8 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
 
     Attributes:
         records: what was counted in this process, by image path: "areas", four lists of C whole numbers
-            (intersection, union, predicted, labelled pixels), and "seconds", what the image took.
+            (intersection, union, predicted, labelled pixels), "ignored", its other pixels, and "seconds", what the
+            image took.
         counts: after `conclude`, one entry a class.
         summary: after `conclude`, what `IoUMetric` reports: "aAcc", "mIoU", "mAcc" in percent.
         on_records: told the new entries of `records` after every batch.
@@ -49,12 +51,39 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         now = time.perf_counter()
         seconds, self.clock = (now - self.clock) / len(data_samples), now
         new = {
-            sample["img_path"]: {"areas": [area.long().tolist() for area in areas], "seconds": round(seconds, 4)}
+            sample["img_path"]: {
+                "areas": [area.tolist() for area in areas],
+                "ignored": int((sample["gt_sem_seg"]["data"] == self.ignore_index).sum()),
+                "seconds": round(seconds, 4),
+            }
             for sample, areas in zip(data_samples, self.results, strict=True)
         }
         self.results.clear()
         self.records.update(new)
         self.on_records(new)
+
+    @staticmethod
+    def intersect_and_union(
+        pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The counts of an image, as `IoUMetric`'s, which in float32 end at 2^24 pixels of a class.
+
+        Args:
+            pred_label: (H, W) predicted classes.
+            label: (H, W) true classes.
+            num_classes: C.
+            ignore_index: the value in `label` of pixels that are left out.
+
+        Returns:
+            (C,) pixels of intersection, union, prediction and label.
+        """
+        known = label != ignore_index
+        pred_label, label = pred_label[known], label[known]
+        both, predicted, labelled = (
+            torch.bincount(classes, minlength=num_classes).cpu()
+            for classes in (label[pred_label == label], pred_label, label)
+        )
+        return both, predicted + labelled - both, predicted, labelled
 
     def evaluate(self, size: int) -> dict[str, float]:  # noqa: ARG002 (of the base)
         """The figures of this process's images.

@@ -14,11 +14,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from segearth import weights
 from segearth.errors import UserError, UserNotice
 from segearth.loading import load_model
 from segearth.models.simfeatup import UPSAMPLERS
-from segearth.openmmlab.config import UPSAMPLER_FILES
+from segearth.openmmlab.model_weights import model_weights
 from segearth.predictor import MEAN, STD
 from segearth.vocabulary import Vocabulary
 
@@ -76,8 +75,16 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         init_cfg: Any = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(PREPROCESSING), init_cfg)
-        self.source = weights.model_for(clip_type, vit_type) if model is None else weights.model(model)
-        kind, path = _upsampler(feature_up_cfg, self.source if model else None) if feature_up else (None, None)
+        used = model_weights(
+            {
+                "model": model,
+                "clip_type": clip_type,
+                "vit_type": vit_type,
+                "feature_up": feature_up,
+                "feature_up_cfg": feature_up_cfg,
+            }
+        )
+        self.source, kind, path = used.source, used.kind, used.files()["upsampler"]
         vocabulary = Vocabulary.from_file(name_path, bg_idx)
         if any(own is not None for own in vocabulary.thresholds) or any(scale != 1 for scale in vocabulary.scales):
             raise UserError(
@@ -91,7 +98,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             precision,
             method=model_type,
             ignore_residual=ignore_residual,
-            upsampler=path or kind,
+            upsampler=used.upsampler,
             prob_thd=prob_thd,
             logit_scale=logit_scale,
             slide_stride=slide_stride,
@@ -105,7 +112,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 f"feature_up_cfg says {kind}, but {path} holds a {type(self.net.upsampler).__name__}: "
                 "change model_name or model_path"
             )
-        self.upsampler = kind if path is None else f"{kind} ({Path(path).name})"
+        self.upsampler = kind if path is None else f"{kind} ({path.name})"
         self.precision = precision
         self.to(predictor.device)
 
@@ -181,25 +188,6 @@ def _original_size(sample: SegDataSample, default: tuple[int, ...]) -> tuple[int
         )
     height, width = meta.get("ori_shape", default)[:2]
     return int(height), int(width)
-
-
-def _upsampler(settings: dict[str, Any] | None, source: weights.Model | None) -> tuple[str | None, str | Path | None]:
-    """Kind and checkpoint (a path, or a name of `segearth.weights.FILES`; None where there is none).
-
-    Args:
-        settings: the config's `feature_up_cfg`.
-        source: the model whose own upsampler is to be used instead.
-    """
-    if source is not None:
-        return source.upsampler, weights.fetch(source.upsampler_file) if source.upsampler_file else None
-    settings = settings or {}
-    kind = settings.get("model_name", "jbu_one")
-    if kind == "bilinear":
-        return kind, None
-    if kind not in UPSAMPLER_FILES:
-        known = ", ".join([*UPSAMPLER_FILES, "bilinear"])
-        raise UserError(f"unknown upsampler {kind!r} in feature_up_cfg.model_name: use one of {known}")
-    return kind, settings.get("model_path") or weights.fetch(UPSAMPLER_FILES[kind])
 
 
 def _device(device: str | torch.device | None) -> str | torch.device:

@@ -11,6 +11,7 @@ from segearth.paper.methods import METHODS, Method
 from segearth.paper.published import AVERAGED, NOTES, published
 from segearth.paper.reading import read_runs
 from segearth.paper.sweep import JOURNAL, PICTURES, dataset_order
+from segearth.results import remarks
 
 PAPER_MODEL = "clip-vit-b16"
 AVERAGE = f"average of {len(AVERAGED)} sets"
@@ -152,6 +153,7 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
     }
     if run is None:
         return cells
+    cells["Note"] = "; ".join(filter(None, [cells["Note"], *remarks(run)])) or None
     result = _rounded(run["mIoU"] if of.metric == "mIoU" else run["IoU_fg"])
     reasons = caveats(method, of, run)
     return cells | {

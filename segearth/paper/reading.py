@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from segearth.errors import UserError, command
+from segearth.json_files import read_json
 from segearth.paper.sweep import FAILURE
 from segearth.paper.text import one_line
 from segearth.results import JSON_NAME, flaw, read_rows
@@ -30,7 +30,7 @@ def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
             "start it again, and the set is evaluated anew"
         )
     try:
-        return runs, one_line(json.loads((folder / FAILURE).read_text(encoding="utf-8"))["error"])
+        return runs, one_line(str(read_json(folder / FAILURE)["error"]))
     except FileNotFoundError:
         return runs, None
     except (OSError, ValueError, KeyError, TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from segearth import weights
 from segearth.datasets import DATASETS
 from segearth.distributed.ranks import ALONE, Lost, Ranks
 from segearth.errors import UserError, command, option
+from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
@@ -128,6 +128,8 @@ def sweep(
                 (folder / TRACEBACK).unlink(missing_ok=True)
                 figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
                 say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
+                for remark in row.get("remarks", ()):
+                    say(f"warning: {remark}")
         if ranks.is_main:
             try:
                 after()
@@ -201,4 +203,4 @@ def _note_failure(folder: Path, sentence: str, error: Exception) -> None:
         (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
     note = {"error": sentence, "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     with atomic(folder / FAILURE) as part:
-        part.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(part, note)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from segearth.jobs.locks import locked
+from segearth.json_files import json_text
 from segearth.outputs import atomic
 from segearth.paper.comparison import COLUMNS, Comparison, compare
 from segearth.paper.report import html
@@ -25,21 +26,24 @@ def write_tables(work_dir: Path) -> Comparison:
     """
     import pandas as pd
 
-    tables = compare(work_dir)
-    with atomic(work_dir / "results.xlsx") as part:
-        write_workbook(part, tables)
-    with atomic(work_dir / "results.csv") as part:
-        frame = pd.DataFrame(
-            [[row[name] for name in COLUMNS] for row in tables.rows], columns=list(COLUMNS), dtype=object
-        )
-        frame.to_csv(part, index=False, encoding="utf-8-sig")  # with a mark, Excel reads it as UTF-8
-    content = {"results": tables.rows, "classes": tables.classes}
-    texts = {
-        "results.json": json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "results.md": markdown(tables.rows),
-        "report.html": html(tables),
-    }
-    for name, text in texts.items():
-        with atomic(work_dir / name) as part:
-            part.write_text(text, encoding="utf-8")
+    with locked(work_dir / "results.json"):  # else an older table of a second process could come last
+        tables = compare(work_dir)
+        with atomic(work_dir / "results.xlsx") as part:
+            write_workbook(part, tables)
+        with atomic(work_dir / "results.csv") as part:
+            frame = pd.DataFrame(
+                [[row[name] for name in COLUMNS] for row in tables.rows], columns=list(COLUMNS), dtype=object
+            )
+            frame.to_csv(
+                part, index=False, encoding="utf-8-sig", errors="backslashreplace"
+            )  # with a mark, Excel reads it as UTF-8
+        content = {"results": tables.rows, "classes": tables.classes}
+        texts = {
+            "results.json": json_text(content),
+            "results.md": markdown(tables.rows),
+            "report.html": html(tables),
+        }
+        for name, text in texts.items():
+            with atomic(work_dir / name) as part:
+                part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return tables

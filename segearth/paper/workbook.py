@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from segearth.cells import fitting, keep_texts
 from segearth.paper.comparison import AVERAGE, CLASS_COLUMNS, COLUMNS, Comparison
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def write_workbook(path: Path, tables: Comparison) -> None:
     }
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for name, (columns, rows) in sheets.items():
-            frame = pd.DataFrame([[row[column] for column in columns] for row in rows], columns=columns, dtype=object)
+            table = [[fitting(row[column]) for column in columns] for row in rows]
+            frame = pd.DataFrame(table, columns=columns, dtype=object)
             frame.to_excel(writer, sheet_name=name, index=False)
+            keep_texts(writer.sheets[name])
             _dress(writer.sheets[name], columns)
         _colour(writer.sheets["results"], tables.rows)
         _explain(writer.sheets["columns"])

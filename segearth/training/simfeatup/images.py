@@ -15,19 +15,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segearth.errors import UserError, UserNotice, option
+from segearth.image_files import SUFFIXES
 from segearth.images import check_image, read_image
 from segearth.training.simfeatup.draws import Purpose, key
 
 # SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# Pillow's kinds of files that are documents, drawings or arrays, not pictures.
-NO_PICTURES = {"PDF", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "MPEG"}
 LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop would show little but its own mirrors
 
 
@@ -44,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool = True) -> list[Path]:
-    """All files of some folders, and of those in them, whose ending Pillow knows, in the order of their names.
+    """All files of some folders, and of those in them, that end like images, in the order of their names.
 
     Args:
         folders: where to look.
@@ -80,8 +78,7 @@ def check_folders(folders: Sequence[Path]) -> None:
 
 def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> list[Path]:
     """Those of one folder; adds to `fitting` the patterns that left something out."""
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
-    paths = sorted(path for path in _walk(folder) if path.suffix.lower() in endings and path.is_file())
+    paths = sorted(path for path in _walk(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
     kept = []
     for path in paths:
         inner = path.relative_to(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 import warnings
@@ -19,9 +18,9 @@ from torch import Tensor, nn
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
-from segearth.loading import PRECISIONS, read_architecture
+from segearth.loading import PRECISIONS
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
-from segearth.provenance import checksum
+from segearth.provenance import checksum, named_file
 from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, check_folders, find_images, usable_images
@@ -307,7 +306,7 @@ def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> di
     facts = {
         "model": model,
         "clip_sha256": None if run.clip is None else checksum(run.clip),
-        "architecture": None if run.architecture is None else _architecture(run.architecture),
+        "architecture": None if run.architecture is None else named_file(run.architecture),
         "images": len(images),
         "images_sha256": hashlib.sha256(listed.encode()).hexdigest(),
         "batch": run.batch,
@@ -315,7 +314,7 @@ def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> di
         "seed": run.seed,
         "learning_rate": run.learning_rate,
         "precision": run.precision,
-        "init": None if run.init is None else run.init.name,
+        "init": None if run.init is None else named_file(run.init),
         **asdict(recipe),
     }
     del facts["recompute"]
@@ -337,14 +336,6 @@ def _size(features: Tensor, scale: float) -> str:
         return said
     better = option("scale", float(f"{USUAL_SIZE / max(size, 1e-6):.2g}"), "feature_scale")
     return f"{said}; the recipe was made for {USUAL_SIZE}: use {better}"
-
-
-def _architecture(name: str) -> str:
-    """An architecture's name; that of a file has a part of its content's hash in it."""
-    if not Path(name).is_file():
-        return name
-    content = json.dumps(read_architecture(name), sort_keys=True).encode()
-    return f"{Path(name).name} {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class Warner:

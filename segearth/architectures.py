@@ -1,0 +1,142 @@
+"""Architectures of CLIPs: by open_clip's names or from its JSON files, built or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import open_clip
+from open_clip import CLIPTextCfg, CLIPVisionCfg
+from torch import Tensor, nn
+
+from segearth import weights
+from segearth.clip_names import Sizes, sizes_of
+from segearth.errors import UserError, is_out_of_memory, option
+from segearth.json_files import read_json
+from segearth.paths import user_path
+
+# Of names that differ in the activation only, the wrong one loads and gives worse maps.
+ARCHITECTURES = (
+    "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP, GeoRSCLIP, SkyCLIP) or "
+    "ViT-L-14-quickgelu (OpenAI, MetaCLIP), or a JSON file of open_clip"
+)
+# Of a ViT of open_clip whose blocks compute more than the attention that `DenseCLIP` computes from their weights.
+OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
+
+
+def read_architecture(architecture: str) -> Any:
+    """What open_clip's file of an architecture holds.
+
+    Args:
+        architecture: a name of `open_clip.list_models()`, or the path of a JSON file.
+
+    Raises:
+        UserError: it is neither.
+    """
+    path = user_path(architecture, "architecture")
+    if path.suffix == ".json" or path.is_file():
+        try:
+            config = read_json(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
+            ) from None
+        return config.get("model_cfg", config) if isinstance(config, dict) else config  # as Hugging Face's hub has it
+    if architecture not in open_clip.list_models():
+        raise UserError(f"unknown architecture {architecture!r}: expected {ARCHITECTURES}")
+    return clip_config(architecture)
+
+
+def clip_config(architecture: str) -> dict[str, Any]:
+    """The architecture of a CLIP, as `open_clip.CLIP` takes it.
+
+    Args:
+        architecture: a name that open_clip knows, or that of a JSON file shipped in `segearth/data`.
+    """
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        config = json.loads(weights.packaged(f"{architecture}.json").read_text())
+    return dict(config)
+
+
+def build_clip(config: Any, architecture: str) -> nn.Module:
+    """An `open_clip.CLIP` with random weights, of an architecture that a user chose.
+
+    Args:
+        config: as open_clip's files of architectures have it; entries that are of no `open_clip.CLIP` are passed over.
+        architecture: what it is called, for the message.
+
+    Raises:
+        UserError: it is none of a CLIP with a tower for images and one for texts.
+    """
+    parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+    try:
+        tower = _foreign_tower(config["vision_cfg"], config["text_cfg"])
+        if tower is None:
+            return open_clip.CLIP(**{name: value for name, value in config.items() if name in parts})
+    except (ArithmeticError, AttributeError, AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise UserError(
+                f"not enough memory for a CLIP of the architecture {architecture}: use a smaller one, or correct its "
+                "file"
+            ) from None
+        raise UserError(
+            f"no CLIP can be built from the architecture {architecture} ({type(error).__name__}: {error}): expected "
+            "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
+        ) from None
+    raise UserError(
+        f"the architecture {architecture} cannot be used: {tower}; expected open_clip's own ViT and text tower; use "
+        "the weights of such a CLIP, as of ViT-B-16 or ViT-L-14"
+    )
+
+
+def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
+    """What about a CLIP's towers is not open_clip's ViT as `DenseCLIP` reads it; nothing is looked up or built.
+
+    Args:
+        vision: `vision_cfg` of an architecture.
+        text: its `text_cfg`.
+    """
+    if name := vision.get("timm_model_name"):
+        return f"its image tower is timm's {name}"
+    if isinstance(vision.get("layers"), list | tuple):
+        return "its image tower is a ResNet (ModifiedResNet)"
+    if name := text.get("hf_model_name"):
+        return f"its text tower is {name} of Hugging Face's transformers"
+    if vision.get("attentional_pool"):
+        return "its image tower ends in an attentional pooler, as of CoCa"
+    if vision.get("block_type") == "custom" or any(vision.get(name) for name in OWN_ATTENTION):
+        return "the blocks of its image tower have an attention of their own (" + ", ".join(OWN_ATTENTION) + ")"
+    return None
+
+
+def fitting_advice(state: Mapping[str, Tensor], config: Mapping[str, Any], architecture: str) -> str:
+    """Which architecture is that of a CLIP's tensors, as advice; empty where it is the chosen one or cannot be told.
+
+    Args:
+        state: under open_clip's names.
+        config: the chosen architecture.
+        architecture: what it is called.
+    """
+    sizes, chosen = sizes_of(state), _sizes(config)
+    if sizes is None or sizes == chosen:
+        return ""
+    says = f"They are of a CLIP for images of {sizes.image_size} pixels ({sizes.grid} × {sizes.grid} patches)"
+    names = [name for name in open_clip.list_models() if _sizes(open_clip.get_model_config(name)) == sizes]
+    suffix = "-quickgelu"  # that cannot be told from the tensors: as in the chosen one
+    alike = [name for name in names if name.endswith(suffix) == architecture.endswith(suffix)] or names
+    if alike:
+        return f"{says}: use {option('architecture', alike[0])}."
+    listed = ", ".join(f"{name} {size}" for name, size in sizes._asdict().items())
+    return f"{says}: give {option('architecture')} a JSON file with these sizes: {listed}."
+
+
+def _sizes(config: Mapping[str, Any]) -> Sizes | None:
+    """The sizes of an architecture, as `sizes_of` tells those of tensors; None for other towers than a ViT's."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if _foreign_tower(vision, text) is not None or not isinstance(vision.get("image_size", 0), int):
+        return None
+    image, words = CLIPVisionCfg(**vision), CLIPTextCfg(**text)
+    sizes = (config["embed_dim"], image.width, image.layers, image.patch_size, image.image_size)
+    return Sizes(*sizes, words.width, words.layers, words.context_length, words.vocab_size)

@@ -1,0 +1,122 @@
+"""JSON that others may have written, read without surprises; and JSON of ours, which every program can read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+MOST_BYTES = 1 << 30  # of a file: results of a million images have less
+Kind: TypeAlias = "type | tuple[type, ...]"
+_ADVICE = "expected JSON in UTF-8"
+
+
+def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: of a regular file; a pipe or a device could go on for ever.
+        most_bytes: a larger file is refused unread.
+
+    Raises:
+        ValueError: it holds no JSON, see `parse_json`; the message is a phrase for "cannot read FILE (...)".
+        OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it is larger than the {most_bytes / 1e6:,.0f} MB that such a file can have")
+    return parse_json(content)
+
+
+def parse_json(content: str | bytes) -> Any:
+    """What JSON holds: finite numbers, and objects and lists that are not nested beyond what Python can follow.
+
+    Args:
+        content: text, or bytes in UTF-8; a byte order mark does no harm.
+
+    Raises:
+        ValueError: anything else; the message is a phrase.
+    """
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8, {_ADVICE}") from None
+    except RecursionError:
+        raise ValueError("its lists and objects are nested too deeply") from None
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """A value as JSON, with its last line end.
+
+    Raises:
+        ValueError: NaN or an infinite number, or lists and objects that are nested too deeply.
+    """
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deeply for JSON") from None
+
+
+def json_line(value: Any) -> str:
+    """A value as a line of a file of lines: ASCII, because some characters would end the line for some readers.
+
+    Raises:
+        ValueError: see `json_text`.
+    """
+    return json.dumps(value, allow_nan=False) + "\n"
+
+
+def misfit(values: Any, kinds: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> str | None:
+    """What a JSON object lacks, as the end of a sentence; None if nothing.
+
+    Args:
+        values: what was read.
+        kinds: the entries that it must have, and the type or types of each.
+        optional: likewise for those that may be missing or null.
+    """
+    if not isinstance(values, dict):
+        return "is no JSON object"
+    for key, kind in kinds.items():
+        if key not in values:
+            return f"has no {key}"
+        if not isinstance(values[key], kind):
+            return f"has {shown(values[key])} as {key}"
+    for key, kind in (optional or {}).items():
+        if values.get(key) is not None and not isinstance(values[key], kind):
+            return f"has {shown(values[key])} as {key}"
+    return None
+
+
+def shown(value: Any) -> str:
+    """A value of JSON for a message: its first characters, without control characters."""
+    return json_line(value)[:-1][:40]
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Writes a value as JSON in UTF-8.
+
+    The bytes of file names that are no UTF-8 are what Python calls lone surrogates; they become JSON's own escapes, so
+    that what is read again is the same.
+
+    Raises:
+        ValueError: see `json_text`.
+        OSError: the file cannot be written.
+    """
+    path.write_bytes(json_text(value, indent).encode("utf-8", errors="backslashreplace"))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number

@@ -1,0 +1,95 @@
+"""How much memory windows take, counted by the largest tensors, and how many are therefore computed at once."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from segearth.windows import Grid
+
+# Windows in a call of the encoder, at most. (ViT-B/16 on a processor: from 8 on, more bring nothing.)
+BATCH = 16
+
+# Keeps the prediction of a 448 × 448 image with ViT-B/16 and SimFeatUp within the model plus 600 MB.
+MAX_MEMORY_MB = 400
+
+
+class WindowMemory(NamedTuple):
+    """Bytes of the working set for one window.
+
+    Attributes:
+        encoder: its activations.
+        upsampler: its maps and kernels.
+        logits: with the copies on the way.
+    """
+
+    encoder: int
+    upsampler: int
+    logits: int
+
+    def batch(self, windows: int, max_memory_mb: float) -> int:
+        """How many windows the encoder gets in a call: one shape for all calls of an image.
+
+        Matrix products of another shape may be rounded in another way, so the number depends on the image and the
+        memory alone. It is at least 2 where there are as many windows: products of two windows and more were found to
+        have the same bits, those of one have not. The windows are spread evenly, so that little is padded.
+
+        Args:
+            windows: of an image.
+            max_memory_mb: bound of the working set.
+        """
+        most = min(BATCH, max(2, _fitting(max_memory_mb, self.encoder)))
+        calls = -(-windows // most)
+        return max(1, min(windows, max(2, -(-windows // max(1, calls)))))
+
+    def group(self, columns: int, max_memory_mb: float) -> tuple[int, int]:
+        """How many (rows, columns) of windows are upsampled together, because they share kernels.
+
+        Args:
+            columns: windows in a row of the grid.
+            max_memory_mb: bound of the working set.
+        """
+        together = max(1, _fitting(max_memory_mb, self.upsampler + self.logits))
+        side = min(math.isqrt(together), columns)
+        rows = together // side
+        # logits are added in the order of the grid, so that a whole strip of such rows is held
+        if side < columns and rows * columns * self.logits > max_memory_mb * 2**20:
+            return 1, together
+        return rows, side
+
+    def working_set(self, grid: Grid, max_memory_mb: float) -> int:
+        """Bytes of the windows that are computed at once."""
+        columns = grid.columns
+        rows, side = self.group(columns, max_memory_mb)
+        together = min(rows * side, grid.count)
+        held = 0 if rows == 1 or side == columns else rows * columns * self.logits
+        return max(
+            self.batch(grid.count, max_memory_mb) * self.encoder, together * (self.upsampler + self.logits) + held
+        )
+
+
+def _fitting(max_memory_mb: float, each: int) -> int:
+    return int(min(max_memory_mb * 2**20 / each, 1e6))
+
+
+def window_memory(
+    size: tuple[int, int], patch: int, width: int, dim: int, queries: int, upsampled: bool
+) -> WindowMemory:
+    """Counts the largest tensors of one window.
+
+    Args:
+        size: its (height, width) in pixels.
+        patch: side of a patch in pixels.
+        width: of the encoder.
+        dim: D, of its features.
+        queries: Q.
+        upsampled: whether features are upsampled.
+    """
+    pixels = size[0] * size[1]
+    tokens = pixels / patch**2
+    rank = min(dim, tokens + 1) + queries
+    activations = 16 * tokens * width  # q, k, v, their attentions, the FFN of four widths
+    maps = pixels * 0.35 * rank  # the last step's source has a quarter of the pixels, the one before 1/16
+    guidance = pixels * 40  # 32 keys and 3 colours, with borders
+    logits = pixels * 2.25 * queries  # with the copies on the way
+    return WindowMemory(int(4 * activations) + 1, int(4 * (maps + guidance)) if upsampled else 0, int(4 * logits) + 1)

@@ -1,0 +1,41 @@
+"""Paths as users write them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from segearth.errors import UserError, first_line, printable
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a single letter is a drive of Windows
+# Names of results are longer than those of their images by ".summary.json", and by what a file has while it is written.
+LONGEST_NAME = 255 - 32  # bytes; 255 is what common file systems take
+
+
+def user_path(given: str | Path, what: str = "image") -> Path:
+    """A path of the user; a leading ~ stands for the home folder, unless something here is called so.
+
+    Args:
+        given: as the user wrote it: `Path` makes https:/ of https://.
+        what: it is the path of, for messages.
+
+    Raises:
+        UserError: an address of the web, or what no file can be called.
+    """
+    text, name = str(given), printable(given)
+    if _SCHEME.match(text):
+        raise UserError(
+            f"the {what} {name} is an address: expected a path on this computer; download it first and give the file"
+        )
+    path = Path(given)
+    try:
+        if text.startswith("~") and not path.exists():
+            path = Path(os.path.expanduser(text))  # noqa: PTH111 (Path's own raises where a user is not known)
+        path.exists()
+        if "\0" in text:
+            raise ValueError("it holds a null character")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"the {what} {name} cannot be opened ({why}): give the path of an existing one") from None
+    return path

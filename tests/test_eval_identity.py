@@ -1,0 +1,93 @@
+"""What a row says of the weights, and what decides whether finished results still count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
+from safetensors.torch import save_file
+
+from segearth.errors import UserError
+from segearth.models import JBUOne
+from segearth.openmmlab.identity import weight_files
+from segearth.openmmlab.model_weights import model_weights
+from segearth.openmmlab.runner import evaluate
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+CONFIG = f"""
+_base_ = {str(CONFIGS / "cfg_loveda.py")!r}
+model = dict(
+    clip_type="tiny",
+    vit_type="tiny",
+    name_path={str(CONFIGS / "cls_loveda.txt")!r},
+    feature_up_cfg=dict(model_name="jbu_one", model_path="weights/mine.safetensors"),
+)
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Path:
+    """A config that names an upsampler's file, which is not there yet."""
+    monkeypatch.chdir(tmp_path)
+    loveda(tmp_path / "data", [(24, 32)])
+    (tmp_path / "cfg.py").write_text(CONFIG)
+    return tmp_path / "cfg.py"
+
+
+def draw_upsampler(path: Path) -> str:
+    """Writes random weights of an upsampler, and gives their SHA-256."""
+    path.parent.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+    save_file(JBUOne(32, radius=1).state_dict(), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [("model.feature_up_cfg.model_name=bilinear", "bilinear"), ("model.feature_up=False", None)],
+)
+def test_a_named_file_that_is_not_used_is_not_recorded(config, random_tiny, change, name, there):  # noqa: F811
+    if there:
+        draw_upsampler(config.parent / "weights" / "mine.safetensors")
+    row, folder = evaluate(config, "out", options=[change], quiet=True)
+    assert row["upsampler"] == name
+    clip = random_tiny / "tiny.safetensors"
+    sha256 = hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert row["weights"] == {"clip": {"file": clip.name, "sha256": sha256}, "upsampler": None}
+    assert json.loads((folder / "results.json").read_text())[0]["weights"] == row["weights"]
+
+
+def test_a_named_file_that_is_used_is_recorded(config):
+    sha256 = draw_upsampler(config.parent / "weights" / "mine.safetensors")
+    row, _ = evaluate(config, "out", quiet=True)
+    assert row["upsampler"] == "jbu_one (mine.safetensors)"
+    assert row["weights"]["upsampler"] == {"file": "mine.safetensors", "sha256": sha256}
+
+
+def test_the_same_weights_by_two_ways():
+    """`model` replaces the other keys, whatever they say."""
+    by_name = {"model": "tiny", "clip_type": "CLIP", "feature_up_cfg": {"model_name": "bilinear", "model_path": "x"}}
+    assert weight_files(by_name)["upsampler"]["file"] == "tiny_simfeatup.safetensors"
+    assert weight_files({**by_name, "feature_up": False})["upsampler"] is None
+    by_type = {"clip_type": "tiny", "vit_type": "tiny", "feature_up_cfg": {"model_name": "bilinear"}}
+    assert weight_files(by_type)["clip"] == weight_files(by_name)["clip"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"feature_up_cfg": 3}, "feature_up_cfg is 3: expected model_name and model_path"),
+        ({"feature_up_cfg": {"model_path": 3}}, "model_path is 3: expected the path"),
+        ({"feature_up_cfg": {"model_name": ["jbu_one"]}}, "unknown upsampler"),
+        ({"feature_up_cfg": {"model_path": "none.ckpt"}}, "no upsampler 'none.ckpt'"),
+    ],
+)
+def test_keys_that_name_no_weights(model, message):
+    with pytest.raises(UserError, match=message):
+        model_weights({"clip_type": "tiny", "vit_type": "tiny", **model}).files()
