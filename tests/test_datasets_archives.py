@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -172,6 +173,14 @@ def test_a_given_archive_needs_no_suffix(tmp_path):
     (tmp_path / "photograph").write_bytes(b"x")
     with pytest.raises(UserError, match="photograph is no archive"):
         archives.members([tmp_path / "photograph"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.zip")
+    with pytest.raises(UserError, match="no file or folder at .*a.zip"):
+        archives.members([tmp_path / "a.zip"])
+    assert archives.members([tmp_path]) == ([], [])
 
 
 def test_another_kind_of_archive_under_a_zips_name(tmp_path):
