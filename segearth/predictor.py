@@ -20,6 +20,7 @@ from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
+from segearth.models.dense_clip import MEAN, STD
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.pixel_limit import check_enlarged
@@ -31,10 +32,6 @@ from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
-MEAN = (122.771, 116.746, 104.094)
-STD = (68.501, 66.632, 70.323)
 
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 

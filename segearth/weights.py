@@ -36,6 +36,7 @@ __all__ = [
     "packaged",
     "reachable",
     "upsampler_file",
+    "upsampler_kind",
 ]
 
 HASHED_BYTES = 50_000_000  # a cached file up to this size is hashed at every use: 50 MB take some 0.1 s
@@ -332,6 +333,18 @@ def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progr
             "path of a SimFeatUp or FeatUp checkpoint"
         )
     return path
+
+
+def upsampler_kind(choice: str | Path | None, row: Model | None = None) -> str | None:
+    """What an upsampler is called: that of its model for "default", bilinear for weights by path; else its file's name.
+
+    Args:
+        choice: As `upsampler_file` takes it.
+        row: The model that it is for.
+    """
+    if choice == "default":
+        return "bilinear" if row is None else row.upsampler
+    return None if choice is None else Path(choice).name
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:
