@@ -16,6 +16,7 @@ from torch import Tensor
 
 from segearth import errors
 from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
+from segearth.classification import classify
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
@@ -283,17 +284,13 @@ class Predictor:
         best = np.empty((height, width), kind)
         confidence = np.empty((height, width), np.float32)
         kept = np.empty((count, height, width), np.float32) if keep_scores else None
-        scales = None
-        if any(scale != 1 for scale in self.vocabulary.scales):
-            scales = torch.tensor(self.vocabulary.scales, device=logits.device)[:, None, None]
         rows = max(1, BAND_PIXELS // width)
         for band in (slice(top, top + rows) for top in range(0, height, rows)):
-            scores = self.model.scores(logits[None, :, band])[0]
-            chosen = (scores if scales is None else scores * scales).argmax(dim=0)
-            best[band] = chosen.cpu().numpy()
-            confidence[band] = scores.gather(0, chosen[None])[0].cpu().numpy()
+            best[band], confidence[band], scores = classify(
+                self.model, self.vocabulary, logits[:, band], scores=keep_scores
+            )
             if kept is not None:
-                kept[:, band] = scores.cpu().numpy()
+                kept[:, band] = scores
         return thresholded(
             Result(
                 labels=best,
