@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from segearth import tiff
 from segearth.errors import UserError, first_line, printable, without_warnings
 from segearth.paths import user_path
+from segearth.pixel_limit import PixelLimit, allowing
 
 # The formats that are read, as Pillow calls them, and what their files' names end in. Pillow knows forty more, among
 # them documents for which it starts other programs (EPS), and what is cut to 8 bits without a word (PPM).
@@ -65,59 +68,91 @@ class OpenedImage:
 
 
 @contextmanager
-def open_image(source: str | Path, header_only: bool = False) -> Iterator[OpenedImage]:
+def open_image(
+    source: str | os.PathLike[str] | BinaryIO, max_pixels: int | None = None, header_only: bool = False
+) -> Iterator[OpenedImage]:
     """Opens an image file; whatever is wrong with it, here or in the block, becomes a `UserError`.
 
     Args:
-        source: its path.
+        source: its path, or the file, open in a binary mode; such a file stays open.
+        max_pixels: as of `PixelLimit`.
         header_only: whether no pixel will be read; then frames are not counted, either.
     """
-    name = printable(source)
-    path = find_file(source)
-    with _user_errors(name), path.open("rb") as file:
-        magic = file.read(4)
-        if not magic:
+    with ExitStack() as stack:
+        if isinstance(source, str | os.PathLike):
+            given = os.fsdecode(source)
+            name, path = printable(given), find_file(given)
+            stack.enter_context(_user_errors(name))
+            file: BinaryIO = stack.enter_context(path.open("rb"))
+        else:
+            name = "the given file"
+            file = _from_its_beginning(source)
+            stack.enter_context(_user_errors(name))
+        limit = PixelLimit(name, file.seek(0, io.SEEK_END), max_pixels)
+        if limit.file_bytes == 0:
             raise UserError(f"the image {name} is empty (0 bytes): copy or download it again")
         file.seek(0)
-        with (_tiff if magic in tiff.MAGIC else _other)(file, name, header_only) as opened:
-            yield opened
+        magic = file.read(4)
+        file.seek(0)
+        yield stack.enter_context((_tiff if magic in tiff.MAGIC else _other)(file, limit, header_only))
+
+
+def _from_its_beginning(file: BinaryIO) -> BinaryIO:
+    """A file that the user opened, if its bytes can be read; the rest of a stream that cannot go back."""
+    try:
+        if isinstance(file.read(0), str):
+            raise UserError("the image is a text file: expected a binary one; open it in the mode 'rb'")
+        return file if file.seekable() else io.BytesIO(file.read())
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"the image is a {type(file).__name__} that cannot be read ({first_line(error)}): expected a binary file "
+            "that is open; open it again in the mode 'rb'"
+        ) from None
 
 
 @contextmanager
 def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     """The current frame of an image that the user opened; what is wrong with it becomes a `UserError`."""
     name = "the given image"
-    with _user_errors(name):
+    try:
         check_depth(image, name)
         remarks = [f"{name} {tiff.COORDINATES}"] if tiff.has_geokeys(image) else []
         remarks += _turned(orientation_of(image), name)
         image.load()  # turns a TIFF upright
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)))
+    except UserError:
+        raise
+    except Exception as error:  # Pillow says in many ways that a file is closed or damaged
+        raise UserError(
+            f"{name} cannot be read ({first_line(error)}): expected one that is open and whole; open it again"
+        ) from None
 
 
 @contextmanager
-def _tiff(file: BinaryIO, name: str, header_only: bool) -> Iterator[OpenedImage]:
+def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[OpenedImage]:
     """A TIFF, by the one page that is its image."""
+    name = limit.name
     page = tiff.read_page(file, count=not header_only)
     tiff.check(page, name)
-    check_pixels(*page.size, name)
+    _check_size(*page.size, limit)
     plain, bands = tiff.plain(page, None if header_only else file)
     orientation = _known(page.orientation)
+    remarks = (*tiff.remarks(page, name), *_turned(orientation, name))
     try:
-        image = _pillow(plain)
+        with _pillow(plain, limit) as image:
+            yield OpenedImage(name, image, orientation, remarks, bands)
     except UnidentifiedImageError:
         raise tiff.unsupported(page, name) from None
-    with image:
-        yield OpenedImage(name, image, orientation, (*tiff.remarks(page, name), *_turned(orientation, name)), bands)
 
 
 @contextmanager
-def _other(file: BinaryIO, name: str, header_only: bool) -> Iterator[OpenedImage]:
+def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[OpenedImage]:
     """An image of another format."""
+    name = limit.name
     _check_jpeg2000(file.read(_HEAD), name)
-    file.seek(0)
-    with _pillow(file) as image:
-        check_pixels(image.height, image.width, name)
+    with _pillow(file, limit) as image:
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
         told = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
@@ -127,10 +162,33 @@ def _other(file: BinaryIO, name: str, header_only: bool) -> Iterator[OpenedImage
         yield OpenedImage(name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name)))
 
 
-def _pillow(file: BinaryIO) -> Image.Image:
-    """Opened by one of the formats that are read."""
+@contextmanager
+def _pillow(file: BinaryIO, limit: PixelLimit) -> Iterator[Image.Image]:
+    """An image of one of the formats that are read, and of no more pixels than it may have."""
+    with ExitStack() as stack:
+        try:
+            image = _opened(file)
+        except Image.DecompressionBombError as error:  # twice Pillow's own limit
+            pixels = re.search(r"\d+", str(error))
+            if pixels is None:
+                raise
+            limit.check(int(pixels[0]))
+            stack.enter_context(allowing(int(pixels[0])))
+            image = _opened(file)
+        with image:
+            _check_size(image.height, image.width, limit)
+            stack.enter_context(allowing(image.height * image.width))  # TIFFs are checked while they are read, too
+            yield image
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    file.seek(0)
     with without_warnings():  # our own checks say it better
         return Image.open(file, formats=tuple(FORMATS))
+
+
+def _check_size(height: int, width: int, limit: PixelLimit) -> None:
+    limit.check(height * width, f"{width} × {height}")
 
 
 @contextmanager
@@ -141,7 +199,9 @@ def _user_errors(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Image.DecompressionBombError:
-        raise UserError(_too_large(name)) from None
+        raise UserError(
+            f"the image {name} says that a part of it is very large: expected a whole file; copy or download it again"
+        ) from None
     except UnidentifiedImageError:
         raise UserError(
             f"{name} is not an image of a kind that is read here: expected {_KNOWN}; convert it to one of these"
@@ -251,18 +311,3 @@ def _check_jpeg2000(head: bytes, name: str) -> None:
         raise UserError(f"{name} is a {bits}-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
     if any(depth & 128 for depth in depths):
         raise UserError(f"{name} is a signed 8-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
-
-
-def check_pixels(height: int, width: int, name: str) -> None:
-    """Keeps Pillow's own limit as an error: such a file may be made to fill the memory."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and width * height > limit:
-        raise UserError(_too_large(name, width, height))
-
-
-def _too_large(name: str, width: int | None = None, height: int | None = None) -> str:
-    size = f"has {width} × {height} pixels" if width else "is very large"
-    return (
-        f"the image {name} {size}, more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels: "
-        "cut it into tiles first, for example with gdal_retile.py"
-    )

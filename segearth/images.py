@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -15,14 +16,16 @@ from segearth.image_files import UPRIGHT, OpenedImage, given_image, open_image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ImageLike: TypeAlias = "str | Path | Image.Image | NDArray[np.uint8]"
+ImageLike: TypeAlias = "str | os.PathLike[str] | BinaryIO | Image.Image | NDArray[np.uint8]"
 
 
-def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
+def read_image(source: ImageLike, max_pixels: int | None = None) -> tuple[NDArray[np.uint8], list[str]]:
     """Reads an image and tells what was done to it.
 
     Args:
-        source: a path, a PIL image, or an array (H, W, 3) uint8 in RGB order.
+        source: a path, a binary file that is open, a PIL image, or an array (H, W, 3) uint8 in RGB order.
+        max_pixels: the most that a file may have; None: as many as Pillow allows, and as many as its bytes can hold.
+            Arrays and PIL images may have any number.
 
     Returns:
         The image, (H, W, 3) uint8 RGB, upright; and remarks, one sentence each: alpha dropped, rotated
@@ -30,22 +33,23 @@ def read_image(source: ImageLike) -> tuple[NDArray[np.uint8], list[str]]:
 
     Raises:
         UserError: no file, empty, truncated, not an image of `segearth.image_files.FORMATS`, not 8-bit, bands that
-            are no colours, over Pillow's pixel limit, or an array of another shape or type.
+            are no colours, more pixels than the file may have, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source), []
     if isinstance(source, Image.Image):
         with given_image(source) as opened:
             return _to_rgb(opened)
-    if not isinstance(source, str | Path):
+    if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
         raise UserError(
-            f"the image is a {type(source).__name__}: expected a path, a PIL image or an array (H, W, 3) uint8"
+            f"the image is a {type(source).__name__}: expected a path, a binary file such as io.BytesIO, a PIL image "
+            "or an array (H, W, 3) uint8"
         )
-    with open_image(source) as opened:
+    with open_image(source, max_pixels) as opened:
         return _to_rgb(opened)
 
 
-def check_image(path: str | Path) -> tuple[int, int]:
+def check_image(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
     """Refuses a file that `read_image` would refuse, as far as its header tells: no pixel is read.
 
     Returns:
@@ -54,7 +58,7 @@ def check_image(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: as `read_image`; a truncated file may pass.
     """
-    return read_header(path).size
+    return read_header(path, max_pixels).size
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,13 @@ class Header:
     remarks: tuple[str, ...]
 
 
-def read_header(path: str | Path) -> Header:
+def read_header(path: str | Path, max_pixels: int | None = None) -> Header:
     """Checks a file as `check_image` does, and tells what is known of it without a pixel.
 
     Raises:
         UserError: as `check_image`.
     """
-    with open_image(path, header_only=True) as opened:
+    with open_image(path, max_pixels, header_only=True) as opened:
         height, width = opened.image.height, opened.image.width
         size = (width, height) if opened.orientation in (5, 6, 7, 8) else (height, width)
         return Header(size, opened.orientation, opened.remarks)

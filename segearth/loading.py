@@ -20,6 +20,7 @@ from segearth.devices import bf16_in_hardware
 from segearth.errors import UserError, option, unknown_option
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.paths import user_path
 from segearth.predictor import Predictor
 from segearth.provenance import model_settings
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
@@ -145,7 +146,7 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
         path, architecture = weights.fetch(row.file, progress=progress), row.architecture
         config: Any = clip_config(architecture)
     else:
-        path = Path(model)
+        path = user_path(model, "model")
         if not path.is_file():
             raise UserError(
                 f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "

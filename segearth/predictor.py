@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,12 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from segearth import errors
+from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.models.window_memory import MAX_MEMORY_MB
+from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
 from segearth.resizing import resize, resized_size
 from segearth.result import Result as Result
@@ -153,25 +154,29 @@ class Predictor:
         max_memory_mb: float = MAX_MEMORY_MB,
         *,
         scores: bool = True,
+        max_pixels: int | None = None,
     ) -> Result:
         """Maps one image.
 
         Args:
-            image: a path, a PIL image, or an array (H, W, 3) uint8 RGB.
+            image: a path, an open binary file, a PIL image, or an array (H, W, 3) uint8 RGB.
             long_side: the image is resized so that its longer side has this many pixels before windows
                 are cut, as evaluation does (448 in the paper); None keeps its own size.
             progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
                 (windows done, windows in all).
             max_memory_mb: bound of the working set beside the model, the image and the map; see `SegEarth.logits`.
             scores: whether the result keeps the score of every class, (C, H, W) float32.
+            max_pixels: the most that an image file may have; None: as many as Pillow allows, and as many as the file's
+                bytes can hold. Arrays and PIL images may have any number.
 
         Returns:
             The map at the image's own size.
 
         Raises:
-            UserError: an image that cannot be read, or a long side below 1.
+            UserError: an image that cannot be read, or options that cannot be.
         """
-        picture = self._read(image, long_side)
+        max_memory_mb = megabytes(max_memory_mb)
+        picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
             logits = self.model.logits(self._tensor(picture), picture.size, shown, max_memory_mb)
         return self._result(picture, logits[0], scores)
@@ -185,6 +190,7 @@ class Predictor:
         max_memory_mb: float = MAX_MEMORY_MB,
         *,
         scores: bool = True,
+        max_pixels: int | None = None,
     ) -> Iterator[Result]:
         """Maps images one after another, each as `predict` does.
 
@@ -194,6 +200,7 @@ class Predictor:
             progress: as in `predict`; counts images, those that are read so far being all where `images` has no length.
             max_memory_mb: as in `predict`.
             scores: as in `predict`.
+            max_pixels: as in `predict`.
 
         Returns:
             An iterator of a result for each image, in their order.
@@ -201,14 +208,19 @@ class Predictor:
         Raises:
             UserError: as `predict`, when the image's turn comes.
         """
-        if isinstance(images, str | Path | Image.Image):
-            raise UserError(f"{images!r} is one image: expected several; use predict(...), or give a list")
-        return self._predict_many(images, long_side, progress, max_memory_mb, scores)
+        if isinstance(images, str | os.PathLike | Image.Image) or hasattr(images, "read") or _is_array_of_one(images):
+            what = repr(images) if isinstance(images, str | os.PathLike) else f"the given {type(images).__name__}"
+            raise UserError(f"{what} is one image: expected several; use predict(...), or give a list")
+        if not isinstance(images, Iterable):
+            raise UserError(f"the images are a {type(images).__name__}: expected several; give a list of images")
+        limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
+        return self._predict_many(images, *limits, progress, megabytes(max_memory_mb), scores)
 
     def _predict_many(
         self,
         images: Iterable[ImageLike],
         long_side: int | None,
+        max_pixels: int | None,
         progress: Progress,
         max_memory_mb: float,
         scores: bool,
@@ -217,7 +229,7 @@ class Predictor:
         total = len(images) if isinstance(images, Sized) else 0
         with window_progress(progress, "images") as shown:
             for done, image in enumerate(images, start=1):
-                yield self.predict(image, long_side, False, max_memory_mb, scores=scores)
+                yield self.predict(image, long_side, False, max_memory_mb, scores=scores, max_pixels=max_pixels)
                 if shown is not None:
                     shown(done, max(done, total))
 
@@ -229,6 +241,8 @@ class Predictor:
         long_side: int | None = 448,
         progress: Progress = None,
         max_memory_mb: float = MAX_MEMORY_MB,
+        *,
+        max_pixels: int | None = None,
     ) -> Encoded:
         """Computes all that does not depend on the classes, so that other words on the same image cost little.
 
@@ -237,33 +251,26 @@ class Predictor:
             long_side: as in `predict`.
             progress: as in `predict`.
             max_memory_mb: as in `predict`; the result keeps 0.6 MB a window beside it (ViT-B/16, 224 pixels).
+            max_pixels: as in `predict`.
 
         Raises:
             UserError: as `predict`.
         """
-        picture = self._read(image, long_side)
+        max_memory_mb = megabytes(max_memory_mb)
+        picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
             return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, max_memory_mb))
 
-    def _read(self, image: ImageLike, long_side: int | None) -> _Picture:
+    def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""
         begun = time.perf_counter()
         _check_fork(self.device)
-        whole = isinstance(long_side, Integral) and not isinstance(long_side, bool)
-        if long_side is not None and not (whole and long_side >= 1):
-            raise UserError(
-                f"long side {long_side!r}: expected a whole number of pixels, or None for the image's own size; "
-                "give such a number"
-            )
-        pixels, remarks = read_image(image)
+        long_side, max_pixels = side_in_pixels(long_side), number_of_pixels(max_pixels)
+        pixels, remarks = read_image(image, max_pixels)
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
-        if (limit := Image.MAX_IMAGE_PIXELS) is not None and size[0] * size[1] > limit:
-            raise UserError(
-                f"long side {long_side} makes the image {size[1]} × {size[0]} pixels, over the limit of {limit:,}: "
-                "use a smaller long side"
-            )
-        name = Path(image).stem if isinstance(image, str | Path) else "map"
+        check_enlarged((height, width), size, max_pixels)
+        name = Path(image).stem if isinstance(image, str | os.PathLike) else "map"
         return _Picture(pixels, size, long_side, name, tuple(remarks), begun)
 
     def _tensor(self, picture: _Picture) -> Tensor:
@@ -376,6 +383,11 @@ class Encoded:
         with window_progress(progress) as shown:
             logits = predictor.model.encoded_logits(self._encoded, picture.size, shown)
         return predictor._result(picture, logits[0], scores)
+
+
+def _is_array_of_one(images: object) -> bool:
+    """Whether it is an array (H, W, 3), whose rows are no images."""
+    return isinstance(images, np.ndarray) and images.ndim < 4
 
 
 _forks_watched = False

@@ -12,6 +12,7 @@ import segearth
 from segearth import weights
 from segearth.errors import UserError
 from segearth.files import sha256_of
+from segearth.paths import user_path
 
 PACKAGE = Path(segearth.__file__).parent
 
@@ -90,7 +91,7 @@ def model_settings(
     return {
         "model": Path(name).name,
         "architecture": row.architecture if row else named_file(architecture) if architecture else None,
-        "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
+        "weights_sha256": checksum(user_path(name, "model") if row is None else weights.fetch(row.file)),
         "upsampler": kind,
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
@@ -99,7 +100,7 @@ def model_settings(
 
 def named_file(name: str | Path) -> str:
     """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
-    path = Path(name)
+    path = user_path(name, "file")
     return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 from segearth import downloads
 from segearth.errors import UserError, option
 from segearth.files import File
+from segearth.paths import user_path
 
 __all__ = [
     "FILES",
@@ -272,7 +273,7 @@ def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float 
     Args:
         file: What to get; a string is a key of `FILES`.
         progress: Whether to draw a progress bar on stderr during a download.
-        timeout: Seconds until a server must have begun to answer.
+        timeout: Seconds until a server must be reached.
 
     Raises:
         UserError: An unknown name, a damaged copy, or a failed download.
@@ -321,13 +322,14 @@ def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progr
         return None
     if str(choice) in FILES:
         return fetch(str(choice), progress=progress)
-    if not Path(str(choice)).is_file():
+    path = user_path(str(choice), "upsampler")
+    if not path.is_file():
         names = ", ".join(name for name in FILES if "jbu" in name)
         raise UserError(
             f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, {names}, or the "
             "path of a SimFeatUp or FeatUp checkpoint"
         )
-    return Path(str(choice))
+    return path
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:

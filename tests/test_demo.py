@@ -111,7 +111,7 @@ def test_bad_images(tmp_path, capsys, name):
         (["--device", "cuda"], "sees 0 CUDA devices"),
         (["--device", "abacus"], "unknown device"),
         (["--long-side", "-3"], "--long-side -3"),
-        (["--long-side", "99999999"], "long side 99999999"),
+        (["--long-side", "99999999"], "--long-side 99999999 makes the image"),
         (["--classes", "/"], "cannot read the class file"),
         (["--model", "clip-vit-b16"], "--model tiny"),
         (["--image", "oem_koeln_50.tif"], "oem_koeln_50.tif"),
@@ -135,7 +135,7 @@ def test_output_folder_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_interrupted(tmp_path, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "predict", interrupt)

@@ -17,7 +17,7 @@ from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
-from segearth import cli
+from segearth import cli, weights
 from segearth.distributed import launch
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
@@ -287,7 +287,22 @@ def test_missing_weights_are_never_replaced(run, here, monkeypatch):
     assert (code, out) == (2, "")
     assert "xclip_jbu_one_million_aid.ckpt" in err
     assert "--model tiny" in err
-    assert len(err.strip().splitlines()) == 1
+    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_data_are_checked_before_weights_are_downloaded(run, here, monkeypatch):
+    monkeypatch.setattr(weights, "fetch", lambda *_, **__: pytest.fail("weights were looked for"))
+    given = ("--config", CONFIG, "--work-dir", "out")
+    assert "no data at data/LoveDA/img_dir/val" in run(*given)[2]
+    loveda(here / "data", SIZES[:1])
+    label = here / "data/LoveDA/ann_dir/val/0.png"
+    label.unlink()
+    assert "1 files of the 1 images" in run(*given)[2]
+    option = f"model.name_path={CONFIGS / 'cls_openearthmap.txt'}"
+    Image.fromarray(np.ones(SIZES[0], np.uint8)).save(label)
+    assert "has 9 classes" in run(*given, "--cfg-options", option)[2]
+    code, _, err = run(*given, "--cfg-options", "model.foo=1")
+    assert (code, "unknown key 'foo'" in err) == (2, True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,3 +1,6 @@
+import io
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -134,12 +137,65 @@ def test_exceptions(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("factor", [1.5, 3])
-def test_pixel_limit(tmp_path, monkeypatch, factor):
+def test_files_that_are_open(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(RGB))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(77 / factor))
-    with pytest.raises(UserError, match="more than Pillow's limit"):
-        read_image(path)
+    buffer = io.BytesIO(path.read_bytes())
+    buffer.seek(0, io.SEEK_END)  # as it stands after something was written
+    with path.open("rb") as file:
+        for source in (buffer, file):
+            pixels, remarks = read_image(source)
+            assert np.array_equal(pixels, RGB)
+            assert remarks == []
+            assert not source.closed
+    reading, writing = os.pipe()
+    os.write(writing, path.read_bytes())
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:  # cannot go back to its beginning
+        assert np.array_equal(read_image(pipe)[0], RGB)
+
+
+class Place:
+    """A path of another library."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_paths_of_any_type(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    for source in (str(path), path, Place(path)):
+        assert np.array_equal(read_image(source)[0], RGB)
+
+
+def test_files_and_images_that_cannot_be_read(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    whole = path.read_bytes()
+    closed_before = Image.open(path)
+    closed_before.close()
+    with Image.open(path) as left:
+        pass
+    closed_after = Image.fromarray(RGB)
+    closed_after.close()
+    damaged = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    for image in (closed_before, left, closed_after, damaged):
+        with pytest.raises(UserError, match="the given image cannot be read .*: expected one that is open and whole"):
+            read_image(image)
+    closed_file = io.BytesIO(whole)
+    closed_file.close()
+    for source, message in (
+        (closed_file, r"is a BytesIO that cannot be read \(.*closed"),
+        (io.BytesIO(), r"the given file is empty \(0 bytes\)"),
+        (io.BytesIO(b"nothing of the kind"), "the given file is not an image"),
+        (io.BytesIO(whole[: len(whole) // 2]), "the given file is damaged or truncated"),
+        (io.StringIO("text"), "the image is a text file: expected a binary one"),
+        (whole, "the image is a bytes: expected a path"),
+        ([[1, 2]], "the image is a list: expected a path"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_image(source)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,33 @@ def test_precision_auto_is_what_is_fast_here(monkeypatch):
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
     with pytest.raises(UserError, match="use one of auto, fp32"):
         choose_precision("int8", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b", "\x1b[31m", "https://a.org/b.pt"])
+def test_names_that_can_be_no_file(name):
+    for load in (lambda: load_clip(name), lambda: load_upsampler(name), lambda: load_clip(__file__, name)):
+        with pytest.raises(
+            UserError, match=r"cannot be opened|an address|no model|no upsampler|unknown arch"
+        ) as caught:
+            load()
+        assert str(caught.value).isprintable()
+
+
+def test_a_home_folder_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("tiny.safetensors", "tiny.json", "tiny_simfeatup.safetensors"):
+        shutil.copy(weights.packaged(name), tmp_path)
+    given = {"name": "~/tiny.safetensors", "architecture": "~/tiny.json", "upsampler": "~/tiny_simfeatup.safetensors"}
+    settings = load_model(classes="road; tree", device="cpu", **given).settings
+    assert settings["weights_sha256"] == weights.MODELS["tiny"].file.sha256
+    assert settings["architecture"].startswith("tiny.json ")
+
+
+def test_numbers_that_are_not_finite():
+    for option in ("cls_token_lambda", "logit_scale", "threshold"):
+        for value in (float("nan"), float("inf"), -float("inf")):
+            with pytest.raises(UserError, match=f"{option} (is )?-?(nan|inf)"):
+                load_model("tiny", "road; tree", "cpu", **{option: value})
 
 
 def test_wrong_kinds_of_options():

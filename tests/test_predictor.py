@@ -1,3 +1,5 @@
+import io
+import json
 import os
 import subprocess
 import sys
@@ -63,9 +65,67 @@ def test_remarks_are_kept(predictor, photo):
     assert "alpha" in predictor.predict(rgba, long_side=100).remarks[0]
 
 
-def test_wrong_long_side(predictor, photo):
-    with pytest.raises(UserError, match="long side 0"):
-        predictor.predict(photo, long_side=0)
+WHOLE = "expected a whole number of pixels"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        *(("long_side", value, f"^long side .*{WHOLE}") for value in ("448", 448.0, True, np.True_, 0, -5, 2**31)),
+        *(("long_side", value, f"^long side .*{WHOLE}") for value in (float("nan"), [448], np.array([448]), b"448")),
+        ("long_side", 10**9, "makes the image .* pixels: expected at most 89,478,485"),
+        *(("max_pixels", value, f"^max_pixels .*{WHOLE}") for value in ("9", 1e6, False, 0)),
+        *(("max_memory_mb", value, "expected a number of megabytes") for value in ("400", None, True, 0, float("nan"))),
+        ("max_memory_mb", float("inf"), "expected a number of megabytes"),
+    ],
+)
+def test_wrong_numbers(predictor, photo, option, value, message):
+    for call in (
+        predictor.predict,
+        predictor.encode,
+        lambda one, **wrong: list(predictor.predict_many([one], **wrong)),
+    ):
+        with pytest.raises(UserError, match=message):
+            call(photo, **{option: value})
+
+
+def test_numbers_of_other_types(predictor, photo):
+    expected = predictor.predict(photo, 100)
+    result = predictor.predict(photo, np.int16(100), max_memory_mb=np.float32(400), max_pixels=np.uint8(1))
+    assert np.array_equal(result.scores, expected.scores)
+    assert json.dumps(result.settings) == json.dumps(expected.settings)
+
+
+def test_a_large_image_at_a_small_long_side(predictor, photo, tmp_path, monkeypatch):
+    """Neither an array nor a file whose bytes hold its pixels is ever too large."""
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    expected = predictor.predict(photo, 100).labels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # the photo has 11,700
+    for source in (photo, tmp_path / "a.png"):
+        assert np.array_equal(predictor.predict(source, 30).labels.shape, photo.shape[:2])
+        assert predictor.predict(source, None).labels.shape == photo.shape[:2]
+        with pytest.raises(UserError, match="long_side=200 makes the image 200 × 138 pixels: .*max_pixels=27600"):
+            predictor.predict(source, 200)
+        assert np.array_equal(predictor.predict(source, 100).labels, expected)
+
+
+def test_images_of_other_types(predictor, photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    expected = predictor.predict(photo, 100).labels
+    buffer = io.BytesIO((tmp_path / "a.png").read_bytes())
+    assert np.array_equal(predictor.predict(buffer, 100).labels, expected)
+    (result,) = predictor.predict_many([buffer], 100)
+    assert np.array_equal(result.labels, expected)
+    with Image.open(tmp_path / "a.png") as picture:
+        pass
+    with pytest.raises(UserError, match="the given image cannot be read"):
+        predictor.predict(picture)
+    for one in (buffer, photo, picture):
+        with pytest.raises(UserError, match="the given .* is one image: expected several"):
+            predictor.predict_many(one)
+    for none in (None, 7):
+        with pytest.raises(UserError, match="expected several; give a list of images"):
+            predictor.predict_many(none)
 
 
 def test_many_classes(photo, monkeypatch):

@@ -29,7 +29,7 @@ def cache(tmp_path, monkeypatch):
     def no_request(*_args, **_options):
         raise AssertionError("a request was made")
 
-    monkeypatch.setattr(connection, "_within", no_request)
+    monkeypatch.setattr(connection, "_in_background", no_request)
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "home"))
     for module in (constants, file_download):  # the second until huggingface_hub 0.24
         monkeypatch.setattr(module, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
@@ -185,7 +185,7 @@ def test_packaged(monkeypatch, tmp_path):
         weights.packaged("absent.json")
 
 
-@pytest.mark.parametrize("module", ["errors.py", "files.py", "downloads/*.py", "weights.py"])
+@pytest.mark.parametrize("module", ["errors.py", "files.py", "json_files.py", "downloads/*.py", "weights.py"])
 def test_imports_are_light(module):
     """At import: the standard library and each other, nothing else."""
     source = "\n".join(path.read_text() for path in Path(str(resources.files("segearth"))).glob(module))

@@ -63,6 +63,7 @@ def make_maps(
     opacity: float,
     outline: bool,
     max_memory_mb: float,
+    max_pixels: int | None,
     progress: Callable[[Step], None],
     say: Callable[[str], None],
 ) -> Outcome:
@@ -75,6 +76,7 @@ def make_maps(
         opacity: of overlays.
         outline: of overlays.
         max_memory_mb: see `Predictor.predict`.
+        max_pixels: see `Predictor.predict`.
         progress: called after every step.
         say: told the remarks on images.
 
@@ -91,7 +93,14 @@ def make_maps(
 
         path, settings = task.item.path, task.settings
         try:
-            result = predictor.predict(path, settings["long_side"], show, max_memory_mb, scores=settings["scores"])
+            result = predictor.predict(
+                path,
+                settings["long_side"],
+                show,
+                max_memory_mb,
+                scores=settings["scores"],
+                max_pixels=max_pixels,
+            )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
             if not isinstance(error, UserError) and not is_out_of_memory(error):

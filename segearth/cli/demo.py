@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
-from segearth.cli.options import add_model_options, check_long_side, check_model
+from segearth.cli.options import add_max_pixels, add_model_options, check_long_side, check_max_pixels, check_model
 from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
 from segearth.outputs import refuse_folder, writable_folder
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
+    add_max_pixels(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,11 +56,12 @@ def demo(args: argparse.Namespace) -> None:
     vocabulary = Vocabulary.of(args.classes)
     check_model(args)
     check_long_side(args)
+    check_max_pixels(args)
     folder = writable_folder(user_path(args.out, "output folder"))
     files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
     for file in files:
         refuse_folder(file)
-    pixels, truth, name = load_image(args.image, vocabulary)
+    pixels, truth, name = load_image(args.image, vocabulary, args.max_pixels)
     model = args.model or choose_model()
     about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
 
@@ -78,7 +80,7 @@ def demo(args: argparse.Namespace) -> None:
         upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
-    result = predictor.predict(pixels, args.long_side or None)
+    result = predictor.predict(pixels, args.long_side or None, max_pixels=args.max_pixels)
     seconds = {"load": round(loaded - started, 2), "predict": round(time.perf_counter() - loaded, 2)}
     summary = result.summary(truth) | {
         "image": name,
@@ -133,7 +135,9 @@ def choose_model() -> str:
     return REAL_MODEL
 
 
-def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
+def load_image(
+    choice: str | None, vocabulary: Vocabulary, max_pixels: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
     """The pixels (H, W, 3), their true labels (H, W) where known for this vocabulary, and a name."""
     import numpy as np
     from PIL import Image
@@ -144,9 +148,8 @@ def load_image(choice: str | None, vocabulary: Vocabulary) -> tuple[NDArray[np.u
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
         return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
-    pixels, remarks = read_image(
-        weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
-    )
+    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
+    pixels, remarks = read_image(path, max_pixels)
     for remark in remarks:
         say(f"note: {remark}")
     return pixels, None, printable(choice)

@@ -69,6 +69,11 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
         raise UserError(f"no folder at {option('upsamplers', args.upsamplers)}: give an existing one")
     if args.tables_only and not args.out.is_dir():
         raise UserError(f"no folder at {option('work_dir', args.out)}: give that of an earlier run")
+    if args.cfg_options and not args.tables_only:  # what no config can hold would fail for every set
+        from segearth.openmmlab.config import read_config
+
+        first = configs / f"cfg_{(datasets or dataset_order())[0]}.py"
+        ranks.everywhere(lambda: read_config(first, args.cfg_options))
     work_dir = writable_folder(args.out)
 
     from segearth.paper.tables import FILES, write_tables

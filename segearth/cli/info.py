@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth.cli.columns import columns, megabytes
-from segearth.cli.options import add_model_options, check_model
+from segearth.cli.options import add_max_pixels, add_model_options, check_max_pixels, check_model
 from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
 from segearth.paths import user_path
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-c", "--classes", help="class names as for predict: more of them cost more (eight of land cover)"
     )
     add_model_options(parser, MODEL)
+    add_max_pixels(parser)
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
 
 
@@ -51,11 +52,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints a section on each file, and at last how the cost was found."""
     args.model = args.model or MODEL
     check_model(args)
+    check_max_pixels(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
     paths = [user_path(file) for file in args.files]
     if missing := [path for path in paths if not path.exists()]:
         raise UserError(f"no file at {printable(missing[0])}: expected image files; give the paths of some")
-    found = [examine(path) for path in paths]
+    found = [examine(path, args.max_pixels) for path in paths]
     usable = [size for _, size in found if size is not None]
     cost = None
     if usable and not args.no_cost:
@@ -72,8 +74,12 @@ def run(args: argparse.Namespace) -> int:
     return OK if len(usable) == len(found) else MISTAKE if len(found) == 1 else SOME_FAILED
 
 
-def examine(path: Path) -> tuple[dict[str, str], tuple[int, int] | None]:
+def examine(path: Path, max_pixels: int | None = None) -> tuple[dict[str, str], tuple[int, int] | None]:
     """What a file is, as far as Pillow tells, and what `segearth.images` says of it.
+
+    Args:
+        path: of the file.
+        max_pixels: as of `segearth.images.read_image`.
 
     Returns:
         The facts; and the image's size (height, width) once it is upright, None where it is refused.
@@ -86,7 +92,7 @@ def examine(path: Path) -> tuple[dict[str, str], tuple[int, int] | None]:
     except Exception:  # a file of any kind: read_image says what is wrong with it
         facts["format"] = "no picture that is read here"
     try:
-        pixels, remarks = read_image(path)
+        pixels, remarks = read_image(path, max_pixels)
     except UserError as error:
         return facts | {"predict": f"refused: {error}"}, None
     size = pixels.shape[:2]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from segearth import weights
+from segearth.config_files import check_syntax
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
 from segearth.paths import user_path
@@ -63,12 +64,32 @@ def check_long_side(args: argparse.Namespace) -> None:
     """Refuses a `--long-side` that cannot be.
 
     Raises:
-        UserError: a negative number.
+        UserError: a negative number, or one that no image has.
     """
-    if args.long_side < 0:
+    if not 0 <= args.long_side < 2**31:
         raise UserError(
             f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
         )
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """How large a file may be."""
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="the most that a file may have (89,478,485, and more where its bytes can hold them)",
+    )
+
+
+def check_max_pixels(args: argparse.Namespace) -> None:
+    """Refuses a `--max-pixels` that cannot be.
+
+    Raises:
+        UserError: no pixel.
+    """
+    if args.max_pixels is not None and args.max_pixels < 1:
+        raise UserError(f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000")
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:
@@ -106,7 +127,7 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         weights.model(args.model)
     if args.limit is not None and args.limit < 1:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
-    if wrong := [one for one in args.cfg_options if "=" not in one]:
-        raise UserError(f"{option('cfg_options', wrong[0])}: expected key=value, for example model.prob_thd=0.2")
+    for change in args.cfg_options:
+        check_syntax(change)
     if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
-from segearth.cli.options import add_model_options, add_quiet, check_long_side, check_model
+from segearth.cli.options import (
+    add_max_pixels,
+    add_model_options,
+    add_quiet,
+    check_long_side,
+    check_max_pixels,
+    check_model,
+)
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
@@ -69,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--overwrite", action="store_true", help="make maps anew that are there")
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    add_max_pixels(parser)
     parser.add_argument("--max-memory", type=float, default=400, metavar="MB", help="working memory (%(default)s)")
     parser.add_argument(
         "--progress",
@@ -112,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         "scores": args.scores,
     }
     tasks = plan(items, args.out, common, overwrite=args.overwrite)
-    sizes, unreadable = _sizes(tasks)
+    sizes, unreadable = _sizes(tasks, args.max_pixels)
     windows = {path: _windows(size, args.long_side) for path, size in sizes.items()}
     tell(_first_line(args, tasks, vocabulary, windows))
     if args.dry_run:
@@ -145,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
             opacity=args.opacity,
             outline=args.outline,
             max_memory_mb=args.max_memory,
+            max_pixels=args.max_pixels,
             progress=progress,
             say=tell,
         )
@@ -200,10 +210,11 @@ def _check(args: argparse.Namespace) -> None:
     """Refuses what cannot be, before torch is imported."""
     check_model(args)
     check_long_side(args)
+    check_max_pixels(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
-    if args.max_memory <= 0:
+    if not 0 < args.max_memory < math.inf:
         raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
 
 
@@ -219,7 +230,7 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     return model_settings(model, args.architecture, args.upsampler or "default", args.precision)
 
 
-def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
+def _sizes(tasks: list[Task], max_pixels: int | None) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
     """The (height, width) of the images that are to be mapped, by their headers; and why others cannot be read."""
     from segearth.images import check_image
 
@@ -227,7 +238,7 @@ def _sizes(tasks: list[Task]) -> tuple[dict[Path, tuple[int, int]], dict[Path, s
     for task in tasks:
         if not task.done:
             try:
-                sizes[task.item.path] = check_image(task.item.path)
+                sizes[task.item.path] = check_image(task.item.path, max_pixels)
             except UserError as error:
                 unreadable[task.item.path] = str(error)
     return sizes, unreadable
@@ -295,7 +306,7 @@ def _progress(
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json.dumps(event), file=sys.stderr, flush=True)  # ASCII: names may be anything
+            print(json.dumps(event, allow_nan=False), file=sys.stderr, flush=True)  # ASCII: names may be anything
 
         yield line, tell
         return

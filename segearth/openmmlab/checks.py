@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segearth import weights
 from segearth.errors import UserError, option
 from segearth.models.attention import METHODS
 from segearth.openmmlab.keys import CONFIG, DATASET, LOADER, METRIC, MODEL, near, problems, type_name
+from segearth.openmmlab.model_weights import model_weights
 from segearth.windows import CROP, STRIDE
 
 SEGMENTOR = "SegEarthSegmentation"
@@ -198,10 +198,7 @@ def _other_method(kind: str, model: Mapping[str, Any], path: Path) -> UserError:
 
 def _check_model(model: Mapping[str, Any], path: Path) -> None:
     """Refuses names and pairs that cannot be, for which the table has no rule."""
-    if (name := model.get("model")) is not None:
-        weights.model(name)
-    else:
-        weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
+    model_weights(model)  # their names are known ones
     crop, stride = model.get("slide_crop", CROP), model.get("slide_stride", STRIDE)
     if 0 < crop < stride:
         raise UserError(
