@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from segearth.building import build_model, choose_device, choose_precision
-from segearth.errors import UserError, UserNotice
+from segearth.errors import UserError, UserNotice, option
 from segearth.models.dense_clip import MEAN, STD
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.openmmlab.model_weights import model_weights
@@ -192,10 +193,18 @@ def _original_size(sample: SegDataSample, default: tuple[int, ...]) -> tuple[int
 
 def _device(device: str | torch.device | None) -> str | torch.device:
     """The device to use: a config that asks for CUDA also runs where there is none."""
-    if torch.cuda.is_available():
-        return device or "cuda"
-    if str(device).startswith("cuda"):
+    cuda = torch.cuda.is_available()
+    if str(device).startswith("cuda") and not cuda:
         remark = f"the config asks for {device}, but there is no CUDA GPU here: the CPU is used"
         warnings.warn(remark, UserNotice, stacklevel=1)
         return "cpu"
-    return device or "cpu"
+    device = device or ("cuda" if cuda else "cpu")
+    number = re.fullmatch(r"cuda:(\d+)", str(device))
+    missing = str(device) == "mps" and not torch.backends.mps.is_available()
+    if missing or (number is not None and int(number[1]) >= torch.cuda.device_count()):
+        raise UserError(
+            f"model.device is {device}, which is not here: expected one of this computer's "
+            f"{torch.cuda.device_count()} CUDA devices, or the CPU; use "
+            f"{option('options', 'model.device=cpu', 'cfg_options')}"
+        )
+    return device
