@@ -22,7 +22,7 @@ def mini(tmp_path, monkeypatch) -> str:
     """A model of the table whose weights are in a made-up cache: random, with a jbu_one."""
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path))
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
-    monkeypatch.setattr("segearth.loading.clip_config", lambda name: MINI)
+    monkeypatch.setattr("segearth.building.clip_config", lambda name: MINI)
     save_file(mini_clip().state_dict(), tmp_path / "mini.safetensors")
     torch.manual_seed(0)
     state = {f"upsampler.{key}": value for key, value in JBUOne(16).state_dict().items()}
@@ -179,12 +179,12 @@ def test_an_unknown_option_names_the_near_one():
 
 
 def test_precision_auto_is_what_is_fast_here(monkeypatch):
-    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: True)
+    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: True)
     assert choose_precision("auto", torch.device("cpu")) == "bf16"
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
     assert choose_precision("auto", torch.device("mps")) == "fp32"
     assert load_model("tiny", "road; tree", "cpu", "auto").settings["precision"] == "bf16"
-    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: False)
+    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: False)
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
     with pytest.raises(UserError, match="use one of auto, fp32"):
         choose_precision("int8", torch.device("cpu"))

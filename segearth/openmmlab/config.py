@@ -180,9 +180,7 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
     """A data folder or file, or the error that says where it was looked for, and what is there instead."""
-    for place in other_places(path):  # another config's name of a folder; the config's own comes first
-        with suppress(UserError):
-            return _find_place(path, key, config, data_root)
+    for place in (path, *other_places(path)):
         with suppress(UserError):
             return _find_place(place, key, config, data_root)
     try:
