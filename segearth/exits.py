@@ -155,4 +155,5 @@ def _ending_like_ctrl_c() -> Iterator[None]:
     finally:
         _asked.clear()
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is end:  # what is ignored since stays so until the process is gone
+                signal.signal(number, handler)
