@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from segearth import weights
 from segearth.clip_names import Sizes, sizes_of
 from segearth.errors import UserError, is_out_of_memory, option
+from segearth.json_files import read_json
+from segearth.paths import user_path
 
 # Of names that differ in the activation only, the wrong one loads and gives worse maps.
 ARCHITECTURES = (
@@ -33,9 +34,10 @@ def read_architecture(architecture: str) -> Any:
     Raises:
         UserError: it is neither.
     """
-    if architecture.endswith(".json") or Path(architecture).is_file():
+    path = user_path(architecture, "architecture")
+    if path.suffix == ".json" or path.is_file():
         try:
-            config = json.loads(Path(architecture).read_text(encoding="utf-8"))
+            config = read_json(path)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"

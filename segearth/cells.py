@@ -6,6 +6,7 @@ that opens the file may run it. CSV files have no kinds of cells: they keep ever
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from segearth.errors import printable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
 _FORMULAS = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning of a formula
+_NO_CELL = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\ufffe\\uffff]"
+)  # XML has none of them
 _LARGEST = 10**15  # of whole numbers that a spreadsheet keeps exactly
 
 
@@ -22,7 +26,7 @@ def fitting(value: Any) -> Any:
     """A value of a row as a cell can hold it: finite numbers as they are, all else as text that can be shown."""
     if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
-    return printable(value if isinstance(value, str) else json_line(value)[:-1], keep="\n\t")
+    return _NO_CELL.sub(lambda found: printable(found[0]), value if isinstance(value, str) else json_line(value)[:-1])
 
 
 def keep_texts(sheet: Worksheet) -> None:

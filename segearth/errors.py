@@ -158,7 +158,8 @@ def option(name: str, value: object = None, typed: str | None = None) -> str:
         typed: its name on a command line, where that is another one.
     """
     if _program is None:
-        return name if value is None else f"{name}={json.dumps(value) if isinstance(value, str) else value}"
+        shown = json.dumps(value, allow_nan=False) if isinstance(value, str) else value
+        return name if value is None else f"{name}={shown}"
     if not from_script():
         name = _VERBS_SAY.get(name, name)
     return f"--{(typed or name).replace('_', '-')}" + ("" if value is None or value is True else f" {value}")

@@ -34,7 +34,7 @@ class Ended(KeyboardInterrupt):
 
 def say(text: str) -> None:
     """A remark while working, on stderr and at once: stdout keeps the result."""
-    print(printable(text), file=sys.stderr, flush=True)
+    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def quiet(text: str) -> None:

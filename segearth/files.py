@@ -1,10 +1,11 @@
 """A file that lives elsewhere: what is known of its content, and whether a copy agrees with that."""
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from segearth.json_files import parse_json
 
 BLOCK_BYTES = 1 << 18
 ABOUT = 0.1  # how much of `about_size` a size may be away from it: three digits are given, so 10 % is ample
@@ -103,10 +104,10 @@ def is_whole_safetensors(path: Path) -> bool:
         if length > min(size - 8, HEADER_BYTES):
             return False
         try:
-            entries = json.loads(source.read(length))
+            entries = parse_json(source.read(length))
             ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
             return bool(8 + length + max(ends) == size)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             return False
 
 

@@ -156,6 +156,8 @@ def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Ope
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
         told = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
+        if not header_only:
+            image.load()  # a PNG's EXIF may stand after its pixels
         orientation = orientation_of(image, header_only)
         yield OpenedImage(name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name)))
 
@@ -239,7 +241,8 @@ def orientation_of(image: Image.Image, header_only: bool = False) -> int:
         header_only: whether to leave a PNG's pixels alone, after which its EXIF may stand, too.
     """
     try:
-        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        with without_warnings():
+            exif = Image.Image.getexif(image) if header_only else image.getexif()
         return _known(exif.get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF says nothing of the pixels
         return 1

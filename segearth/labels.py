@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segearth.vocabulary import Vocabulary
+
+    Labels = NDArray[np.uint8 | np.uint16]
 
 UNCLASSIFIED = "unclassified"  # the name in tables
 UNCLASSIFIED_COLOUR = (160, 160, 160)  # in a palette and in tables; an overlay leaves such pixels as they are
@@ -28,3 +35,24 @@ class LabelValues(NamedTuple):
 def label_values(classes: int) -> LabelValues:
     """The values of the labels of so many classes: uint8 holds 254 of them."""
     return LabelValues(np.uint8, 254, 255) if classes <= 254 else LabelValues(np.uint16, 65534, 65535)
+
+
+def thresholds_of(vocabulary: Vocabulary, threshold: float) -> NDArray[np.float32]:
+    """The threshold of each class, (C,): its own one, else the common one."""
+    return np.array([threshold if own is None else own for own in vocabulary.thresholds], np.float32)
+
+
+def labelled(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabulary, threshold: float) -> Labels:
+    """The best classes where they are certain; elsewhere the background, or unclassified where there is none.
+
+    Args:
+        best: (h, w), as of `Classified`.
+        confidence: (h, w).
+        vocabulary: the classes.
+        threshold: pixels whose confidence is below are uncertain; classes may have thresholds of their own.
+    """
+    thresholds = thresholds_of(vocabulary, threshold)
+    if not thresholds.any():
+        return best
+    fill = label_values(len(vocabulary)).unclassified if vocabulary.background is None else vocabulary.background
+    return np.where(confidence < thresholds[best], best.dtype.type(fill), best)

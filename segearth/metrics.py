@@ -40,12 +40,13 @@ def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def mean_iou(prediction: NDArray[np.integer], truth: NDArray[np.integer], num_classes: int) -> float:
-    """Mean of `iou_per_class` over the classes that are in the truth or the prediction; 0 to 1.
+    """Mean of `iou_per_class` over the classes that are in the truth or the prediction; 0 to 1, NaN without any.
 
     A predicted value that is no class, such as *unclassified*, is a miss of the true class.
     """
     confusion = confusion_matrix(np.minimum(prediction, num_classes), truth, num_classes + 1)
-    return float(np.nanmean(iou_per_class(confusion)[:num_classes]))
+    found = iou_per_class(confusion)[:num_classes]
+    return float("nan") if np.isnan(found).all() else float(np.nanmean(found))
 
 
 def boundary_counts(

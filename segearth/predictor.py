@@ -16,10 +16,12 @@ from torch import Tensor
 
 from segearth import errors
 from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
+from segearth.classification import classify
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
+from segearth.models.dense_clip import MEAN, STD
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.pixel_limit import check_enlarged
@@ -31,10 +33,6 @@ from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
-MEAN = (122.771, 116.746, 104.094)
-STD = (68.501, 66.632, 70.323)
 
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
@@ -286,17 +284,13 @@ class Predictor:
         best = np.empty((height, width), kind)
         confidence = np.empty((height, width), np.float32)
         kept = np.empty((count, height, width), np.float32) if keep_scores else None
-        scales = None
-        if any(scale != 1 for scale in self.vocabulary.scales):
-            scales = torch.tensor(self.vocabulary.scales, device=logits.device)[:, None, None]
         rows = max(1, BAND_PIXELS // width)
         for band in (slice(top, top + rows) for top in range(0, height, rows)):
-            scores = self.model.scores(logits[None, :, band])[0]
-            chosen = (scores if scales is None else scores * scales).argmax(dim=0)
-            best[band] = chosen.cpu().numpy()
-            confidence[band] = scores.gather(0, chosen[None])[0].cpu().numpy()
+            best[band], confidence[band], scores = classify(
+                self.model, self.vocabulary, logits[:, band], scores=keep_scores
+            )
             if kept is not None:
-                kept[:, band] = scores.cpu().numpy()
+                kept[:, band] = scores
         return thresholded(
             Result(
                 labels=best,

@@ -12,6 +12,7 @@ import segearth
 from segearth import weights
 from segearth.errors import UserError
 from segearth.files import sha256_of
+from segearth.paths import user_path
 
 PACKAGE = Path(segearth.__file__).parent
 
@@ -83,15 +84,12 @@ def model_settings(
         UserError: weights that cannot be had.
     """
     row = weights.MODELS.get(str(name))
-    kind: str | None = None if upsampler is None else Path(upsampler).name  # wherever it lies: its hash tells it
-    if upsampler == "default":
-        kind = "bilinear" if row is None else row.upsampler
     file = weights.upsampler_file(upsampler, row)
     return {
         "model": Path(name).name,
         "architecture": row.architecture if row else named_file(architecture) if architecture else None,
-        "weights_sha256": checksum(Path(name) if row is None else weights.fetch(row.file)),
-        "upsampler": kind,
+        "weights_sha256": checksum(user_path(name, "model") if row is None else weights.fetch(row.file)),
+        "upsampler": weights.upsampler_kind(upsampler, row),  # wherever it lies: its hash tells it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
     }
@@ -99,7 +97,7 @@ def model_settings(
 
 def named_file(name: str | Path) -> str:
     """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
-    path = Path(name)
+    path = user_path(name, "file")
     return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError, checks_options
-from segearth.labels import label_values
+from segearth.labels import labelled, thresholds_of
+from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
@@ -74,7 +75,7 @@ class Result:
     @property
     def has_unclassified(self) -> bool:
         """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
-        return self.vocabulary.background is None and any(limit > 0 for limit in self._thresholds())
+        return self.vocabulary.background is None and bool(thresholds_of(self.vocabulary, self.threshold).any())
 
     @checks_options
     def with_threshold(
@@ -98,20 +99,6 @@ class Result:
             return thresholded(replace(self, vocabulary=vocabulary.with_thresholds(threshold)))
         vocabulary = vocabulary.with_thresholds(None)
         return thresholded(replace(self, vocabulary=vocabulary, threshold=check_threshold(threshold)))
-
-    def _thresholds(self) -> list[float]:
-        return [self.threshold if own is None else own for own in self.vocabulary.thresholds]
-
-    def _labelled(self) -> Labels:
-        """The best classes, where they are certain."""
-        thresholds = np.array(self._thresholds(), np.float32)
-        if not thresholds.any():
-            return self.best
-        unclassified = label_values(len(self.vocabulary)).unclassified
-        background = self.vocabulary.background
-        fill = unclassified if background is None else background
-        uncertain = self.confidence < thresholds[self.best]
-        return np.where(uncertain, self.best.dtype.type(fill), self.best)
 
     def shares(self) -> dict[str, float]:
         """The share of the image that each class has, from 0 to 1; with *unclassified* where there can be any."""
@@ -184,7 +171,7 @@ class Result:
             raise UserError(
                 f"cannot save a map to {folder_or_path!r}: expected the path of a folder or a file; give one"
             )
-        target = Path(folder_or_path).expanduser()
+        target = user_path(folder_or_path, "folder")
         if target.is_dir() or not target.suffix or str(folder_or_path).endswith("/"):
             folder = writable_folder(target)
             paths = [folder / f"{self.name}.{end}" for end in ("labels.png", "overlay.png", "summary.json")]
@@ -251,7 +238,9 @@ def thresholded(result: Result) -> Result:
         "background": vocabulary.background_name,
         "threshold": result.threshold,
     }
-    return replace(result, labels=result._labelled(), settings=settings)
+    return replace(
+        result, labels=labelled(result.best, result.confidence, vocabulary, result.threshold), settings=settings
+    )
 
 
 def _html_row(row: Mapping[str, Any]) -> str:

@@ -201,7 +201,7 @@ def table(row: dict[str, Any]) -> str:
     if row.get("about"):
         lines.append(f"{row['model']}: {row['about']}")
     lines.extend(f"warning: {remark}" for remark in remarks(row))
-    return printable("\n".join(lines))
+    return printable("\n".join(lines), keep="\n")
 
 
 def _figure(value: float | None) -> str:

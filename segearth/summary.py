@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,17 +56,17 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
         truth: (H, W) the true class indices; 255 where unknown.
 
     Returns:
-        image, height, width, classes (as `figures` returns), miou (from 0 to 1, or None), settings, device, seconds,
-        versions, remarks.
+        image, height, width, classes (as `figures` returns), miou (from 0 to 1; None without a truth, or where all of
+        it is unknown), settings, device, seconds, versions, remarks.
     """
     height, width = result.labels.shape
-    miou = None if truth is None else round(mean_iou(result.labels, truth, len(result.classes)), 4)
+    miou = None if truth is None else mean_iou(result.labels, truth, len(result.classes))
     return {
         "image": result.name,
         "height": height,
         "width": width,
         "classes": figures(result),
-        "miou": miou,
+        "miou": None if miou is None or math.isnan(miou) else round(miou, 4),
         "settings": dict(result.settings),
         "device": result.device,
         "seconds": round(result.seconds, 2),

@@ -13,7 +13,9 @@ A class may have settings of its own, after a bar: "tree,forest | colour=#19732A
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -36,6 +38,9 @@ LAND_COVER = (
 )
 # A class of such a name gets the pixels that are no other class's.
 BACKGROUNDS = frozenset({"background", "clutter", "other", "others", "unlabelled", "unlabeled", "void", "unknown"})
+
+_HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, lone surrogates, separators of lines
+_MOST_BYTES = 1_000_000  # of a class file: tens of thousands of names
 
 Classes: TypeAlias = "Vocabulary | str | Path | Mapping[str, object] | Iterable[str | Sequence[str]]"
 
@@ -137,18 +142,33 @@ class Vocabulary:
         first character is `#` is a comment.
 
         Raises:
-            UserError: no such file, not UTF-8, and as `from_string`, with the line's number.
+            UserError: no such file, no regular file (a pipe may never end), too large, not UTF-8, and as
+                `from_string`, with the line's number.
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            if path.exists() and not path.is_file():
+                raise UserError(
+                    f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}: expected a text file with one "
+                    "class a line; give such a file, or the classes themselves, as in 'road; tree,forest'"
+                )
+            with path.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+            if len(content) > _MOST_BYTES:
+                raise UserError(
+                    f"the class file {path} is larger than {_MOST_BYTES / 1e6:.0f} MB: expected a text file with one "
+                    "class a line; give another one"
+                )
+            text = content.decode("utf-8-sig")
         except FileNotFoundError:
             raise UserError(
                 f"no class file at {path}: give a text file with one class a line, commas between synonyms"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
+            why = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
             raise UserError(
-                f"cannot read the class file {path} ({error}): expected a UTF-8 text file with one class a line"
+                f"cannot read the class file {str(path)[:200]} ({why}): expected a UTF-8 text file with one class a "
+                "line; correct the path, or save the file as UTF-8"
             ) from None
         lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if not line.lstrip().startswith("#")]
         for number, line in lines:
@@ -430,7 +450,9 @@ def _is_path(text: str) -> bool:
     """Whether a string is meant as a file: it ends in .txt, or something with such a path is there."""
     if text.endswith(".txt"):
         return True
-    return ("/" in text or "\\" in text or "." in text) and not set(";|") & set(text) and Path(text).exists()
+    if not set("/\\.") & set(text) or set(";|\n") & set(text):
+        return False
+    return os.path.exists(text)  # noqa: PTH110 (False for what is too long to be a path)
 
 
 def _tidy(name: str) -> str:
@@ -448,6 +470,8 @@ def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> Non
             what = "is empty" if not any(names) else f"has an empty name ({','.join(names)!r})"
             raise UserError(f"{place} of {source} {what}: expected names separated by single commas; remove it")
         for name in names:
+            if any(unicodedata.category(character) in _HIDDEN for character in name):
+                raise UserError(f"'{name}' in {place} of {source} has control characters: expected words; remove them")
             key = name.lower()  # CLIP's tokenizer does not see case
             if key in seen:
                 raise UserError(

@@ -55,14 +55,6 @@ def test_classes_are_registered(name):
     assert [tuple(c) for c in REGISTRY.get(of.dataset_class).METAINFO["palette"]] == list(of.palette)
 
 
-def test_official_names_of_sat_ii(tmp_path):
-    from segearth.openmmlab.config import _find_data
-
-    (tmp_path / "WHU_Sat_II/test/image").mkdir(parents=True)
-    theirs = Path("data/WHU_Sat_II/Satellite_dataset_Ⅱ_East_Asia/1.cropped/test/image")
-    assert _find_data(theirs, "img_path", Path("c.py"), tmp_path) == tmp_path / "WHU_Sat_II/test/image"
-
-
 def test_journal_prompts():
     for name in ("potsdam", "vaihingen"):
         lines = (ROOT / f"configs/cls_{name}_journal.txt").read_text().splitlines()

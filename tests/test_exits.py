@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from segearth import cli
 from segearth.exits import run, say
 from segearth.outputs import atomic
 
@@ -94,4 +95,40 @@ def test_a_path_that_the_system_refuses(capsys):
 
 def test_control_characters_do_not_reach_the_terminal(capsys):
     say("class \x1b[31mred\x07 \u009b1m \udce9 é")
-    assert capsys.readouterr().err == "class \\x1b[31mred\\x07 \\x9b1m \\udce9 é\n"
+    assert capsys.readouterr().err == "class \\x1b[31mred\\x07 \\x9b1m \\xe9 é\n"
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", LONG, "-c", "road"],
+        ["predict", "a.png", "-c", f"{LONG}.txt"],
+        ["predict", "a.png", "-c", "road", "--model", LONG],
+        ["predict", "a.png", "-c", "road", "--model", LONG, "--architecture", "ViT-B-32"],
+        ["predict", "a.png", "-c", "road", "--model", "a.pt", "--architecture", LONG],
+        ["predict", "a.png", "-c", "road", "--model", "tiny", "--upsampler", LONG],
+        ["predict", "a.png", "-c", "road", "--model", "tiny", "-o", LONG],
+        ["demo", "--image", LONG, "--model", "tiny"],
+        ["eval", LONG],
+        ["eval", "loveda", "--data-root", LONG, "--model", "tiny"],
+        ["eval-all", "-o", LONG],
+        ["prepare", "loveda", LONG],
+        ["prepare", "loveda", "a.png", "-o", LONG],
+        ["check", "loveda", "--data-root", LONG],
+        ["info", LONG],
+        ["train-upsampler", "--model", "tiny", "--images", LONG, "-o", "a.ckpt"],
+        ["train-upsampler", "--model", "tiny", "--images", ".", "-o", f"{LONG}.ckpt"],
+        ["train-upsampler", "--model", "tiny", "--images", ".", "-o", "a.ckpt", "--init", LONG],
+    ],
+    ids=lambda arguments: " ".join(one[:9] for one in arguments),
+)
+def test_paths_that_are_too_long(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a.pt"):
+        Path(name).write_bytes(b"")
+    assert cli.main(arguments) in (1, 2)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert ": " in line

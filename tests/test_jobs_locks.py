@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import multiprocessing
 import os
 import signal
+import warnings
 
 import pytest
 
@@ -79,3 +81,29 @@ def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot lock .*give another"), locked(tmp_path / "file" / "table"):
         pytest.fail("there is no lock")
+
+
+def test_who_waits_says_so_and_knows_it(tmp_path):
+    path, held, free = tmp_path / "table", FORK.Event(), FORK.Event()
+
+    def hold() -> None:
+        with locked(path):
+            held.set()
+            free.wait(60)
+
+    process = FORK.Process(target=hold)
+    process.start()
+    assert held.wait(60)
+
+    def told(message, *_, **__):
+        assert str(message) == "the table is made by another process: waiting for it"
+        free.set()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserNotice)
+        warnings.showwarning = told
+        with locked(path, math.inf, waiting="the table is made by another process: waiting for it") as waited:
+            assert waited
+    process.join()
+    with locked(path, waiting="nobody holds it") as waited:
+        assert not waited

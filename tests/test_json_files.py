@@ -1,11 +1,14 @@
 """JSON of others and of ours."""
 
+import ast
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from segearth.json_files import json_text, parse_json, read_json, write_json
+import segearth
+from segearth.json_files import json_line, json_text, parse_json, read_json, write_json
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,21 @@ def test_what_is_no_json_is_told_in_a_phrase(tmp_path, content, phrase):
             read()
         assert "\n" not in str(found.value)
         assert not isinstance(found.value, UnicodeDecodeError)
+
+
+def test_no_json_is_written_with_nan():
+    """Every dump says allow_nan=False, or goes through what does: NaN is not JSON, and other readers refuse it."""
+    root, lenient = Path(segearth.__file__).parents[1], []
+    for file in [*root.glob("segearth/**/*.py"), *root.glob("tools/**/*.py"), *root.glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            dump = isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dump", "json.dumps")
+            if dump and not any(word.arg == "allow_nan" for word in node.keywords):
+                lenient.append(f"{file.name}:{node.lineno}")
+    assert lenient == []
+    for value in (float("nan"), float("inf")):
+        for write in (json_text, json_line):
+            with pytest.raises(ValueError, match="not JSON compliant"):
+                write([value])
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path):

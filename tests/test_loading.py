@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def mini(tmp_path, monkeypatch) -> str:
     """A model of the table whose weights are in a made-up cache: random, with a jbu_one."""
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path))
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
-    monkeypatch.setattr("segearth.loading.clip_config", lambda name: MINI)
+    monkeypatch.setattr("segearth.building.clip_config", lambda name: MINI)
     save_file(mini_clip().state_dict(), tmp_path / "mini.safetensors")
     torch.manual_seed(0)
     state = {f"upsampler.{key}": value for key, value in JBUOne(16).state_dict().items()}
@@ -178,15 +179,42 @@ def test_an_unknown_option_names_the_near_one():
 
 
 def test_precision_auto_is_what_is_fast_here(monkeypatch):
-    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: True)
+    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: True)
     assert choose_precision("auto", torch.device("cpu")) == "bf16"
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
     assert choose_precision("auto", torch.device("mps")) == "fp32"
     assert load_model("tiny", "road; tree", "cpu", "auto").settings["precision"] == "bf16"
-    monkeypatch.setattr("segearth.loading.bf16_in_hardware", lambda device: False)
+    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: False)
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
     with pytest.raises(UserError, match="use one of auto, fp32"):
         choose_precision("int8", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b", "\x1b[31m", "https://a.org/b.pt"])
+def test_names_that_can_be_no_file(name):
+    for load in (lambda: load_clip(name), lambda: load_upsampler(name), lambda: load_clip(__file__, name)):
+        with pytest.raises(
+            UserError, match=r"cannot be opened|an address|no model|no upsampler|unknown arch"
+        ) as caught:
+            load()
+        assert str(caught.value).isprintable()
+
+
+def test_a_home_folder_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("tiny.safetensors", "tiny.json", "tiny_simfeatup.safetensors"):
+        shutil.copy(weights.packaged(name), tmp_path)
+    given = {"name": "~/tiny.safetensors", "architecture": "~/tiny.json", "upsampler": "~/tiny_simfeatup.safetensors"}
+    settings = load_model(classes="road; tree", device="cpu", **given).settings
+    assert settings["weights_sha256"] == weights.MODELS["tiny"].file.sha256
+    assert settings["architecture"].startswith("tiny.json ")
+
+
+def test_numbers_that_are_not_finite():
+    for option in ("cls_token_lambda", "logit_scale", "threshold"):
+        for value in (float("nan"), float("inf"), -float("inf")):
+            with pytest.raises(UserError, match=f"{option} (is )?-?(nan|inf)"):
+                load_model("tiny", "road; tree", "cpu", **{option: value})
 
 
 def test_wrong_kinds_of_options():

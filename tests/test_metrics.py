@@ -18,6 +18,7 @@ def test_by_hand():
 
 def test_perfect_map():
     assert mean_iou(TRUTH.clip(max=2), TRUTH, 3) == 1.0
+    assert np.isnan(mean_iou(np.full_like(TRUTH, 255), np.full_like(TRUTH, 255), 3))  # nothing is known
 
 
 @pytest.mark.parametrize("distance", [1, 3])

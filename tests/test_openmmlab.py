@@ -237,6 +237,15 @@ def test_cuda_becomes_the_cpu():
     assert made.net.query_features.device.type == "cpu"
 
 
+def test_a_device_that_is_not_here_is_told_by_its_key(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda:2", "mps"):
+        with pytest.raises(UserError, match=rf'{device}, which is not here.*options="model.device=cpu"'):
+            SegEarthSegmentation(CLASSES, model="tiny", device=device)
+
+
 # ---- metric ---------------------------------------------------------------------------------------------
 
 
@@ -306,8 +315,8 @@ def test_wrong_labels(truth, message):
 def test_damaged_files_are_named(tmp_path):
     loaded(tmp_path, [(20, 20), (20, 20)])
     image, label = (tmp_path / f"LoveDA/{kind}/val/{i}.png" for kind, i in (("img_dir", 0), ("ann_dir", 1)))
-    image.write_bytes(image.read_bytes()[:60])
-    label.write_bytes(b"no picture")
+    image.write_bytes(image.read_bytes()[:60])  # their headers are whole
+    label.write_bytes(label.read_bytes()[:60])
     dataset = open_dataset(
         {
             "type": "LoveDADataset",

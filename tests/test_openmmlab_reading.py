@@ -131,7 +131,16 @@ def test_labels_of_the_image_as_it_is_stored(pair, orientation):
             writer(RGB.transpose(1, 0, 2), photometric="rgb", extratags=[(274, 3, 1, orientation, True)]),
             labels=LABELS.T,
         )
-    assert "expected labels of the upright image; turn the label map, or remove the tag" in str(no.value)
+    assert "expected one label a pixel; turn the label map, or remove the tag if" in str(no.value)
+
+
+def test_labels_are_looked_at_before_the_run(pair, tmp_path):
+    with pytest.raises(UserError, match=r"labels/0.png has 79 × 48 pixels, its image .*0.tif 80 × 48: expected one la"):
+        pair(writer(RGB, photometric="rgb"), labels=LABELS[:, 1:])
+    pair(writer(RGB, photometric="rgb"))
+    (tmp_path / "labels/0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 48\n")
+    with pytest.raises(UserError, match=r"labels/0.png is damaged or no picture .*: expected PNG or TIFF"):
+        pair()
 
 
 def test_one_remark_for_all_images_of_a_kind(pair, tmp_path):

@@ -88,6 +88,7 @@ def test_many_classes_have_wide_labels():
 def test_truth_gives_miou():
     truth = np.array([[0, 0, 1], [2, 2, 255]])
     assert result().summary(truth)["miou"] == 1.0
+    assert result().summary(np.full((2, 3), 255))["miou"] is None  # nothing is known
     assert result(threshold=0.5).summary(truth)["miou"] == pytest.approx((0.5 + 1 + 0.5) / 3, abs=1e-4)
 
 

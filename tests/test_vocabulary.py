@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from segearth.errors import UserError
@@ -111,7 +113,7 @@ def test_palette_is_familiar_and_distinct():
 def test_a_string_that_is_a_path_is_read(tmp_path):
     (tmp_path / "names.csv").write_text("road\ntree,forest\n")
     assert Vocabulary.of(str(tmp_path / "names.csv")).names == ("road", "tree")
-    with pytest.raises(UserError, match="cannot read the class file"):
+    with pytest.raises(UserError, match="is a folder"):
         Vocabulary.of(str(tmp_path))
     assert Vocabulary.of("roads/paths").names == ("roads/paths",)  # no such file: a name
 
@@ -197,3 +199,35 @@ def test_one_class_only_is_doubtful():
     assert '"road; building; water"' in Vocabulary.from_string("road, building, water").doubt
     assert '"road; building"' in Vocabulary.from_string("road building").doubt
     assert '"water; background"' in Vocabulary.from_string("water").doubt
+
+
+def test_a_long_list_with_a_full_stop_is_no_path():
+    names = [f"st. name {i}" for i in range(60)]
+    assert Vocabulary.of(",".join(names)).classes == (tuple(names),)
+    assert Vocabulary.of("\n".join(names)).names == tuple(names)
+    with pytest.raises(UserError, match="cannot read the class file .*File name too long"):
+        Vocabulary.of("a" * 300 + ".txt")
+
+
+def test_only_regular_files_hold_classes(tmp_path):
+    """A pipe without a writer, or a device, would be read for ever."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "folder.txt").mkdir()
+    for path, kind in (
+        (tmp_path / "pipe.txt", "a pipe"),
+        ("/dev/zero", "a device"),
+        (tmp_path / "folder.txt", "folder"),
+    ):
+        for read in (Vocabulary.of, Vocabulary.from_file):
+            with pytest.raises(UserError, match=f"{kind}.*: expected a text file"):
+                read(str(path))
+    (tmp_path / "large.txt").write_bytes(b"a\n" * 500_001)
+    with pytest.raises(UserError, match="larger than 1 MB"):
+        Vocabulary.from_file(tmp_path / "large.txt")
+
+
+@pytest.mark.parametrize("name", ["tree\x1b[31m", "tr\x00ee", "tr\x7fee", "tree\udce9", "a\u2028b"])
+def test_names_have_no_control_characters(name):
+    with pytest.raises(UserError, match="control characters") as found:
+        Vocabulary([["road"], [name]])
+    assert str(found.value).isprintable()

@@ -37,6 +37,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
+from segearth.json_files import write_json
 from segearth.models import DenseCLIP, JBUOne, SegEarth, tiles
 from segearth.models.simfeatup import JBUStep
 from segearth.outputs import atomic
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args(argv)
     if args.peak is not None:
-        print(json.dumps(peak_memory(args.peak)))
+        print(json.dumps(peak_memory(args.peak), allow_nan=False))
         return {}
 
     found: dict[str, Any] = {"machine": machine(), "side": args.side}
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(report(found))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(args.out) as part:
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_json(part, found)
     print(f"\nwritten to {args.out}")
     return found
 

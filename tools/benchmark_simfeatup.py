@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from benchmark import machine, resident_mb, timed
 from segearth.architectures import build_clip, clip_config
 from segearth.errors import UserError
+from segearth.json_files import write_json
 from segearth.loading import choose_device
 from segearth.outputs import atomic, run, writable_folder
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args(argv)
     if args.variant is not None:
-        return run(lambda: print(json.dumps(one_step(args, *VARIANTS[args.variant]))))
+        return run(lambda: print(json.dumps(one_step(args, *VARIANTS[args.variant]), allow_nan=False)))
     return run(lambda: measure(args, list(argv if argv is not None else sys.argv[1:])))
 
 
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace, options: list[str]) -> None:
     result = {"machine": machine(), "settings": settings, "steps": median}
     print(report(result))
     with atomic(args.out) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(part, result)
 
 
 def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from segearth.batch.inputs import Item
 from segearth.errors import UserError, option
-from segearth.json_files import read_json, shown
+from segearth.json_files import json_line, read_json, shown
 from segearth.outputs import refuse_folder
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
@@ -54,7 +54,7 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
     tasks = []
     for item in items:
         content = fingerprint(item.path)
-        settings = json.loads(json.dumps({**common, "input": content, "format": FORMAT}))
+        settings = json.loads(json_line({**common, "input": content, "format": FORMAT}))
         ends = ["labels.png", "overlay.png", *(["scores.npz"] if common["scores"] else []), "summary.json"]
         files = tuple(out / f"{item.name}.{end}" for end in ends)
         for file in files:

@@ -73,7 +73,7 @@ class Cost:
         queries, classes = len(self.model.query_features), self.model.num_classes
         inside, outside = scaled[0] * scaled[1], size[0] * size[1]
         image = 3 * outside + 12 * inside
-        logits = 4 * queries * (inside + (outside if scaled != size else 0)) + 4 * inside
+        logits = 4 * queries * (inside + (outside if scaled != size else 0))
         return model + working + image + logits + outside * (4 * classes + 4 + 1)
 
 

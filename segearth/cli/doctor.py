@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import platform
 import re
@@ -23,6 +22,7 @@ from segearth.cli.options import add_device
 from segearth.errors import UserError, first_line
 from segearth.exits import OK, SOME_FAILED
 from segearth.extras import EXTRAS, install_command
+from segearth.json_files import json_text
 
 HELP = "Test that segearth computes right here, and show what a bug report needs."
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         "optional parts": {name: _part(name) for name in EXTRAS},
         "self-test": test,
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False) if args.json else "\n\n".join(_sections(report))
+    text = json_text(report)[:-1] if args.json else "\n\n".join(_sections(report))
     print(anonymous(text))
     return OK if test["passed"] else SOME_FAILED
 

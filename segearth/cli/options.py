@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from segearth import weights
+from segearth.config_files import check_syntax
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
+from segearth.paths import user_path
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
@@ -125,7 +127,7 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         weights.model(args.model)
     if args.limit is not None and args.limit < 1:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
-    if wrong := [one for one in args.cfg_options if "=" not in one]:
-        raise UserError(f"{option('cfg_options', wrong[0])}: expected key=value, for example model.prob_thd=0.2")
-    if args.data_root is not None and not args.data_root.expanduser().is_dir():
+    for change in args.cfg_options:
+        check_syntax(change)
+    if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")

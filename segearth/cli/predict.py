@@ -299,14 +299,14 @@ def _progress(
         def line(step: Step) -> None:
             seconds = left(*step.windows)
             event = {
-                "image": printable(step.task.item.path),
+                "image": str(step.task.item.path),
                 "images_done": step.images[0],
                 "images": step.images[1],
                 "windows_done": step.windows[0],
                 "windows": step.windows[1],
                 "seconds_left": None if seconds is None else round(seconds, 1),
             }
-            print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
+            print(json.dumps(event, allow_nan=False), file=sys.stderr, flush=True)  # ASCII: names may be anything
 
         yield line, tell
         return

@@ -9,6 +9,7 @@
     convert.py prepare.py   from pairs to the folder that a config reads (tools/prepare_dataset.py)
     padding.py              images that are nearly all black
     check.py                what is in such a folder (tools/check_dataset.py)
+    places.py               where data lie that are not where a config looks for them
     guide.py                dataset_prepare.md
     samples/                small drawn downloads (tools/make_sample_data.py)
 

@@ -108,14 +108,21 @@ BINARY = (
         out_labels="WHU_Sat_II/test/label_cvt",
         image_suffix=".tif",
         label_suffix=".tif",
-        aliases={"WHU_Sat_II/Satellite_dataset_Ⅱ_East_Asia/1.cropped": "WHU_Sat_II"},
+        aliases={
+            "WHU_Sat_II": (
+                "WHU_Sat_Ⅱ",
+                "WHU_Sat_II/Satellite_dataset_Ⅱ_East_Asia/1.cropped",
+                "WHU_Sat_Ⅱ/Satellite_dataset_Ⅱ_East_Asia/1.cropped",
+            )
+        },
         expected=(3726,),
         source="http://gpcv.whu.edu.cn/data/building_dataset.html",
         licence=_WHU_LICENCE,
         citation=_WHU_CITATION,
         get='Download "Satellite dataset Ⅱ (East Asia).zip".',
         traps=(
-            "The Ⅱ in the published names is one character, U+2161; the prepared folder has an ASCII name.",
+            "The Ⅱ in the published names is one character, U+2161; the prepared folder has an ASCII name. "
+            "Configs find data in a folder called WHU_Sat_Ⅱ, too.",
             "The zip may hold names in GBK; they are read as such.",
         ),
     ),

@@ -110,7 +110,7 @@ class Description:
         out_labels: the same for labels.
         image_suffix: of the images that are written.
         label_suffix: of the labels that are written, after the same stem.
-        aliases: folders that other configs read instead: what they begin with -> what ours begins with.
+        aliases: folders that other configs read instead: what ours begins with -> what theirs do.
         expected: how many images the split has, windows counted; several where several are in use.
         source: where the download is.
         licence: the terms of use, and who states them unless it is the source itself.
@@ -152,7 +152,7 @@ class Description:
     out_labels: str
     image_suffix: str = ".png"
     label_suffix: str = ".png"
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expected: tuple[int, ...]
     source: str
     licence: str = LICENCE_UNKNOWN

@@ -8,6 +8,7 @@ gives nothing by which a part could be told from a part of another content, noth
 """
 
 import errno
+import math
 import os
 import re
 import shutil
@@ -19,9 +20,10 @@ from pathlib import Path
 
 from segearth.downloads.answer import Answer, Broken, NotContinued, ask
 from segearth.downloads.connection import Unusable, is_offered, reason
-from segearth.downloads.part import Content, Part, alone
+from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
 from segearth.files import File, is_whole_safetensors
+from segearth.jobs.locks import locked
 from segearth.progress import switched_off
 
 GOES_ON_BYTES = 1_000_000  # a broken connection that brought so much is worth another one
@@ -67,7 +69,7 @@ def download(
         target: Where to put it; its folder is created.
         advice: The end of an error message: what to do next.
         progress: Whether to draw a progress bar on stderr.
-        timeout: Seconds until the server must have begun to answer.
+        timeout: Seconds until the server must be reached.
         clock: Seconds of a clock that never goes back.
 
     Raises:
@@ -78,7 +80,10 @@ def download(
         if offline():
             raise Unusable("SEGEARTH_OFFLINE or HF_HUB_OFFLINE is set, so no request is made")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target) as waited:
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "its folder may only be read")
+        waiting = f"{file.name} is being downloaded by another process: waiting for it"
+        with locked(target, patience=math.inf, waiting=waiting) as waited:
             if waited and target.is_file() and file.is_complete(target) and file.damage(target) is None:
                 return
             try:
@@ -198,6 +203,7 @@ def _append(answer: Answer, path: Path, size: int, name: str, progress: bool, cl
                 sink.truncate(0)  # none of it is worth keeping
                 raise Unusable(f"the server sent more than the expected {size:,} bytes")
             sink.write(block)
+            sink.flush()  # a kill loses nothing
             bar.update(len(block))
     if received < size:
         raise Broken(f"the connection ended after {received:,} of {size:,} bytes")

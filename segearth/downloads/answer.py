@@ -15,6 +15,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import IO, Any, cast
 from urllib.error import HTTPError
 
+from segearth.downloads import connection
 from segearth.downloads.connection import Redirects, Unusable, connect, reason, request_of, words
 from segearth.files import BLOCK_BYTES
 
@@ -82,7 +83,7 @@ def ask(address: str, *, start: int = 0, etag: str | None = None, token: str | N
         start: Bytes of it that are here.
         etag: The `Answer.etag` that they came with: if the server has another one by now, it sends the whole.
         token: A token of the Hugging Face hub.
-        timeout: Seconds until the server must have begun to answer.
+        timeout: Seconds until the server must be reached; then it may take `connection.STALL_S` to answer.
 
     Raises:
         NotContinued: The server cannot go on at `start`.
@@ -94,7 +95,7 @@ def ask(address: str, *, start: int = 0, etag: str | None = None, token: str | N
     redirects = Redirects()
     try:
         request = request_of(address, wanted, token)
-        response = connect(request, redirects, timeout=timeout)
+        response = connect(request, redirects, timeout=timeout, patience=connection.STALL_S)
     except HTTPError as refusal:
         refusal.close()
         if refusal.code == 416 and start:

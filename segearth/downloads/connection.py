@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from email.message import Message
-from http.client import HTTPException, HTTPResponse
-from typing import IO, cast
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import IO, Any, cast
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -85,7 +85,7 @@ def is_offered(address: str, timeout: float) -> bool:
         timeout: Seconds for everything, resolving the host name included.
     """
     try:
-        with connect(request_of(address, method="HEAD"), NoRedirects(), timeout=timeout, silence=timeout):
+        with connect(request_of(address, method="HEAD"), NoRedirects(), timeout=timeout):
             return True
     except HTTPError as answer:
         answer.close()
@@ -117,40 +117,51 @@ def request_of(
     return made
 
 
-def connect(
-    request: Request, redirects: HTTPRedirectHandler, *, timeout: float, silence: float = STALL_S
-) -> HTTPResponse:
+def connect(request: Request, redirects: HTTPRedirectHandler, *, timeout: float, patience: float = 0.0) -> HTTPResponse:
     """The answer to a request, by the environment's proxies; neither files nor ftp are opened.
 
     Args:
         request: of `request_of`.
         redirects: What becomes of redirects.
         timeout: Seconds until the answer must have begun.
-        silence: Seconds that each read of its body may take.
+        patience: Seconds more for a server that was reached in that time: a line of a few kB/s needs them.
 
     Raises:
         OSError, HTTPException, ValueError: There is none. An HTTPError is one: the server's refusal.
         Unusable: There is one that is not followed.
     """
+    reached = threading.Event()
     opener = OpenerDirector()
     for handler in (
         ProxyHandler(),
         UnknownHandler(),
-        HTTPHandler(),
-        HTTPSHandler(),
+        _Opens(reached),
         HTTPDefaultErrorHandler(),
         HTTPErrorProcessor(),
         redirects,
     ):
         opener.add_handler(handler)
-    return _within(timeout, lambda: cast(HTTPResponse, opener.open(request, timeout=silence)))
+    answer = _in_background(lambda: cast(HTTPResponse, opener.open(request, timeout=STALL_S)))
+    try:
+        try:
+            return answer.result(timeout)
+        except FutureTimeoutError:
+            if not reached.is_set():
+                raise
+            return answer.result(patience)
+    except FutureTimeoutError:  # before Python 3.11 it is not the built-in one
+        answer.add_done_callback(_close)
+        waited = timeout + (patience if reached.is_set() else 0)
+        raise TimeoutError(f"no answer within {waited:g} s") from None
+    except KeyboardInterrupt:
+        answer.add_done_callback(_close)
+        raise
 
 
-def _within(seconds: float, call: Callable[[], HTTPResponse]) -> HTTPResponse:
-    """What `call` returns, or TimeoutError after `seconds`, whatever it is waiting for.
+def _in_background(call: Callable[[], HTTPResponse]) -> "Future[HTTPResponse]":
+    """Begins a call in a thread of its own, which nobody has to wait for.
 
     A socket's own timeout bounds neither the resolution of a host name nor the number of addresses tried.
-    So the call runs in a thread; one that is given up closes its answer if it ever gets one.
     """
     future: Future[HTTPResponse] = Future()
 
@@ -160,19 +171,55 @@ def _within(seconds: float, call: Callable[[], HTTPResponse]) -> HTTPResponse:
         except BaseException as error:
             future.set_exception(error)
 
-    def close(done: "Future[HTTPResponse]") -> None:
-        if done.exception() is None:
-            done.result().close()
-
     threading.Thread(target=run, name="segearth-request", daemon=True).start()
-    try:
-        return future.result(seconds)
-    except FutureTimeoutError:  # before Python 3.11 it is not the built-in one
-        future.add_done_callback(close)
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
-    except KeyboardInterrupt:
-        future.add_done_callback(close)
-        raise
+    return future
+
+
+def _close(done: "Future[HTTPResponse]") -> None:
+    """Closes an answer that nobody waits for any more."""
+    if done.exception() is None:
+        done.result().close()
+
+
+class _Connection(HTTPConnection):
+    """A connection that tells when it stands.
+
+    Args:
+        reached: Set then.
+    """
+
+    def __init__(self, host: str, *, reached: threading.Event, **others: Any) -> None:
+        super().__init__(host, **others)
+        self.reached = reached
+
+    def connect(self) -> None:
+        """Reaches the server."""
+        super().connect()
+        self.reached.set()
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same by TLS."""
+
+
+class _Opens(HTTPHandler, HTTPSHandler):
+    """Opens http and https.
+
+    Args:
+        reached: of `_Connection`.
+    """
+
+    def __init__(self, reached: threading.Event) -> None:
+        super().__init__()
+        self.reached = reached
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        """The answer."""
+        return self.do_open(cast(Any, _Connection), req, reached=self.reached)
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        """The answer, by TLS."""
+        return self.do_open(cast(Any, _SecureConnection), req, reached=self.reached)
 
 
 def reason(error: BaseException) -> str:

@@ -1,12 +1,11 @@
-"""What came of a file so far, kept for the next try; and that one process at a time gets it."""
+"""What came of a file so far, kept for the next try."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from segearth.errors import notice
+from segearth.json_files import read_json
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Part:
     def content(self) -> Content | None:
         """What the bytes belong to; None where that is not known."""
         try:
-            content = Content(**json.loads(self.note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError):
+            content = Content(**read_json(self.note))
+        except (OSError, ValueError, TypeError):
             return None
         known = isinstance(content.size, int) and all(isinstance(t, str | None) for t in (content.etag, content.sha256))
         return content if known else None
@@ -55,7 +54,7 @@ class Part:
         """Throws away what is there, and notes what will be there, if that is worth keeping."""
         self.remove()
         if keep:
-            self.note.write_text(json.dumps(asdict(content)), encoding="utf-8")
+            self.note.write_text(json.dumps(asdict(content), allow_nan=False), encoding="utf-8")
 
     def remove(self) -> None:
         """Deletes it, and what earlier versions left of downloads that were killed."""
@@ -67,24 +66,3 @@ class Part:
         if self.size == 0:
             with suppress(OSError):
                 self.remove()
-
-
-@contextmanager
-def alone(target: Path) -> Iterator[bool]:
-    """While the block runs no other process downloads to `target`; gives whether one had to be waited for."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        notice(f"{target.name} is being downloaded by another process: waiting for it")
-        lock.acquire()
-    try:
-        yield waited
-    finally:
-        with suppress(OSError):  # who waits for it sees that it is gone, and makes a new one
-            Path(lock.lock_file).unlink()
-        lock.release()

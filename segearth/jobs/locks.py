@@ -21,8 +21,8 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(path: Path, patience: float = PATIENCE_S, busy: str = "") -> Iterator[None]:
-    """Holds the lock of a file or a folder while the block runs; others that want it wait.
+def locked(path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: str = "") -> Iterator[bool]:
+    """Holds the lock of a file or a folder while the block runs, and gives whether it had to wait for others.
 
     It is a lock of the operating system on the file `.NAME.lock` beside it: it ends with the process that holds it,
     however that ends, and holds between machines on disks of a network that have locks (NFS, SMB, Lustre mounted with
@@ -33,13 +33,19 @@ def locked(path: Path, patience: float = PATIENCE_S, busy: str = "") -> Iterator
         path: of what is locked; its folder exists.
         patience: seconds to wait; 0: not at all.
         busy: what is said when others still hold it.
+        waiting: what is said when the waiting begins.
 
     Raises:
         UserError: another process holds it, or its file cannot be written.
     """
     lock_file = path.with_name(f".{path.name.lstrip('.')}.lock")
     try:
-        lock = _acquired(lock_file, patience)
+        try:
+            lock, waited = _acquired(lock_file, 0), False
+        except TimeoutError:
+            if waiting and patience:
+                notice(waiting)
+            lock, waited = _acquired(lock_file, patience), True
     except TimeoutError:
         raise UserError(
             busy
@@ -52,10 +58,10 @@ def locked(path: Path, patience: float = PATIENCE_S, busy: str = "") -> Iterator
                 f"cannot lock {path} ({error.strerror or error}): make its folder writable, or give another one"
             ) from None
         notice(f"the disk of {path.parent} has no locks: let only one process at a time write there")
-        yield
+        yield False
         return
     try:
-        yield
+        yield waited
     finally:
         with suppress(OSError):  # Windows removes no open file; there the release does
             lock_file.unlink()

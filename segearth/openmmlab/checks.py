@@ -5,12 +5,13 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
-from segearth import weights
 from segearth.errors import UserError, option
 from segearth.models.attention import METHODS
 from segearth.openmmlab.keys import CONFIG, DATASET, LOADER, METRIC, MODEL, near, problems, type_name
+from segearth.openmmlab.model_weights import model_weights
 from segearth.windows import CROP, STRIDE
 
 SEGMENTOR = "SegEarthSegmentation"
@@ -82,8 +83,8 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())
+    """What an error says, in one line; libraries may print a whole config."""
+    return shorten(str(error), 300, placeholder=" ...")
 
 
 def _given(change: str) -> str:
@@ -198,10 +199,7 @@ def _other_method(kind: str, model: Mapping[str, Any], path: Path) -> UserError:
 
 def _check_model(model: Mapping[str, Any], path: Path) -> None:
     """Refuses names and pairs that cannot be, for which the table has no rule."""
-    if (name := model.get("model")) is not None:
-        weights.model(name)
-    else:
-        weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
+    model_weights(model)  # their names are known ones
     crop, stride = model.get("slide_crop", CROP), model.get("slide_stride", STRIDE)
     if 0 < crop < stride:
         raise UserError(
@@ -213,8 +211,15 @@ def _check_model(model: Mapping[str, Any], path: Path) -> None:
 def _check_pipeline(pipeline: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Refuses pipelines of training, of test-time augmentation, and of mmsegmentation 0.x."""
     kinds = [type_name(step["type"]) for step in pipeline]
+    problem = None
     if kinds[-1] != "PackSegInputs":
+        problem = "PackSegInputs is not its last step"
+    elif wrong := [one for one in kinds if one.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
+        problem = f"{', '.join(wrong)} would not be undone in the predictions, or is of training"
+    elif "LoadAnnotations" in kinds and "Resize" in kinds[kinds.index("LoadAnnotations") :]:
+        problem = "Resize comes after LoadAnnotations, so that labels would be resized"
+    if problem is not None:
         raise UserError(
-            f"the pipeline of test_dataloader.dataset in {path} is {', '.join(kinds)}: expected LoadImageFromFile, "
-            "Resize, LoadAnnotations, and PackSegInputs at the end; correct it as in configs/base_config.py"
+            f"the pipeline of test_dataloader.dataset in {path} is {', '.join(kinds)}: {problem}; expected "
+            "LoadImageFromFile, Resize, LoadAnnotations, PackSegInputs, as in configs/base_config.py; correct it"
         )

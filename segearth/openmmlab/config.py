@@ -18,7 +18,7 @@ from typing import Any
 
 from segearth import weights
 from segearth.config_files import check_source, check_syntax
-from segearth.datasets import DATASETS
+from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
@@ -32,9 +32,9 @@ def load_config(
     data_root: str | Path | None = None,
     model: str | None = None,
 ) -> Any:
-    """Reads a config file of mmengine, ours or one of the official repository.
+    """Reads a config file of mmengine, ours or one of the official repository, and finds its data and class file.
 
-    Weights are made ready, too: those that are not in the cache are downloaded.
+    Its weights are not looked for yet: see `fetch_weights`.
 
     Args:
         path: the config file.
@@ -49,14 +49,7 @@ def load_config(
         UserError: a file, folder or name that is not there, or a config that cannot be read.
     """
     path = Path(path)
-    check_source(path)
-    for change in options:
-        check_syntax(change)
-    require("mmengine")
-    config = _read(path, options)
-    config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
-    check_config(config, path, options)
-    _import_modules(config, path)
+    config = read_config(path, options)
     if model is not None:
         if lost := next((option for option in options if option.startswith("model.feature_up_cfg")), None):
             row = weights.model(model)
@@ -66,7 +59,24 @@ def load_config(
             )
         config.model["model"] = model
     _place_data(config.test_dataloader.dataset, path, data_root)
-    _place_model(config.model, path)
+    _place_classes(config.model, path)
+    return config
+
+
+def read_config(path: Path, options: Sequence[str] = ()) -> Any:
+    """As `load_config`, but nothing that the config names is looked for: what it says itself is checked.
+
+    Raises:
+        UserError: a config that cannot be read, or has keys or values that cannot be.
+    """
+    check_source(path)
+    for change in options:
+        check_syntax(change)
+    require("mmengine")
+    config = _read(path, options)
+    config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
+    check_config(config, path, options)
+    _import_modules(config, path)
     return config
 
 
@@ -112,8 +122,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     try:
         config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
+        said = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
         raise UserError(
-            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {one_line(error)}): expected a "
+            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {said}): expected a "
             "Python config of mmengine; mend the file, or use one of configs/"
         ) from None
     parser = argparse.ArgumentParser()
@@ -168,21 +179,18 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """A data folder or file, or the error that says where it was looked for."""
-    if (ours := _renamed(path)) is not None:  # another config's name of a folder; the config's own comes first
+    """A data folder or file, or the error that says where it was looked for, and what is there instead."""
+    for place in (path, *other_places(path)):
         with suppress(UserError):
-            return _find_place(path, key, config, data_root)
-        path = ours
-    return _find_place(path, key, config, data_root)
-
-
-def _renamed(path: Path) -> Path | None:
-    """Our path for a data folder that other configs call differently."""
-    for one in DATASETS.values():
-        for theirs, ours in one.aliases.items():
-            if path.is_relative_to(Path("data", theirs)):
-                return Path("data", ours, path.relative_to(Path("data", theirs)))
-    return None
+            return _find_place(place, key, config, data_root)
+    try:
+        return _find_place(path, key, config, data_root)
+    except UserError as error:
+        inside = data_root is not None and path.parts[:1] == ("data",)
+        place = Path(*path.parts[1:]) if inside else path
+        folders = [Path(str(data_root)).expanduser()] if inside else [Path(), config.parent, config.parent.parent]
+        near = next(filter(None, (near_name(folder / place) for folder in folders)), "")
+        raise UserError(f"{error}; {near}" if near else str(error)) from None
 
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
@@ -212,27 +220,36 @@ def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None
     raise UserError(f"no data at {path} ({key} of {config}){where}: put the data there, or {advice}")
 
 
-def _place_model(model: dict[str, Any], config: Path) -> None:
-    """Makes the paths of `name_path` and `feature_up_cfg.model_path` absolute; fetches the weights."""
-    if not isinstance(names := model.get("name_path"), str | Path):
-        raise UserError(f"{config} has no `model.name_path`: expected the path of a class file, one class a line")
-    found = resolve(names, config.parent) or resolve(Path(names).name, config.parent)
+def _place_classes(model: dict[str, Any], config: Path) -> None:
+    """Makes the path of the class file absolute."""
+    names = Path(model["name_path"])
+    found = resolve(names, config.parent) or resolve(names.name, config.parent)
     if found is None:
         raise UserError(
             f"no class file {names} (model.name_path of {config}), looked for {_places(config.parent)}: "
             "give the path of a text file with one class a line, commas between synonyms"
         )
     model["name_path"] = str(found)
-    _place_upsampler(model, config)
-    model_weights(model).files()
 
 
-def _place_upsampler(model: dict[str, Any], config: Path) -> None:
-    """Makes the path of the upsampler's weights absolute, if the model uses one."""
+def fetch_weights(config: Any, path: Path) -> None:
+    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+
+    What is not in the cache is downloaded, which may take long: all else should be known to be right.
+
+    Args:
+        config: as `load_config` gives it.
+        path: of its file.
+
+    Raises:
+        UserError: weights that cannot be had.
+    """
+    model = config.model
     used = model_weights(model).upsampler
     settings = model.get("feature_up_cfg") or {}
     if used is not None and used == settings.get("model_path"):
-        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, config.parent))}
+        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+    model_weights(model).files()
 
 
 def _places(config_folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,9 @@ from mmseg.registry import DATASETS
 
 from segearth.datasets import DATASETS as DESCRIPTIONS
 from segearth.datasets import Description
-from segearth.errors import UserError
+from segearth.datasets.places import lossy_label, set_of
+from segearth.errors import UserError, command, notice, option
+from segearth.image_files import SUFFIXES
 from segearth.openmmlab.reading import read_alike
 
 
@@ -132,11 +135,7 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         text = " ".join(str(error).split())
         raise UserError(f"the data set {kind} cannot be opened ({text}): correct the config's dataset") from None
     if found == 0:
-        folder = dataset.data_prefix.get("img_path")
-        raise UserError(
-            f"no images in {folder}: expected files that end in {dataset.img_suffix}{_seen(folder)}; copy the images "
-            "there, or set test_dataloader.dataset.img_suffix"
-        )
+        raise UserError(_no_images(Path(dataset.data_prefix.get("img_path") or "."), str(dataset.img_suffix)))
     dataset.full_init()
     if limit is not None:
         dataset.get_subset_(list(range(min(limit, found))))
@@ -145,21 +144,34 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
     return dataset
 
 
-def _seen(folder: str | None) -> str:
-    """The suffixes that are there instead, as a part of a sentence."""
-    suffixes = sorted({path.suffix for path in Path(folder or ".").iterdir() if path.suffix})[:5]
-    return f" (there are {', '.join(suffixes)})" if suffixes else ""
+def _no_images(folder: Path, suffix: str) -> str:
+    """Why a folder has no images of that suffix, as far as what is there tells."""
+    what = f"no images in {folder}: expected files that end in {suffix}"
+    if not folder.is_dir():
+        return f"{what}; give a folder"
+    seen = Counter(path.suffix for path in folder.rglob("*") if path.is_file() and path.suffix)
+    if seen:
+        there = ", ".join(sorted(seen)[:5])
+        images = [one for one, _ in seen.most_common() if one.lower() in SUFFIXES]
+        change = option("options", f"test_dataloader.dataset.img_suffix={(images or ['SUFFIX'])[0]}", "cfg_options")
+        return f"{what} (there are {there}); copy the images there, or give {change}"
+    of = set_of(folder)
+    return f"{what}; " + (f"prepare the set: {command('prepare')} {of.name} SOURCE" if of else "copy the images there")
 
 
 def _check_labels(dataset: Any) -> None:
     """Refuses images without a label file, before hours are spent on the others."""
     pairs = [dataset.get_data_info(i) for i in range(len(dataset))]
     paths = [path for pair in pairs for path in (pair["img_path"], pair.get("seg_map_path")) if path is not None]
-    if not any(pair.get("seg_map_path") for pair in pairs):
+    labels = {pair.get("seg_map_path") for pair in pairs} - {None}
+    if not labels:
         raise UserError("the data set has no label maps: set test_dataloader.dataset.data_prefix.seg_map_path")
     if missing := [path for path in paths if not Path(path).is_file()]:
+        lossy = next((text for path in missing[:3] if path in labels and (text := lossy_label(path))), "")
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise UserError(
             f"{len(missing)} files of the {len(pairs)} images and their labels are missing: {shown}; expected a label "
-            f"map ({dataset.seg_map_suffix}) for every image; copy or convert them"
+            f"map ({dataset.seg_map_suffix}) for every image; {lossy or 'copy or convert them'}"
         )
+    if lossy := lossy_label(pairs[0].get("seg_map_path") or ""):
+        notice(f"figures will differ from those of the true labels: {lossy}")

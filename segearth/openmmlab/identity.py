@@ -47,7 +47,7 @@ def list_items(dataset: Any) -> list[Item]:
 
 def digest(value: Any) -> str:
     """SHA-256 of what JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, allow_nan=False).encode()).hexdigest()
 
 
 def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:

@@ -67,9 +67,6 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
     if not rule.fits(value):
         yield Problem(key, f"{key} is {reprlib.repr(value)}", f"expected {rule.expected}", of_value=True)
     elif isinstance(value, dict):
-        for name in rule.required:
-            if name not in value:
-                yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
         for name, own in value.items():
             if name in rule.keys:
                 yield from problems(own, rule.keys[name], f"{below}{name}")
@@ -77,6 +74,9 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
                 yield Problem(f"{below}{name}", f"unknown key {name!r} in {key}", near(str(name), rule))
             elif rule.items is not None:
                 yield from problems(own, rule.items, f"{below}{name}")
+        for name in rule.required:
+            if name not in value:
+                yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
     elif rule.items is not None and isinstance(value, list | tuple):
         for i, own in enumerate(value):
             yield from problems(own, rule.items, f"{below}{i}")
@@ -139,9 +139,14 @@ def several(items: Rule, expected: str, count: int | None = None) -> Rule:
     return Rule(expected, fits, items=items)
 
 
+def never(expected: str) -> Rule:
+    """A key that has no place here: of other kinds of data sets, or of mmsegmentation 0.x."""
+    return Rule(expected, lambda value: False)  # noqa: ARG005
+
+
 def moved(place: str) -> Rule:
     """A key of mmsegmentation 0.x, which has another place since 1.0."""
-    return Rule(f"{place} in its place, as in mmsegmentation 1.x", lambda value: False)  # noqa: ARG005
+    return never(f"{place} in its place, as in mmsegmentation 1.x")
 
 
 FLAG = Rule("True or False", lambda value: isinstance(value, bool))
@@ -211,7 +216,9 @@ DATASET = table(
     {
         "type": TYPE,
         "data_root": or_none(PATH),
-        "data_prefix": table({"img_path": PATH, "seg_map_path": PATH}, required=("img_path", "seg_map_path")),
+        "data_prefix": table({"img_path": PATH, "seg_map_path": PATH}, required=("img_path", "seg_map_path"))._replace(
+            expected="a dictionary with the folders img_path and seg_map_path"
+        ),
         "ann_file": or_none(PATH),
         "img_suffix": or_none(TEXT),
         "seg_map_suffix": or_none(TEXT),
@@ -230,6 +237,8 @@ DATASET = table(
         "test_mode": FLAG,
         "lazy_init": FLAG,
         "serialize_data": FLAG,
+        "dataset": never("one data set with its own type and paths, and no wrapper"),
+        "datasets": never("one data set; evaluate each of them with a config of its own"),
         "img_dir": moved("data_prefix.img_path"),
         "ann_dir": moved("data_prefix.seg_map_path"),
         "split": moved("ann_file"),

@@ -12,6 +12,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from segearth.counts import ClassCounts
+from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
 
 
@@ -126,5 +127,6 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
             on_disk = " after reduce_zero_label (one more in the file)" if sample.get("reduce_zero_label") else ""
             raise UserError(
                 f"{name} has the label values {shown}{on_disk}: "
-                f"expected 0 to {classes - 1}, or {self.ignore_index} for pixels to ignore; convert the labels"
+                f"expected 0 to {classes - 1}, or {self.ignore_index} for pixels to ignore; "
+                f"{lossy_label(name) or 'convert the labels'}"
             )

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
+from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from segearth.errors import UserError, printable
+from segearth.errors import UserError, first_line, printable, without_warnings
+from segearth.image_files import FORMATS
 from segearth.images import Header, read_header, read_image
 from segearth.tiff import COORDINATES
 
@@ -33,7 +35,7 @@ class ReadImage(LoadImageFromFile):  # type: ignore[misc]
 
 
 def read_alike(dataset: Any) -> list[str]:
-    """Makes a data set read its images as prediction does, and looks at the header of each.
+    """Makes a data set read its images as prediction does, and looks at the headers of all files.
 
     A pipeline that begins with another transform than mmcv's keeps its own way, and nothing is checked.
 
@@ -41,18 +43,18 @@ def read_alike(dataset: Any) -> list[str]:
         What should be known of how images are read, one sentence for all images of a kind.
 
     Raises:
-        UserError: an image that `read_image` refuses, or one that is turned upright and then does not fit its label.
+        UserError: an image that `read_image` refuses, or a label map that is no picture of its size.
     """
     steps = dataset.pipeline.transforms
     own = [i for i, step in enumerate(steps) if type(step) is LoadImageFromFile]
     for i in own:
         steps[i] = ReadImage(steps[i].to_float32)
     dataset.pipeline = _Readable(dataset.pipeline)
-    return _check_images(dataset) if own else []
+    return _check_images(dataset, any(type(step) is LoadAnnotations for step in steps)) if own else []
 
 
-def _check_images(dataset: Any) -> list[str]:
-    """As `read_alike`, on the files."""
+def _check_images(dataset: Any, labels: bool) -> list[str]:
+    """As `read_alike`, on the files; on label maps where they are read in mmseg's own way."""
     refused: list[str] = []
     told: dict[str, list[str]] = {}
     for i in range(len(dataset)):
@@ -63,8 +65,8 @@ def _check_images(dataset: Any) -> list[str]:
         except UserError as error:
             refused.append(str(error))
             continue
-        if header.orientation != 1:
-            _check_turned(image, header, info.get("seg_map_path"))
+        if labels and info.get("seg_map_path"):
+            _check_label(image, header, info["seg_map_path"])
         for remark in header.remarks:
             told.setdefault(remark.removeprefix(f"{printable(image)} "), []).append(printable(image))
     if refused:
@@ -77,21 +79,24 @@ def _check_images(dataset: Any) -> list[str]:
     ]
 
 
-def _check_turned(image: str, header: Header, label: str | None) -> None:
-    """Refuses labels that were drawn on an image as it is stored, as far as sizes show it."""
-    if label is None:
-        return
+def _check_label(image: str, header: Header, label: str) -> None:
+    """Refuses a label map that is no picture, or not one of this image."""
     try:
-        with Image.open(label) as opened:
-            size = opened.height, opened.width
-    except Exception:  # of a kind that only the pipeline knows
-        return
-    if size != header.size:
+        with without_warnings(), Image.open(label, formats=tuple(FORMATS)) as opened:
+            height, width = opened.height, opened.width
+    except Exception as error:  # a file of any content
         raise UserError(
-            f"the label map {label} has {size[1]} × {size[0]} pixels, its image {image} "
-            f"{header.size[1]} × {header.size[0]} once it is turned upright as its EXIF orientation "
-            f"({header.orientation}) says: expected labels of the upright image; turn the label map, or remove the "
-            "tag if the image is upright as it is stored"
+            f"the label map {label} is damaged or no picture ({first_line(error)}): expected PNG or TIFF; copy or "
+            "convert it again"
+        ) from None
+    if (height, width) != header.size:
+        turned, way_out = "", "convert the labels"
+        if header.orientation != 1:
+            turned = f" once it is turned upright as its EXIF orientation ({header.orientation}) says"
+            way_out = "turn the label map, or remove the tag if the image is upright as it is stored"
+        raise UserError(
+            f"the label map {label} has {width} × {height} pixels, its image {image} {header.size[1]} × "
+            f"{header.size[0]}{turned}: expected one label a pixel; {way_out}"
         )
 
 

@@ -13,7 +13,7 @@ from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, first_line, option
 from segearth.ledger import Ledger
 from segearth.openmmlab import require
-from segearth.openmmlab.config import load_config
+from segearth.openmmlab.config import fetch_weights, load_config
 from segearth.outputs import writable_folder
 
 __all__ = ["evaluate", "load_config"]
@@ -64,12 +64,14 @@ def evaluate(
     if limit is not None and limit < 1:
         raise UserError(f"{option('limit', limit)}: expected at least 1 image")
     path = Path(config)
-    settings = ranks.one_a_machine_first(lambda: load_config(path, options=options, data_root=data_root, model=model))
+    settings = ranks.everywhere(lambda: load_config(path, options=options, data_root=data_root, model=model))
     folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
     ranks.everywhere(lambda: results.read_rows(folder))  # a damaged file is found before the work, not after
     if ranks.is_main:
         say("loading mmsegmentation and the model ...")
-    job = ranks.everywhere(lambda: _open(settings, path, folder, limit))
+    opened = ranks.everywhere(lambda: _open(settings, folder, limit))
+    ranks.one_a_machine_first(lambda: fetch_weights(settings, path))
+    job = ranks.everywhere(lambda: _prepare(settings, path, folder, *opened, limit))
     if ranks.is_main:
         for remark in job.dataset.remarks:
             say(f"note: {remark}")
@@ -134,21 +136,28 @@ class _Job:
         return digest([item.key for item in self.items])
 
 
-def _open(config: Any, path: Path, folder: Path, limit: int | None) -> _Job:
-    """Opens the data set and checks what can be checked before the work."""
+def _open(config: Any, folder: Path, limit: int | None) -> tuple[Any, Any]:
+    """Opens the data set and the metric, and checks what can be checked before weights are downloaded."""
     require()
     from mmengine.logging import MMLogger
 
-    from segearth.openmmlab import build, identity
+    from segearth.openmmlab import build
     from segearth.openmmlab.datasets import open_dataset
 
     MMLogger.get_instance("segearth", log_level="ERROR")  # OpenMMLab's talk goes to whoever came last
     dataset = open_dataset(config.test_dataloader.dataset, limit)
-    build.check_classes(config.model["name_path"], dataset.metainfo["classes"], config.test_dataloader.dataset["type"])
+    build.check_classes(config.model["name_path"], dataset.metainfo["classes"], type(dataset).__name__)
     metric = build.metric(config.test_evaluator)
     metric.dataset_meta = dataset.metainfo
     build.prepared(dataset)  # a damaged manifest is found before the work, too
     writable_folder(folder)
+    return dataset, metric
+
+
+def _prepare(config: Any, path: Path, folder: Path, dataset: Any, metric: Any, limit: int | None) -> _Job:
+    """The run, with what decides its counts."""
+    from segearth.openmmlab import identity
+
     items = identity.list_items(dataset)
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     return _Job(config, path, folder, dataset, available, items, identity.fingerprint(config, dataset), metric)

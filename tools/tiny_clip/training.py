@@ -76,7 +76,8 @@ def train(config: Path, samples: list[Sample], recipe: Recipe, checkpoint: Path,
     """
     torch.manual_seed(recipe.seed)
     clip = open_clip.CLIP(**json.loads(config.read_text(encoding="utf-8")))
-    about = json.dumps({**asdict(recipe), "config": config.read_text(encoding="utf-8"), "samples": len(samples)})
+    facts = {**asdict(recipe), "config": config.read_text(encoding="utf-8"), "samples": len(samples)}
+    about = json.dumps(facts, allow_nan=False)
     saved = read_checkpoint(checkpoint, about) if checkpoint.exists() else None
     losses: list[float] = []
     if saved is None:

@@ -207,7 +207,7 @@ def _xbd(to: Trapper) -> None:
         for stem in (before, after):
             square = {"wkt": "POLYGON ((4 4, 24 4, 24 24, 4 24, 4 4))", "properties": {"feature_type": "building"}}
             polygons = {"features": {"lng_lat": [], "xy": [square]}, "metadata": {"original_width": 1024}}
-            to.put(archive, f"{inside}labels/{stem}.json", json.dumps(polygons).encode())
+            to.put(archive, f"{inside}labels/{stem}.json", json.dumps(polygons, allow_nan=False).encode())
 
 
 def _chn6_cug(to: Trapper) -> None:

@@ -1,0 +1,97 @@
+"""Where data lie that are not where a config looks for them: under another config's name, or under a near one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from segearth.datasets import DATASETS, Description
+from segearth.errors import command
+
+_LIKE = 0.8  # of `difflib`; names with another number or another letter in five are other names
+_JPEG = (".jpg", ".jpeg")
+
+
+def other_places(path: Path) -> list[Path]:
+    """The folders that other configs read instead of this one.
+
+    Args:
+        path: as a config has it, such as "data/WHU_Sat_II/test/image".
+
+    Returns:
+        The same folder under the other names of the set's folder, ours first.
+    """
+    for one in DATASETS.values():
+        names = [name for ours, others in one.aliases.items() for name in (ours, *others)]
+        # of two names that both fit, the longer one: the other is but its beginning
+        for name in sorted(names, key=lambda name: name.count("/"), reverse=True):
+            if path.is_relative_to(Path("data", name)):
+                rest = path.relative_to(Path("data", name))
+                return [Path("data", other, rest) for other in names if other != name]
+    return []
+
+
+def near_name(path: Path) -> str:
+    """A sentence about what is there instead of a file or folder that is not, such as another case; "" for nothing.
+
+    Args:
+        path: what was looked for, absolute or relative to the working directory.
+    """
+    parents = [path, *path.parents]
+    try:
+        missing = next(i for i, parent in enumerate(parents) if parent.exists()) - 1
+        folder, wanted = parents[missing + 1], parents[missing].name
+        near = _nearest(wanted, (entry.name for entry in folder.iterdir()))
+    except (OSError, StopIteration):  # a file in a folder's place, one that others own
+        return ""
+    return f"there is {folder / near}: rename it to {wanted} if it is the one" if missing >= 0 and near else ""
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> str | None:
+    """The name that differs in case, in separators or in the form of characters only; else one that is like it."""
+    plain = {_plain(name): name for name in sorted(names)}
+    found = [_plain(wanted)] if _plain(wanted) in plain else difflib.get_close_matches(_plain(wanted), plain, 1, _LIKE)
+    return plain[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: "WHU_Sat_Ⅱ" and "whu-sat-II" are one."""
+    return re.sub(r"[\s_.-]", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def set_of(path: str | Path) -> Description | None:
+    """The set in whose folder of images or labels a file or folder lies; None where its path does not tell."""
+    text = f"{Path(path).absolute().as_posix()}/"
+    for one in DATASETS.values():
+        if any(f"/{folder}/" in text for folder in (one.out_images, one.out_labels)):
+            return one
+    return None
+
+
+def lossy_label(path: str | Path) -> str:
+    """A sentence for a label map that is a JPEG, or is missing where there is one; "" for any other.
+
+    Args:
+        path: of the label map that a config reads.
+    """
+    path = Path(path).absolute()
+    there = [path] if path.is_file() else [path.with_name(f"{path.stem}{suffix}") for suffix in _JPEG]
+    if not (found := next(filter(_is_jpeg, there), None)):
+        return ""
+    of = set_of(path)
+    again = f"prepare the set from its download: {command('prepare')} {of.name} SOURCE" if of else "make PNG files"
+    return (
+        f"{found.name} is a JPEG, whose compression changes class indices (1 may become 0 or 2, and 255 253); {again}"
+    )
+
+
+def _is_jpeg(path: Path) -> bool:
+    """Whether a file is there and begins as a JPEG does, whatever its suffix."""
+    try:
+        with path.open("rb") as file:
+            return file.read(3) == b"\xff\xd8\xff"
+    except OSError:
+        return False

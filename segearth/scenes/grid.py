@@ -1,0 +1,130 @@
+"""Which part of a raster is computed at once, and how the pixels of input, model and output correspond.
+
+Pure integer and float arithmetic, no arrays. Three grids of pixels cover the same ground, corner on corner: the
+*input*'s, that of the *model*, which is the input at a scale, and that of the *output*, which is one of the two.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from segearth.windows import Grid, Window
+
+TILE = 512  # side of the tiles in output files
+BLOCK = 3584  # 32 · 112 = 7 · 512: a multiple of the paper's stride and of a tile
+
+
+class Block(NamedTuple):
+    """A part of the output that is computed at once and needs no other.
+
+    Attributes:
+        row: from the top, from 0.
+        column: from the left, from 0.
+        area: in pixels of the output.
+    """
+
+    row: int
+    column: int
+    area: Window
+
+    @property
+    def name(self) -> str:
+        """For files and ledgers, such as "b0003_0012"."""
+        return f"b{self.row:04}_{self.column:04}"
+
+
+def block_side(asked: int | None, stride: int) -> int:
+    """The side of blocks in pixels of the model: a multiple of the stride, so that as few windows as can be are shared.
+
+    A side that is no multiple needs one window more along each axis.
+
+    Args:
+        asked: pixels; rounded up. None: near `BLOCK`, and a multiple of a tile, too, where that is possible.
+        stride: step between windows in pixels.
+    """
+    if asked is not None:
+        return -(-asked // stride) * stride
+    both = math.lcm(stride, TILE)
+    step = both if both <= BLOCK else stride
+    return max(1, BLOCK // step) * step
+
+
+def blocks(area: Window, side: int) -> list[Block]:
+    """Cuts an area into blocks, row by row. They begin at multiples of their side, whatever the area.
+
+    Args:
+        area: in pixels of the output; a block holds no pixel beyond it.
+        side: pixels of the output, at least 1.
+    """
+    rows, columns = (range(start // side, -(-end // side)) for start, end in (area[:2], area[2:]))
+    return [
+        Block(
+            row,
+            column,
+            Window(
+                max(area.top, row * side),
+                min(area.bottom, (row + 1) * side),
+                max(area.left, column * side),
+                min(area.right, (column + 1) * side),
+            ),
+        )
+        for row in rows
+        for column in columns
+    ]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How input, model and output correspond.
+
+    Attributes:
+        input_size: (H, W) of the raster.
+        grid: of the windows, in pixels of the model.
+        output_size: (H, W), that of the input or that of the model.
+    """
+
+    input_size: tuple[int, int]
+    grid: Grid
+    output_size: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, input_size: tuple[int, int], scale: float, crop: int, stride: int, *, output_is_model: bool = False
+    ) -> Frame:
+        """The frame of a raster.
+
+        Args:
+            input_size: (H, W).
+            scale: the model's pixels for one of the input, above 0; sides are rounded to whole pixels, at least 1.
+            crop: side of a window in pixels of the model.
+            stride: step between windows.
+            output_is_model: whether the output has the model's pixels.
+        """
+        height, width = (max(1, round(side * scale)) for side in input_size)
+        return cls(input_size, Grid(height, width, crop, stride), (height, width) if output_is_model else input_size)
+
+    @property
+    def model_size(self) -> tuple[int, int]:
+        """(H', W')."""
+        return self.grid.height, self.grid.width
+
+    def model_area(self, area: Window) -> Window:
+        """The pixels of the model that an area of the output is interpolated from, bilinearly; itself at one scale."""
+        top, bottom = _drawn_on(area.top, area.bottom, self.model_size[0], self.output_size[0])
+        left, right = _drawn_on(area.left, area.right, self.model_size[1], self.output_size[1])
+        return Window(top, bottom, left, right)
+
+
+def centre(position: int, length: int, onto: int) -> float:
+    """Where the centre of a pixel of an axis of `length` lies on one of `onto` pixels; 0 is the first one's centre."""
+    return (position + 0.5) * onto / length - 0.5
+
+
+def _drawn_on(start: int, end: int, model: int, output: int) -> tuple[int, int]:
+    if model == output:
+        return start, end
+    first = math.floor(max(0.0, centre(start, output, model)))
+    last = math.floor(max(0.0, centre(end - 1, output, model))) + 1
+    return min(first, model - 1), min(last, model - 1) + 1
