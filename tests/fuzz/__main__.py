@@ -21,12 +21,12 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="segearth-fuzz-") as folder:
         name, slash, number = args.what.partition("/")
         if slash:
-            (kind,) = kinds([name])
+            (kind,) = kinds(Path(folder), [name])
             case = new_case(kind, int(number), args.seed, Path(folder))
             kind.prepare(case)()
             print("accepted")
             sys.exit()
-        chosen = kinds(args.kind)
+        chosen = kinds(Path(folder), args.kind)
         outcomes = run_cases(chosen, int(args.what), args.seed, Path(folder), tell=print)
     print(figures(outcomes))
     sys.exit(any(one.is_finding for one in outcomes))

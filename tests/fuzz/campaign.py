@@ -12,10 +12,15 @@ from fuzz.children import Kind, Outcome, run
 KINDS = {"images": "Images", "checkpoints": "Checkpoints", "class_lists": "ClassLists", "archives": "Archives"}
 
 
-def kinds(names: Sequence[str] | None = None) -> list[Kind]:
-    """Kinds by name, ready to be forked; by default all of them."""
+def kinds(folder: Path, names: Sequence[str] | None = None) -> list[Kind]:
+    """Kinds by name, ready to be forked; by default all of them.
+
+    Args:
+        folder: for what they keep.
+        names: of the kinds.
+    """
     torch.set_num_threads(1)  # threads would not be in the children
-    return [getattr(import_module(f"fuzz.{name}"), KINDS[name])() for name in names or KINDS]
+    return [getattr(import_module(f"fuzz.{name}"), KINDS[name])(folder) for name in names or KINDS]
 
 
 def run_cases(

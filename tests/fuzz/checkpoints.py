@@ -12,6 +12,7 @@ import subprocess
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -52,7 +53,7 @@ class Checkpoints:
 
     name = "checkpoints"
 
-    def __init__(self) -> None:
+    def __init__(self, _: Path) -> None:
         torch.manual_seed(0)
         self.clip = open_clip.CLIP(**ARCHITECTURE).state_dict()
         self.upsampler = JBUOne(8, radius=1).state_dict()

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from segearth.errors import UserError, without_warnings
 
 CPU_SECONDS = 20
-WALL_SECONDS = 120  # of which a busy machine takes its share
+WALL_SECONDS = 60  # of which a busy machine takes its share
 MEMORY = 2 << 30  # bytes above what the parent has
 FILE_SIZE = 512 << 20
 

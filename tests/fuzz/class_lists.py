@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -33,6 +34,9 @@ class ClassLists:
     """Cases of class lists."""
 
     name = "class_lists"
+
+    def __init__(self, _: Path) -> None:
+        """Nothing is kept."""
 
     def prepare(self, case: Case) -> Callable[[], object]:
         """Writes a class list, or chooses another object."""

@@ -50,7 +50,7 @@ class Images:
 
     name = "images"
 
-    def __init__(self) -> None:
+    def __init__(self, _: Path) -> None:
         self.seeds = (*_pillows(), *_tiffs(), *FOREIGN)
         self.predictor = load_model("tiny", "road; tree,forest", device="cpu")
 
