@@ -63,7 +63,7 @@ def make_maps(
     *,
     opacity: float,
     outline: bool,
-    max_memory_mb: float,
+    max_memory_mb: float | None,
     max_pixels: int | None,
     progress: Callable[[Step], None],
     say: Callable[[str], None],

@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, ranks: Ranks) -> None:
     """Loads the CLIP and trains."""
-    from segearth.loading import choose_device, load_clip
+    from segearth.compute import choose_device
+    from segearth.loading import load_clip
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import STARTS, Recipe
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.compute import PRECISIONS
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
 from segearth.jobs.locks import locked
-from segearth.loading import PRECISIONS
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum, named_file
 from segearth.training.simfeatup import checkpoint
