@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from torch import Tensor, nn
 
 from segearth import weights
-from segearth.architectures import ARCHITECTURES, build_clip, clip_config, fitting_advice, read_architecture
-from segearth.checkpoints import check_fit, load_strictly, read_state_dict
-from segearth.clip_names import open_clip_names
-from segearth.devices import bf16_in_hardware
-from segearth.errors import UserError, option, unknown_option
-from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
-from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
-from segearth.paths import user_path
+from segearth.building import build_model, load_clip, load_tokenizer, load_upsampler, read_upsampler
+from segearth.compute import Compute
+from segearth.errors import UserError, unknown_option
 from segearth.predictor import Predictor
 from segearth.provenance import model_settings
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
-TOKENS = 49408  # of CLIP's byte-pair tokenizer
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
+__all__ = [
+    "load_clip",
+    "load_model",
+    "load_tokenizer",
+    "load_upsampler",
+    "read_upsampler",
+]
 
 # What older code calls by another name.
 _ALIASES = {"prob_thd": "threshold", "bg_idx": "background"}
@@ -79,42 +75,31 @@ def load_model(
     background = options.pop("bg_idx", background)
     _check_options(options)
     vocabulary = Vocabulary.of(classes, background)
-    target = choose_device(device)
-    precision = choose_precision(precision, target)
+    compute = Compute.choose(device, precision)
     if not isinstance(name, str | Path):
         raise UserError(
             f"model {name!r}: expected one of {', '.join(weights.MODELS)}, or the path of weights; give one"
         )
-    row = weights.MODELS.get(str(name))
-    if row is None and upsampler == "default":
-        upsampler = "bilinear"
-    upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
-    clip: Any = load_clip(name, architecture, progress)
-    if (tokens := clip.token_embedding.num_embeddings) != TOKENS:
-        raise UserError(
-            f"the text tower of {name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a CLIP "
-            "with another one can be trained for, but not used with words"
-        )
-    encoder = DenseCLIP(clip, method, ignore_residual)
-    text = partial(encode_text, clip.to(target), load_tokenizer(int(clip.context_length)))
-    model = SegEarth(
-        encoder,
-        text(vocabulary),
-        torch.tensor(vocabulary.query_to_class),
-        upsample,
+    model, text = build_model(
+        name,
+        vocabulary,
+        compute,
+        method=method,
+        ignore_residual=ignore_residual,
+        architecture=architecture,
+        upsampler=upsampler,
+        progress=progress,
         prob_thd=threshold,
-        bg_idx=vocabulary.background or 0,
         **options,
     )
-    model.encoder.to(PRECISIONS[precision])
-    settings = model_settings(name, architecture, upsampler, precision) | {
+    settings = model_settings(name, architecture, upsampler, compute.precision) | {
         "method": method,
         "slide_crop": model.slide_crop,
         "slide_stride": model.slide_stride,
         "cls_token_lambda": model.cls_token_lambda,
         "logit_scale": model.logit_scale,
     }
-    return Predictor(model.to(target), vocabulary, text, settings)
+    return Predictor(model, vocabulary, text, settings)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -124,120 +109,3 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in own:
             raise unknown_option("load_model", name, known)
-
-
-def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
-    """An `open_clip.CLIP` in eval mode, float32, on the CPU: by its name in the table of weights, or from a file.
-
-    Args:
-        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch, with
-            the names of open_clip or of Hugging Face's transformers.
-        architecture: of weights given by path: a name of `open_clip.list_models()`, or the path of a JSON file as
-            open_clip's `model_configs` or the hub's `open_clip_config.json`.
-        progress: whether a download draws a progress bar.
-
-    Raises:
-        UserError: no such name or file, no architecture for a file, weights that cannot be had, are damaged, or do not
-            fit the architecture.
-    """
-    if (row := weights.MODELS.get(str(model))) is not None:
-        if architecture is not None:
-            raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
-        path, architecture = weights.fetch(row.file, progress=progress), row.architecture
-        config: Any = clip_config(architecture)
-    else:
-        path = user_path(model, "model")
-        if not path.is_file():
-            raise UserError(
-                f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "
-                "these names, or the path of CLIP weights and their architecture"
-            )
-        if architecture is None:
-            raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
-        config = read_architecture(architecture)
-    clip = build_clip(config, architecture)
-    state = open_clip_names(read_state_dict(path))
-    load_strictly(clip, state, str(path), fitting_advice(state, config, architecture))
-    return clip.eval().requires_grad_(False)
-
-
-def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
-    """CLIP's byte-pair tokenizer: texts -> (n, context length) int64; it comes with open_clip."""
-    tokenizer: Callable[..., Tensor] = open_clip.SimpleTokenizer(context_length=context_length)
-    return tokenizer
-
-
-def load_upsampler(
-    choice: str | Path | None, row: weights.Model | None = None, progress: bool = True
-) -> nn.Module | None:
-    """An upsampler by name or from a file, in eval mode on the CPU.
-
-    Args:
-        choice: "default" (that of `row`), "bilinear", a key of `segearth.weights.FILES`, the path of a
-            SimFeatUp or FeatUp checkpoint, or None for none.
-        row: the model that it is for.
-        progress: whether a download draws a progress bar.
-
-    Raises:
-        UserError: no such name or file, or a file that holds no upsampler.
-    """
-    if (path := weights.upsampler_file(choice, row, progress=progress)) is not None:
-        return read_upsampler(path)
-    kind = row.upsampler if choice == "default" and row is not None else choice
-    return Bilinear() if kind == "bilinear" else None
-
-
-def read_upsampler(path: Path) -> nn.Module:
-    """A `JBUOne` or `JBUStack` from a checkpoint; its kind, width and radius are read from the tensors.
-
-    Raises:
-        UserError: a file that is damaged, would run code, or holds no upsampler.
-    """
-    name, state = published_name(read_state_dict(path))
-    width, radius = state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
-    with torch.device("meta"):  # no memory: sizes that the file only claims are refused before anything is built
-        check_fit(UPSAMPLERS[name](width, radius), state, str(path))
-    upsampler = UPSAMPLERS[name](width, radius)
-    load_strictly(upsampler, state, str(path))
-    return upsampler.eval().requires_grad_(False)
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """Turns "auto" into the precision that is fast on a device, and refuses what is none.
-
-    Raises:
-        UserError: an unknown precision.
-    """
-    if precision == "auto":
-        if device.type == "cuda":
-            return "fp16"
-        return "bf16" if device.type == "cpu" and bf16_in_hardware(device) else "fp32"
-    if precision not in PRECISIONS:
-        raise UserError(f"unknown precision {precision!r}: use one of auto, {', '.join(PRECISIONS)}")
-    return precision
-
-
-def choose_device(device: str | torch.device) -> torch.device:
-    """Turns "auto" into the best device there is, and refuses one that is not there.
-
-    Raises:
-        UserError: an unknown device, or one that this machine (or this build of torch) does not have.
-    """
-    if str(device) == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
-        )
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
-    if chosen.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
-    return chosen

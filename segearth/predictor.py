@@ -17,12 +17,13 @@ from torch import Tensor
 from segearth import errors
 from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
 from segearth.classification import classify
+from segearth.compute import memory_for
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
+from segearth.models.dense_clip import MEAN, STD
 from segearth.models.segearth import EncodedImage, SegEarth
-from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
 from segearth.resizing import resize, resized_size
@@ -32,10 +33,6 @@ from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
-MEAN = (122.771, 116.746, 104.094)
-STD = (68.501, 66.632, 70.323)
 
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
@@ -152,7 +149,7 @@ class Predictor:
         image: ImageLike,
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         scores: bool = True,
         max_pixels: int | None = None,
@@ -165,7 +162,8 @@ class Predictor:
                 are cut, as evaluation does (448 in the paper); None keeps its own size.
             progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
                 (windows done, windows in all).
-            max_memory_mb: bound of the working set beside the model, the image and the map; see `SegEarth.logits`.
+            max_memory_mb: bound of the working set beside the model, the image and the map; None: what suits the
+                device (400, on CUDA up to 2000). The result does not depend on it.
             scores: whether the result keeps the score of every class, (C, H, W) float32.
             max_pixels: the most that an image file may have; None: as many as Pillow allows, and as many as the file's
                 bytes can hold. Arrays and PIL images may have any number.
@@ -176,10 +174,10 @@ class Predictor:
         Raises:
             UserError: an image that cannot be read, or options that cannot be.
         """
-        max_memory_mb = megabytes(max_memory_mb)
+        memory = self._memory(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            logits = self.model.logits(self._tensor(picture), picture.size, shown, max_memory_mb)
+            logits = self.model.logits(self._tensor(picture), picture.size, shown, memory)
         return self._result(picture, logits[0], scores)
 
     @checks_options
@@ -188,7 +186,7 @@ class Predictor:
         images: Iterable[ImageLike],
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         scores: bool = True,
         max_pixels: int | None = None,
@@ -215,7 +213,7 @@ class Predictor:
         if not isinstance(images, Iterable):
             raise UserError(f"the images are a {type(images).__name__}: expected several; give a list of images")
         limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
-        return self._predict_many(images, *limits, progress, megabytes(max_memory_mb), scores)
+        return self._predict_many(images, *limits, progress, self._memory(max_memory_mb), scores)
 
     def _predict_many(
         self,
@@ -223,7 +221,7 @@ class Predictor:
         long_side: int | None,
         max_pixels: int | None,
         progress: Progress,
-        max_memory_mb: float,
+        max_memory_mb: float | None,
         scores: bool,
     ) -> Iterator[Result]:
         """As `predict_many`."""
@@ -241,7 +239,7 @@ class Predictor:
         image: ImageLike,
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         max_pixels: int | None = None,
     ) -> Encoded:
@@ -257,10 +255,13 @@ class Predictor:
         Raises:
             UserError: as `predict`.
         """
-        max_memory_mb = megabytes(max_memory_mb)
+        memory = self._memory(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, max_memory_mb))
+            return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, memory))
+
+    def _memory(self, max_memory_mb: float | None) -> float:
+        return memory_for(self.device) if max_memory_mb is None else megabytes(max_memory_mb)
 
     def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""

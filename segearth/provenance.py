@@ -84,15 +84,12 @@ def model_settings(
         UserError: weights that cannot be had.
     """
     row = weights.MODELS.get(str(name))
-    kind: str | None = None if upsampler is None else Path(upsampler).name  # wherever it lies: its hash tells it
-    if upsampler == "default":
-        kind = "bilinear" if row is None else row.upsampler
     file = weights.upsampler_file(upsampler, row)
     return {
         "model": Path(name).name,
         "architecture": row.architecture if row else named_file(architecture) if architecture else None,
         "weights_sha256": checksum(user_path(name, "model") if row is None else weights.fetch(row.file)),
-        "upsampler": kind,
+        "upsampler": weights.upsampler_kind(upsampler, row),  # wherever it lies: its hash tells it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
     }

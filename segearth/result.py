@@ -16,6 +16,7 @@ from PIL import Image
 
 from segearth.errors import UserError, checks_options
 from segearth.labels import labelled, thresholds_of
+from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
@@ -170,7 +171,7 @@ class Result:
             raise UserError(
                 f"cannot save a map to {folder_or_path!r}: expected the path of a folder or a file; give one"
             )
-        target = Path(folder_or_path).expanduser()
+        target = user_path(folder_or_path, "folder")
         if target.is_dir() or not target.suffix or str(folder_or_path).endswith("/"):
             folder = writable_folder(target)
             paths = [folder / f"{self.name}.{end}" for end in ("labels.png", "overlay.png", "summary.json")]

@@ -36,6 +36,7 @@ __all__ = [
     "packaged",
     "reachable",
     "upsampler_file",
+    "upsampler_kind",
 ]
 
 HASHED_BYTES = 50_000_000  # a cached file up to this size is hashed at every use: 50 MB take some 0.1 s
@@ -96,12 +97,14 @@ class Model:
 _SEGEARTH_OV = "https://raw.githubusercontent.com/likyoo/SegEarth-OV/main"
 
 FILES: dict[str, File] = {
-    # Neither the exact size nor a hash of this file was ever seen (OpenAI's own .pt is another file), so none
-    # is pinned: a download is checked against the SHA-256 that the hub declares.
+    # Read in several independent sources that pin this file, not on the hub itself. The size is what the header and
+    # the 302 float32 tensors of this architecture take, to the byte.
     "clip-vit-b16": File(
         name="vit_base_patch16_clip_224.openai.safetensors",
         hub=("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),
-        about_size=599_000_000,
+        revision="977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d",
+        size=598_516_980,
+        sha256="4b8699299b1e8997753c64b052ba32031449d5d853f55a039148560ee02b820f",
         licence="MIT (OpenAI)",
         about="OpenAI's CLIP ViT-B/16, both towers, in the names of open_clip.",
     ),
@@ -330,6 +333,18 @@ def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progr
             "path of a SimFeatUp or FeatUp checkpoint"
         )
     return path
+
+
+def upsampler_kind(choice: str | Path | None, row: Model | None = None) -> str | None:
+    """What an upsampler is called: that of its model for "default", bilinear for weights by path; else its file's name.
+
+    Args:
+        choice: As `upsampler_file` takes it.
+        row: The model that it is for.
+    """
+    if choice == "default":
+        return "bilinear" if row is None else row.upsampler
+    return None if choice is None else Path(choice).name
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:

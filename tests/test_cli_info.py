@@ -125,8 +125,11 @@ def test_cost_grows_with_windows_and_pixels():
     assert cost.windows(448, 448) == 9
     assert cost.seconds((448, 448), (1024, 1024)) == pytest.approx(19)
     size = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    large = cost.memory((4480, 4480), (4480, 4480)) - size - 400 * 2**20
-    assert large == pytest.approx(4480**2 * (3 + 12 + 4 * 3 + 4 + 4 * 2 + 5))  # 3 queries, 2 classes
+    grid = model.grid(4480, 4480)
+    working = model.memory(grid).working_set(grid, 400)
+    assert 200 * 2**20 < working <= 2 * 400 * 2**20  # the windows, and a strip of their logits
+    large = cost.memory((4480, 4480), (4480, 4480)) - size - working
+    assert large == pytest.approx(4480**2 * (3 + 12 + 4 * 3 + 4 * 2 + 5))  # 3 queries, 2 classes
     assert cost.memory((224, 224), (224, 224)) < size + 200 * 2**20
 
 

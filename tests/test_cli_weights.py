@@ -40,7 +40,7 @@ def test_list(cache, capsys):
     assert main(["weights", "list"]) == 0
     out = capsys.readouterr().out
     assert line(out, "tiny").split() == ["tiny", "18.7", "MB", "Apache-2.0", "packaged"]
-    assert "about 599 MB" in line(out, "clip-vit-b16")
+    assert "598.5 MB" in line(out, "clip-vit-b16")
     assert line(out, "xclip_jbu_one_million_aid").endswith("not here")
     assert line(out, "oem_koeln_50.tif").endswith("not here (2.0 MB of it are)")
     assert "SimFeatUp for OpenAI's ViT-B/16" in out
@@ -89,20 +89,22 @@ def test_download_that_fails_says_why(capsys):
     assert "SEGEARTH_OFFLINE" in capsys.readouterr().err
 
 
-def test_verify(cache, tmp_path, capsys):
+def test_verify(cache, tmp_path, monkeypatch, capsys):
     assert main(["weights", "verify"]) == 0
     out = capsys.readouterr().out
     assert [line(out, name).split()[0] for name in ("tiny", "tiny_simfeatup")] == ["ok", "ok"]
 
-    whole = shutil.copy(weights.packaged("tiny.safetensors"), cache / weights.FILES["clip-vit-b16"].name)
+    mine = weights.File("mine.safetensors", hub=("o/r", "w.safetensors"))
+    monkeypatch.setitem(weights.FILES, "mine", mine)
+    whole = shutil.copy(weights.packaged("tiny.safetensors"), cache / mine.name)
     assert main(["weights", "verify"]) == 0
-    assert f"SHA-256 {sha256_of(whole)}" in line(capsys.readouterr().out, "clip-vit-b16")
+    assert f"SHA-256 {sha256_of(whole)}" in line(capsys.readouterr().out, "mine")
 
     blob = tmp_path / sha256_of(whole)  # as the hub's cache has it
     shutil.move(whole, blob)
     Path(whole).symlink_to(blob)
     assert main(["weights", "verify"]) == 0
-    assert line(capsys.readouterr().out, "clip-vit-b16").startswith("ok")
+    assert line(capsys.readouterr().out, "mine").startswith("ok")
 
     (cache / STACK.name).write_bytes(b"\0" * STACK.size)
     (cache / weights.FILES["oem_koeln_50.tif"].name).write_bytes(b"half")

@@ -18,22 +18,23 @@ PACKAGE = Path(segearth.__file__).parent
 
 
 DECIDES = """
-    architectures checkpoints clip_names colours downloads files images loading vocabulary weights windows
+    architectures building checkpoints clip_names colours files images tiff vocabulary weights windows
     models models.attention models.dense_clip models.segearth models.simfeatup models.text models.triton_kernels
     datasets.binary datasets.multiclass
-    openmmlab.datasets openmmlab.metric openmmlab.model_weights openmmlab.segmentor
+    openmmlab.datasets openmmlab.metric openmmlab.model_weights openmmlab.reading openmmlab.segmentor
 """
-DECIDES_NOTHING = (
-    "batch cli distributed paper synthetic training datasets.archives datasets.check datasets.prepare ledger results "
-    "openmmlab.build openmmlab.config openmmlab.hooks openmmlab.runner"
-)
+DECIDES_NOTHING = """
+    batch cli distributed exits ledger loading outputs paper pictures predictor provenance result results summary
+    synthetic training datasets.archives datasets.check datasets.label_counts datasets.prepare
+    openmmlab.build openmmlab.config openmmlab.hooks openmmlab.labels openmmlab.runner
+"""
 
 
 def test_what_decides_the_results_of_an_evaluation():
     found = set(import_closure(*_DECIDING))
     assert found >= {f"segearth.{name}" for name in DECIDES.split()}
-    others = tuple(f"segearth.{name}" for name in DECIDES_NOTHING.split())
-    assert [name for name in found if f"{name}.".startswith(tuple(f"{other}." for other in others))] == []
+    others = tuple(f"segearth.{name}." for name in DECIDES_NOTHING.split())
+    assert [name for name in found if f"{name}.".startswith(others)] == []
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def test_what_changes_the_digest(tmp_path, digest):
     weights.write_text(ast.unparse(ast.parse(weights.read_text(encoding="utf-8"))), encoding="utf-8")
     for module in ("paper/report.py", "cli/eval.py", "openmmlab/hooks.py"):
         edit(copy / module, "\nimport", "\n_ADDED = 1\nimport")
+    edit(copy / "__init__.py", "__version__ = ", "__version__ = '9' + ")
     assert digest() == before
 
     digests = [before]

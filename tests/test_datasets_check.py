@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from preparing import CHECK, made
 
@@ -28,8 +29,8 @@ def test_check_finds_defects(small, tmp_path):
         assert part in errors
 
 
-def test_a_truncated_photograph_is_found(sample, tmp_path):
-    """Its header is whole, and so is its size."""
+def test_photographs_that_evaluation_refuses_are_found(sample, tmp_path):
+    """Truncated ones, whose header is whole, and what is not 8-bit."""
     of, data = DATASETS["wbs-si"], tmp_path / "data"
     made("wbs-si", sample("wbs-si", extracted=True)[0], data)
     assert check(of, data, quiet=True).errors == []
@@ -37,6 +38,10 @@ def test_a_truncated_photograph_is_found(sample, tmp_path):
     photograph.write_bytes(photograph.read_bytes()[:-200])
     (error,) = check(of, data, quiet=True).errors
     assert photograph.name in error
+    size = Image.open(photograph).size[::-1]
+    tifffile.imwrite(photograph, np.zeros(size, np.int8))  # Pillow takes it for 8-bit gray; evaluation refuses it
+    (error,) = check(of, data, quiet=True).errors
+    assert f"{photograph.name} is a signed 8-bit image" in error
 
 
 @pytest.mark.parametrize("name", ["potsdam", "vaihingen"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from preparing import made, read
 
-from segearth.datasets import DATASETS, labels
+from segearth.datasets import DATASETS, archives, convert, labels
 from segearth.errors import UserError
 
 
@@ -82,3 +85,46 @@ def test_a_picture_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(labels, "MAX_PIXELS", 100)
     with pytest.raises(UserError, match="larger than 100 pixels"):
         read("loveda", Image.new("L", (20, 20)), tmp_path)
+
+
+def tiny_bomb(path: Path) -> archives.Member:
+    """A PNG of few bytes that claims 15,000 × 15,000 RGB pixels."""
+    Image.new("RGB", (8, 8)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 15_000, 15_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    return archives.Member(str(path), path.name, len(data), path)
+
+
+def test_a_file_that_lies_about_its_size_is_not_decoded(tmp_path):
+    member = tiny_bomb(tmp_path / "a.png")
+    for read_it in (labels.image_size, labels.label_size):
+        with pytest.raises(UserError, match=r"a.png claims 15000 × 15000 pixels in \d\d bytes"):
+            read_it(member)
+
+
+def test_a_map_that_is_larger_than_pillows_limit_is_written_and_read(tmp_path, monkeypatch):
+    """The limit of our own is another."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    convert._write_label(tmp_path / "a.png", np.full((30, 30), 3, np.uint8))
+    with labels.opened(archives.Member("a", "a", 0, tmp_path / "a.png")) as image:
+        assert np.asarray(image).tolist() == [[3] * 30] * 30
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_documents_that_start_other_programs_are_no_images(tmp_path, monkeypatch, name):
+    """Pillow hands EPS to Ghostscript."""
+    monkeypatch.setattr("subprocess.check_call", pytest.fail)
+    (tmp_path / name).write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%BeginProlog\n%%EndProlog\nshowpage\n%%EOF\n"
+    )
+    member = archives.Member(name, name, 0, tmp_path / name)
+    with pytest.raises(UserError, match=f"{name} is damaged or no image: expected a PNG, TIFF, JPEG or BMP file"):
+        labels.image_size(member)
+
+
+def test_damaged_exif_says_nothing_of_the_pixels(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert labels.image_size(archives.Member("a", "a", 0, tmp_path / "a.jpg")) == (6, 8)

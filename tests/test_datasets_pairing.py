@@ -27,7 +27,7 @@ MISTAKES = {
     "damaged": (lambda d: (d / "Val/Rural/images_png/2522.png").write_bytes(b"x"), "damaged or no image"),
     "cut off": (
         lambda d: (p := (d / "Val/Rural/images_png/2522.png")).write_bytes(p.read_bytes()[:-400]),
-        "damaged or no image",
+        "2522.png is damaged (image file is truncated)",
     ),
     "other palette": (
         lambda d: Image.new("RGB", (320, 320), (128, 64, 128)).save(d / "Val/Rural/masks_png/2522.png"),

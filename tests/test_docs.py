@@ -26,7 +26,7 @@ from test_simfeatup_benchmark import OPTIONS as SMALL_STEP
 from test_simfeatup_benchmark import benchmark as benchmark_simfeatup
 from test_tiny_training import SMALLER
 
-from segearth import cli, loading, weights
+from segearth import building, cli, weights
 from segearth.cli import eval_all as eval_all_verb
 from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
@@ -86,8 +86,8 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
     monkeypatch.setattr(weights, "packaged", packaged)
     own = replace(weights.MODELS["tiny"], name="clip-vit-b16", clip_type="CLIP", vit_type="ViT-B/16")
     monkeypatch.setitem(weights.MODELS, "clip-vit-b16", own)
-    known = loading.read_architecture
-    monkeypatch.setattr(loading, "read_architecture", lambda name: TINY if name == "ViT-L-14" else known(name))
+    known = building.read_architecture
+    monkeypatch.setattr(building, "read_architecture", lambda name: TINY if name == "ViT-L-14" else known(name))
     torch.save(load_file(random_tiny / "tiny.safetensors"), "RemoteCLIP-ViT-L-14.pt")
     shutil.copy(random_tiny / "tiny_simfeatup.safetensors", "simfeatup.safetensors")
     published = weights.File("published.safetensors", url="http://127.0.0.1:9/published.safetensors")

@@ -265,10 +265,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from segearth.downloads import download
+from segearth.exits import run
 from segearth.files import File
 url, target, size, sha256 = sys.argv[1:]
+file = File("w", url, size=int(size), sha256=sha256)
 print("begins", flush=True)
-download(File("w", url, size=int(size), sha256=sha256), Path(target), advice="", progress=False)
+sys.exit(run(lambda: download(file, Path(target), advice="", progress=False)))
 """
 
 
@@ -286,8 +288,8 @@ def process(server, target):
     return begun
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_process_leaves_what_can_be_continued(server, tmp_path, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_killed_process_leaves_what_can_be_continued(server, tmp_path, number, code):
     came = threading.Event()
 
     def half(handler):
@@ -305,10 +307,9 @@ def test_a_killed_process_leaves_what_can_be_continued(server, tmp_path, number)
         server.released.wait(0.01)
     killed.send_signal(number)
     killed.communicate(timeout=60)
-    assert killed.returncode != 0
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left - {".w.lock"} == {"w.part", "w.part.json"}
-    assert number != signal.SIGINT or ".w.lock" not in left
+    assert killed.returncode == code
+    lock = {".w.lock"} if number == signal.SIGKILL else set()
+    assert {path.name for path in tmp_path.iterdir()} == {"w.part", "w.part.json"} | lock
     kept = received(target)
     server.headers.clear()
     server.routes["/w"] = file_route(CONTENT)

@@ -58,6 +58,22 @@ def test_mistakes_on_the_command_line(given, verb, capsys):
     assert MISTAKES[given] in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "loveda", "--data-root", "~nobody-of-this-name/x"],
+        ["prepare", "loveda", "~nobody-of-this-name/x"],
+        ["eval", "loveda", "--data-root", "~nobody-of-this-name/x"],
+        ["eval-all", "--upsamplers", "~nobody-of-this-name/x", "-o", "out"],
+        ["predict", "x" * 300, *WORDS, "-o", "~nobody-of-this-name/x"],
+    ],
+)
+def test_the_home_of_nobody(arguments, capsys):
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
 def test_home(here):
     Image.fromarray(PIXELS).save(here / "home/a.png")
     assert np.array_equal(read_image("~/a.png")[0], PIXELS)

@@ -160,7 +160,7 @@ def test_repr_classes_and_no_changes(predictor):
 
 def test_other_classes_encode_text_alone(predictor, photo, monkeypatch):
     expected = load_model("tiny", "sea; meadow,lawn", device="cpu").predict(photo, 100)
-    monkeypatch.setattr("segearth.loading.load_clip", None)  # nothing is loaded again
+    monkeypatch.setattr("segearth.building.load_clip", None)  # nothing is loaded again
     other = predictor.with_classes({"sea": [], "meadow": ["lawn"]})
     found = other.predict(photo, 100)
     assert np.array_equal(found.scores, expected.scores)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.plan import Task
 from segearth.errors import UserError, is_out_of_memory, option
+from segearth.exits import go_on_unless_ending
 from segearth.jobs.locks import locked
 from segearth.json_files import read_json
 from segearth.outputs import atomic, writable_folder, write_all
@@ -59,7 +60,7 @@ def make_maps(
     *,
     opacity: float,
     outline: bool,
-    max_memory_mb: float,
+    max_memory_mb: float | None,
     max_pixels: int | None,
     progress: Callable[[Step], None],
     say: Callable[[str], None],
@@ -100,6 +101,7 @@ def make_maps(
             )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
+            go_on_unless_ending(error)
             if not isinstance(error, UserError) and not is_out_of_memory(error):
                 raise
             smaller = f"not enough memory: use a smaller {option('long_side')} or {option('max_memory')}"

@@ -10,6 +10,7 @@ from segearth.cli.options import add_quiet
 from segearth.datasets import DATASETS, Description, describe
 from segearth.errors import UserError, command, option
 from segearth.exits import OK, SOME_FAILED, say
+from segearth.paths import user_path
 
 if TYPE_CHECKING:
     from segearth.datasets.check import Report
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Checks, and prints what was found."""
     of = describe(args.name)
-    root = args.data_root.expanduser()
+    root = user_path(args.data_root, "folder of data")
     if not root.is_dir():
         raise UserError(f"no folder at {option('data_root', root)}: give the folder that {command('prepare')} wrote to")
     if args.sheet and args.sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):

@@ -17,6 +17,7 @@ from segearth.exits import OK, SOME_FAILED, quiet, say
 from segearth.outputs import writable_folder
 from segearth.paper.methods import GROUPS, METHODS, select_methods
 from segearth.paper.sweep import Settings, dataset_order, select_datasets, sweep
+from segearth.paths import user_path
 
 HELP = "Evaluate SegEarth on all data sets, beside the paper's numbers."
 
@@ -64,7 +65,7 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
     check_evaluation_options(args)
     if args.pictures < 0:
         raise UserError(f"{option('pictures', args.pictures)}: expected 0 or more")
-    if args.upsamplers is not None and not args.upsamplers.expanduser().is_dir():
+    if args.upsamplers is not None and not user_path(args.upsamplers, "folder").is_dir():
         raise UserError(f"no folder at {option('upsamplers', args.upsamplers)}: give an existing one")
     if args.tables_only and not args.out.is_dir():
         raise UserError(f"no folder at {option('work_dir', args.out)}: give that of an earlier run")

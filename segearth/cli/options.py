@@ -9,6 +9,7 @@ from segearth import weights
 from segearth.config_files import check_syntax
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
+from segearth.paths import user_path
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
@@ -128,5 +129,5 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
     for change in args.cfg_options:
         check_syntax(change)
-    if args.data_root is not None and not args.data_root.expanduser().is_dir():
+    if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")

@@ -10,6 +10,7 @@ from segearth.cli.options import add_quiet
 from segearth.datasets import DATASETS, describe
 from segearth.errors import UserError, command, option
 from segearth.exits import OK, SOME_FAILED, say
+from segearth.paths import user_path
 
 HELP = "Convert the download of a data set to the folder that its config reads."
 
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Converts and says what is there now."""
     of = describe(args.name)
     for source in args.sources:
-        if not source.expanduser().exists():
+        if not user_path(source, "download").exists():
             raise UserError(f"no file or folder at {source}: give the download's archives, or the extracted folder")
     if args.jobs < 1:
         raise UserError(f"{option('jobs', args.jobs)}: expected at least 1 process")
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from segearth.datasets.prepare import prepare, shortfall
 
     try:
-        done = prepare(of, args.sources, args.out.expanduser(), strict=args.strict, jobs=args.jobs, quiet=args.quiet)
+        out = user_path(args.out, "output folder")
+        done = prepare(of, args.sources, out, strict=args.strict, jobs=args.jobs, quiet=args.quiet)
     except UserError as error:
         say(f"error: {error}")
         return SOME_FAILED

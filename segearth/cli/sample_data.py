@@ -13,6 +13,7 @@ from pathlib import Path
 from segearth.datasets import DATASETS, describe
 from segearth.errors import command
 from segearth.exits import OK
+from segearth.paths import user_path
 
 HELP = "Draw small samples of the data sets, in the layout of their downloads. Not the real data."
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draws them."""
     sets = [describe(name) for name in args.names or DATASETS]
-    out = args.out.expanduser()
+    out = user_path(args.out, "output folder")
 
     from segearth.datasets.samples import draw_sample
 

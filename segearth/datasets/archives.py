@@ -139,7 +139,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
     skip = set(skip)
     for given in sources:
         source = Path(os.path.normpath(given.expanduser().absolute()))
-        if not source.exists():
+        if not source.is_dir() and not source.is_file():  # a pipe would be waited for
             raise UserError(f"no file or folder at {given}: give the archive of the download, or the extracted folder")
         for file in _walk(source, skip) if source.is_dir() else [source]:
             with _reading(file):

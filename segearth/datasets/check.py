@@ -19,6 +19,7 @@ from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.places import near_name
 from segearth.datasets.prepare import read_manifest, shortfall
 from segearth.errors import UserError, command
+from segearth.images import read_image
 from segearth.outputs import atomic
 from segearth.pictures import blend, with_legend
 from segearth.progress import switched_off
@@ -70,10 +71,9 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
             continue
         try:
             size = image_size(_member(image))
-            with opened(_member(image)) as picture:
-                picture.load()  # a truncated file has a good header
-                if is_black(picture):
-                    black.append(image.name)
+            pixels, _ = read_image(image)  # what evaluation would refuse is refused here
+            if is_black(Image.fromarray(pixels)):
+                black.append(image.name)
             with opened(_member(label)) as picture:
                 mode, content = picture.mode, np.asarray(picture)
                 lossy = picture.format == "JPEG"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from segearth.datasets.archives import Member
 from segearth.datasets.description import Description, Windows
 from segearth.datasets.labels import histogram, image_size, opened, read_label
 from segearth.datasets.padding import is_black
@@ -82,8 +83,7 @@ def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Pat
     """The image as it is where that will do, else decoded and written without loss; gives the stems of black ones."""
     black = []
     jpeg = of.image_suffix.lower() in (".jpg", ".jpeg")
-    with opened(pair.image) as image:
-        image.load()  # a truncated file shows here, whether it is copied or not
+    with opened(pair.image) as image:  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[of.image_suffix],))
         if of.windows is None and same and (image.mode == "RGB" or jpeg):
@@ -134,7 +134,7 @@ def _cut(values: NDArray[np.uint8], window: Window, ignore: int) -> NDArray[np.u
 def _write_label(path: Path, values: NDArray[np.uint8]) -> None:
     """A label in mode L, read again to see that it is what it should be."""
     _save(path, Image.fromarray(np.ascontiguousarray(values)))
-    with Image.open(path) as image:
+    with opened(Member(str(path), path.name, 0, path)) as image:
         if image.mode != "L" or not np.array_equal(np.asarray(image), values):
             raise UserError(
                 f"{path} was not written as it should be: the disk, or this version of Pillow, is defective"

@@ -2,53 +2,76 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.polygons import read_polygons
-from segearth.errors import UserError
+from segearth.errors import UserError, first_line, without_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS = 20_000**2  # iSAID reaches 13,000 × 13,000; such an RGB image takes 1.2 GB
+# Of a decoded image to its file: deflate reaches 1032, LZW 2700, JPEG about 1000, on images of one colour only.
+_RATIO, _ALWAYS = 4000, 64 << 20  # the second in bytes, which any file may claim
 MAX_UNKNOWN = 0.01  # a few stray pixels are reported; more of them mean another palette
 BLACK = 32  # what JPEG may make of a mask's black; white, with errors as large, is well above 128
 _ROWS = 256  # strips in which large labels are decoded
 _ORIENTATION, _BITS = 274, 258
+_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # of published files and of those of known converters
+_KNOWN = "a PNG, TIFF, JPEG or BMP file"
 
 
 @contextmanager
-def opened(member: Member) -> Iterator[Image.Image]:
-    """Opens an image or a label; Pillow's pixel limit is ours for the time being.
+def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
+    """Opens an image or a label and decodes it; Pillow's pixel limit is ours for that time.
+
+    Args:
+        member: the file.
+        header_only: whether no pixel will be read.
 
     Raises:
-        UserError: no image, damaged, or too large; also for what goes wrong in the block.
+        UserError: no image, damaged, or too large.
     """
-    limit = Image.MAX_IMAGE_PIXELS
-    try:
-        with member.open() as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with member.open() as file:
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
-            with Image.open(file) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(_too_large(member))
-                yield image
-    except Image.DecompressionBombError:
-        raise UserError(_too_large(member)) from None
-    except (OSError, SyntaxError, EOFError, ValueError, IndexError) as error:
-        if isinstance(error, UserError):
+            with without_warnings():
+                image = Image.open(file, formats=_FORMATS)
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(_too_large(member))
+            size = file.seek(0, os.SEEK_END)
+            if image.width * image.height * len(image.getbands()) > max(_ALWAYS, _RATIO * size):
+                raise UserError(
+                    f"{member} claims {image.width} × {image.height} pixels in {size:,} bytes: no image is packed so "
+                    "small, the file is damaged; download or extract it again"
+                )
+            if not header_only:
+                image.load()
+        except UserError:
             raise
-        raise UserError(f"{member} is damaged or no image ({error}): download or extract it again") from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        except Image.DecompressionBombError:
+            raise UserError(_too_large(member)) from None
+        except UnidentifiedImageError:
+            raise UserError(
+                f"{member} is damaged or no image: expected {_KNOWN}; download or extract it again"
+            ) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # files of any content go to decoders of many authors
+            raise UserError(f"{member} is damaged ({first_line(error)}): download or extract it again") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            yield image
 
 
 def _too_large(member: Member) -> str:
@@ -61,12 +84,12 @@ def image_size(member: Member) -> tuple[int, int]:
     Raises:
         UserError: more than 8 bits a band, or turned by an EXIF tag.
     """
-    with opened(member) as image:
+    with opened(member, header_only=True) as image:
         bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
         raw = str([tile[3] for tile in getattr(image, "tile", [])])
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") or max(bits) > 8 or ";16" in raw:
             raise UserError(f"{member} is not an 8-bit RGB image ({image.mode}): expected the published 8-bit images")
-        if (turn := image.getexif().get(_ORIENTATION, 1)) != 1:
+        if (turn := _orientation(image)) != 1:
             raise UserError(
                 f"{member} has the EXIF orientation {turn}, which turns the image but not its label: expected 1. Look "
                 "whether the label fits the pixels as they are stored, then remove the tag "
@@ -75,11 +98,20 @@ def image_size(member: Member) -> tuple[int, int]:
         return image.height, image.width
 
 
+def _orientation(image: Image.Image) -> object:
+    """How the image lies, as EXIF numbers it; 1, upright, also where that is damaged: it says nothing of the pixels."""
+    try:
+        with without_warnings():
+            return image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+
+
 def label_size(member: Member) -> tuple[int, int] | None:
     """(height, width) of a label; None for polygons, which have no size of their own."""
     if member.path.lower().endswith(".json"):
         return None
-    with opened(member) as image:
+    with opened(member, header_only=True) as image:
         return image.height, image.width
 
 
@@ -101,7 +133,6 @@ def read_label(member: Member, of: Description, size: tuple[int, int]) -> tuple[
     if member.path.lower().endswith(".json"):
         return read_polygons(member, size), 0
     with opened(member) as image:
-        image.load()
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
             raise UserError(f"{member} is a label of mode {image.mode}: expected 8 bits; {of.get}")
         if of.encoding == "binary":

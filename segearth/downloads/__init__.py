@@ -203,6 +203,7 @@ def _append(answer: Answer, path: Path, size: int, name: str, progress: bool, cl
                 sink.truncate(0)  # none of it is worth keeping
                 raise Unusable(f"the server sent more than the expected {size:,} bytes")
             sink.write(block)
+            sink.flush()  # a kill loses nothing
             bar.update(len(block))
     if received < size:
         raise Broken(f"the connection ended after {received:,} of {size:,} bytes")

@@ -16,9 +16,8 @@ from segearth.datasets import DATASETS as DESCRIPTIONS
 from segearth.datasets import Description
 from segearth.datasets.places import lossy_label, set_of
 from segearth.errors import UserError, command, notice, option
+from segearth.image_files import SUFFIXES
 from segearth.openmmlab.reading import read_alike
-
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 class _Described(BaseSegDataset):  # type: ignore[misc]
@@ -132,12 +131,13 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
     try:
         dataset = builder(**settings, lazy_init=True)
         found = len(dataset.load_data_list())
+        if found:
+            dataset.full_init()
     except Exception as error:  # the config's options go to code of many authors
         text = " ".join(str(error).split())
         raise UserError(f"the data set {kind} cannot be opened ({text}): correct the config's dataset") from None
     if found == 0:
         raise UserError(_no_images(Path(dataset.data_prefix.get("img_path") or "."), str(dataset.img_suffix)))
-    dataset.full_init()
     if limit is not None:
         dataset.get_subset_(list(range(min(limit, found))))
     _check_labels(dataset)
@@ -153,7 +153,7 @@ def _no_images(folder: Path, suffix: str) -> str:
     seen = Counter(path.suffix for path in folder.rglob("*") if path.is_file() and path.suffix)
     if seen:
         there = ", ".join(sorted(seen)[:5])
-        images = [one for one, _ in seen.most_common() if one.lower() in _IMAGES]
+        images = [one for one, _ in seen.most_common() if one.lower() in SUFFIXES]
         change = option("options", f"test_dataloader.dataset.img_suffix={(images or ['SUFFIX'])[0]}", "cfg_options")
         return f"{what} (there are {there}); copy the images there, or give {change}"
     of = set_of(folder)

@@ -1,0 +1,150 @@
+"""The model from names: CLIP's weights, an upsampler and class names become a `SegEarth`; images are not its matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from segearth import weights
+from segearth.architectures import ARCHITECTURES, build_clip, clip_config, fitting_advice, read_architecture
+from segearth.checkpoints import check_fit, load_strictly, read_state_dict
+from segearth.clip_names import open_clip_names
+from segearth.compute import PRECISIONS, Compute
+from segearth.errors import UserError
+from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
+from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.paths import user_path
+from segearth.vocabulary import Vocabulary
+
+TOKENS = 49408  # of CLIP's byte-pair tokenizer
+
+
+def build_model(
+    name: str | Path,
+    vocabulary: Vocabulary,
+    compute: Compute,
+    *,
+    method: str,
+    ignore_residual: bool,
+    architecture: str | None = None,
+    upsampler: str | Path | None = "default",
+    progress: bool = True,
+    **options: Any,
+) -> tuple[SegEarth, Callable[[Vocabulary], Tensor]]:
+    """Builds the model on a device, and what encodes further class names for it.
+
+    Args:
+        name: a name of `segearth.weights.MODELS`, or the path of a CLIP's weights.
+        vocabulary: the class names.
+        compute: where, and in which precision.
+        method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
+        ignore_residual: see `DenseCLIP`.
+        architecture: of weights given by path, see `load_clip`.
+        upsampler: see `load_upsampler`.
+        progress: whether a download draws a progress bar.
+        **options: of `SegEarth`.
+
+    Raises:
+        UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
+    """
+    row = weights.MODELS.get(str(name))
+    upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
+    clip: Any = load_clip(name, architecture, progress)
+    if (tokens := clip.token_embedding.num_embeddings) != TOKENS:
+        raise UserError(
+            f"the text tower of {name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a CLIP "
+            "with another one can be trained for, but not used with words"
+        )
+    encoder = DenseCLIP(clip, method, ignore_residual)
+    text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
+    model = SegEarth(
+        encoder,
+        text(vocabulary),
+        torch.tensor(vocabulary.query_to_class),
+        upsample,
+        bg_idx=vocabulary.background or 0,
+        **options,
+    )
+    model.encoder.to(PRECISIONS[compute.precision])
+    return model.to(compute.device).eval(), text
+
+
+def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
+    """An `open_clip.CLIP` in eval mode, float32, on the CPU: by its name in the table of weights, or from a file.
+
+    Args:
+        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch, with
+            the names of open_clip or of Hugging Face's transformers.
+        architecture: of weights given by path: a name of `open_clip.list_models()`, or the path of a JSON file as
+            open_clip's `model_configs` or the hub's `open_clip_config.json`.
+        progress: whether a download draws a progress bar.
+
+    Raises:
+        UserError: no such name or file, no architecture for a file, weights that cannot be had, are damaged, or do not
+            fit the architecture.
+    """
+    if (row := weights.MODELS.get(str(model))) is not None:
+        if architecture is not None:
+            raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
+        path, architecture = weights.fetch(row.file, progress=progress), row.architecture
+        config: Any = clip_config(architecture)
+    else:
+        path = user_path(model, "model")
+        if not path.is_file():
+            raise UserError(
+                f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "
+                "these names, or the path of CLIP weights and their architecture"
+            )
+        if architecture is None:
+            raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
+        config = read_architecture(architecture)
+    clip = build_clip(config, architecture)
+    state = open_clip_names(read_state_dict(path))
+    load_strictly(clip, state, str(path), fitting_advice(state, config, architecture))
+    return clip.eval().requires_grad_(False)
+
+
+def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
+    """CLIP's byte-pair tokenizer: texts -> (n, context length) int64; it comes with open_clip."""
+    tokenizer: Callable[..., Tensor] = open_clip.SimpleTokenizer(context_length=context_length)
+    return tokenizer
+
+
+def load_upsampler(
+    choice: str | Path | None, row: weights.Model | None = None, progress: bool = True
+) -> nn.Module | None:
+    """An upsampler by name or from a file, in eval mode on the CPU.
+
+    Args:
+        choice: "default" (that of `row`, bilinear without one), "bilinear", a key of `segearth.weights.FILES`, the path
+            of a SimFeatUp or FeatUp checkpoint, or None for none.
+        row: the model that it is for; None: one whose weights are given by path.
+        progress: whether a download draws a progress bar.
+
+    Raises:
+        UserError: no such name or file, or a file that holds no upsampler.
+    """
+    if (path := weights.upsampler_file(choice, row, progress=progress)) is not None:
+        return read_upsampler(path)
+    return Bilinear() if weights.upsampler_kind(choice, row) == "bilinear" else None
+
+
+def read_upsampler(path: Path) -> nn.Module:
+    """A `JBUOne` or `JBUStack` from a checkpoint; its kind, width and radius are read from the tensors.
+
+    Raises:
+        UserError: a file that is damaged, would run code, or holds no upsampler.
+    """
+    name, state = published_name(read_state_dict(path))
+    width, radius = state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
+    with torch.device("meta"):  # no memory: sizes that the file only claims are refused before anything is built
+        check_fit(UPSAMPLERS[name](width, radius), state, str(path))
+    upsampler = UPSAMPLERS[name](width, radius)
+    load_strictly(upsampler, state, str(path))
+    return upsampler.eval().requires_grad_(False)

@@ -1,0 +1,218 @@
+"""A block of a scene, from pixels to rows of labels: windows go through it row by row, finished rows are handed out.
+
+A block computes every window that touches it, so it needs no other block, and adds them in the grid's order, so that
+its rows have the same bits whatever the blocks are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segearth.classification import classify
+from segearth.labels import label_values, labelled
+from segearth.models.blend import Blend
+from segearth.predictor import Predictor, normalise
+from segearth.scenes.grid import Frame
+from segearth.scenes.resampling import Resampled, interpolate, resample
+from segearth.windows import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segearth.scenes.resampling import Pixels
+
+QUANTA = 254  # scores from 0 to 1 are kept as 1 to 255; 0 is nodata
+BAND_PIXELS = 1 << 20  # labels are made for so many pixels at once
+
+
+class Rows(NamedTuple):
+    """Finished rows of a block.
+
+    Attributes:
+        area: which, in pixels of the output.
+        labels: (h, w) uint8 or uint16, with unclassified and nodata.
+        confidence: (h, w) uint8, see `quantised`.
+        scores: (C, h, w) uint8, likewise; None where they are not wanted.
+    """
+
+    area: Window
+    labels: NDArray[np.uint8 | np.uint16]
+    confidence: NDArray[np.uint8]
+    scores: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """How blocks are mapped.
+
+    Attributes:
+        batch: windows in a call of the encoder, the same for all blocks.
+        fill: value from 0 to 255 of invalid pixels in each band: the raster's mean.
+        resampling: one of `segearth.scenes.resampling.KINDS`.
+        blend: one of `segearth.models.blend.BLENDS`.
+        scores: whether the scores of all classes are wanted.
+        max_memory_mb: bound of the working set of windows at once.
+    """
+
+    batch: int
+    fill: tuple[float, float, float]
+    resampling: str = "antialias"
+    blend: str = "mean"
+    scores: bool = False
+    max_memory_mb: float = 400
+
+
+def quantised(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scores from 0 to 1 as whole numbers from 1 to 255: 1 + 254 · score, rounded."""
+    return (np.rint(scores * QUANTA) + 1).astype(np.uint8)
+
+
+def map_block(
+    area: Window,
+    frame: Frame,
+    read: Callable[[Window], Pixels],
+    predictor: Predictor,
+    settings: BlockSettings,
+    windows_done: Callable[[int], None] | None = None,
+) -> Iterator[Rows]:
+    """Maps a block.
+
+    Args:
+        area: in pixels of the output.
+        frame: of the scene.
+        read: gives any part of the raster, in its own pixels: (3, h, w) from 0 to 255, and which are valid.
+        predictor: the model with its vocabulary.
+        settings: how.
+        windows_done: called with the number of windows that were computed since the last call.
+
+    Yields:
+        The rows of the block from top to bottom, each once; nothing where no pixel of it is valid.
+    """
+    valid = _valid(area, frame, read, settings)
+    if not valid.any():
+        return
+    for rows, logits in _mean_logits(area, frame, read, predictor, settings, windows_done):
+        step = max(1, BAND_PIXELS // (rows.right - rows.left))
+        for top in range(rows.top, rows.bottom, step):
+            band = Window(top, min(rows.bottom, top + step), rows.left, rows.right)
+            known = valid[band.top - area.top : band.bottom - area.top]
+            yield _classified(band, logits[:, top - rows.top : band.bottom - rows.top], known, predictor, settings)
+
+
+def _valid(area: Window, frame: Frame, read: Callable[[Window], Pixels], settings: BlockSettings) -> NDArray[np.bool_]:
+    """Which pixels of the output are valid, (h, w)."""
+    if frame.output_size == frame.input_size:
+        return read(area)[1]
+    return resample(read, frame.input_size, frame.model_size, area, settings.fill, settings.resampling).valid
+
+
+def _classified(
+    area: Window,
+    logits: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    predictor: Predictor,
+    settings: BlockSettings,
+) -> Rows:
+    """Labels and quantised scores of some rows of the output from their logits (Q, h, w)."""
+    found = classify(
+        predictor.model,
+        predictor.vocabulary,
+        torch.from_numpy(logits).to(predictor.device),
+        scores=settings.scores,
+    )
+    labels = labelled(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
+    nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
+    scores = None if found.scores is None else np.where(valid, quantised(found.scores), np.uint8(0))
+    confidence = np.where(valid, quantised(found.confidence), np.uint8(0))
+    return Rows(area, np.where(valid, labels, nodata), confidence, scores)
+
+
+def _mean_logits(
+    area: Window,
+    frame: Frame,
+    read: Callable[[Window], Pixels],
+    predictor: Predictor,
+    settings: BlockSettings,
+    windows_done: Callable[[int], None] | None,
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Yields finished rows of the output with their logits (Q, h, w)."""
+    needed = frame.model_area(area)
+    held: NDArray[np.float32] | None = None
+    first, done = needed.top, area.top
+    for top, rows in _model_rows(needed, frame, read, predictor, settings, windows_done):
+        # rows of the model that further rows of the output are interpolated from are held
+        held = rows if held is None else np.concatenate([held, rows], axis=1)
+        have = Window(first, top + rows.shape[1], needed.left, needed.right)
+        end = _finished(done, have.bottom, area, frame)
+        if end > done:
+            wanted = Window(done, end, area.left, area.right)
+            yield wanted, interpolate(held, have, frame.model_size, frame.output_size, wanted)
+            done = end
+        if done < area.bottom:
+            keep = frame.model_area(Window(done, done + 1, area.left, area.right)).top
+            held, first = held[:, max(0, keep - first) :], max(first, keep)
+
+
+def _finished(done: int, have: int, area: Window, frame: Frame) -> int:
+    """The first row of the output, from `done` on, that needs rows of the model from `have` on."""
+    low, high = done, area.bottom
+    while low < high:
+        middle = (low + high) // 2
+        if frame.model_area(Window(middle, middle + 1, area.left, area.right)).bottom <= have:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@torch.inference_mode()  # also between the steps of a generator, unlike a with block
+def _model_rows(
+    area: Window,
+    frame: Frame,
+    read: Callable[[Window], Pixels],
+    predictor: Predictor,
+    settings: BlockSettings,
+    windows_done: Callable[[int], None] | None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yields the mean logits (Q, h, w) of an area of the model, band by band, each with its first row."""
+    windows = frame.grid.windows(area)
+    box = Window(windows[0].top, windows[-1].bottom, min(w.left for w in windows), max(w.right for w in windows))
+    part = resample(read, frame.input_size, frame.model_size, box, settings.fill, settings.resampling)
+    some = {window: _inside(window, box) for window in windows if _touched(part, _inside(window, box))}
+    picture = normalise(torch.from_numpy(np.ascontiguousarray(part.pixels))[None]).to(predictor.device)[0]
+    model = predictor.model
+    blend = Blend(
+        frame.grid, len(model.query_features), area, frame.grid.window_size[0], settings.blend, predictor.device
+    )
+    computed = model.window_logits(picture, list(some.values()), settings.batch, settings.max_memory_mb)
+    for top in sorted({window.top for window in windows}):
+        if top > blend.top:
+            yield blend.top, _numpy(blend.take(top))
+        row = [window for window in windows if window.top == top and window in some]
+        for window in row:
+            _, logits = next(computed)
+            blend.add(window, logits)
+        if windows_done is not None:
+            windows_done(len(row))
+    while blend.top < area.bottom:
+        yield blend.top, _numpy(blend.take(min(area.bottom, blend.top + frame.grid.window_size[0])))
+
+
+def _inside(window: Window, box: Window) -> Window:
+    """A window in pixels of a box that holds it."""
+    return Window(window.top - box.top, window.bottom - box.top, window.left - box.left, window.right - box.left)
+
+
+def _touched(part: Resampled, window: Window) -> bool:
+    return bool(part.touched[window.top : window.bottom, window.left : window.right].any())
+
+
+def _numpy(logits: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = logits.cpu().numpy()
+    return found
