@@ -11,6 +11,7 @@ from affine import Affine  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
 from rasterio.errors import NotGeoreferencedWarning  # noqa: E402
 
+from segearth import outputs  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes import assemble as module  # noqa: E402
 from segearth.scenes.assemble import assemble  # noqa: E402
@@ -237,6 +238,48 @@ def test_the_disk_is_looked_at_before(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import rasterio.shutil
+from affine import Affine
+from segearth.scenes.assemble import assemble
+from segearth.scenes.grid import blocks
+from segearth.scenes.layers import CONFIDENCE
+from segearth.windows import Window
+
+copy = rasterio.shutil.copy
+def killed(source, target, **options):
+    Path(target + ".ovr.tmp").write_text("GDAL's overviews")
+    copy(source, target, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+rasterio.shutil.copy = killed
+folder, area = Path(sys.argv[1]), Window(0, 300, 0, 300)
+place = {"confidence": folder / "a.tif"}
+assemble(folder / "parts", blocks(area, 112), area, Affine.identity(), None, [CONFIDENCE], place)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_assembly_starts_again_and_leaves_nothing(tmp_path):
+    maps, area = drawn((300, 300)), Window(0, 300, 0, 300)
+    (tmp_path / "parts").mkdir()
+    for block in blocks(area, 112):
+        top, bottom, left, right = block.area
+        with part_writer(tmp_path / "parts", block, [CONFIDENCE]) as writer:
+            writer.write({"confidence": maps["confidence"][top:bottom, left:right]})
+    killed = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED, tmp_path], capture_output=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    (tmp_path / "a.tif.aux.xml").write_text("statistics of an earlier map")
+    outputs._swept.clear()  # as in a new process
+    place = {"confidence": tmp_path / "a.tif"}
+    assemble(tmp_path / "parts", blocks(area, 112), area, Affine.identity(), None, [CONFIDENCE], place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "parts"]
+    with rasterio.open(tmp_path / "a.tif") as file:
+        np.testing.assert_array_equal(file.read(1), maps["confidence"])
+
+
 @pytest.mark.parametrize("early", [ValueError, KeyboardInterrupt, OSError("the input")])
 def test_a_part_is_whole_or_not_there(tmp_path, early):
     maps = drawn((200, 200))
@@ -264,6 +307,7 @@ from segearth.scenes.parts import part_writer
 from segearth.scenes.assemble import assemble
 from segearth.windows import Window
 from affine import Affine
+from segearth import outputs  # noqa: E402
 from segearth.errors import UserError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -22,7 +22,7 @@ from segearth.outputs import atomic, write_all
 from segearth.scenes import styles
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import OFFSET, SCALE, Layer
-from segearth.scenes.parts import STRIP, gdal_errors, part_path
+from segearth.scenes.parts import gdal_errors, part_path, tile_size
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -76,7 +76,11 @@ def assemble(
         with atomic(mosaic) as part:
             part.write_text(_vrt(blocks, area, transform, crs, layer, tags or {}), encoding="utf-8")
         writers[place] = _cog_writer(mosaic, layer)
-    return write_all(writers)
+    files = write_all(writers)
+    for place in output.values():
+        if (beside := place.with_name(f"{place.name}.aux.xml")) not in writers:
+            beside.unlink(missing_ok=True)  # statistics that some program kept of an earlier raster of this name
+    return files
 
 
 def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], out: Path) -> None:
@@ -165,8 +169,9 @@ def _source(block: Block, area: Window, layer: Layer, band: int) -> ET.Element:
     name = part_path(Path(), block, layer).name
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = name
     ET.SubElement(source, "SourceBand").text = str(band)
+    tall, wide = tile_size((height, width))
     properties: dict[str, Any] = {"RasterXSize": width, "RasterYSize": height, "DataType": _TYPES[layer.type]}
-    properties |= {"BlockXSize": width, "BlockYSize": min(STRIP, height)}
+    properties |= {"BlockXSize": wide, "BlockYSize": tall}
     ET.SubElement(source, "SourceProperties", {key: str(value) for key, value in properties.items()})
     for tag, x, y in (("SrcRect", 0, 0), ("DstRect", left - area.left, top - area.top)):
         rect = {"xOff": x, "yOff": y, "xSize": width, "ySize": height}

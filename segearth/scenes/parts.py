@@ -16,18 +16,24 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from segearth.errors import without_warnings
 from segearth.outputs import atomic, told
-from segearth.scenes.grid import Block
+from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import Layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STRIP = 64  # rows of a strip
+_TALL = 64  # rows of a part's tiles: low, because rows are written a few at a time; as wide as those of the map
 
 
 def part_path(folder: Path, block: Block, layer: Layer) -> Path:
     """Where a layer of a block is kept."""
     return folder / f"{block.name}.{layer.name}.tif"
+
+
+def tile_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the tiles of a part: multiples of 16, as TIFF has them."""
+    height, width = (-(-side // 16) * 16 for side in size)
+    return min(_TALL, height), min(TILE, width)
 
 
 class PartWriter:
@@ -63,7 +69,9 @@ class PartWriter:
                     compress="DEFLATE",
                     zlevel=1,  # it is read once
                     interleave="band",
-                    blockysize=STRIP,
+                    tiled=True,
+                    blockxsize=tile_size(self._size)[1],
+                    blockysize=tile_size(self._size)[0],
                     photometric="MINISBLACK",
                     bigtiff="IF_SAFER",
                 )
