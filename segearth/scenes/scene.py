@@ -2,182 +2,256 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.compute import memory_for
+from segearth.batch.plan import fingerprint
 from segearth.errors import UserError, option
-from segearth.models.blend import BLENDS
-from segearth.models.segearth import SegEarth
+from segearth.jobs.folder import open_job
+from segearth.jobs.settings import first_difference, settings_hash
+from segearth.jobs.shards import WHOLE, Shard
+from segearth.jobs.workers import threads_each
+from segearth.json_files import json_line, parse_json, read_json
+from segearth.outputs import writable_folder, write_all
 from segearth.predictor import Predictor
-from segearth.scenes.grid import Block, Frame, block_side, blocks
-from segearth.scenes.resampling import KINDS
+from segearth.scenes.assemble import assemble
+from segearth.scenes.blocks import BlockSettings
+from segearth.scenes.choice import choose_for
+from segearth.scenes.grid import blocks
+from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
+from segearth.scenes.layout import frame_of, side_of_blocks
+from segearth.scenes.options import SceneOptions, SceneProgress, SceneResult
+from segearth.scenes.raster import Raster, RasterSpec, open_raster
+from segearth.scenes.scene_overlay import scene_overlay, thumbnail
+from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
+from segearth.scenes.tasks import BlockTask, Loaded
+from segearth.summary import json_writer
+from segearth.vocabulary import describe_settings
 from segearth.windows import Window
 
 if TYPE_CHECKING:
-    from segearth.scenes.layers import Layer
-    from segearth.scenes.raster import Raster, RasterSpec
+    from rasterio.io import DatasetReader
 
-MAX_MEMORY_MB = 1200  # of a process, beside the model
-
-
-@dataclass(frozen=True)
-class SceneOptions:
-    """How a scene is mapped.
-
-    Attributes:
-        bands: red, green and blue, by number from 1 or by name; None: by colour interpretation.
-        stretch: how samples become 0 to 255: auto, percentile, percentile:1,99, MIN,MAX or none.
-        stretch_from: another raster, whose stretch is taken.
-        scale: pixels of the model for one of the raster; above 0.
-        gsd: metres of a pixel of the model, in place of `scale`.
-        resampling: one of `segearth.scenes.resampling.KINDS`.
-        output_grid: "input" or "model": whose pixels the map has.
-        block: side of a block in pixels of the model; None: what memory allows, near 3584. The map does not depend on
-            it.
-        batch: windows in a call of the encoder, at most.
-        blend: one of `segearth.models.blend.BLENDS`.
-        max_memory_mb: bound of a process's working set beside the model. The map does not depend on it.
-        confidence: whether a raster of the best class's score is written.
-        scores: whether a raster of the scores of all classes is written.
-        keep_parts: whether the parts of the blocks are kept.
-    """
-
-    bands: str | Sequence[str | int] | None = None
-    stretch: str = "auto"
-    stretch_from: str | Path | None = None
-    scale: float | None = None
-    gsd: float | None = None
-    resampling: str = "antialias"
-    output_grid: str = "input"
-    block: int | None = None
-    batch: int | None = None
-    blend: str = "mean"
-    max_memory_mb: float = MAX_MEMORY_MB
-    confidence: bool = False
-    scores: bool = False
-    keep_parts: bool = False
-
-    def __post_init__(self) -> None:
-        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", tuple(BLENDS))):
-            value = getattr(self, name)
-            if value not in known:
-                raise UserError(f"{option(name, value)}: expected {' or '.join(known)}")
-        for name in ("scale", "gsd", "max_memory_mb", "block", "batch"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"{option(name, value)}: expected a number above 0")
-        if self.scale is not None and self.gsd is not None:
-            raise UserError(
-                f"{option('scale', self.scale)} and {option('gsd', self.gsd)} say the same in two ways: expected one of "
-                "them; leave the other out"
-            )
+FORMAT = 1  # of parts and settings; with another number, earlier work is of other settings
 
 
-@dataclass(frozen=True)
-class SceneProgress:
-    """How far a scene is.
+def predict_scene(
+    source: str | Path | DatasetReader,
+    output: str | Path,
+    predictor: Predictor,
+    *,
+    name: str | None = None,
+    options: SceneOptions | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+    shard: Shard = WHOLE,
+    overwrite: bool = False,
+    progress: Callable[[SceneProgress], object] | None = None,
+) -> SceneResult | None:
+    """Maps a raster of any size, block by block, with bounded memory.
 
-    Attributes:
-        blocks: (done, in all).
-        pixels: of the output, (done, in all).
-        seconds: since the work began.
-    """
+    The map is the same, to the last byte, for every size of blocks, bound of memory, number of workers and shards, and
+    when the work was killed and started again, which goes on where it stopped.
 
-    blocks: tuple[int, int]
-    pixels: tuple[int, int]
-    seconds: float
+    Args:
+        source: an address that GDAL knows (see `segearth.scenes.addresses`), or a dataset that rasterio has open.
+        output: folder for the files.
+        predictor: the model with its vocabulary.
+        name: what the files are called; None: as the raster.
+        options: how.
+        workers: processes that compute; 1: this one.
+        executor: computes instead, such as that of a dask client.
+        shard: the share of this process, where several are started by hand; the last one puts the map together.
+        overwrite: whether to begin anew, whatever is there.
+        progress: called after every block.
 
-    @property
-    def megapixels_a_second(self) -> float:
-        """So far."""
-        return self.pixels[0] / 1e6 / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """The files of a scene's map.
-
-    Attributes:
-        labels: GeoTIFF of class indices.
-        confidence: GeoTIFF of the best class's score; None if not asked for.
-        scores: GeoTIFF of the scores of all classes; None if not asked for.
-        summary: what is in NAME.summary.json.
-        failed: blocks that could not be read, and why; they are nodata in the map.
-        files: all that was written.
-    """
-
-    labels: Path
-    confidence: Path | None
-    scores: Path | None
-    summary: dict[str, Any]
-    failed: dict[str, str]
-    files: tuple[Path, ...] = field(default=())
-
-
-def frame_of(raster: Raster, model: SegEarth, options: SceneOptions) -> Frame:
-    """The grids of a raster for a model.
+    Returns:
+        The files; None where other shards have not finished theirs.
 
     Raises:
-        UserError: metres are asked for where nobody knows the size of a pixel.
+        UserError: a raster that cannot be opened, options that do not fit it, a map of other settings, a full disk.
+        ReadFailed: the raster failed before the work began.
     """
-    scale = 1.0 if options.scale is None else options.scale
-    if options.gsd is not None:
-        if raster.pixel_size_m is None:
-            raise UserError(
-                f"{option('gsd', options.gsd)}: the size of a pixel of {raster.name} in metres is not known "
-                f"({raster.pixel_size_note}); expected a raster with coordinates, or use {option('scale', 0.5)}"
+    options, begun = options or SceneOptions(), time.perf_counter()
+    folder = writable_folder(output)
+    with open_raster(source) as raster:
+        scene = _Scene(raster, folder, name or Path(raster.name).stem, predictor, options)
+        if not overwrite and (result := scene.finished()) is not None:
+            return result
+        with open_job(
+            folder / f"{scene.name}.segearth",
+            scene.settings,
+            layout={"block": side_of_blocks(scene.frame, predictor.model, options)},
+            is_done=lambda key, value: scene.task.is_there(key, value),
+            shard=shard,
+            overwrite=overwrite,
+            keep=options.keep_parts,
+        ) as job:
+            alone = workers == 1 and executor is None
+            scene.task = scene.block_task(
+                int(job.layout["block"]), job.path, Loaded.here(predictor) if alone else Loaded.for_processes(predictor)
             )
-        scale = raster.pixel_size_m / options.gsd
-    if model.slide_crop == 0:
-        raise UserError("slide_crop is 0, but a scene is mapped by windows: expected a side above 0, such as 224")
-    return Frame.of(
-        raster.size, scale, model.slide_crop, model.slide_stride, output_is_model=options.output_grid == "model"
-    )
-
-
-def side_of_blocks(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
-    """The side of blocks in pixels of the output: what was asked for, or what the memory allows.
-
-    Raises:
-        UserError: not even the smallest block fits.
-    """
-    stride, crop = frame.grid.stride, frame.grid.crop
-    side = block_side(options.block, stride)
-    if options.block is None:
-        budget = options.max_memory_mb * 2**20 * 2 / 3  # the rest is for the windows at once
-        while side > stride and _block_bytes(side, crop, len(model.query_features), options) > budget:
-            side = block_side(max(stride, side // 2), stride)
-        if _block_bytes(side, crop, len(model.query_features), options) > budget:
-            raise UserError(
-                f"{option('max_memory', options.max_memory_mb)} is too little for {len(model.query_features)} names: "
-                "expected more; give more, or search for fewer names"
+            keys = list(scene.task.blocks)
+            job.run(
+                keys,
+                scene.task,
+                executor=executor,
+                workers=workers,
+                initializer=partial(_share_cores, workers),
+                progress=None if progress is None else partial(_tell, progress, begun),
             )
-    ratio = frame.output_size[1] / frame.model_size[1]
-    return max(1, round(side * ratio))
+            return job.finish(keys, lambda done, failed: scene.conclude(done, failed, time.perf_counter() - begun))
 
 
-def _block_bytes(side: int, crop: int, queries: int, options: SceneOptions) -> int:
-    """Of a block's largest arrays."""
-    rolling = 3 * 4 * queries * crop * side  # the sums, what is taken of them, what is interpolated
-    picture = 28 * (side + 2 * crop) ** 2  # samples, colours and normalised pixels
-    return rolling + picture + 2 * side**2
+class _Scene:
+    """A scene while it is mapped: what depends on the raster, the model and the options."""
+
+    task: BlockTask
+
+    def __init__(self, raster: Raster, folder: Path, name: str, predictor: Predictor, options: SceneOptions) -> None:
+        self.raster, self.folder, self.name = raster, folder, name
+        self.predictor, self.options = predictor, options
+        self.spec, self.remarks = _choose(raster, options)
+        self.frame = frame_of(raster, predictor.model, options)
+        self.area = Window(0, self.frame.output_size[0], 0, self.frame.output_size[1])
+        self.batch = min(max(2, options.batch or predictor.model.batch(self.frame.grid)), self.frame.grid.count)
+        self.unclassified = bool(
+            predictor.vocabulary.background is None
+            and any([predictor.threshold, *filter(None, predictor.vocabulary.thresholds)])
+        )
+        self.layers: tuple[Layer, ...] = (labels_layer(predictor.vocabulary, self.unclassified), CONFIDENCE)
+        if options.scores:
+            self.layers += (scores_layer(predictor.vocabulary),)
+        self.settings = self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        """All that the map depends on, as JSON gives it back."""
+        options, predictor, spec = self.options, self.predictor, self.spec.as_dict()
+        path = Path(spec.pop("address"))
+        settings = {
+            "format": FORMAT,
+            "input": fingerprint(path) or {"address": str(path)},
+            "raster": spec,
+            **predictor.settings,
+            "classes": describe_settings(predictor.vocabulary),
+            "background": predictor.vocabulary.background_name,
+            "threshold": predictor.threshold,
+            "model_size": self.frame.model_size,
+            "resampling": options.resampling,
+            "output_grid": options.output_grid,
+            "blend": options.blend,
+            "batch": self.batch,
+            "confidence": options.confidence,
+            "scores": options.scores,
+        }
+        return dict(parse_json(json_line(settings)))
+
+    def place(self, ending: str) -> Path:
+        """The place of a file."""
+        return self.folder / f"{self.name}.{ending}"
+
+    def finished(self) -> SceneResult | None:
+        """What is there already, of the same settings.
+
+        Raises:
+            UserError: it has other settings.
+        """
+        file = self.place("summary.json")
+        if not file.is_file():
+            return None
+        way_out = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
+        try:
+            summary = read_json(file)
+            before, names = summary["settings"], list(summary["files"])
+        except (OSError, ValueError, LookupError, TypeError):
+            raise UserError(f"{file} is no summary of a map: expected one, or no such file; {way_out}") from None
+        if (difference := first_difference(before, self.settings)) is not None:
+            field, was, now = difference
+            raise UserError(f"{file} was made with {field} {was}, not {now}: expected the same settings; {way_out}")
+        files = [self.folder / name for name in names]
+        if summary["failed"] or not all(path.is_file() for path in files):
+            return None
+        failed = {one["block"]: one["reason"] for one in summary["failed"]}
+        return self._result(summary, failed, [*files, file])
+
+    def block_task(self, side: int, folder: Path, load: Loaded) -> BlockTask:
+        """The task of every block."""
+        options = self.options
+        settings = BlockSettings(
+            self.batch, self.spec.fill, options.resampling, options.blend, options.scores, options.max_memory_mb / 3
+        )
+        cut = {block.name: block for block in blocks(self.area, side)}
+        return BlockTask(self.spec, self.frame, cut, settings, self.layers, folder, load)
+
+    def conclude(self, done: Mapping[str, Any], failed: dict[str, str], seconds: float) -> SceneResult:
+        """Puts the parts together and writes the summary, the last of the files."""
+        cut, classes = self.task.blocks, len(self.predictor.vocabulary)
+        parts = [cut[key] for key, value in done.items() if value["sizes"]]
+        wanted = [layer for layer in self.layers if layer.name != "confidence" or self.options.confidence]
+        files = assemble(
+            self.task.folder,
+            parts,
+            self.area,
+            self._transform(),
+            self.raster.crs,
+            wanted,
+            {layer.name: self.place(f"{layer.name}.tif") for layer in wanted},
+            {"segearth_settings": settings_hash(self.settings)},
+        )
+        sums = ClassSums.total((ClassSums.from_lists(value["sums"]) for value in done.values()), classes)
+        labels = self.place("labels.tif")
+        figures = map_figures(labels, self.predictor.vocabulary, self.unclassified, sums)
+        whole = Window(0, self.raster.size[0], 0, self.raster.size[1])
+        overlay = scene_overlay(thumbnail(self.raster.read, whole), labels, self.predictor.vocabulary, figures.rows)
+        summary = summarise_scene(
+            self.name,
+            labels,
+            figures,
+            files=files,
+            failed=[(cut[key], why) for key, why in failed.items()],
+            settings=self.settings,
+            device=str(self.predictor.device),
+            seconds=seconds,
+            remarks=self.remarks,
+        )
+        picture, figures_file = self.place("overlay.png"), self.place("summary.json")
+        files += write_all({picture: overlay.save, figures_file: json_writer(summary)})
+        return self._result(summary, failed, files)
+
+    def _transform(self) -> Any:
+        """From (column, row) of the output to coordinates."""
+        from affine import Affine
+
+        (height, width), (tall, wide) = self.raster.size, self.frame.output_size
+        return self.raster.transform * Affine.scale(width / wide, height / tall)
+
+    def _result(self, summary: dict[str, Any], failed: dict[str, str], files: list[Path]) -> SceneResult:
+        confidence = self.place("confidence.tif") if self.options.confidence else None
+        scores = self.place("scores.tif") if self.options.scores else None
+        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, tuple(files))
 
 
-def describe(frame: Frame, pixel_m: float | None) -> str:
-    """What the model will see, for the first line."""
-    height, width = frame.input_size
-    text = f"{width:,} × {height:,} pixels"
-    if frame.model_size != frame.input_size:
-        text += f", seen as {frame.model_size[1]:,} × {frame.model_size[0]:,}"
-    if pixel_m is not None:
-        seen = pixel_m * frame.input_size[1] / frame.model_size[1]
-        text += f", {seen:.2g} m a pixel: a window is {seen * frame.grid.crop:.0f} m"
-        if not 0.2 <= seen <= 1.5:
-            text += f"; the paper's data sets are seen at 0.3 to 1.2 m: try {option('gsd', 0.6)}"
-    return text
+def _choose(raster: Raster, options: SceneOptions) -> tuple[RasterSpec, list[str]]:
+    """How the raster is read."""
+    if options.stretch_from is None:
+        return choose_for(raster, options.bands, options.stretch)
+    with open_raster(options.stretch_from) as other:
+        theirs, _ = choose_for(other, options.bands, options.stretch)
+        return choose_for(raster, options.bands, options.stretch, (other, theirs))
+
+
+def _share_cores(workers: int, number: int) -> None:
+    """Prepares a worker process: its share of the cores, and of the GPUs."""
+    import torch
+
+    torch.set_num_threads(threads_each(workers))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+def _tell(progress: Callable[[SceneProgress], object], begun: float, done: int, total: int) -> None:
+    progress(SceneProgress(done, total, time.perf_counter() - begun))

@@ -1,4 +1,4 @@
-"""One block as a task: it reads its part of the raster, maps it, writes its files, and says in a few numbers how it was.
+"""A block as a task: it reads its part of the raster, maps it, writes its files, and says in a few numbers how it was.
 
 A task travels to other processes, its model does not: each process loads it once, by its recipe.
 """

@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+
 from fuzz.children import Case
 from fuzz.mutations import NUMBERS, members, mutated, zipped
-
 from segearth.datasets import describe
 from segearth.datasets.check import check
 from segearth.datasets.prepare import prepare

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from fuzz.children import Case
-from fuzz.mutations import NUMBERS, members, mutated, zipped
 from safetensors.torch import save
 from torch import Tensor
 
+from fuzz.children import Case
+from fuzz.mutations import NUMBERS, members, mutated, zipped
 from segearth.checkpoints import read_notes, read_state_dict
 from segearth.files import is_whole_safetensors
 from segearth.loading import load_clip, read_upsampler

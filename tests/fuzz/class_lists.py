@@ -11,7 +11,6 @@ from typing import Any
 
 from fuzz.children import Case
 from fuzz.mutations import mutated
-
 from segearth.vocabulary import Vocabulary, describe_settings
 
 NAMES = (

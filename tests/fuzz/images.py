@@ -11,10 +11,10 @@ from random import Random
 
 import numpy as np
 import tifffile
-from fuzz.children import Case
-from fuzz.mutations import NUMBERS, mutated, with_right_checksums
 from PIL import Image, features
 
+from fuzz.children import Case
+from fuzz.mutations import NUMBERS, mutated, with_right_checksums
 from segearth.batch.inputs import find_images
 from segearth.cli.info import examine
 from segearth.errors import UserError
