@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from segearth.errors import UserError, called_as, option
+from segearth.errors import UserError, called_as, notice, option
 from segearth.jobs.executor import run_tasks
 from segearth.jobs.workers import cores, threads_each
 
@@ -41,7 +44,7 @@ def work(key: str, notes: Path, trouble: str = "", always: bool = False) -> dict
             raise KeyError("name")
         elif trouble == "mistake":
             raise UserError(f"the disk is full: give another {option('work_dir')}")
-    return {"key": key}
+    return {"key": key, "pid": str(os.getpid())}
 
 
 def tries(notes: Path) -> Counter[str]:
@@ -68,7 +71,8 @@ def test_an_exception(tmp_path, workers, trouble, why):
             progress=lambda *both, shown=shown: shown.append(both),
         )
         assert outcome.failed == ({"k3": why} if always else {})
-        assert list(outcome.done.items()) == [(key, {"key": key}) for key in KEYS if key not in outcome.failed]
+        assert list(outcome.done) == [key for key in KEYS if key not in outcome.failed]
+        assert all(value["key"] == key for key, value in outcome.done.items())
         assert kept == outcome.done
         assert shown == [(number, 8) for number in range(9)]
         assert tries(notes) == {key: 2 if key == "k3" else 1 for key in KEYS}
@@ -84,6 +88,22 @@ def test_a_worker_that_is_killed(tmp_path, always):
     counted = tries(tmp_path)
     assert counted["k3"] == 2
     assert sum(counted.values()) <= 10  # one more key at most was in flight
+
+
+def test_an_idle_worker_that_is_killed(tmp_path):
+    """Nothing was at work in it, and all goes on."""
+    killed = []
+
+    def keep(_: str, value: dict[str, str]) -> None:
+        if not killed:
+            killed.append(value["pid"])
+            os.kill(int(value["pid"]), signal.SIGKILL)
+            time.sleep(0.3)
+
+    outcome = run_tasks(KEYS, partial(work, notes=tmp_path), workers=2, keep=keep)
+    assert (list(outcome.done), outcome.failed) == (KEYS, {})
+    assert sum(tries(tmp_path).values()) <= 9  # the other worker was amid its task, or had ended it
+    assert len(processes(tmp_path)) >= 2
 
 
 def test_retries(tmp_path):
@@ -141,6 +161,23 @@ def test_workers_are_numbered(tmp_path):
     assert {str(value["pid"]) for value in outcome.done.values()} == set(found.values())
 
 
+def whisper(_: int) -> None:
+    warnings.warn("a library speaks", stacklevel=1)
+    notice("the weights are old")
+
+
+def test_workers_of_a_command_say_a_notice_once(tmp_path, capfd):
+    task = partial(meet, notes=tmp_path)
+    with called_as("segearth predict"):
+        run_tasks(["a", "b"], task, workers=2, initializer=partial(both, (partial(begin, notes=tmp_path), whisper)))
+    assert capfd.readouterr().err == "warning: the weights are old\n"
+
+
+def both(parts: tuple[Callable[[int], None], ...], number: int) -> None:
+    for part in parts:
+        part(number)
+
+
 def no_model(number: int) -> None:
     raise UserError(f"no weights for {number}: give {option('model')}")
 
@@ -158,20 +195,26 @@ def test_workers_that_cannot_begin(tmp_path):
 
 
 class Counted(ThreadPoolExecutor):
-    """Knows how much it was given at a time."""
+    """Knows how many it was given at a time, and begins when that is four."""
 
     most = now = 0
 
-    def submit(self, *args, **kwargs):
+    def __init__(self) -> None:
+        super().__init__(3)
+        self.full = threading.Event()
+
+    def submit(self, fn, /, *args, **kwargs):
         self.now += 1
         self.most = max(self.most, self.now)
-        future = super().submit(*args, **kwargs)
+        if self.now == 4:
+            self.full.set()
+        future = super().submit(lambda: (self.full.wait(20), fn(*args, **kwargs))[1])
         future.add_done_callback(lambda _: setattr(self, "now", self.now - 1))
         return future
 
 
 def test_any_executor(tmp_path):
-    with Counted(3) as executor:
+    with Counted() as executor:
         outcome = run_tasks(KEYS, partial(work, notes=tmp_path, trouble="odd"), executor=executor, workers=2)
         assert list(outcome.done) == KEYS
         assert executor.most == 4
@@ -198,6 +241,16 @@ class Cancelling(Executor):
 
 def test_an_executor_that_cancels():
     assert run_tasks(["a"], str, executor=Cancelling()).failed == {"a": "the executor cancelled it"}
+
+
+def test_jobs_know_neither_arrays_nor_pictures():
+    out = subprocess.run(
+        [sys.executable, "-c", "import segearth.jobs.folder, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"torch", "numpy", "PIL", "rasterio", "segearth.scenes", "segearth.models"} & set(out.stdout.split())
 
 
 def test_threads_of_workers():

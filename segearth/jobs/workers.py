@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,7 +15,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, program
+from segearth.exits import only_notices
 from segearth.jobs.attempt import Answer, Attempt
 
 Initializer: TypeAlias = Callable[[int], object]
@@ -56,7 +58,7 @@ class Workers:
     def _start(self) -> None:
         self._begun = _CONTEXT.Value("i", 0)
         lifeline, self._lifeline = _CONTEXT.Pipe(duplex=False)
-        arguments = (self._begun, lifeline, self._initializer)
+        arguments = (self._begun, lifeline, self._initializer, program() is not None)
         self._pool = ProcessPoolExecutor(self.ahead, _CONTEXT, _begin, arguments)
         self._ours = lifeline  # sent to each process when that is started
 
@@ -118,8 +120,11 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None) -> None:
-    """Prepares a process: its number, its initializer, and that it ends with its parent."""
+def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, command: bool) -> None:
+    """Prepares a process: its number, its initializer, and that it ends with its parent.
+
+    The workers of a command say what it would say, and not each of them: the first one alone.
+    """
     global _problem
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent heeds it
     if hasattr(signal, "pthread_sigmask"):
@@ -128,6 +133,10 @@ def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None) ->
     with begun.get_lock():
         number = begun.value
         begun.value += 1
+    if command:
+        only_notices()
+        if number:
+            warnings.simplefilter("ignore")
     try:
         if initializer is not None:
             initializer(number)
