@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
+
 from fuzz.children import Kind, Outcome, run
 
 KINDS = {"images": "Images", "checkpoints": "Checkpoints", "class_lists": "ClassLists", "archives": "Archives"}
