@@ -21,6 +21,7 @@ ARCHITECTURES = (
     "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP, GeoRSCLIP, SkyCLIP) or "
     "ViT-L-14-quickgelu (OpenAI, MetaCLIP), or a JSON file of open_clip"
 )
+MOST_LAYERS = 1000  # open_clip's deepest tower has 64; each is built before it is compared with any weights
 # Of a ViT of open_clip whose blocks compute more than the attention that `DenseCLIP` computes from their weights.
 OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
 
@@ -100,6 +101,9 @@ def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | 
     """
     if name := vision.get("timm_model_name"):
         return f"its image tower is timm's {name}"
+    for what, tower in (("image", vision), ("text", text)):
+        if isinstance(layers := tower.get("layers"), int) and layers > MOST_LAYERS:
+            return f"its {what} tower has {layers:,} layers"
     if isinstance(vision.get("layers"), list | tuple):
         return "its image tower is a ResNet (ModifiedResNet)"
     if name := text.get("hf_model_name"):

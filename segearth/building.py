@@ -104,9 +104,13 @@ def load_clip(model: str | Path, architecture: str | None = None, progress: bool
         if architecture is None:
             raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
         config = read_architecture(architecture)
-    clip = build_clip(config, architecture)
+    with torch.device("meta"):  # no memory: sizes that only the architecture claims are refused before it is built
+        claimed = build_clip(config, architecture)
     state = open_clip_names(read_state_dict(path))
-    load_strictly(clip, state, str(path), fitting_advice(state, config, architecture))
+    advice = fitting_advice(state, config, architecture)
+    check_fit(claimed, state, str(path), advice)
+    clip = build_clip(config, architecture)
+    load_strictly(clip, state, str(path), advice)
     return clip.eval().requires_grad_(False)
 
 

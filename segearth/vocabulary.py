@@ -304,7 +304,7 @@ class Vocabulary:
         Raises:
             UserError: none has.
         """
-        wanted = _tidy(name).lower()
+        wanted = _tidy(name).lower() if isinstance(name, str) else None
         for i, names in enumerate(self.classes):
             if wanted in (one.lower() for one in names):
                 return i

@@ -25,6 +25,8 @@ def vision(**changes):
         (vision(timm_model_name="local-dir:/tmp"), "timm's local-dir:/tmp"),
         (vision(timm_model_name="\x1b[31mred"), r"timm's \\x1b\[31mred"),
         (vision(layers=[3, 4, 6, 3]), "a ResNet"),
+        (vision(layers=10**12), "its image tower has 1,000,000,000,000 layers"),
+        ({**MINI, "text_cfg": {**MINI["text_cfg"], "layers": 1001}}, "its text tower has 1,001 layers"),
         (vision(attentional_pool=True), "an attentional pooler"),
         (vision(qk_norm=True), "an attention of their own"),
         (vision(block_type="custom"), "an attention of their own"),
@@ -84,3 +86,12 @@ def test_another_tokenizer_is_refused(tmp_path, words):
     save_file(open_clip.CLIP(**config).state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=f"knows {words} tokens: expected the 49408 of CLIP's own tokenizer"):
         load_model(tmp_path / "w.safetensors", "road; tree", "cpu", architecture=str(tmp_path / "w.json"))
+
+
+@pytest.mark.parametrize("name", ["width", "mlp_ratio"])
+def test_sizes_that_only_a_file_claims_take_no_memory(tmp_path, name):
+    """2**40 numbers and more: nobody has so much memory."""
+    (tmp_path / "mini.json").write_text(json.dumps(vision(**{name: 2**20})))
+    save_file(mini_clip().state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"The weights of .* do not fit: .* is \[.*\], not \[.*"):
+        load_clip(tmp_path / "w.safetensors", str(tmp_path / "mini.json"))

@@ -231,3 +231,15 @@ def test_names_have_no_control_characters(name):
     with pytest.raises(UserError, match="control characters") as found:
         Vocabulary([["road"], [name]])
     assert str(found.value).isprintable()
+
+
+@pytest.mark.parametrize("name", [None, 7, b"road", ("road",)])
+def test_a_name_is_a_string(name):
+    vocabulary = Vocabulary.from_string("road; None; 7")
+    for call in (
+        vocabulary.index,
+        lambda one: vocabulary.with_thresholds({one: 0.5}),
+        lambda one: vocabulary.with_colours({one: "#123456"}),
+    ):
+        with pytest.raises(UserError, match="is none of the classes road, None, 7"):
+            call(name)

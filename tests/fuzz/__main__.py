@@ -1,4 +1,4 @@
-"""`python tests/fuzz N [--seed S]`: figures of N cases. `python tests/fuzz KIND/NUMBER`: one case, with its traceback."""
+"""`python tests/fuzz 3000`: figures of so many cases. `python tests/fuzz images/17`: one case, with its traceback."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from random import Random
 
 import numpy as np
 
-from fuzz.children import Case
 from fuzz.mutations import NUMBERS, members, mutated, zipped
+from fuzz.watch import Case
 from segearth.datasets import describe
 from segearth.datasets.check import check
 from segearth.datasets.prepare import prepare
@@ -24,10 +24,24 @@ from segearth.datasets.samples import Drawn, write_sample
 
 SETS = ("loveda", "xBD", "wbs-si", "chn6-cug", "whu_aerial")
 NAMES = (
-    *("../../evil.png", "/evil.png", "../secret.txt", "a/../../../evil.png", "..\\..\\evil.png", "C:\\evil.png", "\\evil"),
+    *("../../evil.png", "/evil.png", "../secret.txt", "a/../../../evil.png", "..\\..\\evil.png", "C:\\evil.png"),
     *("./", ".", "..", "", " ", "a\0b.png", "a\nb.png", "a\x1b[31m.png", "x" * 300 + ".png", "d/" * 200 + "a.png"),
-    *("e\u0301.png", "é.png", "图.png", "\u202egnp.png", "con.png", "a:b.png", "~/.bashrc", ".hidden.png", "__MACOSX/._a"),
+    *(
+        "e\u0301.png",
+        "é.png",
+        "图.png",
+        "\u202egnp.png",
+        "con.png",
+        "a:b.png",
+        "~/.bashrc",
+        ".hidden.png",
+        "\\evil.png",
+    ),
 )
+# Of a zip's list of members: where they stand, and how many bytes they have.
+FIELDS = ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (38, 4), (42, 4))
+KINDS = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CONTTYPE)
+HEADERS = ("size", "path", "GNU.sparse.realsize", "GNU.sparse.map", "mtime", "hdrcharset")
 _BOMB = 1 << 27  # bytes of zeros
 
 
@@ -133,7 +147,7 @@ def _other_directory(random: Random, data: bytes) -> bytes:
     place = packed.find(b"PK\x01\x02")
     while place >= 0:
         if random.random() < 0.4:
-            field, size = random.choice(((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (38, 4), (42, 4)))
+            field, size = random.choice(FIELDS)
             number = random.choice(NUMBERS) % (1 << 8 * size)
             packed[place + field : place + field + size] = number.to_bytes(size, "little")
         place = packed.find(b"PK\x01\x02", place + 4)
@@ -165,16 +179,13 @@ def _spoil(random: Random, info: tarfile.TarInfo, case: Case) -> None:
         info.type = random.choice((tarfile.SYMTYPE, tarfile.LNKTYPE))
         info.linkname = random.choice((str(case.secret), "../../../secret.txt", info.name, "/dev/zero", "/etc/passwd"))
     elif way == 1:
-        info.type = random.choice((tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CONTTYPE))
+        info.type = random.choice(KINDS)
         info.devmajor, info.devminor = 1, 5
     elif way == 2:
         info.type = random.choice((tarfile.GNUTYPE_SPARSE, b"Z", b"x", b"g", b"L"))
     elif way == 3:
-        info.pax_headers = {
-            random.choice(("size", "path", "GNU.sparse.realsize", "GNU.sparse.map", "mtime", "hdrcharset")): random.choice(
-                ("-1", "x", "99999999999999", "0,1", "1e999", "", "../evil")
-            )
-        }
+        value = random.choice(("-1", "x", "99999999999999", "0,1", "1e999", "", "../evil"))
+        info.pax_headers = {random.choice(HEADERS): value}
     elif way == 4:
         info.size = random.choice((0, 1, 1 << 40, 1 << 20))
     else:
@@ -212,7 +223,9 @@ def _beside(random: Random, case: Case) -> None:
         path.mkdir()
         path.chmod(0)
     elif way == 2:
-        path.write_bytes(random.choice((b"", b"PK\x05\x06" + bytes(18), b"7z\xbc\xaf\x27\x1c" + bytes(30), bytes(1024))))
+        path.write_bytes(
+            random.choice((b"", b"PK\x05\x06" + bytes(18), b"7z\xbc\xaf\x27\x1c" + bytes(30), bytes(1024)))
+        )
     else:
         path.mkdir()
         (path / random.choice(("a.png", "\udcff.png", "a\n.png"))).symlink_to(case.secret)

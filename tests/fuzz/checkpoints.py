@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from fuzz.children import Case
 from fuzz.mutations import NUMBERS, members, mutated, zipped
+from fuzz.watch import Case
 from segearth.checkpoints import read_notes, read_state_dict
 from segearth.files import is_whole_safetensors
 from segearth.loading import load_clip, read_upsampler
@@ -109,7 +109,9 @@ class Checkpoints:
         if way == 0:
             content.pop(name)
         elif way == 1:
-            content[random.choice(("../../evil", "/evil", "archive/constants.pkl", "archive/code/x.py"))] = content[name]
+            content[random.choice(("../../evil", "/evil", "archive/constants.pkl", "archive/code/x.py"))] = content[
+                name
+            ]
         elif way == 2:
             content[name] = bytes(_BOMB)
             return zipped(content, zipfile.ZIP_DEFLATED)
@@ -155,15 +157,15 @@ def _odd(random: Random, state: dict[str, Tensor], case: Case) -> Any:
     elif way == 6:
         state.pop(name)
     elif way == 7:
-        other = random.choice(("a\x1b[31mb", "a\nb", "\udc80", "x" * 10_000, "", "../a", "module." * 50 + name, name + "2"))
+        other = random.choice(("a\x1b[31mb", "a\nb", "\udc80", "x" * 10_000, "", "../a", "module." * 50 + name))
         state[other] = state.pop(name)
     elif way == 8:
-        return {random.choice(("state_dict", "model", "ema", "module", "weights")): state, "epoch": 3, "args": {"a": [1]}}
+        return {random.choice(("state_dict", "model", "ema", "module", "weights")): state, "epoch": 3, "args": [1]}
     elif way == 9:
         prefix = random.choice(("module.", "model.", "clip.", "_orig_mod.", "module.module."))
         return OrderedDict((prefix + key, one) for key, one in state.items())
     elif way == 10:
-        return random.choice((list(state.values()), value, name, 7, None, {1: value}, {name: 1.5}, {name: state}, set()))
+        return random.choice((list(state.values()), value, name, 7, None, {1: value}, {name: 1.5}, {name: state}))
     elif way == 11:
         return {"state_dict": state, "loss": np.float64(0.5), "array": np.arange(3), "kind": np.dtype("f4")}
     elif way == 12:
@@ -197,7 +199,7 @@ def _code(random: Random, state: dict[str, Tensor], case: Case) -> Any:
         )
     )
     name = random.choice(list(state))
-    return random.choice(({**state, name: evil}, {"state_dict": state, "optimizer": evil}, evil, [evil], {name: [evil]}))
+    return random.choice(({**state, name: evil}, {"state_dict": state, "optimizer": evil}, evil, {name: [evil]}))
 
 
 def _of_dtype(value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -260,7 +262,6 @@ def _odd_config(random: Random) -> Any:
     elif way == 3:
         return random.choice(([], 7, None, "CLIP", {"model_cfg": config}, {"model_cfg": 3}, {}))
     else:
-        part[random.choice(("unknown", "patch_dropout", "attentional_pool", "pool_type", "no_ln_pre"))] = random.choice(
-            (0, 1, True, "x", None, -1)
-        )
+        name = random.choice(("unknown", "patch_dropout", "attentional_pool", "pool_type", "no_ln_pre"))
+        part[name] = random.choice((0, 1, True, "x", None, -1))
     return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -19,69 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from fuzz.watch import Case, Watch
 from segearth.errors import UserError, without_warnings
 
 CPU_SECONDS = 20
 WALL_SECONDS = 60  # of which a busy machine takes its share
 MEMORY = 2 << 30  # bytes above what the parent has
 FILE_SIZE = 512 << 20
-
-# What no case has a reason to do. Python tells them to every hook before they happen.
-STARTS = frozenset(
-    ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn")
-    + ("socket.connect", "socket.bind", "socket.getaddrinfo", "webbrowser.open", "os.kill", "os.putenv", "os.chdir")
-)
-CHANGES = {  # events with the places of the paths that they change, and of the folder that these are relative to
-    "os.remove": ((0, 1),),
-    "os.rmdir": ((0, 1),),
-    "os.mkdir": ((0, 2),),
-    "os.rename": ((0, 2), (1, 3)),
-    "os.link": ((1, 3),),
-    "os.symlink": ((1, 2),),
-    "os.chmod": ((0, 2),),
-    "os.chown": ((0, 3),),
-    "os.truncate": ((0, None),),
-    "os.utime": ((0, 3),),
-    "shutil.rmtree": ((0, 1),),
-}
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-
-@dataclass(frozen=True)
-class Case:
-    """The folder of one case.
-
-    Attributes:
-        random: all that is random comes from it.
-        root: everything of the case; the others lie three folders below.
-        inputs: what is attacked reads.
-        target: the only folder that it may write to, beside that of temporary files.
-        secret: a file that nothing has a reason to read.
-        marker: the path of a file that attacks try to write.
-    """
-
-    random: random.Random
-    root: Path
-
-    @property
-    def inputs(self) -> Path:
-        return self.root / "a" / "b" / "inputs"
-
-    @property
-    def target(self) -> Path:
-        return self.root / "a" / "b" / "target"
-
-    @property
-    def temporary(self) -> Path:
-        return self.root / "a" / "b" / "tmp"
-
-    @property
-    def secret(self) -> Path:
-        return self.root / "secret.txt"
-
-    @property
-    def marker(self) -> Path:
-        return self.root / "marker"
 
 
 class Kind(Protocol):
@@ -116,47 +61,6 @@ class Outcome:
     @property
     def is_finding(self) -> bool:
         return self.verdict not in ("accepted", "refused")
-
-
-class Watch:
-    """An audit hook that refuses, and remembers, what a case must not do."""
-
-    def __init__(self, case: Case) -> None:
-        self.own = tuple(os.path.realpath(folder) + os.sep for folder in (case.target, case.temporary))
-        self.secret = os.path.realpath(case.secret)
-        self.seen: list[str] = []
-        self.active = False
-
-    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.active:
-            return
-        if event in STARTS and not (event == "os.kill" and args[1] == 0):  # that asks whether a process lives
-            self._refuse(f"{event} {args!r:.300}")
-        elif event == "open":
-            path, _, flags = args
-            if isinstance(path, int) or not isinstance(flags, int):
-                return
-            if flags & _WRITING and not self._is_own(path) and os.fsdecode(path) != os.devnull:
-                self._refuse(f"open for writing {path!r}")
-            if os.path.realpath(path) == self.secret:
-                self._refuse(f"open {path!r}")
-        elif event in CHANGES:
-            for place, folder in CHANGES[event]:
-                below = args[folder] if folder is not None and folder < len(args) else None
-                if not isinstance(args[place], int) and not self._is_own(args[place], below):
-                    self._refuse(f"{event} {args!r:.300}")
-
-    def _is_own(self, path: Any, folder: Any = None) -> bool:
-        """Whether a path lies in a folder that the case may write to, or is that folder."""
-        name = os.fsdecode(path)
-        if isinstance(folder, int) and folder >= 0 and not os.path.isabs(name):
-            name = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
-        parent, last = os.path.split(os.path.abspath(name))
-        return f"{os.path.join(os.path.realpath(parent), last)}{os.sep}".startswith(self.own)
-
-    def _refuse(self, what: str) -> None:
-        self.seen.append(what)
-        raise PermissionError(what)
 
 
 def run(kind: Kind, number: int, seed: int, folder: Path) -> Outcome:
@@ -194,12 +98,14 @@ def run(kind: Kind, number: int, seed: int, folder: Path) -> Outcome:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         hung = number == signal.SIGXCPU or spent >= WALL_SECONDS
-        outcome = Outcome(name, "hang" if hung else f"died of {signal.Signals(number).name}", "", cpu, spent)
+        verdict = "hang" if hung else f"died of {signal.Signals(number).name}"
+        outcome = Outcome(name, verdict, case.trace.read_text(), cpu, spent)
     else:
         outcome = Outcome(name, **json.loads(told), seconds=cpu, wall_seconds=spent)
     if not outcome.is_finding and (case.marker.exists() or _listing(case.root, case) != _EMPTY):
         outcome = Outcome(name, "written outside", str(_listing(case.root, case)))
     _remove(case.root)
+    case.trace.unlink(missing_ok=True)
     return outcome
 
 
@@ -232,6 +138,10 @@ def _in_child(kind: Kind, case: Case) -> dict[str, Any]:
     watch = Watch(case)
     sys.addaudithook(watch)
     pages, resident = (int(n) * resource.getpagesize() for n in Path("/proc/self/statm").read_text().split()[:2])
+    trace = case.trace.open("w")
+    faulthandler.enable(trace)
+    faulthandler.register(signal.SIGXCPU, trace, chain=True)
+    faulthandler.dump_traceback_later(WALL_SECONDS - 2, file=trace)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))

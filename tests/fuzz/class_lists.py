@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.children import Case
 from fuzz.mutations import mutated
+from fuzz.watch import Case
 from segearth.vocabulary import Vocabulary, describe_settings
 
 NAMES = (
     *("road", "tree", "forest", "building", "roof", "water", "background", "other", "Road", "ROAD ", " car park "),
-    *("naïve café", "道路", "🌳", "e\u0301tang", "\u202eabc", "a\x1b[31mb", "a\0b", "a\tb", "\ufeffroad", "\xa0", "", " "),
+    *("naïve café", "道路", "🌳", "e\u0301tang", "\u202eabc", "a\x1b[31mb"),
+    *("a\0b", "a\tb", "\ufeffroad", "\xa0", "", " "),
     *("x" * 300, "word " * 200, "=1+2", "@SUM(A1)", "-", "#", "# tree", "colour=#19732A", "none", "None", "0", "1e999"),
-    *("\udc80", "\ud83c", "'; DROP TABLE", "$(touch marker)", "`id`", "%s%n", "{0.__class__}", "..", "/", "a/b", "C:\\x"),
+    *("\udc80", "\ud83c", "'; DROP TABLE", "$(touch marker)", "`id`", "%s%n"),
+    *("{0.__class__}", "..", "/", "a/b", "C:\\x"),
 )
 SETTINGS = (
     *("colour=#19732A", "color=red", "colour=#zzz", "colour=", "colour=(1,2,3)", "colour=#12345678", "colour=#fff"),
-    *("threshold=0.35", "threshold=nan", "threshold=-1", "threshold=1e999", "threshold=x", "threshold=", "threshold=1_0"),
+    *("threshold=0.35", "threshold=nan", "threshold=-1", "threshold=1e999"),
+    *("threshold=x", "threshold=", "threshold=1_0"),
     *("scale=1.1", "scale=0", "scale=inf", "scale=1e308", "scale=-2", "scale=１", "tresh=3", "=", "", "|", "a=b=c"),
 )
-LINES = ("\n", "\r\n", "\r", "\n\n", "\u2028", "\x0b", "\x0c", "\x85", "\x1c")
-ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "gbk", "cp1252", "cp037")
-PATHS = ("/dev/zero", "/dev/stdin", "/dev/tty", "/proc/self/mem", "/proc/kmsg", "/", ".", "~", "~nobody/x.txt", "a.txt")
+LINES = ("\n", "\n", "\n", "\r\n", "\r\n", "\r", "\n\n", "\u2028", "\x0b", "\x0c", "\x85", "\x1c")
+ENCODINGS = (*("utf-8",) * 9, "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "gbk", "cp1252", "cp037")
+PATHS = ("/dev/zero", "/dev/stdin", "/dev/tty", "/proc/self/mem", "/proc/version", "/", ".", "~", "~nobody/x.txt")
 
 
 class ClassLists:
@@ -48,7 +51,8 @@ class ClassLists:
             given = _text(random)
         else:
             given = _object(random)
-        background = random.choice((None, None, None, 0, 1, -1, 99, "road", "", False, True, 1.5, "nothing", [0]))
+        odd = random.choice((0, 1, -1, 99, "road", "", False, True, 1.5, "nothing", [0]))
+        background = odd if random.random() < 0.2 else None
 
         def attack() -> None:
             _use(random, Vocabulary.of(given, background))
@@ -104,17 +108,23 @@ def _use(random: Random, vocabulary: Vocabulary) -> None:
 
 
 def _text(random: Random, line: str = ";") -> str:
-    """Classes as text, one a line or all in one."""
-    count = random.choice((0, 1, 2, 5, 20, 20, 253, 3000))
-    usual = random.random() < 0.6
+    """Classes as text, one a line or all in one; in most of them few things are odd."""
+    odd = random.choice((0, 0, 0.02, 0.02, 0.3, 0.9))
     classes = []
-    for i in range(count):
-        names = [f"thing {i}" if usual or random.random() < 0.5 else random.choice(NAMES)]
-        names += [random.choice(NAMES) for _ in range(random.choice((0, 0, 0, 1, 3)))]
-        settings = [random.choice(SETTINGS) for _ in range(random.choice((0, 0, 0, 1, 2)))]
-        separator = random.choice((",", ", ", ",,", "，", " , "))
+    for i in range(random.choice((0, 1, 2, 5, 20, 20, 253, 3000))):
+        names = [random.choice(NAMES) if random.random() < odd else f"thing {i}"]
+        names += [random.choice(NAMES) if random.random() < odd else f"{word} {i}" for word in _some(random, "ab")]
+        settings = [random.choice(SETTINGS) for _ in _some(random, "ab")] if random.random() < odd else []
+        settings += _some(random, (f"colour=#{i:06x}", f"threshold={random.random():.3f}", f"scale={1 + i % 7}"))
+        separator = random.choice((",,", "，", " ,")) if random.random() < odd / 5 else ","
         classes.append(" | ".join((separator.join(names), *settings)))
-    return random.choice(("", "", " ", "\ufeff", line)) + line.join(classes) + random.choice(("", line, f" {line} "))
+    if random.random() < odd:
+        return random.choice((" ", "\ufeff", line)) + line.join(classes) + random.choice((line, f" {line} "))
+    return line.join(classes)
+
+
+def _some(random: Random, these: Sequence[str]) -> list[str]:
+    return [one for one in these if random.random() < 0.3]
 
 
 def _object(random: Random, deep: int = 0) -> Any:
@@ -133,7 +143,16 @@ def _object(random: Random, deep: int = 0) -> Any:
         return random.choice((one, tuple(one)))
     if way < 9:
         keys = [random.choice((*NAMES, 7, None, ("a", "b"))) for _ in range(random.randrange(5))]
-        values = (None, [], ["lawn"], "lawn", 7, {"names": ["lawn"], "colour": "#fff"}, {"threshold": 3}, {"scale": "x"})
+        values = (
+            None,
+            [],
+            ["lawn"],
+            "lawn",
+            7,
+            {"names": ["lawn"], "colour": "#fff"},
+            {"threshold": 3},
+            {"scale": "x"},
+        )
         return {key: random.choice(values) for key in keys}
     if way == 9:
         return [{"name": "road", "names": ["road", "street"], "colour": random.choice((None, [1, 2, 3], "x", [1, 2]))}]

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -13,8 +14,8 @@ import numpy as np
 import tifffile
 from PIL import Image, features
 
-from fuzz.children import Case
 from fuzz.mutations import NUMBERS, mutated, with_right_checksums
+from fuzz.watch import Case
 from segearth.batch.inputs import find_images
 from segearth.cli.info import examine
 from segearth.errors import UserError
@@ -40,7 +41,8 @@ FOREIGN = (
 NAMES = (
     *("a.png", "a.tif", "A.JPG", "a", ".png", "a.png.", "a b.tif", " a.png", "a\n.png", "a\x1b[31m.png", "\u202egnp.a"),
     *("-rf.png", "--out", "~", "~root", "~/a.png", "$HOME.png", "%s%n.png", "*.png", "[a].png", "a;b.png", "{}.png"),
-    *("é.png", "e\u0301.png", "图.tif", "🛰.png", "a" * 250 + ".png", "a" * 300, "con.png", "a:b.png", "CON", "a\\b.png"),
+    *("é.png", "e\u0301.png", "图.tif", "🛰.png", "a" * 250 + ".png"),
+    *("a" * 300, "con.png", "a:b.png", "CON", "a\\b.png"),
     *("\udcff\udcfe.png", "a.labels.png", "https:", "s3:", "'.png", '"', "`touch marker`.png", "a.txt", "a.zip"),
 )
 
@@ -60,10 +62,8 @@ class Images:
         data = self._data(random)
         name = random.choice(NAMES) if random.random() < 0.3 else f"a{random.choice(('.png', '.tif', '.jpg', '.jp2'))}"
         path = case.inputs / name
-        try:
+        with suppress(OSError):  # no file can have some of these names: they are attacked all the same
             path.write_bytes(data)
-        except OSError:  # no file can have this name: it is attacked all the same
-            pass
         given: str | Path = random.choice((path, str(path)))
         attack = random.choices(
             (_read, _read_twice, _open_file, _given, _found, _examined, self._predicted), (30, 25, 10, 10, 5, 5, 5)
@@ -129,7 +129,7 @@ def _found(given: str | Path, _: bytes, case: Case) -> None:
 
 
 def _examined(given: str | Path, *_: object) -> None:
-    if Path(given).is_file():
+    if os.path.isfile(given):  # noqa: PTH113 (also of names that are too long)
         facts, _size = examine(Path(given))
         assert all(value.isprintable() for value in facts.values())
 
@@ -215,6 +215,6 @@ def _with_other_tags(random: Random, data: bytes) -> bytes:
         if entry + 12 > len(content):
             continue
         number = random.choice((*NUMBERS, random.randrange(20), len(data)))
-        field = random.choice((("H", 0, 65535), ("H", 2, 18), ("I", 4, 2**32 - 1), ("H", 8, 65535), ("I", 8, 2**32 - 1)))
-        struct.pack_into(order + field[0], content, entry + field[1], number % (field[2] + 1))
+        size, field, most = random.choice((("H", 0, 65535), ("H", 2, 18), ("I", 4, 2**32 - 1), ("I", 8, 2**32 - 1)))
+        struct.pack_into(order + size, content, entry + field, number % (most + 1))
     return bytes(content)
