@@ -14,8 +14,9 @@ from rasters import UTM, break_tile, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.choice import choose  # noqa: E402
-from segearth.scenes.raster import RasterSpec, ReadFailed, open_raster  # noqa: E402
+from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.sampling import sample_of  # noqa: E402
+from segearth.scenes.spec import RasterSpec  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
 RGB = ["red", "green", "blue"]
