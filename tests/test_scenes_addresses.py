@@ -112,9 +112,11 @@ def test_keys_are_not_shown():
 
 
 def test_settings_of_the_user_win(monkeypatch):
-    monkeypatch.delenv("GDAL_HTTP_MAX_RETRY", raising=False)
+    for name in ("GDAL_HTTP_MAX_RETRY", "GDAL_CACHEMAX"):
+        monkeypatch.delenv(name, raising=False)
     with gdal_settings("/a.tif"):
         assert get_gdal_config("GDAL_HTTP_MAX_RETRY") == 4
+        assert get_gdal_config("GDAL_CACHEMAX") == 128 * 2**20
         assert get_gdal_config("GDAL_DISABLE_READDIR_ON_OPEN") is None
     with gdal_settings("/vsis3/a/b.tif"):
         assert get_gdal_config("GDAL_DISABLE_READDIR_ON_OPEN") == "EMPTY_DIR"
