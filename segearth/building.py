@@ -15,22 +15,20 @@ from segearth import weights
 from segearth.architectures import ARCHITECTURES, build_clip, clip_config, fitting_advice, read_architecture
 from segearth.checkpoints import check_fit, load_strictly, read_state_dict
 from segearth.clip_names import open_clip_names
-from segearth.devices import bf16_in_hardware
-from segearth.errors import UserError, option
+from segearth.compute import PRECISIONS, Compute
+from segearth.errors import UserError
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.paths import user_path
 from segearth.vocabulary import Vocabulary
 
 TOKENS = 49408  # of CLIP's byte-pair tokenizer
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_model(
     name: str | Path,
     vocabulary: Vocabulary,
-    device: torch.device,
-    precision: str,
+    compute: Compute,
     *,
     method: str,
     ignore_residual: bool,
@@ -44,8 +42,7 @@ def build_model(
     Args:
         name: a name of `segearth.weights.MODELS`, or the path of a CLIP's weights.
         vocabulary: the class names.
-        device: one that is there, see `choose_device`.
-        precision: of the image encoder, a key of `PRECISIONS`.
+        compute: where, and in which precision.
         method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
         ignore_residual: see `DenseCLIP`.
         architecture: of weights given by path, see `load_clip`.
@@ -65,7 +62,7 @@ def build_model(
             "with another one can be trained for, but not used with words"
         )
     encoder = DenseCLIP(clip, method, ignore_residual)
-    text = partial(encode_text, clip.to(device), load_tokenizer(int(clip.context_length)))
+    text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
     model = SegEarth(
         encoder,
         text(vocabulary),
@@ -74,8 +71,8 @@ def build_model(
         bg_idx=vocabulary.background or 0,
         **options,
     )
-    model.encoder.to(PRECISIONS[precision])
-    return model.to(device).eval(), text
+    model.encoder.to(PRECISIONS[compute.precision])
+    return model.to(compute.device).eval(), text
 
 
 def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
@@ -151,44 +148,3 @@ def read_upsampler(path: Path) -> nn.Module:
     upsampler = UPSAMPLERS[name](width, radius)
     load_strictly(upsampler, state, str(path))
     return upsampler.eval().requires_grad_(False)
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """Turns "auto" into the precision that is fast on a device, and refuses what is none.
-
-    Raises:
-        UserError: an unknown precision.
-    """
-    if precision == "auto":
-        if device.type == "cuda":
-            return "fp16"
-        return "bf16" if device.type == "cpu" and bf16_in_hardware(device) else "fp32"
-    if precision not in PRECISIONS:
-        raise UserError(f"unknown precision {precision!r}: use one of auto, {', '.join(PRECISIONS)}")
-    return precision
-
-
-def choose_device(device: str | torch.device) -> torch.device:
-    """Turns "auto" into the best device there is, and refuses one that is not there.
-
-    Raises:
-        UserError: an unknown device, or one that this machine (or this build of torch) does not have.
-    """
-    if str(device) == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
-        )
-    if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
-    if chosen.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
-    return chosen

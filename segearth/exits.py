@@ -17,6 +17,7 @@ from segearth.extras import extra_of, install_command
 from segearth.streams import open_streams, problem_of_output
 
 OK, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+_asked: list[int] = []  # signals that asked this program to end
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -39,6 +40,17 @@ def say(text: str) -> None:
 
 def quiet(text: str) -> None:
     """In place of `say`, where the user asked for results and errors only."""
+
+
+def only_notices() -> None:
+    """Says a `UserNotice` in its one sentence, and drops all other warnings: libraries' talk about themselves."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"warning: {message}")
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserNotice)
+    warnings.showwarning = show
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
@@ -65,15 +77,9 @@ def run(
         mistake, a file that cannot be used, a missing package, too little memory), after one sentence on stderr; 130
         after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a defect and is raised.
     """
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        say(f"warning: {message}")
-
     open_streams()
     with warnings.catch_warnings(), called_as(name or Path(sys.argv[0]).name):
-        warnings.simplefilter("ignore")  # libraries' talk about themselves
-        warnings.simplefilter("always", UserNotice)
-        warnings.showwarning = show
+        only_notices()
         try:
             with _ending_like_ctrl_c():
                 code = program() or OK
@@ -112,28 +118,47 @@ def run(
             return MISTAKE
 
 
+def ask_to_end(number: int) -> KeyboardInterrupt:
+    """What a handler of a signal is to raise; from now on `go_on_unless_ending` raises it, too."""
+    _asked.append(number)
+    return KeyboardInterrupt() if number == signal.SIGINT else Ended(number)
+
+
+def go_on_unless_ending(error: Exception) -> None:
+    """For whoever goes on with the next item after an exception.
+
+    Libraries make other exceptions of an interruption, and a worker process that gets the signal, too, looks like a
+    failure: none of them is one of the item.
+
+    Raises:
+        KeyboardInterrupt: the program was asked to end.
+    """
+    if _asked:
+        raise (KeyboardInterrupt() if _asked[0] == signal.SIGINT else Ended(_asked[0])) from error
+
+
 @contextmanager
 def _ending_like_ctrl_c() -> Iterator[None]:
     """Makes the signals that ask a program to end raise `Ended`, unless somebody else heeds or ignores them (nohup)."""
-    came: list[int] = []
-    heeded = [number for number in _ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    handlers: dict[int, Any] = {}
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
-        for one in heeded:
-            signal.signal(one, signal.SIG_IGN)  # launchers repeat it, which would disturb the cleaning up
-        came.append(number)
-        raise Ended(number)
+        if number != signal.SIGINT:  # a second Ctrl-C is of somebody who does not want to wait
+            for one in handlers.keys() - {signal.SIGINT}:
+                signal.signal(one, signal.SIG_IGN)  # launchers repeat it, which would disturb the cleaning up
+        raise ask_to_end(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        heeded = []
-    for number in heeded:
-        signal.signal(number, end)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, *_ENDINGS):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                handlers[number] = signal.signal(number, end)
     try:
         yield
     except Exception as error:
-        if came:  # a worker process got the signal, too, and its end looks like a failure
-            raise Ended(came[0]) from error
+        go_on_unless_ending(error)
         raise
     finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)
+        _asked.clear()
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is end:  # what is ignored since stays so until the process is gone
+                signal.signal(number, handler)

@@ -10,25 +10,14 @@ from typing import Any
 import torch
 
 from segearth import weights
-from segearth.building import (
-    PRECISIONS,
-    build_model,
-    choose_device,
-    choose_precision,
-    load_clip,
-    load_tokenizer,
-    load_upsampler,
-    read_upsampler,
-)
+from segearth.building import build_model, load_clip, load_tokenizer, load_upsampler, read_upsampler
+from segearth.compute import Compute
 from segearth.errors import UserError, unknown_option
 from segearth.predictor import Predictor
 from segearth.provenance import model_settings
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 __all__ = [
-    "PRECISIONS",
-    "choose_device",
-    "choose_precision",
     "load_clip",
     "load_model",
     "load_tokenizer",
@@ -86,8 +75,7 @@ def load_model(
     background = options.pop("bg_idx", background)
     _check_options(options)
     vocabulary = Vocabulary.of(classes, background)
-    target = choose_device(device)
-    precision = choose_precision(precision, target)
+    compute = Compute.choose(device, precision)
     if not isinstance(name, str | Path):
         raise UserError(
             f"model {name!r}: expected one of {', '.join(weights.MODELS)}, or the path of weights; give one"
@@ -95,8 +83,7 @@ def load_model(
     model, text = build_model(
         name,
         vocabulary,
-        target,
-        precision,
+        compute,
         method=method,
         ignore_residual=ignore_residual,
         architecture=architecture,
@@ -105,14 +92,24 @@ def load_model(
         prob_thd=threshold,
         **options,
     )
-    settings = model_settings(name, architecture, upsampler, precision) | {
+    settings = model_settings(name, architecture, upsampler, compute.precision) | {
         "method": method,
         "slide_crop": model.slide_crop,
         "slide_stride": model.slide_stride,
         "cls_token_lambda": model.cls_token_lambda,
         "logit_scale": model.logit_scale,
     }
-    return Predictor(model, vocabulary, text, settings)
+    recipe = {
+        "name": name,
+        "device": str(compute.device),
+        "precision": compute.precision,
+        "method": method,
+        "ignore_residual": ignore_residual,
+        "architecture": architecture,
+        "upsampler": upsampler,
+        **options,
+    }
+    return Predictor(model, vocabulary, text, settings, tuple(recipe.items()))
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

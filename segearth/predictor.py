@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from torch import Tensor
 from segearth import errors
 from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
 from segearth.classification import classify
+from segearth.compute import memory_for
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.dense_clip import MEAN, STD
 from segearth.models.segearth import EncodedImage, SegEarth
-from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
 from segearth.resizing import resize, resized_size
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
 TextEncoder = Callable[[Vocabulary], Tensor]  # a vocabulary's Q queries -> (Q, D), of length 1
+Recipe: TypeAlias = "tuple[tuple[str, Any], ...]"  # arguments of `load_model`, but for classes and thresholds
 
 
 class Predictor:
@@ -50,6 +51,7 @@ class Predictor:
     model: SegEarth
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
+    recipe: Recipe | None
     _text: TextEncoder | None
 
     def __init__(
@@ -58,6 +60,7 @@ class Predictor:
         vocabulary: Vocabulary,
         text: TextEncoder | None = None,
         settings: Mapping[str, Any] | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Takes a model whose queries are the vocabulary's; `model.prob_thd` is the threshold of the maps.
 
@@ -66,8 +69,10 @@ class Predictor:
             vocabulary: its classes.
             text: encodes other vocabularies; without it there is no `with_classes`.
             settings: what the model was made with, for summaries.
+            recipe: with what `load_model` makes it in another process.
         """
-        own = {"model": model.eval(), "vocabulary": vocabulary, "settings": dict(settings or {}), "_text": text}
+        own = {"model": model.eval(), "vocabulary": vocabulary, "_text": text}
+        own |= {"settings": dict(settings or {}), "recipe": recipe}
         for name, value in own.items():
             object.__setattr__(self, name, value)
         _watch_forks()
@@ -124,7 +129,7 @@ class Predictor:
             torch.tensor(vocabulary.query_to_class, device=self.device),
             vocabulary.background or 0,
         )
-        return Predictor(model, vocabulary, self._text, self.settings)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
 
     @checks_options
     def with_threshold(
@@ -140,7 +145,7 @@ class Predictor:
         """The same model for the same names, with other settings of theirs."""
         features, classes = self.model.query_features, self.model.query_to_class
         model = self.model.with_queries(features, classes, vocabulary.background or 0, threshold)
-        return Predictor(model, vocabulary, self._text, self.settings)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
 
     @checks_options
     @torch.inference_mode()
@@ -149,7 +154,7 @@ class Predictor:
         image: ImageLike,
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         scores: bool = True,
         max_pixels: int | None = None,
@@ -162,7 +167,8 @@ class Predictor:
                 are cut, as evaluation does (448 in the paper); None keeps its own size.
             progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
                 (windows done, windows in all).
-            max_memory_mb: bound of the working set beside the model, the image and the map; see `SegEarth.logits`.
+            max_memory_mb: bound of the working set beside the model, the image and the map; None: what suits the
+                device (400, on CUDA up to 2000). The result does not depend on it.
             scores: whether the result keeps the score of every class, (C, H, W) float32.
             max_pixels: the most that an image file may have; None: as many as Pillow allows, and as many as the file's
                 bytes can hold. Arrays and PIL images may have any number.
@@ -173,10 +179,10 @@ class Predictor:
         Raises:
             UserError: an image that cannot be read, or options that cannot be.
         """
-        max_memory_mb = megabytes(max_memory_mb)
+        memory = self._memory(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            logits = self.model.logits(self._tensor(picture), picture.size, shown, max_memory_mb)
+            logits = self.model.logits(self._tensor(picture), picture.size, shown, memory)
         return self._result(picture, logits[0], scores)
 
     @checks_options
@@ -185,7 +191,7 @@ class Predictor:
         images: Iterable[ImageLike],
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         scores: bool = True,
         max_pixels: int | None = None,
@@ -212,7 +218,7 @@ class Predictor:
         if not isinstance(images, Iterable):
             raise UserError(f"the images are a {type(images).__name__}: expected several; give a list of images")
         limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
-        return self._predict_many(images, *limits, progress, megabytes(max_memory_mb), scores)
+        return self._predict_many(images, *limits, progress, self._memory(max_memory_mb), scores)
 
     def _predict_many(
         self,
@@ -220,7 +226,7 @@ class Predictor:
         long_side: int | None,
         max_pixels: int | None,
         progress: Progress,
-        max_memory_mb: float,
+        max_memory_mb: float | None,
         scores: bool,
     ) -> Iterator[Result]:
         """As `predict_many`."""
@@ -238,7 +244,7 @@ class Predictor:
         image: ImageLike,
         long_side: int | None = 448,
         progress: Progress = None,
-        max_memory_mb: float = MAX_MEMORY_MB,
+        max_memory_mb: float | None = None,
         *,
         max_pixels: int | None = None,
     ) -> Encoded:
@@ -254,10 +260,13 @@ class Predictor:
         Raises:
             UserError: as `predict`.
         """
-        max_memory_mb = megabytes(max_memory_mb)
+        memory = self._memory(max_memory_mb)
         picture = self._read(image, long_side, max_pixels)
         with window_progress(progress) as shown:
-            return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, max_memory_mb))
+            return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, memory))
+
+    def _memory(self, max_memory_mb: float | None) -> float:
+        return memory_for(self.device) if max_memory_mb is None else megabytes(max_memory_mb)
 
     def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""

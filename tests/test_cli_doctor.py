@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import segearth
-from segearth import devices, weights
+from segearth import compute, weights
 from segearth.cli import doctor, main
 
 
@@ -88,7 +88,7 @@ def test_cuda_devices_are_described(monkeypatch):
 def test_bf16_of_older_torch(monkeypatch, text, has):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"processor : 0\n{text}")
-    assert devices.bf16_in_hardware(torch.device("cpu")) is has
+    assert compute.bf16_in_hardware(torch.device("cpu")) is has
 
 
 def test_names_are_left_out_of_paths_only(monkeypatch):

@@ -105,6 +105,7 @@ def test_a_folder_is_no_config(here, capfd):
         ("with open('a') as file:\n    pass\n", "Only `read_base` context manager"),
         ("with read_base():\n    from .nothing import *\n", "nothing.py not found"),
         ("_base_ = 'nothing_such::a.py'\n", "(ValueError: "),
+        ("import numpy\nsize = numpy.int64(3)\n", "a package that a config imports cannot be used in it"),
     ],
 )
 def test_a_config_that_fails_while_it_runs(text, expected):

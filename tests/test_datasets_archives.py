@@ -278,10 +278,14 @@ def test_two_files_of_one_name(tmp_path, names, suffix):
 
 
 def test_the_list_of_a_split_in_a_tar_file(tmp_path):
-    """It is read before anything is unpacked."""
+    """It is read before anything is unpacked; two that differ are refused."""
     content = {f"koeln/{kind}/koeln_{i}.tif": tile(kind[:-1], i) for kind in ("images", "labels") for i in (1, 2)}
     source = packed(tmp_path / "OpenEarthMap.tar.gz", {**content, "val.txt": b"koeln_2.tif\n"})
     assert made("openearthmap", source, tmp_path / "out").manifest["stems"] == ["koeln_2"]
+    (tmp_path / "OpenEarthMap").mkdir()
+    (tmp_path / "OpenEarthMap/val.txt").write_text("koeln_1.tif\n")
+    with pytest.raises(UserError, match="different lists of the split: .*val.txt and .*val.txt"):
+        made("openearthmap", tmp_path, tmp_path / "other")
 
 
 def test_labels_whose_names_differ_in_case(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
+import kills
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,49 +113,23 @@ def test_what_may_not_be_read_is_said(small, tmp_path, monkeypatch):
     assert not (tmp_path / "data").exists()
 
 
-# Ends the process, as a kill does, before the n-th time that it opens, moves, makes or removes something in the result.
-KILLED = """
-import os, pathlib, random, sys
-from segearth.datasets import DATASETS, prepare
+@pytest.mark.parametrize("seed", range(9))
+def test_ended_at_a_random_point_and_started_again(small, tmp_path, seed):
+    number, jobs = kills.SIGNALS[seed % 3], 1 + seed % 2
 
-def main():
-    source, out, seed, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    left = [None]
+    def work(out):
+        out.mkdir(exist_ok=True)
+        return lambda: PREPARE.main(["loveda", str(small), "-o", str(out), "-q", "-j", str(jobs)])
 
-    def hook(event, args):
-        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir") and str(args[0]).startswith(out):
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), 9)
-
-    def run(folder, points):
-        left[0] = points
-        prepare.prepare(DATASETS["loveda"], [pathlib.Path(source)], folder, quiet=True, jobs=jobs)
-        return points - left[0]
-
-    sys.addaudithook(hook)
-    points = run(pathlib.Path(out) / "counted", 10**9)
-    run(pathlib.Path(out) / "killed", random.Random(seed).randrange(points))
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-def killed(source, out, seed, jobs=1):
-    """Prepares a set and is killed at a random point; the folder as the kill left it."""
-    out.mkdir()  # so that both runs find the same
-    command = [sys.executable, "-c", KILLED, source, out, str(seed), str(jobs)]
-    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
-    return out / "killed"
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_killed_at_a_random_point_and_started_again(small, tmp_path, seed):
-    out = killed(small, tmp_path / "out", seed, jobs=1 + seed % 2)
+    whole, out = tmp_path / "whole", tmp_path / "ended"
+    points, code, words = kills.run(work(whole), whole)
+    assert code == 0, words
+    _, code, words = kills.run(work(out), out, random.Random(seed).randrange(points), number)
+    assert code == kills.ENDS[number], words
+    assert "Traceback" not in words
     made("loveda", small, out)
-    assert tree(out) == tree(tmp_path / "out/counted")
-    assert [p for p in out.rglob("*") if p.name.startswith(".")] == []
+    assert tree(out) == tree(whole)
+    assert kills.hidden(out) == []
 
 
 @pytest.mark.parametrize("moved", ["images", "labels", "manifest.json"])

@@ -204,6 +204,36 @@ def test_official_style_config_runs_unchanged(run, here, tmp_path_factory):
     assert "mIoU" in out
 
 
+OWN = """
+from mmengine.config import read_base
+from mmseg.evaluation import IoUMetric
+with read_base():
+    from .official import *
+test_dataloader.dataset.pipeline[1].scale = 64
+test_dataloader.dataset.data_root = None
+test_dataloader.dataset.data_prefix = dict(img_path="data/LoveDA/img_dir/val", seg_map_path="data/LoveDA/ann_dir/val")
+test_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
+test_dataloader.num_workers = 0
+test_dataloader.multiprocessing_context = "fork"
+test_evaluator = [dict(type=IoUMetric, iou_metrics=["mIoU"])]
+"""
+
+
+def test_configs_as_others_write_them_run(run, here):
+    """Classes as types, a list with one metric, a scale of one number, a sampler of training."""
+    loveda(here / "data", SIZES[:2])
+    official = OFFICIAL.replace("_base_ = './base_config.py'", "env_cfg = None")
+    Path("official.py").write_text(official.replace("model = dict(", "model = dict(type='SegEarthSegmentation', "))
+    Path("cls_loveda.txt").write_text((CONFIGS / "cls_loveda.txt").read_text())
+    Path("mine.py").write_text(OWN)
+    assert run("--config", "mine.py", "--model", "tiny", "--work-dir", "out")[0] == 0
+    (row,) = rows(here / "out")
+    assert (row["images"], row["scale"], row["Dataset"]) == (2, [64, 64], "LoveDADataset")
+    Path("hooked.py").write_text("_base_ = 'official.py'\ncustom_hooks = [dict(type='NoSuchHook')]\n")
+    code, _, err = run("--config", "hooked.py", "--model", "tiny", "--work-dir", "out")
+    assert (code, "mmengine cannot use the config's hooks" in err, "NoSuchHook" in err) == (2, True, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -222,6 +252,9 @@ def test_official_style_config_runs_unchanged(run, here, tmp_path_factory):
         (["--cfg-options", "model.name_path=nothing.txt"], ["no class file nothing.txt"]),
         (["--cfg-options", "test_evaluator.type=Foo"], ["test_evaluator.type=Foo", "expected IoUMetric"]),
         (["--cfg-options", "test_dataloader.dataset.type=LoveDataset"], ["'LoveDataset'", "LoveDADataset"]),
+        (["--cfg-options", "test_dataloader.dataset.indices=[7]"], ["cannot be opened", "out of range"]),
+        (["--cfg-options", "test_dataloader.dataset.type=MyFields"], ["'MyFields'", "or BaseSegDataset for a set of"]),
+        (["--cfg-options", "test_dataloader.dataset.type=ConcatDataset"], ["ConcatDataset", "a config of its own"]),
         (["--cfg-options", "test_dataloader.dataset.pipeline.0.type=Foo"], ["cannot be opened", "Foo"]),
         (["--cfg-options", "test_dataloader.dataset.img_suffix=.tif"], ["no images in", ".tif", ".png"]),
         (["--launcher", "pytorch"], ["launcher pytorch", "torchrun"]),

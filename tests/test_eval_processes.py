@@ -7,13 +7,13 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import kills
 import pytest
 from conftest import load_script
 from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
@@ -109,23 +109,24 @@ def size_of(path: Path) -> int | None:
         return None
 
 
-def test_killed_at_random_points_it_ends_with_the_same_counts(program, data, tmp_path):
+def test_ended_at_random_points_it_comes_to_the_same_counts(program, data, tmp_path):
     process = forked(lambda: program.main(given(data, "whole")), tmp_path / "whole.txt")
     process.join(300)
     assert process.exitcode == 0, (tmp_path / "whole.txt").read_text()
 
     dice, ends = random.Random(6), []
-    for _ in range(5):
+    for number in (*kills.SIGNALS, *kills.SIGNALS[:2]):
         process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
         for _ in range(dice.randint(1, 4)):  # so many times something is written, and a moment
             before = written()
             while process.is_alive() and written() == before:
                 time.sleep(0.005)
         time.sleep(dice.uniform(0, 0.05))
-        process.kill()
+        os.kill(process.pid, number)
         process.join(60)
         ends.append(process.exitcode)
-    assert ends[0] == -signal.SIGKILL
+        assert "Traceback" not in (tmp_path / "parts.txt").read_text()
+    assert ends[:3] == [kills.ENDS[number] for number in kills.SIGNALS]
     process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
     process.join(300)
     assert process.exitcode == 0, (tmp_path / "parts.txt").read_text()
@@ -136,6 +137,7 @@ def test_killed_at_random_points_it_ends_with_the_same_counts(program, data, tmp
     assert pictures[0] == pictures[1]
     assert len(pictures[0]) == 2
     assert not list(Path("parts").glob("**/progress"))
+    assert kills.hidden(Path("parts")) == []
     tables = [json.loads(Path(one, "results.json").read_text())["results"] for one in ("whole", "parts")]
     assert [row["Result"] for row in tables[0]] == [row["Result"] for row in tables[1]]
 

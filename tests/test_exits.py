@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segearth import cli
-from segearth.exits import run, say
+from segearth.exits import go_on_unless_ending, run, say
 from segearth.outputs import atomic
 
 FORK = multiprocessing.get_context("fork")
@@ -31,10 +31,20 @@ def ended(folder: Path, number: int, then: str = "") -> tuple[int | None, str]:
         finally:
             if then == "again":
                 os.kill(os.getpid(), number)
+            if then == "next":
+                skipped()
             if then == "fails":
                 raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated")
 
+    def skipped() -> None:
+        try:
+            raise RuntimeError("KeyboardInterrupt: <EMPTY MESSAGE>")  # as C++ makes of one
+        except RuntimeError as error:
+            go_on_unless_ending(error)
+        time.sleep(60)
+
     def child() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if then == "ignored":
             signal.signal(number, signal.SIG_IGN)
         sys.stderr = (folder.parent / "said").open("w")
@@ -67,10 +77,17 @@ def test_signals_end_a_program_and_leave_nothing(tmp_path, number, code, word):
     assert os.listdir(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize("then", ["again", "fails"])
+@pytest.mark.parametrize("then", ["again", "fails", "next"])
 def test_what_follows_a_signal_is_no_other_end(tmp_path, then):
     (tmp_path / "out").mkdir()
     assert ended(tmp_path / "out", signal.SIGTERM, then) == (143, "ended by SIGTERM: the same command goes on\n")
+
+
+@pytest.mark.parametrize("then", ["fails", "next"])
+def test_what_follows_ctrl_c_is_no_failure(tmp_path, then):
+    (tmp_path / "out").mkdir()
+    assert ended(tmp_path / "out", signal.SIGINT, then) == (130, "interrupted: the same command goes on\n")
+    go_on_unless_ending(ValueError())  # nobody asked this process
 
 
 def test_what_nohup_ignores_stays_ignored(tmp_path):
@@ -79,9 +96,10 @@ def test_what_nohup_ignores_stays_ignored(tmp_path):
 
 
 def test_signals_are_as_before_after_a_program():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
     assert run(lambda: None) == 0
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_path_that_the_system_refuses(capsys):

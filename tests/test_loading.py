@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from segearth import weights
 from segearth.architectures import clip_config
+from segearth.compute import Compute, choose_device, choose_precision, memory_for
 from segearth.errors import UserError
-from segearth.loading import choose_device, choose_precision, load_clip, load_model, load_upsampler
+from segearth.loading import load_clip, load_model, load_upsampler
 from segearth.models import Bilinear, JBUOne, JBUStack
 
 
@@ -179,12 +180,12 @@ def test_an_unknown_option_names_the_near_one():
 
 
 def test_precision_auto_is_what_is_fast_here(monkeypatch):
-    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: True)
+    monkeypatch.setattr("segearth.compute.bf16_in_hardware", lambda device: True)
     assert choose_precision("auto", torch.device("cpu")) == "bf16"
     assert choose_precision("auto", torch.device("cuda")) == "fp16"
     assert choose_precision("auto", torch.device("mps")) == "fp32"
     assert load_model("tiny", "road; tree", "cpu", "auto").settings["precision"] == "bf16"
-    monkeypatch.setattr("segearth.building.bf16_in_hardware", lambda device: False)
+    monkeypatch.setattr("segearth.compute.bf16_in_hardware", lambda device: False)
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
     with pytest.raises(UserError, match="use one of auto, fp32"):
         choose_precision("int8", torch.device("cpu"))
@@ -225,3 +226,12 @@ def test_wrong_kinds_of_options():
     ):
         with pytest.raises(UserError, match=message):
             load_model(**{"name": "tiny", "classes": "road; tree", **options})
+
+
+def test_memory_suits_the_device(monkeypatch):
+    assert Compute.choose("cpu") == Compute(torch.device("cpu"), "fp32", 400)
+    assert Compute.choose("cpu", max_memory_mb=150).max_memory_mb == 150
+    cuda = torch.device("cuda")
+    for free, expected in ((80e9, 2000), (3 * 2**30, 1536), (0.5e9, 400)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (int(free), int(80e9)))
+        assert memory_for(cuda) == expected

@@ -237,6 +237,15 @@ def test_cuda_becomes_the_cpu():
     assert made.net.query_features.device.type == "cpu"
 
 
+def test_a_device_that_is_not_here_is_told_by_its_key(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda:2", "mps"):
+        with pytest.raises(UserError, match=rf'{device}, which is not here.*options="model.device=cpu"'):
+            SegEarthSegmentation(CLASSES, model="tiny", device=device)
+
+
 # ---- metric ---------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from segearth.errors import UserError, UserNotice
+from segearth.jobs.locks import locked
 from segearth.loading import load_clip, load_model, load_upsampler, read_upsampler
 from segearth.models import Bilinear
 from segearth.training.simfeatup import checkpoint, step, trainer
@@ -150,13 +151,11 @@ t.train(t.small_clip(), "small", [Path({str(images)!r})], Path({str(tmp_path / "
 
 def test_resuming_another_run_is_refused(images, tmp_path):
     out = tmp_path / "up.ckpt"
-    with pytest.raises(UserError, match="nothing to resume"):
-        run(images, out, resume=True)
     run(images, out, steps=2)
     with pytest.raises(UserError, match="seed was 0 and is 1"):
         run(images, out, resume=True, seed=1)
     with pytest.raises(UserError, match="2 steps already"):
-        run(images, out, resume=True, steps=2)
+        run(images, out, resume=True, steps=1)
     with pytest.raises(UserError, match="of another run: other images; resume with"):
         Image.new("RGB", (90, 90)).save(images / "0.png")
         run(images, out, resume=True)
@@ -168,6 +167,24 @@ def test_resuming_another_run_is_refused(images, tmp_path):
     (tmp_path / "up.resume.pt").write_bytes(content)
     with pytest.raises(UserError, match="cannot resume from"):
         run(images, out, resume=True)
+
+
+def test_resuming_begins_where_nothing_is_there_and_ends_where_all_is_done(images, tmp_path):
+    out = tmp_path / "up.ckpt"
+    assert any("all begins anew" in line for line in run(images, out, steps=2, resume=True))
+    before = out.stat().st_mtime_ns
+    assert any("all 2 steps are done already" in line for line in run(images, out, steps=2, resume=True))
+    assert out.stat().st_mtime_ns == before
+    for name in ("up.resume.pt", "up.csv"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match="is there already"):  # of somebody, without a sign of a run
+        run(images, out, steps=2, resume=True)
+
+
+def test_one_run_at_a_time_trains_a_file(images, tmp_path):
+    with locked(tmp_path / "up.resume.pt"), pytest.raises(UserError, match="another run trains .*up.ckpt"):
+        run(images, tmp_path / "up.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_nothing_foreign_is_overwritten(images, tmp_path):

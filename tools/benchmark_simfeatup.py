@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmark import machine, resident_mb, timed
 from segearth.architectures import build_clip, clip_config
+from segearth.compute import choose_device
 from segearth.errors import UserError
 from segearth.json_files import write_json
-from segearth.loading import choose_device
 from segearth.outputs import atomic, run, writable_folder
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
 

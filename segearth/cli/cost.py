@@ -13,17 +13,14 @@ from torch import Tensor
 
 from segearth import weights
 from segearth.architectures import build_clip, clip_config
+from segearth.compute import PRECISIONS, Compute, memory_for
 from segearth.errors import UserError
 from segearth.loading import (
-    PRECISIONS,
-    choose_device,
-    choose_precision,
     load_model,
     load_upsampler,
 )
 from segearth.models import Bilinear, DenseCLIP, SegEarth
 from segearth.models.simfeatup import UPSAMPLERS
-from segearth.models.window_memory import MAX_MEMORY_MB
 from segearth.vocabulary import Vocabulary
 
 TIMED_SIDE = 336  # 2 × 2 windows of 224 pixels
@@ -69,7 +66,7 @@ class Cost:
         """
         model = sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
         grid = self.model.grid(*scaled)
-        working = self.model.memory(grid).working_set(grid, MAX_MEMORY_MB)
+        working = self.model.memory(grid).working_set(grid, memory_for(self.model.query_features.device))
         queries, classes = len(self.model.query_features), self.model.num_classes
         inside, outside = scaled[0] * scaled[1], size[0] * size[1]
         image = 3 * outside + 12 * inside
@@ -87,8 +84,8 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
     Raises:
         UserError: a model or a device that cannot be had.
     """
-    device = choose_device(args.device)
-    args.precision = choose_precision(args.precision, device)
+    compute = Compute.choose(args.device, args.precision)
+    device, args.precision = compute.device, compute.precision
     model, kind = _model(args, vocabulary, device)
     side = model.slide_crop or TIMED_SIDE
     model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first is slower

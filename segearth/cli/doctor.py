@@ -79,7 +79,7 @@ def devices() -> dict[str, str]:
     try:
         import torch
 
-        from segearth.devices import bf16_in_hardware
+        from segearth.compute import bf16_in_hardware
     except ImportError as error:
         return {"torch": f"cannot be imported: {first_line(error)}"}
     cpu = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"

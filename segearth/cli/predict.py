@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_max_pixels(parser)
-    parser.add_argument("--max-memory", type=float, default=400, metavar="MB", help="working memory (%(default)s)")
+    parser.add_argument("--max-memory", type=float, metavar="MB", help="working memory (400; on CUDA up to 2000)")
     parser.add_argument(
         "--progress",
         choices=("auto", "bar", "json", "none"),
@@ -106,9 +106,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         writable_folder(args.out)
     if args.precision == "auto":
-        from segearth.loading import choose_device, choose_precision
+        from segearth.compute import Compute
 
-        args.precision = choose_precision("auto", choose_device(args.device))
+        args.precision = Compute.choose(args.device, "auto").precision
         tell(f"precision: {args.precision}")
     common = {
         **_model_settings(args),
@@ -214,7 +214,7 @@ def _check(args: argparse.Namespace) -> None:
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
-    if not 0 < args.max_memory < math.inf:
+    if args.max_memory is not None and not 0 < args.max_memory < math.inf:
         raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
 
 

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="initial weights: random (as published), bilateral (a filter that keeps edges; give "
         "--no-dropout --lr 3e-4 with it), or an upsampler's checkpoint (%(default)s)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the same output")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint of the same output, if there is one"
+    )
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (%(default)s)")
     add_device(parser)
     parser.add_argument(
@@ -93,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, ranks: Ranks) -> None:
     """Loads the CLIP and trains."""
-    from segearth.loading import choose_device, load_clip
+    from segearth.compute import choose_device
+    from segearth.loading import load_clip
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import STARTS, Recipe
 

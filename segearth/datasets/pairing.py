@@ -167,7 +167,13 @@ def _wanted(of: Description, files: list[Member]) -> set[str] | None:
     for name in of.split_files:
         lists = [file for file in files if PurePosixPath(file.path).name.lower() == name.lower()]
         if lists:
-            chosen = min(lists, key=lambda file: (file.path.count("/"), file.path))
+            top = min(file.path.count("/") for file in lists)
+            chosen, *others = [file for file in lists if file.path.count("/") == top]
+            if others and len(set(digests([chosen, *others]).values())) > 1:
+                raise UserError(
+                    f"different lists of the split: {chosen} and {others[0]}; expected one; give only one release of "
+                    "the download"
+                )
             lines = chosen.read(_LIST_BYTES).decode("utf-8-sig", "replace").split()
             return {PurePosixPath(line).stem for line in lines}
     pattern = of.pattern(of.images.path, of.images.types)

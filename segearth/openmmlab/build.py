@@ -20,6 +20,7 @@ from segearth.datasets import DATASETS
 from segearth.datasets.prepare import read_manifest
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
+from segearth.openmmlab.checks import one_line
 from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import CountingIoUMetric
@@ -88,8 +89,9 @@ def segmentor(config: Any) -> SegEarthSegmentation:
         try:
             settings["data_preprocessor"] = MODELS.build(wanted)
         except Exception as error:  # the config's options go to code of many authors
-            text = " ".join(str(error).split())
-            raise UserError(f"data_preprocessor cannot be built ({text}): correct it in the config") from None
+            raise UserError(
+                f"data_preprocessor cannot be built ({one_line(error)}): correct it in the config"
+            ) from None
     return SegEarthSegmentation(**settings)
 
 
@@ -156,10 +158,9 @@ def runner(
         )
         _ = made.test_loop  # builds it, and the data loader
     except (AssertionError, AttributeError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        text = " ".join(str(error).split())  # the config's options go to code of many authors
-        raise UserError(
-            f"mmengine cannot use the config's hooks, test_dataloader, test_cfg, env_cfg or log_processor ({text}): "
-            "correct that one, or remove it"
+        raise UserError(  # the config's options go to code of many authors
+            "mmengine cannot use the config's hooks, test_dataloader, test_cfg, env_cfg or log_processor "
+            f"({one_line(error)}): correct that one, or remove it"
         ) from None
     return made
 

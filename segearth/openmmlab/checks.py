@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from segearth.errors import UserError, option
@@ -82,8 +83,8 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())
+    """What an error says, in one line; libraries may print a whole config."""
+    return shorten(str(error), 300, placeholder=" ...")
 
 
 def _given(change: str) -> str:
@@ -210,8 +211,15 @@ def _check_model(model: Mapping[str, Any], path: Path) -> None:
 def _check_pipeline(pipeline: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Refuses pipelines of training, of test-time augmentation, and of mmsegmentation 0.x."""
     kinds = [type_name(step["type"]) for step in pipeline]
+    problem = None
     if kinds[-1] != "PackSegInputs":
+        problem = "PackSegInputs is not its last step"
+    elif wrong := [one for one in kinds if one.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
+        problem = f"{', '.join(wrong)} would not be undone in the predictions, or is of training"
+    elif "LoadAnnotations" in kinds and "Resize" in kinds[kinds.index("LoadAnnotations") :]:
+        problem = "Resize comes after LoadAnnotations, so that labels would be resized"
+    if problem is not None:
         raise UserError(
-            f"the pipeline of test_dataloader.dataset in {path} is {', '.join(kinds)}: expected LoadImageFromFile, "
-            "Resize, LoadAnnotations, and PackSegInputs at the end; correct it as in configs/base_config.py"
+            f"the pipeline of test_dataloader.dataset in {path} is {', '.join(kinds)}: {problem}; expected "
+            "LoadImageFromFile, Resize, LoadAnnotations, PackSegInputs, as in configs/base_config.py; correct it"
         )

@@ -122,8 +122,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     try:
         config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
+        said = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
         raise UserError(
-            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {one_line(error)}): expected a "
+            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {said}): expected a "
             "Python config of mmengine; mend the file, or use one of configs/"
         ) from None
     parser = argparse.ArgumentParser()
@@ -179,9 +180,7 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
     """A data folder or file, or the error that says where it was looked for, and what is there instead."""
-    for place in other_places(path):  # another config's name of a folder; the config's own comes first
-        with suppress(UserError):
-            return _find_place(path, key, config, data_root)
+    for place in (path, *other_places(path)):
         with suppress(UserError):
             return _find_place(place, key, config, data_root)
     try:

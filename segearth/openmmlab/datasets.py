@@ -131,12 +131,13 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
     try:
         dataset = builder(**settings, lazy_init=True)
         found = len(dataset.load_data_list())
+        if found:
+            dataset.full_init()
     except Exception as error:  # the config's options go to code of many authors
         text = " ".join(str(error).split())
         raise UserError(f"the data set {kind} cannot be opened ({text}): correct the config's dataset") from None
     if found == 0:
         raise UserError(_no_images(Path(dataset.data_prefix.get("img_path") or "."), str(dataset.img_suffix)))
-    dataset.full_init()
     if limit is not None:
         dataset.get_subset_(list(range(min(limit, found))))
     _check_labels(dataset)

@@ -11,7 +11,6 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,9 +66,6 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
     if not rule.fits(value):
         yield Problem(key, f"{key} is {reprlib.repr(value)}", f"expected {rule.expected}", of_value=True)
     elif isinstance(value, dict):
-        for name in rule.required:
-            if name not in value:
-                yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
         for name, own in value.items():
             if name in rule.keys:
                 yield from problems(own, rule.keys[name], f"{below}{name}")
@@ -77,6 +73,9 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
                 yield Problem(f"{below}{name}", f"unknown key {name!r} in {key}", near(str(name), rule))
             elif rule.items is not None:
                 yield from problems(own, rule.items, f"{below}{name}")
+        for name in rule.required:
+            if name not in value:
+                yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
     elif rule.items is not None and isinstance(value, list | tuple):
         for i, own in enumerate(value):
             yield from problems(own, rule.items, f"{below}{i}")
@@ -93,21 +92,21 @@ def type_name(value: Any) -> str:
     return value.__name__ if isinstance(value, type) else str(value).rpartition(".")[2]
 
 
-def whole(low: int, what: str = "", high: float = math.inf) -> Rule:
+LARGEST = 2**31 - 1  # more is a slip, and further on it would be one of a 32-bit number
+
+
+def whole(low: int, what: str = "", high: int = LARGEST) -> Rule:
     """A whole number from `low` to `high`."""
-    bounds = f"{low} or more" if high == math.inf else f"from {low} to {high:g}"
+    bounds = f"{low} or more" if high == LARGEST else f"from {low} to {high}"
     what = f" of {what}" if what else ""
     return Rule(f"a whole number{what}, {bounds}", lambda value: type(value) is int and low <= value <= high)
 
 
-def number(expected: str = "a number", low: float = -math.inf, high: float = math.inf) -> Rule:
-    """A finite number from `low` to `high`; NaN is none."""
-
-    def fits(value: Any) -> bool:
-        real = isinstance(value, Real) and not isinstance(value, bool)
-        return real and math.isfinite(value) and low <= value <= high
-
-    return Rule(expected, fits)
+def number(expected: str = "a number", low: float = -LARGEST, high: float = LARGEST) -> Rule:
+    """A number from `low` to `high`; NaN is none."""
+    return Rule(
+        expected, lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
 
 
 def one_of(*names: str) -> Rule:
@@ -139,16 +138,25 @@ def several(items: Rule, expected: str, count: int | None = None) -> Rule:
     return Rule(expected, fits, items=items)
 
 
+def never(expected: str) -> Rule:
+    """A key that has no place here: of other kinds of data sets, or of mmsegmentation 0.x."""
+    return Rule(expected, lambda value: False)  # noqa: ARG005
+
+
 def moved(place: str) -> Rule:
     """A key of mmsegmentation 0.x, which has another place since 1.0."""
-    return Rule(f"{place} in its place, as in mmsegmentation 1.x", lambda value: False)  # noqa: ARG005
+    return never(f"{place} in its place, as in mmsegmentation 1.x")
 
 
 FLAG = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("a text", lambda value: isinstance(value, str))
 PATH = Rule("a path on this computer", lambda value: isinstance(value, str | Path) and "://" not in str(value))
 FILE = PATH._replace(fits=lambda value: PATH.fits(value) and str(value) != "")
-TYPE = Rule("the name of a class", lambda value: isinstance(value, type) or (isinstance(value, str) and value != ""))
+SUFFIX = Rule("the end of file names, such as .png", lambda value: isinstance(value, str) and value != "")
+TYPE = Rule(
+    "the name of a class",
+    lambda value: isinstance(value, type) or (isinstance(value, str) and all(map(str.isidentifier, value.split(".")))),
+)
 FACTOR = number("a number above 0", math.ulp(0))
 ANY = table({})
 PART = table({"type": TYPE}, required=("type",))
@@ -211,16 +219,18 @@ DATASET = table(
     {
         "type": TYPE,
         "data_root": or_none(PATH),
-        "data_prefix": table({"img_path": PATH, "seg_map_path": PATH}, required=("img_path", "seg_map_path")),
+        "data_prefix": table({"img_path": PATH, "seg_map_path": PATH}, required=("img_path", "seg_map_path"))._replace(
+            expected="a dictionary with the folders img_path and seg_map_path"
+        ),
         "ann_file": or_none(PATH),
-        "img_suffix": or_none(TEXT),
-        "seg_map_suffix": or_none(TEXT),
+        "img_suffix": or_none(SUFFIX),
+        "seg_map_suffix": or_none(SUFFIX),
         "reduce_zero_label": or_none(FLAG),
         "ignore_index": whole(0),
         "indices": or_none(
             Rule(
                 "a number of images, or a list of indices",
-                lambda value: type(value) is int or isinstance(value, list | tuple),
+                lambda value: SIDE.fits(value) or (isinstance(value, list | tuple) and len(value) > 0),
                 items=whole(0),
             )
         ),
@@ -230,6 +240,8 @@ DATASET = table(
         "test_mode": FLAG,
         "lazy_init": FLAG,
         "serialize_data": FLAG,
+        "dataset": never("one data set with its own type and paths, and no wrapper"),
+        "datasets": never("one data set; evaluate each of them with a config of its own"),
         "img_dir": moved("data_prefix.img_path"),
         "ann_dir": moved("data_prefix.seg_map_path"),
         "split": moved("ann_file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from segearth.building import build_model, choose_device, choose_precision
-from segearth.errors import UserError, UserNotice
+from segearth.building import build_model
+from segearth.compute import Compute
+from segearth.errors import UserError, UserNotice, option
 from segearth.models.dense_clip import MEAN, STD
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.openmmlab.model_weights import model_weights
@@ -91,12 +93,11 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 f"{name_path} sets a threshold or scale for a class, which evaluation does not know: expected names "
                 "alone (a colour does no harm); remove it, and set prob_thd in the config"
             )
-        target = choose_device(_device(device))
+        compute = Compute.choose(_device(device), precision)
         self.net, _ = build_model(
             self.source.name,
             vocabulary,
-            target,
-            choose_precision(precision, target),
+            compute,
             method=model_type,
             ignore_residual=ignore_residual,
             upsampler=used.upsampler,
@@ -113,8 +114,9 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 "change model_name or model_path"
             )
         self.upsampler = kind if path is None else f"{kind} ({path.name})"
-        self.precision = precision
-        self.to(target)
+        self.precision = compute.precision
+        self.max_memory_mb = compute.max_memory_mb
+        self.to(compute.device)
 
     def test_step(self, data: dict[str, Any]) -> list[SegDataSample]:
         """Predicts a batch of the data loader, whose images need not have one size.
@@ -147,7 +149,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         samples = [SegDataSample() for _ in inputs] if data_samples is None else list(data_samples)
         sizes = [_original_size(sample, tuple(inputs.shape[-2:])) for sample in samples]
         for members in _groups(sizes):
-            scores = self.net.scores(self.net.logits(inputs[members], sizes[members[0]]))
+            scores = self.net.scores(self._logits(inputs[members], sizes[members[0]]))
             for i, score, labels in zip(members, scores, self.net.labels(scores), strict=True):
                 samples[i].set_data({"seg_logits": PixelData(data=score), "pred_sem_seg": PixelData(data=labels[None])})
         return samples
@@ -155,7 +157,10 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:  # noqa: ARG002 (of the base)
         """The scores (B, C, H, W) in [0, 1] of normalised images (B, 3, H, W), at their size."""
         height, width = inputs.shape[-2:]
-        return self.net.scores(self.net.logits(inputs, (height, width)))
+        return self.net.scores(self._logits(inputs, (height, width)))
+
+    def _logits(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.net.logits(inputs, size, max_memory_mb=self.max_memory_mb)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         return self.encode_decode(inputs, data_samples)
@@ -192,10 +197,18 @@ def _original_size(sample: SegDataSample, default: tuple[int, ...]) -> tuple[int
 
 def _device(device: str | torch.device | None) -> str | torch.device:
     """The device to use: a config that asks for CUDA also runs where there is none."""
-    if torch.cuda.is_available():
-        return device or "cuda"
-    if str(device).startswith("cuda"):
+    cuda = torch.cuda.is_available()
+    if str(device).startswith("cuda") and not cuda:
         remark = f"the config asks for {device}, but there is no CUDA GPU here: the CPU is used"
         warnings.warn(remark, UserNotice, stacklevel=1)
         return "cpu"
-    return device or "cpu"
+    device = device or ("cuda" if cuda else "cpu")
+    number = re.fullmatch(r"cuda:(\d+)", str(device))
+    missing = str(device) == "mps" and not torch.backends.mps.is_available()
+    if missing or (number is not None and int(number[1]) >= torch.cuda.device_count()):
+        raise UserError(
+            f"model.device is {device}, which is not here: expected one of this computer's "
+            f"{torch.cuda.device_count()} CUDA devices, or the CPU; use "
+            f"{option('options', 'model.device=cpu', 'cfg_options')}"
+        )
+    return device

@@ -55,13 +55,14 @@ class Files:
         Raises:
             UserError: a file of the run is one of them, or is there already.
         """
+        begun = self.resume.exists() or is_log(self.log)  # else what is there is somebody's, who resumes by mistake
         read = [source.resolve() for source in sources if source is not None]
         for path in (self.safetensors, self.published, self.resume, self.log):
             if path.resolve() in read:
                 raise UserError(f"{path} is read by this run and would be overwritten: use another {option('out')}")
-            if not path.exists() or (is_log(path) if path == self.log else resume):
+            if not path.exists() or (is_log(path) if path == self.log else resume and begun):
                 continue
-            way = f"{option('resume', True)} to go on with its run, " if self.resume.exists() and not resume else ""
+            way = f"{option('resume', True)} to go on with its run, " if begun and not resume else ""
             raise UserError(f"{path} is there already: give {way}another {option('out')}, or delete it")
 
 
@@ -123,8 +124,8 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
     """
     path = files.resume
     if not path.is_file():
-        raise UserError(
-            f"nothing to resume: there is no {path}; leave {option('resume')} away to begin, or check {option('out')}"
+        raise UserError(  # other processes of the same run see it
+            f"nothing to resume: there is no {path}, which other processes see; use one shared folder for all"
         )
     try:
         with zipfile.ZipFile(path) as archive:

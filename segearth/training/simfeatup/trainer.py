@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.compute import PRECISIONS
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
-from segearth.loading import PRECISIONS
+from segearth.jobs.locks import locked
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.provenance import checksum, named_file
 from segearth.training.simfeatup import checkpoint
@@ -62,7 +64,7 @@ class Run:
         learning_rate: of NAdam.
         precision: of the frozen CLIP: "fp32", "bf16", "fp16", or "auto" (fp16 on a CUDA device, else fp32).
         init: an upsampler's checkpoint to begin with, or None.
-        resume: whether to go on from the last checkpoint.
+        resume: whether to go on from the last checkpoint, if one was written.
         exclude: patterns of images that are not trained on, see `find_images`.
         clip: file of the CLIP's weights, where it is the user's own: it is never overwritten, and a resumed run must
             have the same.
@@ -112,7 +114,7 @@ def train(
         What was trained.
 
     Raises:
-        UserError: an option out of range, no usable image, a disk that is full, nothing to resume.
+        UserError: an option out of range, no usable image, a disk that is full, another run to resume or at work.
     """
     files = check(run, recipe, images, out)
     device = torch.device(device)
@@ -140,7 +142,12 @@ def train(
             f"one: {next(iter(left_out.values()))}"
         )
     crops = Crops(paths, run.crop, run.seed)
-    trainee = _train(clip, model, crops, files, run, recipe, ranks, device, warner, say)
+    busy = f"another run trains {out}: expected one at a time; wait for its end, or give another {option('out')}"
+    with locked(files.resume, 0, busy) if ranks.is_main else nullcontext():
+        if run.resume and not any(ranks.gather(files.resume.is_file())):
+            say(f"there is no {files.resume} to go on from: all begins anew")
+            run = replace(run, resume=False)
+        trainee = _train(clip, model, crops, files, run, recipe, ranks, device, warner, say)
     say(f"written: {out}; the log is {files.log}")
     return trainee
 
@@ -175,10 +182,13 @@ def _train(
     steps = run.steps or math.ceil(len(crops) / run.batch)
     facts = describe(model, run, recipe, crops.paths) | {"width": dim, "patch": patch}
     done = checkpoint.restore(files, trainee, optimiser, facts) if run.resume else 0
-    if done >= steps:
+    if done > steps:
         raise UserError(
             f"{files.resume} has {done} steps already, {steps} were asked for: use a larger {option('steps')}"
         )
+    if done == steps:
+        say(f"all {steps} steps are done already")
+        return trainee
     log = Log(files.log, files.board, steps, done, say) if ranks.is_main else None
     if fresh and recipe.start == "random" and steps < FEW_STEPS:
         say(

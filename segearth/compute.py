@@ -1,0 +1,120 @@
+"""Where and how the model computes: the one place that chooses a device, a precision and a bound of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from segearth.errors import UserError, option
+from segearth.models.window_memory import MAX_MEMORY_MB
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CUDA_MEMORY_MB = 2000  # more windows at once bring nothing (ViT-B/16 on an H200, images of 896 and 1792 pixels)
+
+_BF16 = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # of Intel and AMD, and of ARM
+_AMPERE = (8, 0)  # the first NVIDIA GPUs with bf16
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a model computes with.
+
+    Attributes:
+        device: one that is there.
+        precision: of the image encoder, a key of `PRECISIONS`; all else is computed in float32.
+        max_memory_mb: bound of the working set of windows, beside the model, the image and the map. Results do not
+            depend on it.
+    """
+
+    device: torch.device
+    precision: str
+    max_memory_mb: float
+
+    @classmethod
+    def choose(
+        cls, device: str | torch.device = "auto", precision: str = "fp32", max_memory_mb: float | None = None
+    ) -> Compute:
+        """Turns "auto" into what is best here.
+
+        Args:
+            device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
+            precision: "fp32", "bf16", "fp16", or "auto": fp16 on CUDA, bf16 on a CPU that has it in hardware, else
+                fp32.
+            max_memory_mb: None: what suits the device.
+
+        Raises:
+            UserError: an unknown device or precision, or a device that is not here.
+        """
+        target = choose_device(device)
+        memory = memory_for(target) if max_memory_mb is None else max_memory_mb
+        return cls(target, choose_precision(precision, target), memory)
+
+
+def memory_for(device: torch.device) -> float:
+    """The bound of the working set that suits a device, in MB: on CUDA at most half of what is free there."""
+    if device.type != "cuda":
+        return MAX_MEMORY_MB
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(MAX_MEMORY_MB, min(CUDA_MEMORY_MB, free / 2 / 2**20))
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Turns "auto" into the precision that is fast on a device, and refuses what is none.
+
+    Raises:
+        UserError: an unknown precision.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return "fp16"
+        return "bf16" if device.type == "cpu" and bf16_in_hardware(device) else "fp32"
+    if precision not in PRECISIONS:
+        raise UserError(f"unknown precision {precision!r}: use one of auto, {', '.join(PRECISIONS)}")
+    return precision
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Turns "auto" into the best device there is, and refuses one that is not there.
+
+    Raises:
+        UserError: an unknown device, or one that this machine (or this build of torch) does not have.
+    """
+    if str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
+        )
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
+    return chosen
+
+
+def bf16_in_hardware(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 by instructions of its own, which makes that precision fast."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= _AMPERE
+    return device.type == "cpu" and bool(_BF16 & _cpu_features())
+
+
+def _cpu_features() -> set[str]:
+    """Names of the processor's instruction sets; nothing where they cannot be told."""
+    if (tell := getattr(torch.cpu, "get_capabilities", None)) is not None:  # since torch 2.9
+        return {name for name, has in tell().items() if has is True}
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    return set(next(lines, "").partition(":")[2].split())
