@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from rasters import UTM, break_tile, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.choice import choose  # noqa: E402
-from segearth.scenes.raster import RasterSpec, ReadFailed, open_raster  # noqa: E402
+from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.sampling import sample_of  # noqa: E402
+from segearth.scenes.spec import RasterSpec  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
 RGB = ["red", "green", "blue"]
@@ -476,3 +479,17 @@ def test_a_pixel_and_a_line(tmp_path):
             found, valid = raster.read(Window(0, shape[1], 0, shape[2]))
         assert valid.all()
         assert found.shape == shape
+
+
+def test_threads_share_a_raster(tmp_path):
+    pixels = noise(3, 70, 90, "uint8")
+    windows = [Window(top, top + 7, 0, 90) for top in range(0, 70, 7)] * 5
+    with open_raster(write(tmp_path / "a.tif", pixels)) as raster, ThreadPoolExecutor(4) as threads:
+        for window, (found, _) in zip(windows, threads.map(raster.read, windows), strict=True):
+            assert np.array_equal(found, pixels[:, window.top : window.bottom])
+
+
+def test_without_rasterio_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(UserError, match=r'need rasterio, which is not installed: run: pip install "segearth\[geo'):
+        open_raster(tmp_path / "a.tif")

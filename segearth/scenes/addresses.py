@@ -30,6 +30,8 @@ _SETTINGS: dict[str, Any] = {
 _REMOTE_SETTINGS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no requests for files that may lie beside it
     "VSI_CACHE": "YES",
+    # GDAL takes half of an answer that broke off for the whole, and keeps it; so it forgets a file when that is closed.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
 }
 
 

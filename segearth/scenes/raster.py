@@ -1,17 +1,14 @@
 """A raster of any size and type, read window by window as colours from 0 to 255.
 
-What is chosen for the whole raster (bands, stretch, the colour of invalid pixels) is a `RasterSpec`; every process that
-opens the raster with it reads the same values.
+What is chosen for the whole raster is a `RasterSpec`: all processes that open it with that read the same values.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -24,7 +21,9 @@ from segearth.extras import install_command
 from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown
 from segearth.scenes.bands import Band, Numbers
 from segearth.scenes.checks import check
-from segearth.scenes.stretch import Limits, stretched
+from segearth.scenes.spec import RasterSpec
+from segearth.scenes.stac import COLOURS, images, is_item, read_item
+from segearth.scenes.stretch import stretched
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -56,49 +55,12 @@ class ReadFailed(Exception):  # noqa: N818 (what happened to a window; the calle
         return f"rows {top} to {bottom - 1}, columns {left} to {right - 1} cannot be read: {self.why}"
 
 
-@dataclass(frozen=True)
-class RasterSpec:
-    """All that a process needs to open a raster and read the same values as another one.
-
-    Attributes:
-        address: as `open_raster` takes it, with an absolute path.
-        bands: red, green and blue, from 1.
-        stretch: of each the samples that become 0 and 255; None for samples that stay as they are.
-        fill: from 0 to 255, what invalid pixels become: the mean colour.
-        palette: whether the band is expanded by its table of colours.
-        overview: which of the raster's own overviews stands for the raster, from 0; None: the raster itself.
-    """
-
-    address: str
-    bands: Numbers
-    stretch: Limits | None
-    fill: tuple[float, float, float]
-    palette: bool = False
-    overview: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RasterSpec:
-        """From what JSON made of `as_dict`."""
-        stretch = values["stretch"]
-        return cls(
-            **{
-                **values,
-                "bands": tuple(values["bands"]),
-                "stretch": None if stretch is None else tuple((low, high) for low, high in stretch),
-                "fill": tuple(values["fill"]),
-            }
-        )
-
-
 class Raster:
     """An open raster; a context manager. Made by `open_raster`.
 
     Attributes:
         address: with which another process can open it.
+        source: GDAL's name of it.
         name: of it, for messages.
         size: (H, W).
         transform: from (column, row) to coordinates.
@@ -116,6 +78,7 @@ class Raster:
         overview: int | None = None,
     ) -> None:
         self.address = address
+        self.source: str = dataset.name
         self.name = shown(address)
         self.overview = overview
         self._dataset = dataset
@@ -152,7 +115,7 @@ class Raster:
     @property
     def is_remote(self) -> bool:
         """Whether it lies on a network."""
-        return is_remote(self._dataset.name)
+        return is_remote(self.source)
 
     @property
     def nodata(self) -> float | None:
@@ -164,6 +127,19 @@ class Raster:
         """(height, width) of the parts that it is stored in."""
         tall, wide = self._dataset.block_shapes[0]
         return tall, wide
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask beside the bands, or alpha."""
+        return any("per_dataset" in flags for flags in self._flags)
+
+    @cached_property
+    def palette(self) -> dict[int, tuple[int, int, int, int]]:
+        """The table of colours of the first band, (red, green, blue, alpha) by value; empty where it has none."""
+        table: dict[int, tuple[int, int, int, int]] = {}
+        if self.bands[0].colour == "palette":
+            table.update(self._dataset.colormap(1))
+        return table
 
     @cached_property
     def _pixel_size(self) -> tuple[float | None, str]:
@@ -276,7 +252,7 @@ class Raster:
         """What a read gives; if it fails, once more with the raster opened anew."""
         from rasterio.errors import RasterioError
 
-        with self._lock, gdal_settings(self._dataset.name):
+        with self._lock, gdal_settings(self.source):
             try:
                 return read()
             except (RasterioError, OSError):
@@ -285,18 +261,20 @@ class Raster:
                 self._open_again()
                 return read()
             except (RasterioError, OSError, UserError) as error:
-                raise ReadFailed(window, _reason(error)) from None
+                raise ReadFailed(window, _reason(error, self.source)) from None
 
     def _open_again(self) -> None:
-        """A share that came back, or a file that was put in place anew, needs another handle."""
+        """A share that came back, or a file that was put in place anew, needs another handle.
+
+        It is closed first: GDAL keeps the half of an answer that broke off, as long as one is open.
+        """
         if self._reopen is None:
             return
-        fresh = self._reopen()
-        if (fresh.height, fresh.width, fresh.dtypes) != (*self.size, self._dataset.dtypes):
-            fresh.close()
-            raise UserError("it has become another raster")
         self._dataset.close()
-        self._dataset = fresh
+        self._dataset = self._reopen()
+        if (self._dataset.shape, self._dataset.dtypes) != (self.size, tuple(band.dtype for band in self.bands)):
+            self._dataset.close()
+            raise UserError("it has become another raster")
 
 
 def open_raster(
@@ -325,7 +303,8 @@ def open_raster(
     if not isinstance(source, str | Path):
         check(source, shown(source.name))
         return Raster(source, source.name, spec)
-    name, address = gdal_name(source), absolute(source)
+    address = absolute(source)
+    name = _dataset_name(address)
 
     def connect(level: int | None = overview) -> DatasetReader:
         with gdal_settings(name), _not_georeferenced():
@@ -335,8 +314,8 @@ def open_raster(
         dataset = connect(None)
     except (rasterio.errors.RasterioError, OSError) as error:
         raise UserError(
-            f"{shown(source)} cannot be opened as a raster ({_reason(error)}): expected a whole file of a format that "
-            "GDAL reads; check it with gdalinfo"
+            f"{shown(source)} cannot be opened as a raster ({_reason(error, name)}): expected a whole file of a format "
+            "that GDAL reads; check it with gdalinfo"
         ) from None
     try:
         check(dataset, shown(source))
@@ -361,6 +340,18 @@ def open_raster(
         a, b, c, d, e, f = dataset.transform[:6]
         raster.transform = type(dataset.transform)(a * right, b * down, c, d * right, e * down, f)
         return raster
+
+
+def _dataset_name(address: str) -> str:
+    """What GDAL is given for an address; of a STAC Item, its picture."""
+    if is_item(address) and (item := read_item(address)) is not None:
+        found = images(item, address)
+        if len(found) == 1:
+            return gdal_name(found[0])
+        from segearth.scenes.vrt import stacked  # which opens rasters
+
+        return stacked(found, COLOURS)
+    return gdal_name(address)
 
 
 def _band(dataset: DatasetReader, number: int) -> Band:
@@ -390,11 +381,11 @@ def _not_georeferenced() -> AbstractContextManager[None]:
     return without_warnings(NotGeoreferencedWarning)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, source: str) -> str:
     """GDAL's own words, the first and the last of the chain: where, and why."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     said = [first_line(some).rstrip(".") for some in (chain[1:] or chain)]
     words = said[0] if said[-1] in said[0] else f"{said[0]}: {said[-1]}"
-    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", words)  # what follows may be a key
+    return re.sub(r"\?[^\s,]*", "", words) if is_remote(source) else words  # what follows may be a key

@@ -25,9 +25,10 @@ from segearth.scenes.grid import blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
 from segearth.scenes.layout import frame_of, side_of_blocks
 from segearth.scenes.options import SceneOptions, SceneProgress, SceneResult
-from segearth.scenes.raster import Raster, RasterSpec, open_raster
+from segearth.scenes.raster import Raster, open_raster
 from segearth.scenes.scene_overlay import scene_overlay, thumbnail
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
+from segearth.scenes.spec import RasterSpec
 from segearth.scenes.tasks import BlockTask, Loaded
 from segearth.summary import json_writer
 from segearth.vocabulary import describe_settings

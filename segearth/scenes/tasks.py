@@ -18,8 +18,9 @@ from segearth.scenes.blocks import BlockSettings, map_block
 from segearth.scenes.grid import Block, Frame
 from segearth.scenes.layers import Layer
 from segearth.scenes.parts import part_path, part_writer
-from segearth.scenes.raster import RasterSpec, open_raster
+from segearth.scenes.raster import open_raster
 from segearth.scenes.scene_summary import ClassSums
+from segearth.scenes.spec import RasterSpec
 from segearth.vocabulary import Vocabulary
 
 
