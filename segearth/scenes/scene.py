@@ -18,6 +18,7 @@ from segearth.jobs.workers import threads_each
 from segearth.json_files import json_line, parse_json, read_json
 from segearth.outputs import writable_folder, write_all
 from segearth.predictor import Predictor
+from segearth.scenes.addresses import shown
 from segearth.scenes.assemble import assemble
 from segearth.scenes.blocks import BlockSettings
 from segearth.scenes.choice import choose_for
@@ -132,10 +133,10 @@ class _Scene:
     def _settings(self) -> dict[str, Any]:
         """All that the map depends on, as JSON gives it back."""
         options, predictor, spec = self.options, self.predictor, self.spec.as_dict()
-        path = Path(spec.pop("address"))
+        address = spec.pop("address")
         settings = {
             "format": FORMAT,
-            "input": fingerprint(path) or {"address": str(path)},
+            "input": fingerprint(Path(address)) or {"address": shown(address)},
             "raster": spec,
             **predictor.settings,
             "classes": describe_settings(predictor.vocabulary),
@@ -228,7 +229,8 @@ class _Scene:
         from affine import Affine
 
         (height, width), (tall, wide) = self.raster.size, self.frame.output_size
-        return self.raster.transform * Affine.scale(width / wide, height / tall)
+        x, y, (a, b, c, d, e, f) = width / wide, height / tall, self.raster.transform[:6]
+        return Affine(a * x, b * y, c, d * x, e * y, f)
 
     def _result(self, summary: dict[str, Any], failed: dict[str, str], files: list[Path]) -> SceneResult:
         confidence = self.place("confidence.tif") if self.options.confidence else None
