@@ -42,6 +42,17 @@ def quiet(text: str) -> None:
     """In place of `say`, where the user asked for results and errors only."""
 
 
+def only_notices() -> None:
+    """Says a `UserNotice` in its one sentence, and drops all other warnings: libraries' talk about themselves."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"warning: {message}")
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", UserNotice)
+    warnings.showwarning = show
+
+
 def exit_code(error: KeyboardInterrupt) -> int:
     """128 and the number of the signal that ended a program: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (error.number if isinstance(error, Ended) else signal.SIGINT)
@@ -66,15 +77,9 @@ def run(
         mistake, a file that cannot be used, a missing package, too little memory), after one sentence on stderr; 130
         after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a defect and is raised.
     """
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        say(f"warning: {message}")
-
     open_streams()
     with warnings.catch_warnings(), called_as(name or Path(sys.argv[0]).name):
-        warnings.simplefilter("ignore")  # libraries' talk about themselves
-        warnings.simplefilter("always", UserNotice)
-        warnings.showwarning = show
+        only_notices()
         try:
             with _ending_like_ctrl_c():
                 code = program() or OK

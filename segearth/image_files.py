@@ -116,12 +116,14 @@ def _from_its_beginning(file: BinaryIO) -> BinaryIO:
 def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     """The current frame of an image that the user opened; what is wrong with it becomes a `UserError`."""
     name = "the given image"
+    if 0 in image.size:
+        raise UserError(f"{name} has {image.width} × {image.height} pixels: expected one at least; give another image")
     try:
         check_depth(image, name)
-        remarks = [f"{name} {tiff.COORDINATES}"] if tiff.has_geokeys(image) else []
+        bands, remarks = tiff.given(image, name)
         remarks += _turned(orientation_of(image), name)
         image.load()  # turns a TIFF upright
-        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)))
+        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)), bands)
     except UserError:
         raise
     except Exception as error:  # Pillow says in many ways that a file is closed or damaged

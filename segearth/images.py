@@ -106,7 +106,7 @@ def _to_rgb(opened: OpenedImage) -> tuple[NDArray[np.uint8], list[str]]:
         remarks.append(f"{name} is grayscale; its one band is used three times")
     elif image.mode not in ("RGB", "RGBA", "RGBX", "P", "PA"):
         remarks.append(f"{name} is {image.mode} and was converted to RGB")
-    if image.mode == "RGBA":  # drop alpha, do not blend it
+    if image.mode == "RGBA" or opened.bands != (0, 1, 2):  # drop alpha, do not blend it
         image = Image.merge("RGB", [image.getchannel(band) for band in opened.bands])
     elif image.mode in ("P", "PA"):
         image = image.convert("RGBA").convert("RGB")

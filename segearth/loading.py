@@ -99,7 +99,17 @@ def load_model(
         "cls_token_lambda": model.cls_token_lambda,
         "logit_scale": model.logit_scale,
     }
-    return Predictor(model, vocabulary, text, settings)
+    recipe = {
+        "name": name,
+        "device": str(compute.device),
+        "precision": compute.precision,
+        "method": method,
+        "ignore_residual": ignore_residual,
+        "architecture": architecture,
+        "upsampler": upsampler,
+        **options,
+    }
+    return Predictor(model, vocabulary, text, settings, tuple(recipe.items()))
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def atomic(path: Path) -> Iterator[Path]:
         UserError: the disk is full, the file cannot be written, or a folder has its name.
     """
     refuse_folder(path)
-    with _temporary(path) as part, _told(path):
+    with _temporary(path) as part, told(path):
         yield part
         part.replace(path)
 
@@ -85,7 +85,7 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
     with ExitStack() as files:
         parts = {path: files.enter_context(_temporary(path)) for path in paths}
         for path in paths:
-            with _told(path):
+            with told(path):
                 writers[path](parts[path])
         earlier = {path: files.enter_context(_temporary(path)) for path in paths if path.exists()}
         _move(parts, earlier)
@@ -101,10 +101,10 @@ def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
     """
     try:
         for path in reversed(earlier):  # the last one, which tells that all are there, goes first
-            with _told(path):
+            with told(path):
                 path.replace(earlier[path])
         for path, part in parts.items():
-            with _told(path):
+            with told(path):
                 part.replace(path)
     except BaseException:
         for path, part in reversed(parts.items()):
@@ -127,8 +127,12 @@ def refuse_folder(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Says in a sentence that a file cannot be written."""
+def told(path: Path) -> Iterator[None]:
+    """Says in a sentence that a file cannot be written.
+
+    Raises:
+        UserError: for an `OSError` in the block.
+    """
     try:
         yield
     except OSError as error:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 OPACITY = 0.5
 PANEL = 1024  # longest side of a panel of `side_by_side`
-_PAPER, _INK, _MUTED = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+PAPER, INK = (255, 255, 255), (30, 30, 30)
+_MUTED = (110, 110, 110)
+_LEAST = 480  # longest side of a picture with text
 _LONGEST, _MOST_COLUMNS = 24, 8  # of a legend: width of a name in units of the text's size; columns on a wide picture
 _IGNORED, _STRIPE = (214, 214, 214), (236, 236, 236)
 
@@ -110,12 +112,12 @@ def side_by_side(
         panels[title] = _coloured(np.asarray(shrunk), palette)
     gap, text = 12, max(14, size[0] // 28)
     top = round(1.8 * text)
-    row = Image.new("RGB", (len(panels) * (size[0] + gap) - gap, size[1] + top), _PAPER)
+    row = Image.new("RGB", (len(panels) * (size[0] + gap) - gap, size[1] + top), PAPER)
     draw = ImageDraw.Draw(row)
     for i, (title, panel) in enumerate(panels.items()):
         x = i * (size[0] + gap)
         row.paste(panel, (x, top))
-        draw.text((x + size[0] / 2, top / 2), title, fill=_INK, font=ImageFont.load_default(text), anchor="mm")
+        draw.text((x + size[0] / 2, top / 2), title, fill=INK, font=ImageFont.load_default(text), anchor="mm")
     ignored = any(bool((values >= len(names)).any()) for values in maps.values())
     return with_legend(row, [*names, "ignored"] if ignored else names, palette, note=note)
 
@@ -142,11 +144,8 @@ def with_legend(
         values: a short text after each name, such as its share of the area.
         note: a last line in grey.
     """
-    least = 480
-    if max(picture.size) < least:
-        factor = -(-least // max(picture.size))
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    size = max(14, round(min(picture.width, 2 * picture.height) / 55))
+    picture = enlarged(picture)
+    size = text_size(picture)
     font = ImageFont.load_default(size)
     texts = [(_shortened(text, own, _LONGEST * size), own) for text, own in _drawable(names, size)]
     name_width = round(max([own.getlength(text) for text, own in texts], default=0))
@@ -155,18 +154,29 @@ def with_legend(
     column = round(1.6 * size) + name_width + value_width + gap  # swatch, name, value
     rows, columns = _grid(len(texts), column, row, (picture.width - 2 * pad + gap, picture.height))
     width = max(picture.width, columns * column - gap + 2 * pad, round(font.getlength(note)) + 2 * pad)
-    canvas = Image.new("RGB", (width, picture.height + 2 * pad + (rows + bool(note)) * row - (row - size)), _PAPER)
+    canvas = Image.new("RGB", (width, picture.height + 2 * pad + (rows + bool(note)) * row - (row - size)), PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
     for i, (text, own) in enumerate(texts):
         x, y = pad + i // rows * column, picture.height + pad + i % rows * row
         canvas.paste(_swatch(size, palette[i] if i < len(palette) else None), (x, y))
-        draw.text((x + 1.6 * size, y + size / 2), text, fill=_INK, font=own, anchor="lm")
+        draw.text((x + 1.6 * size, y + size / 2), text, fill=INK, font=own, anchor="lm")
         if values:
             draw.text((x + column - gap, y + size / 2), values[i], fill=_MUTED, font=font, anchor="rm")
     if note:
         draw.text((pad, picture.height + pad + rows * row + size / 2), note, fill=_MUTED, font=font, anchor="lm")
     return canvas
+
+
+def enlarged(picture: Image.Image) -> Image.Image:
+    """The picture, or where it is small a whole multiple of it, so that text beside it can be read."""
+    factor = -(-_LEAST // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def text_size(picture: Image.Image) -> int:
+    """The size of text beside a picture, in pixels."""
+    return max(14, round(min(picture.width, 2 * picture.height) / 55))
 
 
 def _drawable(names: Sequence[str], size: int) -> list[tuple[str, Font]]:
@@ -214,7 +224,7 @@ def _swatch(size: int, colour: NDArray[np.uint8] | None) -> Image.Image:
     if colour is None:
         y, x = np.indices((size, size))
         stripe = max(2, size // 5)
-        return _framed(np.where((((x + y) // stripe) % 2 == 0)[..., None], np.array(_IGNORED), np.array(_PAPER)))
+        return _framed(np.where((((x + y) // stripe) % 2 == 0)[..., None], np.array(_IGNORED), np.array(PAPER)))
     return _framed(np.broadcast_to(colour, (size, size, 3)))
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
 TextEncoder = Callable[[Vocabulary], Tensor]  # a vocabulary's Q queries -> (Q, D), of length 1
+Recipe: TypeAlias = "tuple[tuple[str, Any], ...]"  # arguments of `load_model`, but for classes and thresholds
 
 
 class Predictor:
@@ -50,6 +51,7 @@ class Predictor:
     model: SegEarth
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
+    recipe: Recipe | None
     _text: TextEncoder | None
 
     def __init__(
@@ -58,6 +60,7 @@ class Predictor:
         vocabulary: Vocabulary,
         text: TextEncoder | None = None,
         settings: Mapping[str, Any] | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Takes a model whose queries are the vocabulary's; `model.prob_thd` is the threshold of the maps.
 
@@ -66,8 +69,10 @@ class Predictor:
             vocabulary: its classes.
             text: encodes other vocabularies; without it there is no `with_classes`.
             settings: what the model was made with, for summaries.
+            recipe: with what `load_model` makes it in another process.
         """
-        own = {"model": model.eval(), "vocabulary": vocabulary, "settings": dict(settings or {}), "_text": text}
+        own = {"model": model.eval(), "vocabulary": vocabulary, "_text": text}
+        own |= {"settings": dict(settings or {}), "recipe": recipe}
         for name, value in own.items():
             object.__setattr__(self, name, value)
         _watch_forks()
@@ -124,7 +129,7 @@ class Predictor:
             torch.tensor(vocabulary.query_to_class, device=self.device),
             vocabulary.background or 0,
         )
-        return Predictor(model, vocabulary, self._text, self.settings)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
 
     @checks_options
     def with_threshold(
@@ -140,7 +145,7 @@ class Predictor:
         """The same model for the same names, with other settings of theirs."""
         features, classes = self.model.query_features, self.model.query_to_class
         model = self.model.with_queries(features, classes, vocabulary.background or 0, threshold)
-        return Predictor(model, vocabulary, self._text, self.settings)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
 
     @checks_options
     @torch.inference_mode()

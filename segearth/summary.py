@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +20,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segearth.result import Result
+    from segearth.vocabulary import Vocabulary
+
+COLUMNS = ("image", "class", "pixels", "percent", "area_m2", "mean_confidence")
 
 
 def figures(result: Result) -> list[dict[str, Any]]:
     """Pixels, share and mean confidence of every class, in index order, then of unclassified pixels.
 
     Returns:
-        label (its value in the map), name, names, colour (RGB), pixels, percent, mean_confidence (from 0 to 1, None
-        without pixels) of each class, and of *unclassified* where there can be such pixels.
+        As `class_rows`, with *unclassified* where there can be such pixels.
     """
     count = len(result.classes)
     known = result.labels < count  # what is not is unclassified
     values = np.where(known, result.labels, count).ravel()
     pixels = np.bincount(values, minlength=count + 1)
     confidence = np.bincount(values, weights=result.confidence.ravel(), minlength=count + 1)
-    names = [*result.vocabulary.classes, ()]
-    colours = [*result.vocabulary.palette, UNCLASSIFIED_COLOUR]
+    return class_rows(result.vocabulary, pixels, confidence, result.has_unclassified)
+
+
+def class_rows(
+    vocabulary: Vocabulary, pixels: NDArray[np.integer], confidence: NDArray[np.number], unclassified: bool
+) -> list[dict[str, Any]]:
+    """A row of figures for every class, in index order, then for unclassified pixels.
+
+    Args:
+        vocabulary: the C classes.
+        pixels: (C + 1,) of each class, then of unclassified pixels.
+        confidence: (C + 1,) the sums of their confidence.
+        unclassified: whether there can be unclassified pixels.
+
+    Returns:
+        label (its value in the map), name, names, colour (RGB), pixels, percent (of all of these pixels),
+        mean_confidence (from 0 to 1, None without pixels) of each.
+    """
+    count, total = len(vocabulary), max(1, int(pixels.sum()))
+    names = [*vocabulary.classes, ()]
+    colours = [*vocabulary.palette, UNCLASSIFIED_COLOUR]
     return [
         {
             "label": i if i < count else label_values(count).unclassified,
@@ -41,10 +64,10 @@ def figures(result: Result) -> list[dict[str, Any]]:
             "names": list(names[i]),
             "colour": list(colours[i]),
             "pixels": int(pixels[i]),
-            "percent": round(100 * float(pixels[i]) / result.labels.size, 3),
+            "percent": round(100 * float(pixels[i]) / total, 3),
             "mean_confidence": round(float(confidence[i] / pixels[i]), 4) if pixels[i] else None,
         }
-        for i in range(count + result.has_unclassified)
+        for i in range(count + unclassified)
     ]
 
 
@@ -81,15 +104,35 @@ def json_writer(summary: dict[str, Any]) -> Callable[[Path], object]:
 
 
 def text_table(rows: Sequence[dict[str, Any]]) -> str:
-    """What `figures` returns as text, the largest class first."""
+    """What `figures` returns as text, the largest class first; with hectares where rows have areas."""
     width = max(len("class"), *(len(row["name"]) for row in rows))
-    lines = [f"label  {'class':<{width}}  {'pixels':>12}  {'percent':>7}  confidence"]
+    areas = any(row.get("area_m2") is not None for row in rows)
+    head = f"label  {'class':<{width}}  {'pixels':>12}  {'percent':>7}  confidence"
+    lines = [f"{head}  {'ha':>12}" if areas else head]
     for row in sorted(rows, key=lambda row: -row["pixels"]):
         mean = "-" if row["mean_confidence"] is None else f"{row['mean_confidence']:.2f}"
-        lines.append(
-            f"{row['label']:>5}  {row['name']:<{width}}  {row['pixels']:>12,}  {row['percent']:>7.2f}  {mean:>10}"
-        )
+        line = f"{row['label']:>5}  {row['name']:<{width}}  {row['pixels']:>12,}  {row['percent']:>7.2f}  {mean:>10}"
+        lines.append(f"{line}  {hectares(row['area_m2']):>12}" if areas else line)
     return "\n".join(lines)
+
+
+def hectares(area_m2: float) -> str:
+    """An area for people: four digits that count, more where it has more before the point; cm² are left out."""
+    value = area_m2 / 1e4
+    digits = min(6, 3 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{max(0, digits)}f}"
+
+
+def csv_table(summaries: Iterable[dict[str, Any]]) -> str:
+    """Summaries as one table for programs, a line a class: `COLUMNS`."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    for summary in summaries:
+        for row in summary["classes"]:
+            values = {**row, "image": summary["image"], "class": row["name"]}
+            table.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
+    return text.getvalue()
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 from segearth.batch.inputs import find_images
-from segearth.batch.maps import COLUMNS, TimeLeft, check_disk, write_table
+from segearth.batch.maps import TimeLeft, check_disk, write_table
 from segearth.batch.plan import MEGABYTE, fingerprint, plan
 from segearth.errors import UserError
+from segearth.summary import COLUMNS
 
 
 def image(path):

@@ -24,8 +24,10 @@ DECIDES = """
     openmmlab.datasets openmmlab.metric openmmlab.model_weights openmmlab.reading openmmlab.segmentor
 """
 DECIDES_NOTHING = """
-    batch cli distributed exits ledger loading outputs paper pictures predictor provenance result results summary
-    synthetic training datasets.archives datasets.check datasets.label_counts datasets.prepare
+    batch cli distributed exits jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards
+    jobs.workers loading outputs paper
+    pictures predictor provenance result results summary synthetic training datasets.archives datasets.check
+    datasets.label_counts datasets.prepare
     openmmlab.build openmmlab.config openmmlab.hooks openmmlab.labels openmmlab.runner
 """
 

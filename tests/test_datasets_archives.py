@@ -30,6 +30,18 @@ def test_paths_that_point_outside(tmp_path, name):
         archives.members([tmp_path / "a.tar"])
 
 
+def test_names_that_no_disk_can_have(tmp_path):
+    """They are told by their length, not shown."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("n" * 60_000, b"x")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../" + "n" * 59_997), io.BytesIO())
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(UserError, match="a name of 60,000 characters") as caught:
+            archives.members([tmp_path / name])
+        assert len(str(caught.value)) < 500
+
+
 def test_links(tmp_path):
     link = zipfile.ZipInfo("link")
     link.external_attr = 0o120777 << 16
@@ -261,9 +273,15 @@ def test_an_archive_beside_its_own_extraction(tmp_path, archive):
         ("val/label/a.tif", "val/label/A.tif"),
         ("val/label/a.tif", "VAL/label/a.tif"),
         ("val/label/a.tif", "./val/label/a.tif"),
+        ("val/label/a.tif", "val/./label/a.tif"),
+        ("val/label/a.tif", "val//label//a.tif"),
+        ("val/label/a.tif", ".\\val/label/./a.tif"),
         ("val/label/a.tif", "val/label/a.tif"),
     ],
-    ids=["accents", "slashes", "case", "case of a folder", "the same folder", "the very same"],
+    ids=[
+        *("accents", "slashes", "case", "case of a folder", "the same folder", "a dot", "empty folders", "dots"),
+        "the very same",
+    ],
 )
 def test_two_files_of_one_name(tmp_path, names, suffix):
     """Which of them would be written, or would replace the other on the disk, is not left to chance."""
@@ -272,9 +290,21 @@ def test_two_files_of_one_name(tmp_path, names, suffix):
     assert made("whu_aerial", same, tmp_path / "out").manifest["images"] == 1
     different = [(name, tile("label", value)) for name, value in zip(names, (0, 255), strict=True)]
     other = packed(tmp_path / f"other{suffix}", [*image.items(), *different])
-    with pytest.raises(UserError, match="two different files for"):
+    with pytest.raises(UserError, match="two different files for") as caught:
         made("whu_aerial", other, tmp_path / "none")
+    alike = len({name.lower() for name in names}) == 1 and names[0] != names[1]  # only case is seen in the message
+    assert ("is in the archive twice, as its members 2 and 3;" in str(caught.value)) is not alike
     assert not (tmp_path / "none").exists()
+
+
+def test_two_files_of_one_name_on_the_disk(tmp_path):
+    """Their names look alike: they are shown as what tells them apart."""
+    for kind, name in (("image", "\u00e9"), ("label", "\u00e9"), ("label", "e\u0301")):
+        path = tmp_path / f"val/{kind}/{name}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tile(kind, len(name)))
+    with pytest.raises(UserError, match=r"two different files for .: '.*/e\\u0301.tif' and '.*/\\xe9.tif'; "):
+        made("whu_aerial", tmp_path, tmp_path / "out")
 
 
 def test_the_list_of_a_split_in_a_tar_file(tmp_path):

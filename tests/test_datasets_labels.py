@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from preparing import made, read
+from test_tiff import sparse
 
 from segearth.datasets import DATASETS, archives, convert, labels
 from segearth.errors import UserError
@@ -111,6 +112,14 @@ def test_a_map_that_is_larger_than_pillows_limit_is_written_and_read(tmp_path, m
     with labels.opened(archives.Member("a", "a", 0, tmp_path / "a.png")) as image:
         assert np.asarray(image).tolist() == [[3] * 30] * 30
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_sparse_label_is_not_the_head_of_its_file(tmp_path):
+    """GDAL may leave out tiles of zeros; Pillow reads what lies at place 0 in their stead."""
+    path = sparse(tmp_path / "a.tif", np.ones((32, 32), np.uint8), tile=(16, 16))
+    member = archives.Member("a.tif", "a.tif", 0, path)
+    with pytest.raises(UserError, match=r"a\.tif is a sparse TIFF, .* gdal_translate -co SPARSE_OK=FALSE"):
+        labels.read_label(member, DATASETS["udd5"], (32, 32))
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png"])

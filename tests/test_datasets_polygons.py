@@ -23,18 +23,19 @@ def features(*shapes: str) -> str:
 
 
 def test_exterior_rings_are_filled(tmp_path):
-    """Holes stay filled, z is left out, what is no area is no building."""
+    """Holes stay filled, z is left out, spaces between brackets do not matter."""
     content = features(
         "POLYGON ((1 1, 3.4 1, 3.4 2, 1 2, 1 1), (2 1, 2 2, 3 2))",
         "MULTIPOLYGON (((6 0 9, 7 0 9, 7 1 9)), ((-5 4, 1 4, 1 4.6)))",
-        "POLYGON ((0 3, 7 3))",
         "POLYGON EMPTY",
+        "multipolygon Z Empty",
+        " polygon(\n( 7 5, 7 5 ,7 5)  ) ",
     )
     drawn = polygons.read_polygons(member(tmp_path / "a.json", content), (6, 8))
     expected = np.zeros((6, 8), np.uint8)
     expected[1:3, 1:4] = 1
     expected[0, 6:8] = expected[1, 7] = 1
-    expected[4, 0:2] = expected[5, 1] = 1
+    expected[4, 0:2] = expected[5, 1] = expected[5, 7] = 1
     assert drawn.dtype == np.uint8
     assert drawn.tolist() == expected.tolist()
 
@@ -55,7 +56,16 @@ def test_exterior_rings_are_filled(tmp_path):
             "a point '1e300 0' is not in the image",
         ),
         ('{"features": {"xy": [{"wkt": "POLYGON ((0, 1, 2))"}]}}', "a point '0' without two coordinates"),
-        ('{"features": {"xy": [{"wkt": "POLYGON ((0 a, 1 1, 2 2))"}]}}', "could not convert string to float: 'a'"),
+        ('{"features": {"xy": [{"wkt": "POLYGON ((0 a, 1 1, 2 2))"}]}}', "a point '0 a' without two coordinates"),
+        (features("POLYGON ((1_0 0, 1 1, 2 2))"), "a point '1_0 0' without two coordinates"),
+        (features("POLYGON ((1 1, 2 3, 4 5"), "a shape 'POLYGON ..1 1, 2 3, 4 5' is no polygon"),
+        (features("POLYGON (1 1, 2 3, 4 5)"), "is no polygon"),
+        (features("POLYGON ((1 1, 2 3, 4 5)) 1"), "is no polygon"),
+        (features("POLYGON EMPTY", "LINESTRING (1 1, 2 3)"), "a shape 'LINESTRING .1 1, 2 3.' is no polygon"),
+        (features("GEOMETRYCOLLECTION (POLYGON ((1 1, 2 3, 4 5)))"), "is no polygon"),
+        (features(""), "a shape '' is no polygon"),
+        (features("POLYGON ((0 3, 7 3))"), "a ring of fewer than three points in 'POLYGON ..0 3, 7 3..'"),
+        (features("POLYGON (())"), "a point '' without two coordinates"),
         ('{"features": {"xy": [{"wkt": 3}]}}', ""),
         ('{"features": {"xy": [{"wkt": 1e999}]}}', "1e999"),
         ('{"features": {"xy": 3}}', ""),
@@ -71,6 +81,21 @@ def test_exterior_rings_are_filled(tmp_path):
 def test_no_polygons(tmp_path, content, why):
     with pytest.raises(UserError, match=f"a.json has no polygons.*{why}.*: expected features.xy with wkt"):
         polygons.read_polygons(member(tmp_path / "a.json", content), (6, 8))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *("POLYGON ((" + "a" * 200_000 + "))", "POLYGON ((" + "9" * 200_000 + " 0, 1 1, 2 2))"),
+        *("POLYGON ((0 3, 7 3))" + " " * 200_000, "POLYGON" + " " * 200_000 + "("),
+        *("MULTIPOLYGON (" + "((1 1, 2 2, 3 3))," * 20_000, "(" * 200_000),
+    ],
+    ids=["letters", "digits", "blanks", "blanks and a bracket", "no end", "brackets"],
+)
+def test_messages_are_short(tmp_path, shape):
+    with pytest.raises(UserError) as caught:
+        polygons.read_polygons(member(tmp_path / "a.json", features(shape)), (6, 8))
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):

@@ -206,6 +206,12 @@ def test_wrong_arrays(array):
         read_image(array)
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_image_without_pixels(size):
+    with pytest.raises(UserError, match=rf"has {size[0]} × {size[1]} pixels: expected one at least"):
+        read_image(Image.new("RGB", size))
+
+
 def test_lab_has_no_alpha(tmp_path):
     lab = Image.fromarray(RGB).convert("HSV").convert("RGB").convert("YCbCr")
     _, remarks = read_image(save(tmp_path / "a.jpg", lab))

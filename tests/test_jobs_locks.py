@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 import warnings
 
 import pytest
@@ -107,3 +108,21 @@ def test_who_waits_says_so_and_knows_it(tmp_path):
     process.join()
     with locked(path, waiting="nobody holds it") as waited:
         assert not waited
+
+
+def test_a_short_wait_is_not_told(tmp_path):
+    path, held = tmp_path / "table", FORK.Event()
+
+    def hold() -> None:
+        with locked(path):
+            held.set()
+            time.sleep(0.1)
+
+    process = FORK.Process(target=hold)
+    process.start()
+    assert held.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with locked(path, math.inf, waiting="never said", silent=60) as waited:
+            assert waited
+    process.join()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import segearth
-from segearth.json_files import json_line, json_text, parse_json, read_json, write_json
+from segearth.datasets.polygons import MAX_JSON
+from segearth.json_files import MOST_BYTES, json_line, json_text, parse_json, read_json, write_json
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,16 @@ def test_size_and_kind_of_the_file(tmp_path):
             read_json(other)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "nothing")
+
+
+def test_what_memory_could_not_hold_is_not_parsed(tmp_path):
+    """Python's objects need up to 29 times the bytes of their text."""
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    for read in (lambda: read_json(tmp_path / "a.json"), lambda: parse_json(" " * (MOST_BYTES + 1))):
+        with pytest.raises(ValueError, match="larger than the 34 MB"):
+            read()
+    assert 29 * max(MOST_BYTES, MAX_JSON) < 1_000_000_000
 
 
 def test_what_is_written_is_read_again(tmp_path):

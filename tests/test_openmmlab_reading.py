@@ -6,10 +6,11 @@ import pytest
 import tifffile
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
-from test_tiff import NIR, REFUSED, RGB, RGBN, jp2
+from test_tiff import NIR, REFUSED, RGB, RGBN, jp2, sparse
 
 from segearth.errors import UserError
-from segearth.images import read_image
+from segearth.images import read_header, read_image
+from segearth.openmmlab import reading
 from segearth.openmmlab.datasets import open_dataset
 from segearth.openmmlab.reading import ReadImage
 
@@ -120,6 +121,15 @@ def test_other_formats_are_refused_alike(pair):
         pair(lambda path: Image.fromarray(RGB[..., 0].astype(np.uint16)).save(path), suffix=".png")
     with pytest.raises(UserError, match=r"images/0\.jpg is not an image of a kind that is read here"):
         pair(lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), suffix=".jpg")
+
+
+def test_a_sparse_label_map_is_refused(tmp_path):
+    """Pillow, with which mmseg reads labels, takes the head of the file for the pixels that were left out."""
+    image, label = tmp_path / "image.png", tmp_path / "label.tif"
+    Image.fromarray(RGB).save(image)
+    sparse(label, LABELS, tile=(16, 16))
+    with pytest.raises(UserError, match=r"the label map .*label\.tif is a sparse TIFF, .* -co SPARSE_OK=FALSE"):
+        reading._check_label(str(image), read_header(image), str(label))
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])

@@ -7,8 +7,9 @@ from conftest import mini_clip
 
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.predictor import Predictor
-from segearth.scenes.blocks import BlockSettings, map_block, quantised
+from segearth.scenes.blocks import BlockSettings, map_block
 from segearth.scenes.grid import Frame, block_side, blocks
+from segearth.scenes.layers import quantised
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Window
 
@@ -65,8 +66,8 @@ def test_a_scene_in_one_block_is_the_prediction(predictor, pixels):
     labels, confidence, scores, windows = mapped(predictor, pixels, valid, 224)
     result = predictor.predict(np.ascontiguousarray(pixels.transpose(1, 2, 0)), None)
     assert np.array_equal(labels, result.labels)
-    assert np.array_equal(scores, quantised(result.scores))
-    assert np.array_equal(confidence, quantised(result.confidence))
+    assert np.array_equal(scores, quantised(result.scores, valid))
+    assert np.array_equal(confidence, quantised(result.confidence, valid))
     assert len(np.unique(labels)) >= 3
     assert windows == predictor.model.grid(*SIZE).count
 

@@ -23,6 +23,7 @@ LAYOUTS = [{}, {"tile": (16, 32)}, {"rowsperstrip": 5, "compression": "zlib"}]
 LAYOUTS += [{"tile": (32, 16), "compression": "zlib", "predictor": True}, {"byteorder": ">"}, {"bigtiff": True}]
 THREE = "does not say what its 3 bands are; they are used as red, green and blue"
 FOUR = "does not say what its 4 bands are; the first three are used as red, green and blue"
+INTERPRETED = "are used as red, green and blue, as its colour interpretation says"
 FIRST = "has 4 bands; the first three are used as red, green and blue"
 
 
@@ -43,6 +44,16 @@ def retag(path, **values):
     with tifffile.TiffFile(path, mode="r+b") as file:
         for name, value in values.items():
             file.pages[0].tags[name].overwrite(value)
+    return path
+
+
+def sparse(path, array, **options):
+    """A TIFF without its last strip or tile, as GDAL leaves out what is zero."""
+    write(path, array, **options)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for kind in ("Offsets", "ByteCounts"):
+            tag = file.pages[0].tags.get(f"Tile{kind}") or file.pages[0].tags[f"Strip{kind}"]
+            tag.overwrite((*tag.value[:-1], 0))
     return path
 
 
@@ -69,17 +80,79 @@ def test_red_green_and_blue(tmp_path, array, options, remarks, layout, planar):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("planar", [False, True])
-def test_colour_interpretation(tmp_path, layout, planar):
+@pytest.mark.parametrize("bands", [3, 4])
+def test_colour_interpretation(tmp_path, layout, planar, bands):
     """Blue, green, red, near infrared, as many satellites deliver it and GDAL notes it."""
-    roles = enumerate(("Blue", "Green", "Red", "Undefined"))
-    items = "".join(f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{role}</Item>' for i, role in roles)
-    array = RGBN[..., [2, 1, 0, 3]]
+    array = RGBN[..., [2, 1, 0, 3][:bands]]
     options = {"planarconfig": "separate" if planar else "contig"}
-    tags = [(42112, 2, None, f"<GDALMetadata>{items}</GDALMetadata>", True)]
+    tags = [interpreted("Blue", "Green", "Red", "Undefined")]
     path = write(tmp_path / "a.tif", array.transpose(2, 0, 1) if planar else array, extratags=tags, **options, **layout)
     found, said = told(path)
     assert np.array_equal(found, RGB)
-    assert said == ["has 4 bands; 3, 2 and 1 are used as red, green and blue, as its colour interpretation says"]
+    assert said == [f"has {bands} bands; 3, 2 and 1 {INTERPRETED}"]
+
+
+def interpreted(*roles):
+    """What bands are, as a tag that GDAL writes."""
+    items = (f'<Item name="COLORINTERP" sample="{i}" role="colorinterp">{role}</Item>' for i, role in enumerate(roles))
+    return (42112, 2, None, f"<GDALMetadata>{''.join(items)}</GDALMetadata>", True)
+
+
+@pytest.mark.parametrize(
+    ("roles", "order", "extra"),
+    [
+        (("Blue", "Green", "Red"), (2, 1, 0), []),
+        (("Blue", "Green", "Red", "Undefined"), (2, 1, 0, 3), ["unassalpha"]),
+        (("Undefined", "Red", "Green", "Blue"), (3, 0, 1, 2), ["unassalpha"]),
+    ],
+)
+def test_colour_interpretation_of_an_image_that_pillow_opened(tmp_path, roles, order, extra):
+    """The same pixels as of its path, whether Pillow has decoded them or not."""
+    array = RGBN[..., order]
+    path = write(
+        tmp_path / "a.tif",
+        array,
+        photometric="rgb",
+        planarconfig="contig",
+        extrasamples=extra,
+        extratags=[interpreted(*roles)],
+    )
+    found, said = told(path)
+    assert np.array_equal(found, RGB)
+    for decoded in (False, True):
+        with Image.open(path) as image:
+            if decoded:
+                image.load()
+            pixels, remarks = read_image(image)
+        assert np.array_equal(pixels, RGB)
+        assert {remark.removeprefix("the given image ") for remark in remarks} == set(said)
+        assert sum(remark.endswith(INTERPRETED) for remark in remarks) == 1
+
+
+def test_colours_in_bands_that_pillow_passes_over(tmp_path):
+    tags = [interpreted("Undefined", "Red", "Green", "Blue")]
+    path = write(
+        tmp_path / "a.tif", RGBN[..., (3, 0, 1, 2)], photometric="rgb", extrasamples=["unspecified"], extratags=tags
+    )
+    assert np.array_equal(read_image(path)[0], RGB)
+    with (
+        Image.open(path) as image,
+        pytest.raises(UserError, match="in other bands than Pillow reads: .* give the path of its file instead"),
+    ):
+        read_image(image)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sparse_image_that_pillow_opened(tmp_path, layout):
+    """Pillow takes the head of the file for the pixels that were left out."""
+    path = sparse(tmp_path / "a.tif", RGB, photometric="rgb", **layout)
+    with (
+        Image.open(path) as image,
+        pytest.raises(UserError, match="the given image is a sparse TIFF, .*: gdal_translate -co SPARSE_OK=FALSE"),
+    ):
+        read_image(image)
+    with pytest.raises(UserError, match=r"a\.tif is a sparse TIFF"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate", "tiff_deflate"])
@@ -193,6 +266,10 @@ REFUSED = {
     ),
     "lerc": (lambda p: retag(write(p, RGB, photometric="rgb"), Compression=34887), r"\(LERC\) is not supported here"),
     "other": (lambda p: retag(write(p, RGB, photometric="rgb"), Compression=12345), r"\(number 12345\) is not"),
+    "sparse": (
+        lambda p: sparse(p, RGB, photometric="rgb", tile=(16, 32)),
+        "is a sparse TIFF, without some of its strips or tiles: expected one with all of its pixels; fill it",
+    ),
     "mask": (
         lambda p: write(p, np.ones((H, W), bool), photometric="mask", subfiletype=4),
         r"\(a mask, bands: 1\): expected RGB",

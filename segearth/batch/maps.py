@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +15,11 @@ from segearth.exits import go_on_unless_ending
 from segearth.jobs.locks import locked
 from segearth.json_files import read_json
 from segearth.outputs import atomic, writable_folder, write_all
-from segearth.summary import json_writer
+from segearth.summary import csv_table, json_writer
 
 if TYPE_CHECKING:
     from segearth.predictor import Predictor
 
-COLUMNS = ("image", "class", "pixels", "percent", "area_m2", "mean_confidence")
 SUMMARY = "summary.csv"
 
 
@@ -157,16 +154,10 @@ def write_table(out: Path) -> Path:
         UserError: it cannot be written.
     """
     path = out / SUMMARY
-    rows = io.StringIO(newline="")
-    table = csv.writer(rows)
-    table.writerow(COLUMNS)
     with locked(path):  # else an older table of a second process could come last
-        for summary in _summaries(out):
-            for row in summary["classes"]:
-                values = {**row, "image": summary["image"], "class": row["name"]}
-                table.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
+        content = csv_table(_summaries(out)).encode(errors="backslashreplace")
         with atomic(path) as part:
-            part.write_bytes(rows.getvalue().encode(errors="backslashreplace"))
+            part.write_bytes(content)
     return path
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from segearth.batch.inputs import Item
 from segearth.errors import UserError, option
-from segearth.json_files import json_line, read_json, shown
+from segearth.jobs.settings import first_difference
+from segearth.json_files import json_line, read_json
 from segearth.outputs import refuse_folder
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
@@ -105,5 +106,5 @@ def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
         if was == now:
             was, now = "other colours, thresholds or factors of the classes", "these"
     else:
-        was, now = (shown(these.get(field)) for these in (before, settings))
+        field, was, now = first_difference(before.get(field), settings[field], field) or (field, "another", "this")
     raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")

@@ -34,12 +34,13 @@ class Bounds:
         Raises:
             UserError: too many, too large a member, or more than the archive can hold.
         """
+        digits = shown if len(shown := f"{size:,}") < 40 else f"{shown[:25]}..."  # headers may lie with 400 digits
         self.members += 1
         self.claimed += size
         if self.members > MAX_MEMBERS:
             raise UserError(f"{self.archive} holds more than {MAX_MEMBERS:,} files: {AGAIN}")
         if not 0 <= size <= MAX_BYTES:
-            raise UserError(f"{name} in {self.archive} claims {size:,} bytes, expected at most {MAX_BYTES:,}: {AGAIN}")
+            raise UserError(f"{name} in {self.archive} claims {digits} bytes, expected at most {MAX_BYTES:,}: {AGAIN}")
         if self.claimed > self.most:
             raise self._too_much(f"claims to hold {self.claimed:,} bytes or more")
 

@@ -14,6 +14,7 @@ from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.polygons import read_polygons
 from segearth.errors import UserError, first_line, without_warnings
+from segearth.tiff import refuse_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +55,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
                     f"{member} claims {image.width} × {image.height} pixels in {size:,} bytes: no image is packed so "
                     "small, the file is damaged; download or extract it again"
                 )
+            refuse_sparse(image, member)
             if not header_only:
                 image.load()
         except UserError:

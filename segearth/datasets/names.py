@@ -6,27 +6,33 @@ import os
 import unicodedata
 from pathlib import Path
 
+from segearth.datasets.bounds import AGAIN
 from segearth.errors import UserError
 
+_LONGEST = 4096  # characters; Linux has no longer paths
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of surrogate pairs, line separators
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # make a terminal show a name backwards
 
 
 def inside(name: str, archive: Path) -> str:
-    """A member's name as a relative path with "/" between folders.
+    """A member's name as the relative path that it is extracted to, with "/" between folders.
 
     Raises:
-        UserError: it points outside of the archive.
+        UserError: it points outside of the archive, or no disk can have it.
     """
-    name = name.replace("\\", "/")
-    while name.startswith("./"):
-        name = name[2:]
-    if name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":") or "\0" in name:
+    if len(name) > _LONGEST:
+        raise UserError(
+            f"{archive} has a member with a name of {len(name):,} characters: expected at most {_LONGEST:,}; {AGAIN}"
+        )
+    parts = name.replace("\\", "/").split("/")
+    outside = parts[0] == "" and len(parts) > 1
+    parts = [part for part in parts if part not in ("", ".")]
+    if outside or ".." in parts or "\0" in name or any(part[1:2] == ":" for part in parts[:1]):
         raise UserError(
             f"{archive} has a member with the path {name!r}, which points outside of it: expected relative paths; "
             "this is no archive of the publisher, download it from the source"
         )
-    return plain(name)
+    return plain("/".join(parts))
 
 
 def decoded(raw: bytes) -> str:

@@ -149,8 +149,18 @@ def _chosen(kinds: Sequence[list[list[_Match]]]) -> list[dict[str, Member]]:
 
 
 def _differ(one: _Match, other: _Match) -> UserError:
+    first, second = one.file, other.file
+    shown = [str(first), str(second)]
+    if shown[0] == shown[1] and first.name:  # only their places in the archive tell them apart
+        return UserError(
+            f"two different files for {one.key}: {shown[0]} is in the archive twice, as its members {first.number + 1} "
+            f"and {second.number + 1}; expected one of each (names that differ in slashes, dots, case or the form of "
+            "accents are one name); extract the archive, keep the right one of them, and give the folder"
+        )
+    if shown[0] == shown[1]:
+        shown = [ascii(str(first.source)), ascii(str(second.source))]
     return UserError(
-        f"two different files for {one.key}: {one.file} and {other.file}; expected one of each (names that differ in "
+        f"two different files for {one.key}: {shown[0]} and {shown[1]}; expected one of each (names that differ in "
         "case or in the form of accents are one name); give only one release of the download, or rename one of the "
         "files"
     )

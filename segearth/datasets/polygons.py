@@ -15,10 +15,18 @@ from segearth.json_files import parse_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_JSON = 64 << 20  # bytes; the largest of xBD's has 2 MB
+MAX_JSON = 16 << 20  # bytes, which need 29 times as many in memory; the largest of xBD's has 2 MB
 _FAR = 100_000  # pixels from the image's corner: beyond, a drawing library's whole numbers may overflow
 _EXPECTED = "expected features.xy with wkt, as in xBD's labels; extract it again"
-_RING = re.compile(r"\(\(([^()]+)\)")  # the exterior ring; rings of holes begin with one bracket
+# Well-known text whose spaces are single ones; nothing in it can be matched in two ways, so it takes linear time.
+_RINGS = r"\( ?\([^()]*\)(?: ?, ?\([^()]*\))* ?\)"
+_SHAPE = re.compile(
+    rf" ?(?:POLYGON ?(?:ZM? ?|M ?)?(?:EMPTY|{_RINGS})"
+    rf"|MULTIPOLYGON ?(?:ZM? ?|M ?)?(?:EMPTY|\( ?{_RINGS}(?: ?, ?{_RINGS})* ?\))) ?",
+    re.IGNORECASE,
+)
+_EXTERIOR = re.compile(r"\( ?\(([^()]*)\)")  # rings of holes begin with one bracket
+_SHOWN = 40  # characters of a bad shape or point in a message
 
 
 def read_polygons(member: Member, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -32,21 +40,36 @@ def read_polygons(member: Member, size: tuple[int, int]) -> NDArray[np.uint8]:
         (H, W) uint8, 1 in buildings, else 0.
 
     Raises:
-        UserError: no JSON, or no polygons with two finite coordinates a point.
+        UserError: no JSON, or other than polygons with three points or more a ring and two numbers or more a point.
     """
     content = member.read(MAX_JSON)
     try:
         shapes = [feature["wkt"] for feature in parse_json(content)["features"]["xy"]]
-        rings = [[_point(text) for text in ring.split(",")] for shape in shapes for ring in _RING.findall(shape)]
+        rings = [ring for shape in shapes for ring in _exteriors(shape)]
     except ValueError as error:
         raise UserError(f"{member} has no polygons ({error}): {_EXPECTED}") from None
     except (LookupError, TypeError):
         raise UserError(f"{member} has no polygons: {_EXPECTED}") from None
     canvas = Image.new("L", (size[1], size[0]))
     for ring in rings:
-        if len(ring) > 2:
-            ImageDraw.Draw(canvas).polygon(ring, fill=1)
+        ImageDraw.Draw(canvas).polygon(ring, fill=1)
     return np.array(canvas)
+
+
+def _exteriors(shape: str) -> list[list[tuple[int, int]]]:
+    """The exterior rings of a polygon or of several, in pixels.
+
+    Raises:
+        ValueError: any other text; a label without its buildings would look like one of an empty place.
+        TypeError: no text.
+    """
+    text = " ".join(str.split(shape))
+    if not _SHAPE.fullmatch(text):
+        raise ValueError(f"a shape {_shown(shape)} is no polygon")
+    rings = [[_point(point) for point in ring.split(",")] for ring in _EXTERIOR.findall(text)]
+    if any(len(ring) < 3 for ring in rings):
+        raise ValueError(f"a ring of fewer than three points in {_shown(shape)}")
+    return rings
 
 
 def _point(text: str) -> tuple[int, int]:
@@ -55,10 +78,14 @@ def _point(text: str) -> tuple[int, int]:
     Raises:
         ValueError: other than numbers, or far outside of the image.
     """
-    numbers = text.split()
-    if len(numbers) < 2:
-        raise ValueError(f"a point {text.strip()!r} without two coordinates")
-    x, y = float(numbers[0]), float(numbers[1])
+    try:
+        x, y = (float(number.replace("_", "?")) for number in text.split()[:2])  # Python alone reads 1_0 as 10
+    except ValueError:
+        raise ValueError(f"a point {_shown(text)} without two coordinates") from None
     if not (abs(x) < _FAR and abs(y) < _FAR):
-        raise ValueError(f"a point {text.strip()!r} is not in the image")
+        raise ValueError(f"a point {_shown(text)} is not in the image")
     return round(x), round(y)
+
+
+def _shown(text: str) -> str:
+    return repr(text.strip()[:_SHOWN])

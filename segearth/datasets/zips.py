@@ -48,6 +48,6 @@ def _index(path: Path, stamp: int, size: int) -> tuple[zipfile.ZipFile, dict[int
                 f"password (7z x '{path}' -o'{path.with_suffix('')}' asks for it) and give the folder"
             )
         bounds.claim(name, info.file_size)
-        if not info.is_dir() and not name.endswith("/"):
+        if not original.endswith(("/", "\\")):  # a folder
             found[number] = (name, info)
     return archive, found

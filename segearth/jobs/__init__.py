@@ -1,1 +1,1 @@
-"""What long work needs, whatever it works on: locks between processes."""
+"""What long work needs, whatever it works on: tasks for workers, a ledger of what is done, shares, locks."""

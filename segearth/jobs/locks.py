@@ -21,7 +21,9 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: str = "") -> Iterator[bool]:
+def locked(
+    path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: str = "", silent: float = 0
+) -> Iterator[bool]:
     """Holds the lock of a file or a folder while the block runs, and gives whether it had to wait for others.
 
     It is a lock of the operating system on the file `.NAME.lock` beside it: it ends with the process that holds it,
@@ -34,6 +36,7 @@ def locked(path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: st
         patience: seconds to wait; 0: not at all.
         busy: what is said when others still hold it.
         waiting: what is said when the waiting begins.
+        silent: seconds to wait before that is said.
 
     Raises:
         UserError: another process holds it, or its file cannot be written.
@@ -43,9 +46,7 @@ def locked(path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: st
         try:
             lock, waited = _acquired(lock_file, 0), False
         except TimeoutError:
-            if waiting and patience:
-                notice(waiting)
-            lock, waited = _acquired(lock_file, patience), True
+            lock, waited = _waited_for(lock_file, patience, waiting, silent), True
     except TimeoutError:
         raise UserError(
             busy
@@ -66,6 +67,16 @@ def locked(path: Path, patience: float = PATIENCE_S, busy: str = "", waiting: st
         with suppress(OSError):  # Windows removes no open file; there the release does
             lock_file.unlink()
         lock.release()
+
+
+def _waited_for(lock_file: Path, patience: float, waiting: str, silent: float) -> FileLock:
+    """As `_acquired`, and says that it waits where that takes long."""
+    if waiting and silent < patience:
+        try:
+            return _acquired(lock_file, silent)
+        except TimeoutError:
+            notice(waiting)
+    return _acquired(lock_file, patience)
 
 
 def _acquired(lock_file: Path, patience: float) -> FileLock:

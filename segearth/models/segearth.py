@@ -176,9 +176,10 @@ class SegEarth(nn.Module):
             blends[b].add(window, own)
             if progress is not None:
                 progress(done, len(image) * len(windows))
-        means = [blend.take(grid.height) for blend in blends]
-        queries = len(self.query_features)
-        return _resized(torch.stack(means) if means else image.new_empty(0, queries, *image.shape[-2:]), out_size)
+        means = [blend.take(grid.height)[None] for blend in blends]
+        if len(means) == 1:  # a large one is not copied
+            return _resized(means[0], out_size)
+        return _resized(torch.cat([image.new_empty(0, len(self.query_features), *image.shape[-2:]), *means]), out_size)
 
     @torch.no_grad()
     def window_logits(

@@ -12,7 +12,7 @@ from PIL import Image
 from segearth.errors import UserError, first_line, printable, without_warnings
 from segearth.image_files import FORMATS
 from segearth.images import Header, read_header, read_image
-from segearth.tiff import COORDINATES
+from segearth.tiff import COORDINATES, refuse_sparse
 
 
 class ReadImage(LoadImageFromFile):  # type: ignore[misc]
@@ -84,6 +84,9 @@ def _check_label(image: str, header: Header, label: str) -> None:
     try:
         with without_warnings(), Image.open(label, formats=tuple(FORMATS)) as opened:
             height, width = opened.height, opened.width
+            refuse_sparse(opened, f"the label map {label}")
+    except UserError:
+        raise
     except Exception as error:  # a file of any content
         raise UserError(
             f"the label map {label} is damaged or no picture ({first_line(error)}): expected PNG or TIFF; copy or "

@@ -11,7 +11,7 @@ from typing import Any
 from segearth import results
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, first_line, option
-from segearth.ledger import Ledger
+from segearth.jobs.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import fetch_weights, load_config
 from segearth.outputs import writable_folder
@@ -97,7 +97,8 @@ def evaluate(
     if ranks.is_main:
         for remark in _glance(job):
             say(f"warning: {remark}")
-    with Ledger(folder / "progress" / job.fingerprint[:16]) as ledger:
+    advice = f"free some space, or give another {option('work_dir')}"
+    with Ledger(folder / "progress" / job.fingerprint[:16], advice) as ledger:
         row = _evaluate(job, ledger, ranks, pictures, quiet) | asked
         ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
         ledger.remove()

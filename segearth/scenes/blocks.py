@@ -19,6 +19,7 @@ from segearth.labels import label_values, labelled
 from segearth.models.blend import Blend
 from segearth.predictor import Predictor, normalise
 from segearth.scenes.grid import Frame
+from segearth.scenes.layers import quantised
 from segearth.scenes.resampling import Resampled, interpolate, resample
 from segearth.windows import Window
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from segearth.scenes.resampling import Pixels
 
-QUANTA = 254  # scores from 0 to 1 are kept as 1 to 255; 0 is nodata
 BAND_PIXELS = 1 << 20  # labels are made for so many pixels at once
 
 
@@ -45,6 +45,11 @@ class Rows(NamedTuple):
     labels: NDArray[np.uint8 | np.uint16]
     confidence: NDArray[np.uint8]
     scores: NDArray[np.uint8] | None
+
+    def layers(self) -> dict[str, NDArray[np.uint8 | np.uint16]]:
+        """By the names of layers."""
+        found: dict[str, NDArray[np.uint8 | np.uint16]] = {"labels": self.labels, "confidence": self.confidence}
+        return found if self.scores is None else found | {"scores": self.scores}
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,6 @@ class BlockSettings:
     blend: str = "mean"
     scores: bool = False
     max_memory_mb: float = 400
-
-
-def quantised(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Scores from 0 to 1 as whole numbers from 1 to 255: 1 + 254 · score, rounded."""
-    return (np.rint(scores * QUANTA) + 1).astype(np.uint8)
 
 
 def map_block(
@@ -128,9 +128,8 @@ def _classified(
     )
     labels = labelled(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
     nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
-    scores = None if found.scores is None else np.where(valid, quantised(found.scores), np.uint8(0))
-    confidence = np.where(valid, quantised(found.confidence), np.uint8(0))
-    return Rows(area, np.where(valid, labels, nodata), confidence, scores)
+    scores = None if found.scores is None else quantised(found.scores, valid)
+    return Rows(area, np.where(valid, labels, nodata), quantised(found.confidence, valid), scores)
 
 
 def _mean_logits(

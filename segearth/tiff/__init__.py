@@ -6,7 +6,7 @@ colour. So the directory of the image's page is read here, judged, and written a
 
 from segearth.tiff.directory import MAGIC, Damaged, Page, read_page
 from segearth.tiff.rewrite import plain
-from segearth.tiff.rules import COORDINATES, TO_BYTE, check, has_geokeys, remarks, unsupported
+from segearth.tiff.rules import COORDINATES, TO_BYTE, check, given, refuse_sparse, remarks, unsupported
 
 __all__ = [
     "COORDINATES",
@@ -15,9 +15,10 @@ __all__ = [
     "Damaged",
     "Page",
     "check",
-    "has_geokeys",
+    "given",
     "plain",
     "read_page",
+    "refuse_sparse",
     "remarks",
     "unsupported",
 ]

@@ -29,7 +29,9 @@ from segearth.tiff.tags import (
     PLANAR,
     RGB,
     SIZES,
+    STRIP_OFFSETS,
     SUBFILE,
+    TILE_OFFSETS,
     WIDTH,
     YCBCR,
 )
@@ -64,6 +66,7 @@ class Page:
         colours: bands that are red, green and blue, from 0 on; None where neither tags nor GDAL say it.
         orientation: as EXIF numbers it, 1 is upright.
         geokeys: whether it has coordinates.
+        sparse: whether strips or tiles were left out, which stand at place 0.
         pages: how many images the file has, without masks and overviews.
         tags: what a decoder needs: number -> (type, values as bytes).
         order: "<" or ">" of the bytes.
@@ -79,6 +82,7 @@ class Page:
     colours: tuple[int, int, int] | None
     orientation: int
     geokeys: bool
+    sparse: bool
     pages: int
     tags: dict[int, tuple[int, bytes]]
     order: str
@@ -195,6 +199,21 @@ def _integer(tags: dict[int, tuple[int, bytes]], order: str, tag: int, default: 
     return (*integers(tags, order, tag), default)[0]
 
 
+def colour_bands(photometric: int, number: int, metadata: bytes) -> tuple[int, int, int] | None:
+    """Which of a number of bands are red, green and blue, from 0 on; None where neither tags nor GDAL say it.
+
+    Args:
+        photometric: what the bands are, as TIFF numbers it.
+        number: of the bands.
+        metadata: GDAL's XML; where it names colours it decides.
+    """
+    roles = {0: b"Red", 1: b"Green", 2: b"Blue"} if photometric == RGB else {}
+    roles |= {int(band): role for band, role in _ROLE.findall(metadata) if int(band) < number}
+    places = {role: band for band, role in roles.items()}
+    rgb = tuple(places[role] for role in (b"Red", b"Green", b"Blue") if role in places)
+    return (rgb[0], rgb[1], rgb[2]) if len(set(rgb)) == 3 else None
+
+
 def _page(tags: dict[int, tuple[int, bytes]], order: str, pages: int) -> Page:
     """What the tags say together."""
 
@@ -218,10 +237,6 @@ def _page(tags: dict[int, tuple[int, bytes]], order: str, pages: int) -> Page:
     colours = COLOURS.get(photometric, 1)
     extra = integers(tags, order, EXTRA)[: number - colours] if number > colours else ()
     extra = (0,) * (number - colours - len(extra)) + extra
-    roles = {0: b"Red", 1: b"Green", 2: b"Blue"} if photometric == RGB else {}
-    roles |= {int(band): role for band, role in _ROLE.findall(tags.get(GDAL, (2, b""))[1]) if int(band) < number}
-    places = {role: band for band, role in roles.items()}
-    rgb = tuple(places[role] for role in (b"Red", b"Green", b"Blue") if role in places)
     return Page(
         size=size,
         bits=bits[:number],
@@ -230,9 +245,10 @@ def _page(tags: dict[int, tuple[int, bytes]], order: str, pages: int) -> Page:
         compression=compression,
         planar=one(PLANAR, 1) == 2 and number > 1,
         extra=extra,
-        colours=(rgb[0], rgb[1], rgb[2]) if len(set(rgb)) == 3 else None,
+        colours=colour_bands(photometric, number, tags.get(GDAL, (2, b""))[1]),
         orientation=one(ORIENTATION, 1),
         geokeys=GEOKEYS in tags,
+        sparse=any(0 in integers(tags, order, tag) for tag in (STRIP_OFFSETS, TILE_OFFSETS)),
         pages=pages,
         tags={tag: value for tag, value in tags.items() if tag in DECODING},
         order=order,

@@ -8,8 +8,18 @@ import io
 from PIL import Image
 
 from segearth.errors import UserError
-from segearth.tiff.directory import Page
-from segearth.tiff.tags import COLOURS, GEOKEYS, MINISWHITE
+from segearth.tiff.directory import Page, colour_bands
+from segearth.tiff.tags import (
+    BANDS,
+    COLOURS,
+    GDAL,
+    GEOKEYS,
+    MINISWHITE,
+    PHOTOMETRIC,
+    RGB,
+    STRIP_OFFSETS,
+    TILE_OFFSETS,
+)
 
 COORDINATES = "has coordinates, which its map does not keep"  # a remark
 _PLAIN = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits: every libtiff has them
@@ -22,11 +32,6 @@ _TO_THREE = "gdal_translate -b 1 -b 2 -b 3 in.tif out.tif"
 TO_BYTE = "stretch it to 8 bits first, for example: gdal_translate -ot Byte -scale in.tif out.tif"
 
 
-def has_geokeys(image: Image.Image) -> bool:
-    """Whether an image that Pillow has open is a TIFF with coordinates."""
-    return GEOKEYS in getattr(image, "tag_v2", {})
-
-
 def check(page: Page, name: str) -> None:
     """Refuses what cannot be read as 8-bit gray or RGB.
 
@@ -35,8 +40,8 @@ def check(page: Page, name: str) -> None:
         name: of the file, for the message.
 
     Raises:
-        UserError: other numbers than 8 bits, no bands that could be red, green and blue, or a kind of TIFF that Pillow
-            does not read.
+        UserError: other numbers than 8 bits, no bands that could be red, green and blue, pixels that were left out, or
+            a kind of TIFF that Pillow does not read.
     """
     bits = max(page.bits)
     if bits > 8 or page.kind != "unsigned":
@@ -52,6 +57,8 @@ def check(page: Page, name: str) -> None:
             f"the compression of {name} ({known}) is not supported here: expected none, LZW, deflate or JPEG; convert "
             "it, for example: gdal_translate -co COMPRESS=DEFLATE in.tif out.tif"
         )
+    if page.sparse:
+        raise _sparse(name)
     if page.photometric is not None and page.photometric not in COLOURS:
         raise unsupported(page, name)
     if page.is_plain:
@@ -68,6 +75,56 @@ def check(page: Page, name: str) -> None:
             f"{name} has {len(page.bits)} bands: expected 3 or 4; choose those that are red, green and blue, for "
             f"example: {_TO_THREE}"
         )
+
+
+def given(image: Image.Image, name: str) -> tuple[tuple[int, int, int], list[str]]:
+    """Which bands are red, green and blue of an image that the user opened with Pillow, and the remarks on it.
+
+    Raises:
+        UserError: a TIFF of which Pillow reads other pixels than it has.
+    """
+    refuse_sparse(image, name)
+    tags, bands = getattr(image, "tag_v2", {}), (0, 1, 2)
+    told = [f"{name} {COORDINATES}"] if GEOKEYS in tags else []
+    if tags.get(PHOTOMETRIC) == RGB and image.mode in ("RGB", "RGBA"):
+        number, metadata = tags.get(BANDS, 3), str(tags.get(GDAL, ""))
+        bands = colour_bands(RGB, number, metadata.encode(errors="replace")) or bands
+        if max(bands) >= len(image.getbands()):
+            raise UserError(
+                f"{name} has red, green and blue in other bands than Pillow reads: expected them first; give the "
+                "path of its file instead"
+            )
+        if bands != (0, 1, 2):
+            told.append(_chosen(bands, number, name))
+    return bands, told
+
+
+def _chosen(bands: tuple[int, int, int], number: int, name: str) -> str:
+    """The remark on the bands that the colour interpretation names, of a number of bands."""
+    red, green, blue = (band + 1 for band in bands)
+    return (
+        f"{name} has {number} bands; {red}, {green} and {blue} are used as red, green and blue, as its colour "
+        "interpretation says"
+    )
+
+
+def refuse_sparse(image: Image.Image, name: object) -> None:
+    """Refuses a sparse TIFF that Pillow has open.
+
+    Raises:
+        UserError: it is one.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if any(0 in tags.get(tag, ()) for tag in (STRIP_OFFSETS, TILE_OFFSETS)):
+        raise _sparse(name)
+
+
+def _sparse(name: object) -> UserError:
+    """The error for a file without some of its strips or tiles, for which Pillow would take what lies at place 0."""
+    return UserError(
+        f"{name} is a sparse TIFF, without some of its strips or tiles: expected one with all of its pixels; fill it, "
+        "for example: gdal_translate -co SPARSE_OK=FALSE in.tif out.tif"
+    )
 
 
 def unsupported(page: Page, name: str) -> UserError:
@@ -104,11 +161,7 @@ def remarks(page: Page, name: str) -> list[str]:
         if page.colours is None:
             told.append(f"{name} does not say what its {page.bands} bands are; {those} are used as red, green and blue")
         elif page.colours != (0, 1, 2):
-            red, green, blue = (band + 1 for band in page.colours)
-            told.append(
-                f"{name} has {page.bands} bands; {red}, {green} and {blue} are used as red, green and blue, as its "
-                "colour interpretation says"
-            )
+            told.append(_chosen(page.colours, len(page.bits), name))
         elif page.bands > 3:
             told.append(f"{name} has {page.bands} bands; the first three are used as red, green and blue")
     return told

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from segearth.errors import UserError
-from segearth.ledger import Ledger
+from segearth.jobs.ledger import Ledger
 
 
 def test_what_several_processes_finished_is_read_together(tmp_path):
@@ -62,5 +62,15 @@ def test_removing_leaves_other_jobs(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="give another work_dir"):
+    with pytest.raises(UserError, match=r"cannot write .*: free some space; what was finished is kept"):
         Ledger(tmp_path / "file" / "job").add([("a", 1)])
+    with pytest.raises(UserError, match=r": take another disk; what was finished is kept"):
+        Ledger(tmp_path / "file" / "job", "take another disk").add([("a", 1)])
+
+
+def test_of_several_lines_of_a_key_the_last_counts(tmp_path):
+    """Whatever the names of the machines and the numbers of the processes, by which files are sorted, are."""
+    for name, value in (("b-9-100", 1), ("a-10-200", 2), ("c-8-99", 3)):
+        (tmp_path / f"{name}.jsonl").write_text(f'["key", {value}]\n')
+    assert Ledger(tmp_path).read() == {"key": 2}
+    assert Ledger(tmp_path).begun() == 99

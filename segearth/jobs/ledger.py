@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from segearth.errors import UserError, option
+from segearth.errors import UserError
 from segearth.json_files import json_line, parse_json
 
 
@@ -24,20 +24,24 @@ class Ledger:
 
     Args:
         folder: of this very job; another job, or the same with other settings, has another one.
+        advice: what to do where it cannot be written; the end of a sentence.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, advice: str = "free some space") -> None:
         self.folder = folder
+        self._advice = advice
         self._file: Any = None
 
     def read(self) -> dict[str, Any]:
         """Everything that is finished, of all processes that ever wrote here and whose files can be seen.
 
+        Of several lines of a key, the last one in the file that was begun last counts.
+
         Raises:
             UserError: a file cannot be read.
         """
         found: dict[str, Any] = {}
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in sorted(self.folder.glob("*.jsonl"), key=_made):
             try:
                 text = path.read_text(encoding="utf-8", errors="replace")
             except OSError as error:
@@ -56,8 +60,7 @@ class Ledger:
 
     def begun(self) -> int:
         """When the first of its files was made, in nanoseconds since 1970; 0 if there is none."""
-        times = [path.stem.rpartition("-")[2] for path in self.folder.glob("*.jsonl")]
-        return min((int(text) for text in times if text.isdecimal()), default=0)
+        return min((made for path in self.folder.glob("*.jsonl") if (made := _made(path)[0])), default=0)
 
     def add(self, entries: Sequence[tuple[str, Any]]) -> None:
         """Writes finished items; they are safe from a kill when this returns.
@@ -74,8 +77,8 @@ class Ledger:
             self._file.flush()
         except OSError as error:
             raise UserError(
-                f"cannot write to {self.folder} ({error.strerror}): free some space, or give another "
-                f"{option('work_dir')}; what was finished is kept"
+                f"cannot write to {self.folder} ({error.strerror}), where a job keeps what it has finished: "
+                f"{self._advice}; what was finished is kept"
             ) from None
 
     def remove(self) -> None:
@@ -98,3 +101,9 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _made(path: Path) -> tuple[int, str]:
+    """When a file was made, in nanoseconds since 1970 (0 if its name does not tell), and its name."""
+    text = path.stem.rpartition("-")[2]
+    return int(text) if text.isdecimal() else 0, path.name

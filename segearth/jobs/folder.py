@@ -1,0 +1,249 @@
+"""The folder of a job: what it is, what it has finished, and what its processes have to agree on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from segearth.errors import UserError, first_line, option
+from segearth.jobs.attempt import Task
+from segearth.jobs.executor import Outcome, run_tasks
+from segearth.jobs.ledger import Ledger
+from segearth.jobs.locks import locked
+from segearth.jobs.settings import first_difference, settings_hash
+from segearth.jobs.shards import WHOLE, Shard
+from segearth.json_files import json_line, misfit, read_json, write_json
+from segearth.outputs import atomic, writable_folder
+
+_JOB, _LEDGER = "job.json", "ledger"
+_BEGIN_S = 3.0  # beginning a job, and looking whether it can be concluded, take less; concluding it may take minutes
+
+T = TypeVar("T")
+
+
+class Job:
+    """A job that this process works on, made by `open_job`.
+
+    Attributes:
+        path: its folder, in which tasks may keep files of their own.
+        layout: how its files are laid out, of the run that began it.
+        resumed: whether an earlier run, or another process, began it.
+        shard: the share of this process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layout: dict[str, Any],
+        resumed: bool,
+        shard: Shard,
+        ledger: Ledger,
+        is_done: Callable[[str, Any], bool],
+        keep: bool,
+    ) -> None:
+        self.path, self.layout, self.resumed, self.shard = path, layout, resumed, shard
+        self._ledger, self._is_done, self._keep = ledger, is_done, keep
+
+    def read(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """What all processes have finished so far, and what they gave up, and why.
+
+        A key that one has finished and another has given up counts as what was written last.
+        """
+        done, failed = {}, {}
+        for key, entry in self._ledger.read().items():
+            if misfit(entry, {"failed": str}) is None:
+                failed[key] = entry["failed"]
+            elif misfit(entry, {"done": object}) is None and self._is_done(key, entry["done"]):
+                done[key] = entry["done"]
+        return done, failed
+
+    def run(self, keys: Sequence[str], task: Task, **options: Any) -> Outcome:
+        """Runs a task for this process's share of the keys, without those that are done.
+
+        Each key that is finished, or given up, is noted; those that were given up in an earlier run are tried again.
+
+        Args:
+            keys: of the whole job.
+            task: see `run_tasks`.
+            options: `executor`, `workers`, `initializer`, `retries` and `progress` of `run_tasks`.
+
+        Raises:
+            UserError: see `run_tasks`; or the disk is full.
+        """
+        outcome = run_tasks(
+            self.shard.of(keys),
+            task,
+            done=self.read()[0],
+            keep=lambda key, value: self._ledger.add([(key, {"done": value})]),
+            **options,
+        )
+        if outcome.failed:
+            self._ledger.add([(key, {"failed": why}) for key, why in outcome.failed.items()])
+        return outcome
+
+    def finish(self, keys: Sequence[str], conclude: Callable[[dict[str, Any], dict[str, str]], T]) -> T | None:
+        """Concludes the job, if no key is left to any process: one process at a time, the last one at the latest.
+
+        Afterwards the folder is removed, unless it is to be kept or a key was given up: then the same command tries
+        that again.
+
+        Args:
+            keys: of the whole job.
+            conclude: gets what is done and what was given up, both in the order of the keys; writes the results.
+
+        Returns:
+            What `conclude` returned; None if others still have keys to do, or have concluded the job.
+
+        Raises:
+            UserError: of `conclude`; the folder stays.
+        """
+        self._ledger.close()  # on a disk of a network, others see only what is closed
+        with _alone(self.path):
+            if not (self.path / _JOB).is_file():
+                return None
+            done, failed = ({key: part[key] for key in keys if key in part} for part in self.read())
+            if len(done) + len(failed) < len(set(keys)):
+                return None
+            result = conclude(done, failed)
+            if not failed and not self._keep:
+                with suppress(OSError):  # the results are safe elsewhere
+                    _remove(self.path)
+            return result
+
+
+@contextmanager
+def open_job(
+    path: Path,
+    settings: Mapping[str, Any],
+    *,
+    layout: Mapping[str, Any] | None = None,
+    is_done: Callable[[str, Any], bool] | None = None,
+    shard: Shard = WHOLE,
+    overwrite: bool = False,
+    keep: bool = False,
+    way_out: str | None = None,
+) -> Iterator[Job]:
+    """Begins a job, or goes on with it, while the block runs.
+
+    No two processes have the same share of it. What has finished meanwhile is not looked for: look whether the results
+    are there before opening and, as another process may have concluded the job while this one waited, after it.
+
+    Args:
+        path: of its folder, beside the results.
+        settings: all that the results depend on, and nothing else; JSON can hold them.
+        layout: what tells how the job's own files are laid out, without being of any consequence for the results: a
+            job that goes on keeps that of its first run.
+        is_done: whether a key that was finished with a value still is, such as whether its file is there.
+        shard: the share of this process.
+        overwrite: whether to begin anew, whatever is there.
+        keep: whether the folder stays when the job is concluded.
+        way_out: what to do where other settings are in the way; the end of a sentence.
+
+    Raises:
+        UserError: a job with other settings is there, or something else that is none; another process works on
+            this share; or the folder cannot be written.
+    """
+    if overwrite and shard.count > 1:
+        raise UserError(
+            f"{option('overwrite', True)} with share {shard}: each of the processes would delete what the others have "
+            f"done; delete {path} yourself, then start them without it"
+        )
+    writable_folder(path.parent)
+    busy = f"another process works on {path}: wait until it has ended, or end it, and start again"
+    with locked(path.with_name(f"{path.name}.{shard.index}-of-{shard.count}"), 0, busy):
+        with _alone(path):
+            way_out = way_out or f"use another output folder, or {option('overwrite', True)} to begin anew"
+            if overwrite:
+                _make_room(path)
+            known, resumed = _begin(path, settings, layout or {}, way_out)
+        with Ledger(path / _LEDGER, "free some space, and start again") as ledger:
+            yield Job(path, known, resumed, shard, ledger, is_done or (lambda *_: True), keep)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process begins or concludes the job."""
+    waiting = f"another process concludes the job {path}: waiting for it"
+    with locked(path, math.inf, waiting=waiting, silent=_BEGIN_S):
+        yield
+
+
+def _begin(
+    path: Path, settings: Mapping[str, Any], layout: Mapping[str, Any], way_out: str
+) -> tuple[dict[str, Any], bool]:
+    """The layout of a job, and whether it was there."""
+    file = path / _JOB
+    wanted = {"hash": settings_hash(settings), "settings": dict(settings), "layout": dict(layout)}
+    if not file.exists():
+        _refuse_foreign(path, way_out)
+        path.mkdir(exist_ok=True)
+        with atomic(file) as part:
+            write_json(part, wanted)
+        return json.loads(json_line(layout)), False
+    try:
+        before = read_json(file)
+        problem = misfit(before, {"hash": str, "settings": dict, "layout": dict})
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read ({first_line(error)})"
+    if problem is not None:
+        raise UserError(f"{file} {problem}: expected what an earlier run wrote there; {way_out}")
+    if before["hash"] != wanted["hash"]:
+        field, was, now = first_difference(before["settings"], settings) or ("hash", before["hash"], wanted["hash"])
+        raise UserError(f"{path} was begun with {field} {was}, not {now}: expected the same settings; {way_out}")
+    return before["layout"], True
+
+
+def _refuse_foreign(path: Path, way_out: str) -> None:
+    """Refuses a path at which there is something, but no job; hidden files may be left of a run that was killed.
+
+    Raises:
+        UserError: there is.
+    """
+    if (path / _JOB).is_file() or not os.path.lexists(path):
+        return
+    if path.is_dir() and all(entry.name.startswith(".") for entry in path.iterdir()):
+        return
+    raise UserError(
+        f"{path} is no folder of a job, for it has no {_JOB}: expected one, or nothing there; move it away, or "
+        f"{way_out}"
+    )
+
+
+def _make_room(path: Path) -> None:
+    """Removes a job.
+
+    Raises:
+        UserError: it cannot be removed, or is none.
+    """
+    _refuse_foreign(path, "use another output folder")
+    try:
+        if path.exists():
+            _remove(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot remove {path} ({error.strerror or error}), which is to begin anew: make it writable, or delete it "
+            "yourself"
+        ) from None
+
+
+def _remove(path: Path) -> None:
+    """Removes the folder of a job; a kill amid that leaves a job whose remaining files count for nothing.
+
+    Raises:
+        OSError: something in it cannot be removed.
+    """
+    if (path / _LEDGER).exists():
+        shutil.rmtree(path / _LEDGER)
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != _JOB:
+            entry.unlink()
+    (path / _JOB).unlink(missing_ok=True)
+    path.rmdir()

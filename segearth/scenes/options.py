@@ -1,0 +1,104 @@
+"""What is asked of a scene's map, and what one gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segearth.errors import UserError, option
+from segearth.models.blend import BLENDS
+from segearth.scenes.resampling import KINDS
+
+MAX_MEMORY_MB = 1200  # of a process, beside the model
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How a scene is mapped.
+
+    Attributes:
+        bands: red, green and blue, by number from 1 or by name; None: by colour interpretation.
+        stretch: how samples become 0 to 255: auto, percentile, percentile:1,99, MIN,MAX or none.
+        stretch_from: another raster, whose stretch is taken.
+        scale: pixels of the model for one of the raster; above 0.
+        gsd: metres of a pixel of the model, in place of `scale`.
+        resampling: one of `segearth.scenes.resampling.KINDS`.
+        output_grid: "input" or "model": whose pixels the map has.
+        block: side of a block in pixels of the model; None: what memory allows, near 3584. The map does not depend on
+            it.
+        batch: windows in a call of the encoder, at most.
+        blend: one of `segearth.models.blend.BLENDS`.
+        max_memory_mb: bound of a process's working set beside the model. The map does not depend on it.
+        confidence: whether a raster of the best class's score is written.
+        scores: whether a raster of the scores of all classes is written.
+        keep_parts: whether the parts of the blocks are kept.
+    """
+
+    bands: str | Sequence[str | int] | None = None
+    stretch: str = "auto"
+    stretch_from: str | Path | None = None
+    scale: float | None = None
+    gsd: float | None = None
+    resampling: str = "antialias"
+    output_grid: str = "input"
+    block: int | None = None
+    batch: int | None = None
+    blend: str = "mean"
+    max_memory_mb: float = MAX_MEMORY_MB
+    confidence: bool = False
+    scores: bool = False
+    keep_parts: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", tuple(BLENDS))):
+            value = getattr(self, name)
+            if value not in known:
+                raise UserError(f"{option(name, value)}: expected {' or '.join(known)}")
+        for name in ("scale", "gsd", "max_memory_mb", "block", "batch"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"{option(name, value)}: expected a number above 0")
+        if self.scale is not None and self.gsd is not None:
+            raise UserError(
+                f"{option('scale', self.scale)} and {option('gsd', self.gsd)} say one thing in two ways: expected one "
+                "of them; leave the other out"
+            )
+
+
+@dataclass(frozen=True)
+class SceneProgress:
+    """How far a scene is.
+
+    Attributes:
+        done: blocks that are finished or given up.
+        total: blocks.
+        seconds: since the work began.
+    """
+
+    done: int
+    total: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """The files of a scene's map.
+
+    Attributes:
+        labels: GeoTIFF of class indices.
+        confidence: GeoTIFF of the best class's score; None if not asked for.
+        scores: GeoTIFF of the scores of all classes; None if not asked for.
+        summary: what is in NAME.summary.json.
+        failed: blocks that could not be read, and why; they are nodata in the map.
+        files: all that was written.
+    """
+
+    labels: Path
+    confidence: Path | None
+    scores: Path | None
+    summary: dict[str, Any]
+    failed: dict[str, str]
+    files: tuple[Path, ...]

@@ -1,0 +1,236 @@
+"""A scene's map in figures: class by class with areas, where it lies, what it was made with, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyproj
+import rasterio
+
+from segearth.files import sha256_of
+from segearth.labels import label_values
+from segearth.provenance import versions
+from segearth.scenes.areas import PixelAreas, pixel_areas
+from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.grid import Block
+from segearth.scenes.ground import Ground
+from segearth.scenes.layers import LEVELS
+from segearth.summary import class_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segearth.vocabulary import Vocabulary
+
+    Counts = NDArray[np.int64]
+
+ROWS = 64  # that are counted at once
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Exact sums over some pixels of a map of C classes: whole numbers, so that no order of blocks changes them.
+
+    Attributes:
+        pixels: (C + 1,) of each class, then of unclassified pixels.
+        confidence: (C + 1,) sums of their confidence, in steps of 1 / `LEVELS`.
+    """
+
+    pixels: Counts
+    confidence: Counts
+
+    @classmethod
+    def of(cls, labels: NDArray[np.uint8 | np.uint16], confidence: NDArray[np.uint8] | None, classes: int) -> ClassSums:
+        """The sums of a part of a map.
+
+        Args:
+            labels: (h, w), in the values of its layer.
+            confidence: (h, w), likewise; None gives zeros.
+            classes: C.
+        """
+        values = _indices(classes)[labels].ravel()
+        pixels = np.bincount(values, minlength=classes + 2)
+        if confidence is None:
+            return cls(pixels[:-1], np.zeros(classes + 1, np.int64))
+        levels = confidence.ravel().astype(np.float64) - 1  # exact: sums are below 2 ** 53
+        sums = np.bincount(values, weights=levels, minlength=classes + 2)
+        return cls(pixels[:-1], sums[:-1].astype(np.int64))
+
+    @classmethod
+    def total(cls, parts: Iterable[ClassSums], classes: int) -> ClassSums:
+        """The sums of several parts, in any order."""
+        pixels, confidence = np.zeros((2, classes + 1), np.int64)
+        for part in parts:
+            pixels, confidence = pixels + part.pixels, confidence + part.confidence
+        return cls(pixels, confidence)
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[Sequence[int]]) -> ClassSums:
+        """What `to_lists` made."""
+        pixels, confidence = (np.array(values, np.int64) for values in lists)
+        return cls(pixels, confidence)
+
+    def to_lists(self) -> list[list[int]]:
+        """For JSON."""
+        return [self.pixels.tolist(), self.confidence.tolist()]
+
+
+@dataclass(frozen=True)
+class MapFigures:
+    """A finished map, counted.
+
+    Attributes:
+        rows: of the classes, as `segearth.summary.class_rows`, each with `area_m2`, None without coordinate system.
+        valid: pixels that are not nodata.
+        nodata: pixels.
+        area_m2: of the valid pixels; None without coordinate system.
+        how: areas were found.
+    """
+
+    rows: list[dict[str, Any]]
+    valid: int
+    nodata: int
+    area_m2: float | None
+    how: str
+
+
+def map_figures(
+    labels: Path,
+    vocabulary: Vocabulary,
+    unclassified: bool,
+    sums: ClassSums | None = None,
+    confidence: Path | None = None,
+) -> MapFigures:
+    """Counts a map from its finished rasters, a few rows at a time from top to bottom.
+
+    Args:
+        labels: the raster.
+        vocabulary: its classes.
+        unclassified: whether there can be unclassified pixels.
+        sums: over its blocks, where they are known.
+        confidence: the raster of confidence, for mean confidences without `sums`; without both they are None.
+
+    Raises:
+        ValueError: the raster has other pixels than `sums`.
+    """
+    classes = len(vocabulary)
+    counts, found, scored = np.zeros(classes + 1, np.int64), np.zeros(classes + 1), ClassSums.total((), classes)
+    with rasterio.Env(**ENVIRONMENT), ExitStack() as files:
+        file = files.enter_context(rasterio.open(labels))
+        other = files.enter_context(rasterio.open(confidence)) if sums is None and confidence is not None else None
+        areas = pixel_areas(file.transform, file.crs, file.shape)
+        size = file.height * file.width
+        for top in range(0, file.height, ROWS):
+            window = ((top, min(file.height, top + ROWS)), (0, file.width))
+            part = file.read(1, window=window)
+            by_row = _by_row(part, classes, areas)
+            counts += by_row.sum(axis=0)
+            if isinstance(areas.values, np.ndarray):
+                found += (by_row * areas.values[top : top + ROWS, None]).sum(axis=0)
+            if other is not None:
+                scored = ClassSums.total((scored, ClassSums.of(part, other.read(1, window=window), classes)), classes)
+    if sums is not None and (sums.pixels != counts).any():
+        raise ValueError(f"{labels} has {counts.tolist()} pixels of its classes, its blocks had {sums.pixels.tolist()}")
+    rows = class_rows(vocabulary, counts, (sums or scored).confidence / LEVELS, unclassified)
+    if isinstance(areas.values, float):
+        found = counts.astype(np.float64) * areas.values
+    known = areas.values is not None
+    for row, area in zip(rows, found.tolist(), strict=False):
+        row["area_m2"] = _rounded(area) if known else None
+        if sums is None and confidence is None:
+            row["mean_confidence"] = None
+    valid = int(counts.sum())
+    return MapFigures(rows, valid, size - valid, _rounded(float(found.sum())) if known else None, areas.how)
+
+
+def _rounded(area_m2: float) -> float:
+    """To 12 digits: what is beyond are the last bits of sums."""
+    return float(f"{area_m2:.12g}")
+
+
+def _by_row(labels: NDArray[np.uint8 | np.uint16], classes: int, areas: PixelAreas) -> Counts:
+    """Pixels of each class (columns, unclassified last) in each row; in all rows where areas are the same in all."""
+    values = _indices(classes)[labels]
+    if not isinstance(areas.values, np.ndarray):
+        return np.bincount(values.ravel(), minlength=classes + 2)[None, :-1]
+    values += np.arange(len(labels))[:, None] * (classes + 2)
+    counts = np.bincount(values.ravel(), minlength=len(labels) * (classes + 2))
+    return counts.reshape(len(labels), classes + 2)[:, :-1]
+
+
+def _indices(classes: int) -> NDArray[np.intp]:
+    """For each value of a label map its place in sums: C for unclassified, C + 1 for nodata."""
+    values = label_values(classes)
+    places = np.full(values.nodata + 1, classes + 1)
+    places[:classes] = np.arange(classes)
+    places[values.unclassified] = classes
+    return places
+
+
+def summarise_scene(
+    name: str,
+    labels: Path,
+    figures: MapFigures,
+    *,
+    files: Sequence[Path] = (),
+    failed: Sequence[tuple[Block, str]] = (),
+    settings: Mapping[str, Any],
+    device: str = "",
+    seconds: float = 0.0,
+    remarks: Sequence[str] = (),
+) -> dict[str, Any]:
+    """All that is known of a scene's map, for a file: the keys of a picture's summary and more.
+
+    Args:
+        name: of the scene.
+        labels: its finished raster.
+        figures: of `map_figures`.
+        files: what was written; each gets its size and SHA-256.
+        failed: blocks whose area could not be read, and why; they are nodata in the map.
+        settings: what the map depends on.
+        device: where it was computed.
+        seconds: what computing took.
+        remarks: a sentence each.
+    """
+    with rasterio.open(labels) as file:
+        ground = Ground.of(file.transform, file.crs)
+        place = {
+            "crs": None if ground is None else file.crs.to_string(),
+            "transform": list(file.transform[:6]),
+            "bounds": list(file.bounds),
+            "pixel_m": ground and ground.metres(file.width / 2, file.height / 2),
+        }
+        size = {"height": file.height, "width": file.width}
+    return {
+        "image": name,
+        **size,
+        **place,
+        "classes": figures.rows,
+        "valid_pixels": figures.valid,
+        "nodata_pixels": figures.nodata,
+        "area_m2": figures.area_m2,
+        "area_method": figures.how,
+        "miou": None,
+        "failed": [{"block": block.name, "area": list(block.area), "reason": reason} for block, reason in failed],
+        "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files},
+        "settings": dict(settings),
+        "device": device,
+        "seconds": round(seconds, 2),
+        "versions": versions() | scene_versions(),
+        "remarks": list(remarks),
+    }
+
+
+def scene_versions() -> dict[str, str]:
+    """Versions of what reads and writes rasters."""
+    return {
+        "rasterio": rasterio.__version__,
+        "gdal": rasterio.__gdal_version__,
+        "pyproj": pyproj.__version__,
+        "proj": pyproj.proj_version_str,
+    }

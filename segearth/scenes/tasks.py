@@ -1,0 +1,124 @@
+"""A block as a task: it reads its part of the raster, maps it, writes its files, and says in a few numbers how it was.
+
+A task travels to other processes, its model does not: each process loads it once, by its recipe.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from segearth.loading import load_model
+from segearth.predictor import Predictor, Recipe
+from segearth.scenes.blocks import BlockSettings, map_block
+from segearth.scenes.grid import Block, Frame
+from segearth.scenes.layers import Layer
+from segearth.scenes.parts import part_path, part_writer
+from segearth.scenes.raster import open_raster
+from segearth.scenes.scene_summary import ClassSums
+from segearth.scenes.spec import RasterSpec
+from segearth.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A predictor for whatever process asks for it.
+
+    Attributes:
+        recipe: how its model is loaded; None: it travels itself.
+        predictor: it; None in place of what a recipe gives.
+        vocabulary: of the predictor.
+        threshold: likewise.
+    """
+
+    recipe: Recipe | None
+    predictor: Predictor | None
+    vocabulary: Vocabulary
+    threshold: float
+
+    @classmethod
+    def for_processes(cls, predictor: Predictor) -> Loaded:
+        """One that other processes can use: by its recipe, if it has one."""
+        held = predictor if predictor.recipe is None else None
+        return cls(predictor.recipe, held, predictor.vocabulary, predictor.threshold)
+
+    @classmethod
+    def here(cls, predictor: Predictor) -> Loaded:
+        """One for this process."""
+        return cls(None, predictor, predictor.vocabulary, predictor.threshold)
+
+    def __call__(self) -> Predictor:
+        """The predictor."""
+        if self.predictor is not None:
+            return self.predictor
+        assert self.recipe is not None  # one of them is there
+        return _load(self.recipe, self.vocabulary, self.threshold)
+
+
+@lru_cache(maxsize=1)
+def _load(recipe: Recipe, vocabulary: Vocabulary, threshold: float) -> Predictor:
+    return load_model(classes=vocabulary, threshold=threshold, progress=False, **dict(recipe))
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """Maps a block, by its name.
+
+    Attributes:
+        raster: how the scene is read.
+        frame: its grids.
+        blocks: by their names.
+        settings: how they are mapped.
+        layers: what is written.
+        folder: where.
+        load: gives the predictor.
+    """
+
+    raster: RasterSpec
+    frame: Frame
+    blocks: dict[str, Block]
+    settings: BlockSettings
+    layers: tuple[Layer, ...]
+    folder: Path
+    load: Loaded
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        """What became of a block: `windows` computed, `seconds`, `sums` (see `ClassSums`), `sizes` of its files.
+
+        A block without a valid pixel has no files.
+        """
+        begun, block, windows = time.perf_counter(), self.blocks[key], 0
+        predictor = self.load()
+        classes, sums = len(predictor.vocabulary), ClassSums.total((), len(predictor.vocabulary))
+
+        def count(number: int) -> None:
+            nonlocal windows
+            windows += number
+
+        sizes: dict[str, int] = {}
+        with open_raster(self.raster) as raster:
+            rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count)
+            first = next(rows, None)
+            if first is not None:
+                with part_writer(self.folder, block, self.layers) as writer:
+                    for found in chain((first,), rows):
+                        writer.write(found.layers())
+                        sums = ClassSums.total((sums, ClassSums.of(found.labels, found.confidence, classes)), classes)
+                sizes = writer.sizes
+        seconds = time.perf_counter() - begun
+        return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
+
+    def is_there(self, key: str, value: Any) -> bool:
+        """Whether what a task returned still holds: its files are there, as long as they were."""
+        try:
+            sizes = {layer.name: value["sizes"].get(layer.name) for layer in self.layers}
+            if not value["sizes"]:
+                return True
+            paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers}
+            return all(path.is_file() and path.stat().st_size == sizes[name] for name, path in paths.items())
+        except (KeyError, TypeError, AttributeError):
+            return False

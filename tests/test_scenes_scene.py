@@ -1,0 +1,131 @@
+"""Scenes from a raster to files: the same bytes whatever the blocks, the memory, the workers and the kills."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from affine import Affine  # noqa: E402
+from rasterio.crs import CRS  # noqa: E402
+
+from segearth import load_model  # noqa: E402
+from segearth.errors import UserError  # noqa: E402
+from segearth.files import sha256_of  # noqa: E402
+from segearth.scenes.layers import quantised  # noqa: E402
+from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.synthetic import draw_scene  # noqa: E402
+
+CLASSES = "road; tree,forest; water; building"
+TRANSFORM = Affine(0.3, 0, 356_000, 0, -0.3, 5_645_000)
+ALL = {"confidence": True, "scores": True}
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return load_model("tiny", CLASSES, "cpu", slide_crop=112, slide_stride=56)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """300 x 240 drawn pixels in UTM zone 32, with a corner that has none."""
+    pixels = np.asarray(draw_scene(0, 320).image)[:240, :300].transpose(2, 0, 1)
+    path = tmp_path_factory.mktemp("scene") / "town.tif"
+    mask = np.full(pixels.shape[1:], 255, np.uint8)
+    mask[:70, :90] = 0
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path, "w", driver="GTiff", height=240, width=300, count=3, dtype="uint8", crs=CRS.from_epsg(32632),
+            transform=TRANSFORM, tiled=True, blockxsize=64, blockysize=64,
+        ) as file,
+    ):  # fmt: skip
+        file.write(pixels)
+        file.write_mask(mask)
+    return path
+
+
+def hashes(result):
+    return {path.name: sha256_of(path) for path in (result.labels, result.confidence, result.scores)}
+
+
+def test_a_scene_is_the_prediction_of_its_pixels(scene, predictor, tmp_path):
+    result = predict_scene(scene, tmp_path, predictor, options=SceneOptions(**ALL))
+    with rasterio.open(scene) as file:
+        pixels, valid = file.read().transpose(1, 2, 0).copy(), file.dataset_mask() > 0
+    fill = [round(float(pixels[..., band][valid].mean())) for band in range(3)]
+    pixels[~valid] = fill
+    expected = predictor.predict(pixels, None)
+    with rasterio.open(result.labels) as file:
+        labels = file.read(1)
+        assert (file.crs, file.transform, file.nodata) == (CRS.from_epsg(32632), TRANSFORM, 255)
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert np.array_equal(labels, np.where(valid, expected.labels, 255))
+    with rasterio.open(result.scores) as file:
+        assert np.array_equal(file.read(), quantised(expected.scores, valid))
+        assert file.descriptions == ("road", "tree", "water", "building")
+    rows = {row["name"]: row for row in result.summary["classes"]}
+    for i, name in enumerate(predictor.classes):
+        assert rows[name]["pixels"] == (labels == i).sum()
+        assert rows[name]["area_m2"] == pytest.approx(0.09 * (labels == i).sum(), rel=0.01)
+    assert json.loads((tmp_path / "town.summary.json").read_text()) == result.summary
+    assert Image.open(tmp_path / "town.overlay.png").width > 300
+    assert not (tmp_path / "town.segearth").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in result.files)
+
+
+@pytest.mark.parametrize(
+    ("options", "run"),
+    [({"block": 56}, {}), ({"block": 130, "max_memory_mb": 3}, {}), ({"block": 112}, {"workers": 2})],
+    ids=["small blocks", "little memory", "two workers"],
+)
+def test_equal_maps_are_equal_bytes(scene, predictor, tmp_path, options, run):
+    whole = predict_scene(scene, tmp_path / "whole", predictor, options=SceneOptions(**ALL))
+    parts = predict_scene(scene, tmp_path / "parts", predictor, options=SceneOptions(**ALL, **options), **run)
+    assert hashes(parts) == hashes(whole)
+    assert parts.summary["classes"] == whole.summary["classes"]
+
+
+def test_running_again(scene, predictor, tmp_path):
+    first = predict_scene(scene, tmp_path, predictor)
+    stamp = first.labels.stat().st_mtime_ns
+    again = predict_scene(scene, tmp_path, predictor, options=SceneOptions(block=56))
+    assert again.summary == first.summary
+    assert again.labels.stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="was made with blend"):
+        predict_scene(scene, tmp_path, predictor, options=SceneOptions(blend="hann"))
+    anew = predict_scene(scene, tmp_path, predictor, options=SceneOptions(blend="hann"), overwrite=True)
+    assert anew.summary["settings"]["blend"] == "hann"
+
+
+class Stop(Exception):  # noqa: N818 (ends a run, and is no error)
+    """Ends a run in its middle."""
+
+
+def test_a_run_that_ended_early_goes_on(scene, predictor, tmp_path):
+    options, seen = SceneOptions(**ALL, block=56), []
+
+    def stop(step):
+        seen.append(step.done)
+        if step.done == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        predict_scene(scene, tmp_path / "a", predictor, options=options, progress=stop)
+    assert (tmp_path / "a" / "town.segearth" / "job.json").is_file()
+    counts = []
+    resumed = predict_scene(scene, tmp_path / "a", predictor, options=options, progress=lambda s: counts.append(s.done))
+    assert counts[0] == 7
+    assert hashes(resumed) == hashes(predict_scene(scene, tmp_path / "b", predictor, options=options))
+
+
+def test_scale(scene, predictor, tmp_path):
+    result = predict_scene(scene, tmp_path, predictor, options=SceneOptions(gsd=0.6, output_grid="model"))
+    with rasterio.open(result.labels) as file:
+        assert file.shape == (120, 150)
+        assert file.transform == TRANSFORM * Affine.scale(2)
+    with pytest.raises(UserError, match="one thing in two ways"):
+        SceneOptions(gsd=1, scale=1)
