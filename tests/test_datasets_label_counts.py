@@ -35,7 +35,7 @@ def remarks(classes, *images, reduce=False, partial=False, **settings):
             FOUR,
             [(6, 0, 0, 0, 3)],
             False,
-            ["the label holds no class but background, .*: masks of 0 and 255 do that, .*: if they are such, write"],
+            ["the label holds no class but background, .*: masks of 0 and 255 do that, .* if they are such, write"],
         ),
         (
             FOUR,

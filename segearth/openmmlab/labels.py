@@ -11,6 +11,7 @@ from mmseg.registry import TRANSFORMS
 from segearth.datasets.label_counts import LabelCounts
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
+from segearth.openmmlab.keys import type_name
 
 LOOKED_AT = 16  # labels before a run: enough that one class in all of them is unusual, some 0.2 s of tiles
 
@@ -43,8 +44,8 @@ def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> 
     counts = counted(dataset, ignore, ())
     classes, total = len(counts.classes), len(dataset)
     pipeline = list(pipeline)
-    steps = [step for step in pipeline if _name(step.get("type")) == "LoadAnnotations"]
-    final = [_name(step.get("type")) for step in pipeline[-2:]] == ["LoadAnnotations", "PackSegInputs"]
+    steps = [step for step in pipeline if type_name(step.get("type")) == "LoadAnnotations"]
+    final = [type_name(step.get("type")) for step in pipeline[-2:]] == ["LoadAnnotations", "PackSegInputs"]
     looked_at = min(LOOKED_AT, total)
     for i in range(looked_at if steps else 0):
         try:
@@ -80,8 +81,3 @@ def check_values(name: str, values: Iterable[int], classes: int, ignore: int, re
             f"{name} has the label values {shown}{on_disk}: expected 0 to {classes - 1}, or {ignore} for pixels to "
             f"ignore; {lossy_label(name) or 'convert the labels'}"
         )
-
-
-def _name(kind: Any) -> str:
-    """The name of a transform that a config gives as text or as a class."""
-    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
