@@ -21,7 +21,11 @@ ZIP = b"PK\x03\x04"  # torch.save since torch 1.6
 PICKLE = b"\x80"  # torch.save before, or on request
 LONGEST_HEADER = 100_000_000  # bytes of a safetensors header, by its own specification
 LEGACY_PICKLES = 5  # of a file of torch before 1.6: a number, a version, about the system, the content, its storages
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "ema")  # names of weights beside other things
+# Names of weights beside other things; of averaged ones only after those that are not.
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "module", "net"),
+    *("ema", "model_ema", "ema_state_dict", "state_dict_ema"),
+)
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 TIED = 2  # a weight that a model uses in two places is in a file once
 WIDTH_GIVER = "fixup_proj.1.weight"  # an upsampler's last convolution: as wide as the CLIP's features
@@ -130,7 +134,7 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], source: str, advic
         problems.append(_some([f"{n} is {list(state[n].shape)}, not {list(own[n].shape)}" for n in misfits]))
     if others := [n for n in own if n in state and own[n].is_floating_point() and state[n].dtype not in FLOATS]:
         shown = _some([f"{name} is of {str(state[name].dtype).removeprefix('torch.')}" for name in others])
-        problems.append(f"{shown}, not of float32, float16, bfloat16 or float64")
+        problems.append(f"{shown}, not of float32, float16, bfloat16 or float64: use those that were not quantized")
     if problems:
         raise UserError(
             f"The weights of {source} do not fit: {'; '.join(problems)}. Expected exactly the tensors of "
@@ -281,6 +285,8 @@ def _tensors(content: object, size: int) -> dict[str, Tensor]:
     for name, value in content.items():
         if not isinstance(value, Tensor):
             kind = "" if isinstance(value, _PassedOver) else f" but a {type(value).__name__}"
+            if isinstance(value, dict):
+                kind += "; if the weights are in it, save it alone, by torch.save"
             raise _Unreadable(f"its entry {_quoted(repr(name))} is no tensor{kind}")
         if not isinstance(name, str):
             raise _Unreadable(f"a tensor is called {_quoted(repr(name))} instead of by a name")

@@ -13,8 +13,9 @@ from torch import Tensor
 # What training puts before every name: several processes, torch.compile, a model as a part of another one.
 PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")
 
-# Nothing to load: a mask and numbers that the architecture gives, the bias of another loss than CLIP's.
-PASSED_OVER = frozenset({"attn_mask", "logit_bias", "input_resolution", "context_length", "vocab_size"})
+# Nothing to load: a mask and numbers that the architecture gives, the bias of another loss than CLIP's, how often
+# torch's AveragedModel has averaged.
+PASSED_OVER = frozenset({"attn_mask", "logit_bias", "input_resolution", "context_length", "vocab_size", "n_averaged"})
 
 _TOWERS = {"vision": "visual.transformer", "text": "transformer"}
 _PARTS = {
@@ -66,8 +67,8 @@ def open_clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by their names without those of `PREFIXES` that every name begins with."""
-    named = dict(state)
+    """Tensors by their names without those of `PREFIXES` that every name begins with, but for `PASSED_OVER`."""
+    named = {name: tensor for name, tensor in state.items() if name not in PASSED_OVER}
     while prefix := next((p for p in PREFIXES if named and all(name.startswith(p) for name in named)), ""):
         named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     return named

@@ -44,7 +44,8 @@ UPRIGHT = {  # by EXIF's number of how an image lies; 1 is upright
 }
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _JPEG2000_GRAY = re.compile(rb"colr\x01..\0\0\0\x11", re.DOTALL)  # ISO 15444-1, I.5.3.3: colour space number 17
-_HEAD = 4096  # bytes that hold what is looked for in JPEG 2000
+_JPEG2000_ALPHA = re.compile(rb"cdef..(?:.{6}){0,9}?..\0[\x01\x02]..", re.DOTALL)  # I.5.3.6: of kind 1 or 2
+_HEAD = 65536  # bytes that hold what is looked for in JPEG 2000
 _KNOWN = "8-bit PNG, JPEG, TIFF, WebP, BMP, GIF or JPEG 2000"
 
 
@@ -120,16 +121,29 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
         raise UserError(f"{name} has {image.width} × {image.height} pixels: expected one at least; give another image")
     try:
         check_depth(image, name)
+        no_alpha = image.format == "JPEG2000" and _check_jpeg2000(_head(image), name)
         bands, remarks = tiff.given(image, name)
         remarks += _turned(orientation_of(image), name)
         image.load()  # turns a TIFF upright
-        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name)), bands)
+        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name, no_alpha)), bands)
     except UserError:
         raise
     except Exception as error:  # Pillow says in many ways that a file is closed or damaged
         raise UserError(
             f"{name} cannot be read ({first_line(error)}): expected one that is open and whole; open it again"
         ) from None
+
+
+def _head(image: Image.Image) -> bytes:
+    """The first bytes of the file of an image that Pillow has open; none once its pixels are decoded."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return b""
+    place = file.tell()
+    file.seek(0)
+    head = file.read(_HEAD)
+    file.seek(place)
+    return bytes(head)
 
 
 @contextmanager
@@ -153,7 +167,7 @@ def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Open
 def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[OpenedImage]:
     """An image of another format."""
     name = limit.name
-    _check_jpeg2000(file.read(_HEAD), name)
+    no_alpha = _check_jpeg2000(file.read(_HEAD), name)
     with _pillow(file, limit) as image:
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
@@ -161,7 +175,9 @@ def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Ope
         if not header_only:
             image.load()  # a PNG's EXIF may stand after its pixels
         orientation = orientation_of(image, header_only)
-        yield OpenedImage(name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name)))
+        yield OpenedImage(
+            name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name, no_alpha))
+        )
 
 
 @contextmanager
@@ -260,8 +276,10 @@ def _turned(orientation: int, name: str) -> tuple[str, ...]:
     return () if orientation == 1 else (f"{name} is turned upright as its EXIF orientation ({orientation}) says",)
 
 
-def _alpha(image: Image.Image, name: str) -> tuple[str, ...]:
-    """The remark on transparency."""
+def _alpha(image: Image.Image, name: str, no_alpha: bool = False) -> tuple[str, ...]:
+    """The remark on transparency, or on the band that Pillow takes for it."""
+    if no_alpha and image.mode == "RGBA":
+        return (f"{name} has 4 bands; the first three are used as red, green and blue",)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return (f"{name} has an alpha channel, which is dropped",)
     return ()
@@ -286,30 +304,42 @@ def check_depth(image: Image.Image, name: str) -> None:
     raise UserError(f"{name} is a {kind} image ({image.mode}): expected unsigned 8 bits a band; {tiff.TO_BYTE}")
 
 
-def _check_jpeg2000(head: bytes, name: str) -> None:
-    """Refuses JPEG 2000 of more than 8 bits, which Pillow cuts to 8, and gray of three bands, which it cannot read.
+def _check_jpeg2000(head: bytes, name: str) -> bool:
+    """Refuses JPEG 2000 of more than 8 bits, which Pillow cuts to 8, and bands that are no colours.
 
     Args:
         head: the first bytes of a file, of any kind.
         name: of the file.
+
+    Returns:
+        Whether it is a JPEG 2000 none of whose bands is called alpha; Pillow takes the second or fourth one for it.
     """
     depths: tuple[int, ...] = ()
+    alpha = gray = False
     if head.startswith(b"\xff\x4f\xff\x51"):  # a bare codestream: its first segment has three bytes a band
         (bands,) = struct.unpack_from(">H", head.ljust(42, b"\0"), 40)
         depths = tuple(head[42 : 42 + 3 * bands : 3])
     elif head[4:8] == b"jP  " and (place := head.find(b"ihdr")) >= 0:
+        head = head.partition(b"jp2c")[0]
         header = head[place + 4 :].ljust(14, b"\0")
         bands = int.from_bytes(header[8:10], "big")
         depths = (header[10],)
         if header[10] == 255 and (place := head.find(b"bpcc")) >= 0:  # bands of different depths
             depths = tuple(head[place + 4 : place + 4 + bands])
-        if bands > 2 and _JPEG2000_GRAY.search(head):
-            raise UserError(
-                f"{name} is a JPEG 2000 of a kind that is not supported here ({bands} bands, whose colour space is "
-                "gray): expected RGB; convert it, for example: gdal_translate in.jp2 out.tif"
-            )
+        alpha = _JPEG2000_ALPHA.search(head) is not None
+        gray = _JPEG2000_GRAY.search(head) is not None
+    else:
+        return False
     if any((depth & 127) + 1 > 8 for depth in depths):
         bits = max((depth & 127) + 1 for depth in depths)
         raise UserError(f"{name} is a {bits}-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
     if any(depth & 128 for depth in depths):
         raise UserError(f"{name} is a signed 8-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
+    if bands == 2 and not alpha:
+        raise tiff.no_colours(bands, name)
+    if bands > 2 and gray:
+        raise UserError(
+            f"{name} is a JPEG 2000 of a kind that is not supported here ({bands} bands, whose colour space is "
+            "gray): expected RGB; convert it, for example: gdal_translate in.jp2 out.tif"
+        )
+    return not alpha

@@ -105,6 +105,12 @@ def test_of_two_wrapped_models_the_first_of_the_list_is_taken(tmp_path, state):
     refuses(tmp_path / "w.pt", "entry 'model' is no tensor but a dict")
 
 
+@pytest.mark.parametrize("name", ["net", "model_ema", "ema_state_dict", "state_dict_ema"])
+def test_names_of_wrapped_weights(tmp_path, state, name):
+    torch.save({"epoch": 3, name: state}, tmp_path / "w.pt")
+    torch.testing.assert_close(read_state_dict(tmp_path / "w.pt"), state)
+
+
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare"])
 def test_code_is_never_run(tmp_path, state, kind):
     marker, path = tmp_path / "marker", tmp_path / "w.ckpt"
@@ -177,6 +183,7 @@ def test_another_file_in_its_place(tmp_path, content):
         (torch.rand(2), "holds a Tensor instead of"),
         ({}, "holds no tensors"),
         ({"state_dict": {}}, "holds no tensors"),
+        ({"mine": {"a": torch.rand(2)}}, "'mine' is no tensor but a dict; if the weights are in it, save it alone"),
         ({"epoch": 3}, "entry 'epoch' is no tensor but a int"),
         ({1: torch.rand(2)}, "a tensor is called 1 instead of by a name"),
     ],
@@ -263,6 +270,7 @@ def test_weights_that_are_no_floating_point_numbers_are_refused(tmp_path, state,
     save_file(state, tmp_path / name) if name == "w.safetensors" else torch.save(state, tmp_path / name)
     message = misfit(nn.ModuleDict({"a": nn.Linear(3, 4)}), read_state_dict(tmp_path / name))
     assert f"a.weight is of {str(kind).removeprefix('torch.')}, not of float32, float16, bfloat16 or" in message
+    assert "use those that were not quantized" in message
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])

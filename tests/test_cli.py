@@ -64,6 +64,7 @@ def test_version_and_module(tmp_path):
         (["eval", "loveda", "--data-rot", "x"], ["--data-rot", "did you mean --data-root?"]),
         (["eval", "loveda", "vdd"], ["segearth eval does not know vdd"]),
         (["--verbose"], ["segearth does not know --verbose"]),
+        (["demo", "new\nline\x1b[31m.tif"], ["does not know new\\nline\\x1b[31m.tif"]),
         (["demo", "--precision", "fp8"], ["fp8", "bf16", "segearth demo --help"]),
         (["sample-data"], ["-o/--out"]),
     ],

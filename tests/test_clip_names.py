@@ -87,6 +87,9 @@ def test_what_is_no_weight_is_passed_over(state):
         "vocab_size": torch.tensor(49408),
     }
     assert same(open_clip_names({**state, **beside}), state)
+    prefixed = {f"module.{name}": value for name, value in state.items()}
+    averaged = {"n_averaged": torch.tensor(3)}  # of torch.optim.swa_utils.AveragedModel
+    assert same(open_clip_names({**averaged, **prefixed, **beside}), state)
     assert same(open_clip_names({**state, "logit_scale": state["logit_scale"][None]}), state)  # a list of one
 
 

@@ -31,7 +31,12 @@ def remarks(classes, *images, reduce=False, partial=False, **settings):
             False,
             ["the label holds background, roof and none of the other classes: the"],
         ),
-        (FOUR, [(6, 0, 0, 0, 3)], False, ["the label holds no class but background, .*: masks of 0 and 255 do that"]),
+        (
+            FOUR,
+            [(6, 0, 0, 0, 3)],
+            False,
+            ["the label holds no class but background, .*: masks of 0 and 255 do that, .* if they are such, write"],
+        ),
         (
             FOUR,
             [(9, 0, 0, 0, 0)],

@@ -95,6 +95,21 @@ def test_a_config_and_a_check_tell_of_near_names(tmp_path, monkeypatch, capsys):
     assert "or there is data/loveDA: rename it to LoveDA" in capsys.readouterr().err
 
 
+def test_a_folder_of_a_known_name_is_not_to_be_renamed(tmp_path, monkeypatch):
+    """It was found, but lacks what only the preparation makes."""
+    pytest.importorskip("mmengine")
+    from segearth.openmmlab.config import load_config
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("image", "label"):
+        (tmp_path / "data/WHU_Sat_Ⅱ/test" / name).mkdir(parents=True)
+    for root in (None, tmp_path / "data"):
+        with pytest.raises(UserError, match="/test is there, without label_cvt: prepare the set") as caught:
+            load_config(CONFIGS / "cfg_whu_sat_II.py", data_root=root, model="tiny")
+        assert "WHU_Sat_Ⅱ" in str(caught.value)
+        assert "rename" not in str(caught.value)
+
+
 def water(root: Path, mask: int, suffix: str = ".jpg") -> dict[str, object]:
     """WBS-SI with one mask of half water, as JPEG; gives the settings of the data set."""
     for folder in (WATER.out_images, WATER.out_labels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import openpyxl
@@ -11,6 +12,7 @@ from mmdata import CONFIGS, picture, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 
 from segearth import results
+from segearth.errors import UserError
 from segearth.openmmlab.runner import evaluate
 from segearth.paper.comparison import line
 from segearth.paper.methods import METHODS
@@ -100,6 +102,19 @@ def test_a_part_of_a_set_may_lack_classes(run):
     row, before = run(rest, rest, rest)
     assert row["remarks"] == before
     assert "no label has road" in before[0]
+
+
+def test_values_that_are_no_class_are_refused_before_the_run(run, monkeypatch):
+    """A pipeline whose later steps might change labels is left to the run, which refuses them, too."""
+    begun = RuntimeError("begun")
+    monkeypatch.setattr("segearth.openmmlab.runner._evaluate", Mock(side_effect=begun))
+    labels = LABEL, np.where(LABEL == 3, 253, LABEL).astype(np.uint8)
+    with pytest.raises(UserError, match=r"ann/1\.png has the label values 253: expected 0 to 3, or 255"):
+        run(*labels)
+    step = '    dict(type="LoadAnnotations"),\n'
+    Path("cfg.py").write_text(CONFIG.replace(step, f'{step}    dict(type="Rerange"),\n'))
+    with pytest.raises(RuntimeError, match="begun"):
+        run(*labels)
 
 
 def test_a_label_that_cannot_be_read_is_left_to_the_run(run):

@@ -371,6 +371,8 @@ def jp2(path, bands, depth, colour_space):
         (3, 16, 16, "is a 16-bit image"),  # Pillow would cut it to 8 bits
         (3, 12, 16, "is a 12-bit image"),
         (1, 16, 17, "is a 16-bit image"),
+        (3, 16, 17, "is a 16-bit image"),  # as GDAL writes it
+        (2, 8, 17, "has 2 bands that are no colours: .*-b 1"),
         (3, 8, 17, r"of a kind that is not supported here \(3 bands, whose colour space is gray\)"),
         (3, 0x88, 16, "is a signed 8-bit image"),
     ],
@@ -386,6 +388,29 @@ def test_jpeg_2000_is_read(tmp_path):
     for name in ("a.jp2", "a.j2k"):
         Image.fromarray(RGB).save(tmp_path / name)
         assert np.array_equal(told(tmp_path / name)[0], RGB)
+
+
+@pytest.mark.parametrize("bands", [2, 4])
+@pytest.mark.parametrize("alpha", [True, False])
+def test_alpha_of_jpeg_2000_is_what_is_called_so(tmp_path, bands, alpha):
+    """Pillow takes any second or fourth band for it."""
+    path = tmp_path / "a.jp2"
+    Image.fromarray(RGBN[..., :bands]).save(path)
+    if not alpha:
+        path.write_bytes(path.read_bytes().replace(b"cdef", b"free"))
+    if bands == 2 and not alpha:
+        with Image.open(path) as image:
+            for source in (path, image):
+                with pytest.raises(UserError, match="has 2 bands that are no colours"):
+                    read_image(source)
+        return
+    found, said = told(path)
+    assert np.array_equal(found, RGB if bands == 4 else RGB[..., :1].repeat(3, axis=2))
+    assert said[0] == ("has an alpha channel, which is dropped" if alpha else FIRST)
+    with Image.open(path) as image:
+        pixels, remarks = read_image(image)
+    assert np.array_equal(pixels, found)
+    assert remarks == [f"the given image {remark}" for remark in said]
 
 
 @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"DDS " + bytes(124)])

@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Says it and ends the program."""
-        self.exit(MISTAKE, printable(f"error: {message}; {self.prog} --help tells all options", keep="\n") + "\n")
+        self.exit(MISTAKE, printable(f"error: {message}; {self.prog} --help tells all options") + "\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parses all: what is not known is refused here, by the parser that knows the near ones."""

@@ -104,7 +104,9 @@ class LabelCounts:
         again = f"so prepare the set with {command('prepare')}, or convert the labels again"
         if black_and_white:
             first = int(self.reduce_zero_label)
-            return f": masks of 0 and 255 do that, as 255 is ignored, so write indices from {first} on"
+            return (
+                f": masks of 0 and 255 do that, as 255 is ignored, and if they are such, write indices from {first} on"
+            )
         if zero_and_one:
             return (
                 ": the files hold nothing but 0 and 1, to which palette images that are written without a palette "

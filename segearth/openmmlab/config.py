@@ -19,7 +19,7 @@ from typing import Any
 from segearth import weights
 from segearth.config_files import check_source, check_syntax
 from segearth.datasets.places import near_name, other_places
-from segearth.errors import UserError, option
+from segearth.errors import UserError, command, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
 from segearth.openmmlab.model_weights import model_weights
@@ -189,8 +189,17 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
         inside = data_root is not None and path.parts[:1] == ("data",)
         place = Path(*path.parts[1:]) if inside else path
         folders = [Path(str(data_root)).expanduser()] if inside else [Path(), config.parent, config.parent.parent]
-        near = next(filter(None, (near_name(folder / place) for folder in folders)), "")
+        others = [Path(*other.parts[1:]) if inside else other for other in other_places(path)]
+        near = next(filter(None, (_lacking(folder / other) for folder in folders for other in others)), "")
+        near = near or next(filter(None, (near_name(folder / place) for folder in folders)), "")
         raise UserError(f"{error}; {near}" if near else str(error)) from None
+
+
+def _lacking(path: Path) -> str:
+    """A sentence for a folder that is not where the rest of its set is, under a name of another config; else ""."""
+    if not path.parent.is_dir():
+        return ""
+    return f"{path.parent} is there, without {path.name}: prepare the set ({command('prepare')})"
 
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from segearth.datasets.label_counts import LabelCounts
+from segearth.datasets.places import lossy_label
+from segearth.errors import UserError
+from segearth.openmmlab.keys import type_name
 
 LOOKED_AT = 16  # labels before a run: enough that one class in all of them is unusual, some 0.2 s of tiles
 
@@ -29,25 +31,53 @@ def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> 
 
 
 def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> LabelCounts:
-    """What some labels hold, spread evenly over a data set; a label that cannot be read or used is left to the run.
+    """What some labels hold, spread evenly over a data set; a label that cannot be read is left to the run.
 
     Args:
         dataset: opened.
         ignore: the index that the metric leaves out.
         pipeline: of the config; its step that loads labels is used here, too.
+
+    Raises:
+        UserError: see `check_values`; not where a step of another project may change labels after they are loaded.
     """
     counts = counted(dataset, ignore, ())
     classes, total = len(counts.classes), len(dataset)
-    steps = [step for step in pipeline if _name(step.get("type")) == "LoadAnnotations"]
+    pipeline = list(pipeline)
+    steps = [step for step in pipeline if type_name(step.get("type")) == "LoadAnnotations"]
+    final = [type_name(step.get("type")) for step in pipeline[-2:]] == ["LoadAnnotations", "PackSegInputs"]
     looked_at = min(LOOKED_AT, total)
     for i in range(looked_at if steps else 0):
-        with suppress(Exception):  # the run names the file, and what is wrong with it
+        try:
             info = TRANSFORMS.build(dict(steps[0]))(dataset.get_data_info((2 * i + 1) * total // (2 * looked_at)))
             values = np.bincount(info["gt_seg_map"].ravel(), minlength=max(256, ignore + 1))
-            counts.add(values[:classes].tolist(), int(values[ignore]))
+        except Exception:  # the run names the file, and what is wrong with it
+            continue
+        if final:
+            found = np.flatnonzero(values).tolist()
+            check_values(info["seg_map_path"], found, classes, ignore, bool(info.get("reduce_zero_label")))
+        counts.add(values[:classes].tolist(), int(values[ignore]))
     return counts
 
 
-def _name(kind: Any) -> str:
-    """The name of a transform that a config gives as text or as a class."""
-    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
+def check_values(name: str, values: Iterable[int], classes: int, ignore: int, reduced: bool) -> None:
+    """Refuses a label map with values that are no class, which would quietly give wrong figures.
+
+    Args:
+        name: of its file.
+        values: that occur in it.
+        classes: how many there are.
+        ignore: the index that the metric leaves out.
+        reduced: whether values are one less than in the file (`reduce_zero_label`).
+
+    Raises:
+        UserError: there are such values.
+    """
+    bad = [value for value in values if not 0 <= value < classes and value != ignore]
+    if bad:
+        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        on_disk = " after reduce_zero_label (one more in the file)" if reduced else ""
+        raise UserError(
+            f"{name} has the label values {shown}{on_disk}: expected 0 to {classes - 1}, or {ignore} for pixels to "
+            f"ignore; {lossy_label(name) or 'convert the labels'}"
+        )

@@ -12,8 +12,8 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from segearth.counts import ClassCounts
-from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
+from segearth.openmmlab.labels import check_values
 
 
 @METRICS.register_module()
@@ -120,13 +120,4 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
                 "expected one class index a pixel, height × width as the image; convert the labels"
             )
         classes = len((self.dataset_meta or {})["classes"])
-        values = label.unique()
-        bad = values[((values < 0) | (values >= classes)) & (values != self.ignore_index)].tolist()
-        if bad:
-            shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-            on_disk = " after reduce_zero_label (one more in the file)" if sample.get("reduce_zero_label") else ""
-            raise UserError(
-                f"{name} has the label values {shown}{on_disk}: "
-                f"expected 0 to {classes - 1}, or {self.ignore_index} for pixels to ignore; "
-                f"{lossy_label(name) or 'convert the labels'}"
-            )
+        check_values(name, label.unique().tolist(), classes, self.ignore_index, bool(sample.get("reduce_zero_label")))

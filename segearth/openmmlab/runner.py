@@ -94,9 +94,8 @@ def evaluate(
         row = known | asked
         ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
         return row, folder
-    if ranks.is_main:
-        for remark in _glance(job):
-            say(f"warning: {remark}")
+    for remark in ranks.everywhere(lambda: _glance(job) if ranks.is_main else []):
+        say(f"warning: {remark}")
     advice = f"free some space, or give another {option('work_dir')}"
     with Ledger(folder / "progress" / job.fingerprint[:16], advice) as ledger:
         row = _evaluate(job, ledger, ranks, pictures, quiet) | asked

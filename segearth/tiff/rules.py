@@ -64,10 +64,7 @@ def check(page: Page, name: str) -> None:
     if page.is_plain:
         return
     if page.bands < 3 or page.photometric == MINISWHITE:
-        raise UserError(
-            f"{name} has {page.bands} bands that are no colours: expected 1, 3 or 4 bands; choose the bands to map, "
-            f"for example: {_TO_THREE}"
-        )
+        raise no_colours(page.bands, name)
     natural = page.colours in (None, (0, 1, 2))
     most = len(page.bits) if page.planar else _PILLOWS_BANDS if natural else 4
     if (page.colours is None and page.bands > 4) or len(page.bits) > most:
@@ -75,6 +72,14 @@ def check(page: Page, name: str) -> None:
             f"{name} has {len(page.bits)} bands: expected 3 or 4; choose those that are red, green and blue, for "
             f"example: {_TO_THREE}"
         )
+
+
+def no_colours(bands: int, name: str) -> UserError:
+    """The error for bands of which none can be red, green and blue."""
+    return UserError(
+        f"{name} has {bands} bands that are no colours: expected 1, 3 or 4 bands; choose the bands to map, for "
+        f"example: {_TO_THREE}"
+    )
 
 
 def given(image: Image.Image, name: str) -> tuple[tuple[int, int, int], list[str]]:
