@@ -6,6 +6,8 @@ A config is a Python program, which mmengine runs to read it. Nothing here runs 
 from __future__ import annotations
 
 import ast
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,12 +96,14 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
             f"the config {path}{whose} is no Python text ({error}): save it as UTF-8, or give another"
         ) from None
     for base in _bases(tree, path):
-        if "::" in base or "{{" in base:  # of an installed package; or with a variable of mmengine
+        if "::" in base:  # of an installed package
+            if not base.endswith(".py"):
+                raise UserError(f"{path} builds on {base}, which is no Python file: expected one that ends in .py")
             continue
-        found = path.parent / Path(base).expanduser()
+        found = path.parent / base
         if any(found.resolve() == one.resolve() for one in (*below, path)):
             raise UserError(f"the config {path} builds on itself (_base_ = {base!r}): name another file in _base_")
-        if not found.exists():
+        if not os.path.exists(found):  # noqa: PTH110 (False for what is too long to be a path)
             raise UserError(
                 f"{path} builds on {base}, but there is no {found}: copy that file to this place, too, or write what "
                 f"it sets into {path.name} and remove it from _base_"
@@ -124,17 +128,39 @@ def check_syntax(change: str) -> None:
 
 
 def _bases(tree: ast.Module, path: Path) -> list[str]:
-    """The files of `_base_`, which mmengine reads first; those that are computed are left to mmengine."""
+    """The files of `_base_`, which mmengine reads first, with the variables that it puts in.
+
+    Raises:
+        UserError: other than texts that can be known without running the config.
+    """
+    own = Path(os.path.abspath(path))  # noqa: PTH100 (as mmengine does, links stay)
+    variables = {
+        "fileDirname": str(own.parent),
+        "fileBasename": own.name,
+        "fileBasenameNoExtension": own.stem,
+        "fileExtname": own.suffix,
+    }
     for line in tree.body:
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) and line.targets[0].id == "_base_":
             try:
                 value = ast.literal_eval(line.value)
             except (TypeError, ValueError):
-                return []
+                raise UserError(
+                    f"_base_ of {path} is computed ({ast.unparse(line.value)[:100]}): expected the path of a config, "
+                    "or a list of paths; write them out"
+                ) from None
             bases = value if isinstance(value, list) else [value]
             if not all(isinstance(base, str) for base in bases):
                 raise UserError(
                     f"_base_ of {path} is {value!r}: expected the path of a config, or a list of paths; correct it"
+                )
+            bases = [
+                re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: variables.get(found[1], found[0]), base) for base in bases
+            ]
+            if unknown := [base for base in bases if "{{" in base]:
+                raise UserError(
+                    f"_base_ of {path} has an unknown variable ({unknown[0]!r}): expected {', '.join(variables)}; "
+                    "write the path out"
                 )
             return bases
     return []

@@ -13,6 +13,7 @@ from threading import RLock
 from typing import ParamSpec, TypeVar
 
 _FILTERS = RLock()
+_LONGEST = 3000  # characters of a message: three times our longest, for the values that it quotes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,11 +42,12 @@ class UserError(ValueError):
     raised is a defect of ours and keeps its traceback.
 
     Messages quote what others chose: names of files and tensors, a server's words. So whatever a terminal would obey
-    is escaped; line breaks stay.
+    is escaped, line breaks included, which could begin another "error:"; and the middle of what nobody reads is left
+    out.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message, keep="\n"))
+        super().__init__(_sentence(message))
 
 
 def printable(text: object, keep: str = "") -> str:
@@ -66,6 +68,12 @@ def printable(text: object, keep: str = "") -> str:
         else repr(character)[1:-1]
         for character in str(text)
     )
+
+
+def _sentence(text: str) -> str:
+    """A message as one line of a bounded length; twice is the same as once."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2 - 5]} ... {text[-_LONGEST // 2 :]}"
 
 
 def first_line(error: BaseException) -> str:
@@ -108,7 +116,7 @@ def notice(text: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "segearth":
         level, frame = level + 1, frame.f_back
-    warnings.warn(printable(text, keep="\n"), UserNotice, stacklevel=level)
+    warnings.warn(_sentence(text), UserNotice, stacklevel=level)
 
 
 def unknown_option(function: str, name: str, known: Iterable[str]) -> UserError:

@@ -34,8 +34,8 @@ class Ended(KeyboardInterrupt):
 
 
 def say(text: str) -> None:
-    """A remark while working, on stderr and at once: stdout keeps the result."""
-    print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
+    """A remark of one line while working, on stderr and at once: stdout keeps the result."""
+    print(printable(text, keep="\t"), file=sys.stderr, flush=True)
 
 
 def quiet(text: str) -> None:
@@ -106,9 +106,10 @@ def run(
         except OSError as error:
             if error.filename is None:
                 raise
+            name = printable(error.filename)[:200]
             say(
-                f"error: cannot use {str(error.filename)[:200]} ({error.strerror}): expected a path that this program "
-                "may use; correct it, or its permissions"
+                f"error: cannot use {name} ({error.strerror}): expected a path that this program may use; correct it, "
+                "or its permissions"
             )
             return MISTAKE
         except (MemoryError, RuntimeError) as error:

@@ -68,6 +68,10 @@ def test_only_python_files_are_configs(name, text, capfd):
     assert refusal("on.py").startswith(f"{name} (on.py builds on it) is no Python file")
     Path("further.py").write_text("_base_ = 'on.py'\n")
     assert "(on.py builds on it) is no Python file" in refusal("further.py")
+    Path("further.py").write_text(f"_base_ = '{{{{ fileDirname }}}}/{name}'\n")
+    assert "further.py builds on it) is no Python file" in refusal("further.py")
+    Path("further.py").write_text("_base_ = ['{{fileDirname}}/on.py']\n")
+    assert "on.py builds on it) is no Python file" in refusal("further.py")
 
 
 @pytest.mark.usefixtures("here")
@@ -81,6 +85,11 @@ def test_only_python_files_are_configs(name, text, capfd):
         (b"import this_would_run\n_base_ = 3", "_base_ of mine.py is 3: expected the path of a config, or a list"),
         (b"import this_would_run\n_base_ = ('a.py', 'b.py')", "expected the path of a config, or a list"),
         (b"import this_would_run\n_base_ = 'mine.py'", "mine.py builds on itself"),
+        (b"import this_would_run\n_base_ = './a.yam' + 'l'", "_base_ of mine.py is computed ('./a.yam' + 'l')"),
+        (b"import this_would_run\n_base_ = 'mmseg::a.yaml'", "mmseg::a.yaml, which is no Python file"),
+        (b"import this_would_run\n_base_ = '{{$A:a.yaml}}'", "has an unknown variable ('{{$A:a.yaml}}')"),
+        (b"import this_would_run\n_base_ = '~nosuchuser/a.py'", "there is no ~nosuchuser/a.py"),
+        (b"import this_would_run\n_base_ = '" + b"n" * 400 + b"'", "there is no nnnn"),
     ],
 )
 def test_a_config_that_is_wrong_before_it_runs(text, expected):

@@ -112,7 +112,7 @@ def test_bad_images(tmp_path, capsys, name):
         (["--device", "abacus"], "unknown device"),
         (["--long-side", "-3"], "--long-side -3"),
         (["--long-side", "99999999"], "--long-side 99999999 makes the image"),
-        (["--classes", "/"], "cannot read the class file"),
+        (["--classes", "/"], "is a folder: expected a text file"),
         (["--model", "clip-vit-b16"], "--model tiny"),
         (["--image", "oem_koeln_50.tif"], "oem_koeln_50.tif"),
     ],

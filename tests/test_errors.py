@@ -67,9 +67,14 @@ def test_printable(text, shown):
 def test_messages_quote_but_do_not_obey():
     foreign = "\x1b[2J\nname"
     error = UserError(f"no file {foreign}: give another one")
-    assert str(error) == "no file \\x1b[2J\nname: give another one"
+    assert str(error) == "no file \\x1b[2J\\nname: give another one"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as between processes
     with pytest.warns(UserNotice) as told:
         notice(f"no file {foreign}")
-    assert str(told[0].message) == "no file \\x1b[2J\nname"
+    assert str(told[0].message) == "no file \\x1b[2J\\nname"
+    error = UserError(f"no file {'x' * 100_000}: give another one")
+    assert len(str(error)) == 3000
+    assert str(error).startswith("no file xx")
+    assert str(error).endswith("xx: give another one")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert first_line(OSError("\x1b[2J\nmore")) == "\\x1b[2J"

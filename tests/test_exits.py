@@ -112,8 +112,8 @@ def test_a_path_that_the_system_refuses(capsys):
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys):
-    say("class \x1b[31mred\x07 \u009b1m \udce9 é")
-    assert capsys.readouterr().err == "class \\x1b[31mred\\x07 \\x9b1m \\xe9 é\n"
+    say("class \x1b[31mred\x07 \u009b1m \udce9 é\nerror: x")
+    assert capsys.readouterr().err == "class \\x1b[31mred\\x07 \\x9b1m \\xe9 é\\nerror: x\n"
 
 
 LONG = "x" * 300

@@ -170,3 +170,10 @@ def test_floats_and_other_loaders(pair):
     assert np.array_equal(image[1], NIR[..., 0])
     steps[0] = {"type": type("Own", (LoadImageFromFile,), {})}  # the user's own choice keeps its own rules
     assert pair(writer(RGB.astype(np.uint16), photometric="rgb"), pipeline=steps).remarks == []
+
+
+def test_steps_that_fail_are_told_before_the_run_and_do_not_blame_the_files(pair):
+    steps = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
+    steps.insert(1, {"type": "Resize", "scale": (8, 8), "interpolation": "foo"})
+    with pytest.raises(UserError, match=r"the steps of .*pipeline fail on .*0.tif .*KeyError: 'foo'\), although both"):
+        pair(writer(RGB), pipeline=steps)

@@ -130,7 +130,8 @@ def choose_model() -> str:
         try:
             weights.fetch(file)
         except UserError as error:
-            say(f"{error}\n{instead.capitalize()}")
+            say(str(error))
+            say(instead.capitalize())
             return "tiny"
     return REAL_MODEL
 

@@ -131,8 +131,16 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
     try:
         dataset = builder(**settings, lazy_init=True)
         found = len(dataset.load_data_list())
+        chosen = settings.get("indices")
+        if found and not isinstance(chosen, int) and chosen is not None and max(chosen) >= found:
+            raise UserError(
+                f"test_dataloader.dataset.indices has {max(chosen)}, but there are {found} images: expected 0 to "
+                f"{found - 1}; give such indices, or a number of images"
+            )
         if found:
             dataset.full_init()
+    except UserError:
+        raise
     except Exception as error:  # the config's options go to code of many authors
         text = " ".join(str(error).split())
         raise UserError(f"the data set {kind} cannot be opened ({text}): correct the config's dataset") from None
@@ -142,6 +150,7 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         dataset.get_subset_(list(range(min(limit, found))))
     _check_labels(dataset)
     dataset.remarks = read_alike(dataset)
+    dataset[0]  # what is wrong with the steps of the pipeline shows on any image
     return dataset
 
 

@@ -171,7 +171,26 @@ SIZE = Rule(
     lambda value: SIDE.fits(value) or (isinstance(value, list | tuple) and len(value) == 2),
     items=SIDE,
 )
-STEP = PART._replace(keys={"type": TYPE, "scale": or_none(SIZE), "keep_ratio": FLAG})
+LOCAL = or_none(table({"backend": one_of("local")}))
+COLOURS = ("color", "grayscale", "unchanged", "color_ignore_orientation", "grayscale_ignore_orientation")
+INTERPOLATION = one_of("nearest", "bilinear", "bicubic", "area", "lanczos")
+STEP = PART._replace(
+    keys={
+        "type": TYPE,
+        "scale": or_none(SIZE),
+        "keep_ratio": FLAG,
+        # steps of a user's own may have OpenCV's numbers
+        "interpolation": INTERPOLATION._replace(fits=lambda value: type(value) is int or INTERPOLATION.fits(value)),
+        "clip_object_border": FLAG,
+        "imdecode_backend": or_none(one_of("cv2", "pillow", "turbojpeg", "tifffile")),
+        "color_type": one_of(*COLOURS),
+        "to_float32": FLAG,
+        "ignore_empty": FLAG,
+        "reduce_zero_label": or_none(FLAG),
+        "backend_args": LOCAL,
+        "meta_keys": several(TEXT, "a list of texts"),
+    }
+)
 PREPROCESSOR = table(
     {
         "type": kind("SegDataPreProcessor"),
@@ -236,7 +255,7 @@ DATASET = table(
         ),
         "metainfo": or_none(METAINFO),
         "pipeline": several(STEP, "a list of steps, each a dict(type=...)"),
-        "backend_args": or_none(ANY),
+        "backend_args": LOCAL,
         "test_mode": FLAG,
         "lazy_init": FLAG,
         "serialize_data": FLAG,

@@ -121,7 +121,9 @@ class _Readable:
             _open_label(label)
             text = " ".join(str(error).split())
             raise UserError(
-                f"{image} with the labels {label} cannot be loaded ({type(error).__name__}: {text})"
+                f"the steps of test_dataloader.dataset.pipeline fail on {image} with the labels {label} "
+                f"({type(error).__name__}: {text}), although both files can be read: expected steps that take any "
+                "image; correct their options"
             ) from None
 
 
