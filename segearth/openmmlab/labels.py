@@ -9,9 +9,8 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from segearth.datasets.label_counts import LabelCounts
-from segearth.datasets.places import lossy_label
-from segearth.errors import UserError
 from segearth.openmmlab.keys import type_name
+from segearth.openmmlab.metric import check_values
 
 LOOKED_AT = 16  # labels before a run: enough that one class in all of them is unusual, some 0.2 s of tiles
 
@@ -58,26 +57,3 @@ def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> 
             check_values(info["seg_map_path"], found, classes, ignore, bool(info.get("reduce_zero_label")))
         counts.add(values[:classes].tolist(), int(values[ignore]))
     return counts
-
-
-def check_values(name: str, values: Iterable[int], classes: int, ignore: int, reduced: bool) -> None:
-    """Refuses a label map with values that are no class, which would quietly give wrong figures.
-
-    Args:
-        name: of its file.
-        values: that occur in it.
-        classes: how many there are.
-        ignore: the index that the metric leaves out.
-        reduced: whether values are one less than in the file (`reduce_zero_label`).
-
-    Raises:
-        UserError: there are such values.
-    """
-    bad = [value for value in values if not 0 <= value < classes and value != ignore]
-    if bad:
-        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        on_disk = " after reduce_zero_label (one more in the file)" if reduced else ""
-        raise UserError(
-            f"{name} has the label values {shown}{on_disk}: expected 0 to {classes - 1}, or {ignore} for pixels to "
-            f"ignore; {lossy_label(name) or 'convert the labels'}"
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from segearth.counts import ClassCounts
+from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
-from segearth.openmmlab.labels import check_values
 
 
 @METRICS.register_module()
@@ -121,3 +121,26 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
             )
         classes = len((self.dataset_meta or {})["classes"])
         check_values(name, label.unique().tolist(), classes, self.ignore_index, bool(sample.get("reduce_zero_label")))
+
+
+def check_values(name: str, values: Iterable[int], classes: int, ignore: int, reduced: bool) -> None:
+    """Refuses a label map with values that are no class, which would quietly give wrong figures.
+
+    Args:
+        name: of its file.
+        values: that occur in it.
+        classes: how many there are.
+        ignore: the index that the metric leaves out.
+        reduced: whether values are one less than in the file (`reduce_zero_label`).
+
+    Raises:
+        UserError: there are such values.
+    """
+    bad = [value for value in values if not 0 <= value < classes and value != ignore]
+    if bad:
+        shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        on_disk = " after reduce_zero_label (one more in the file)" if reduced else ""
+        raise UserError(
+            f"{name} has the label values {shown}{on_disk}: expected 0 to {classes - 1}, or {ignore} for pixels to "
+            f"ignore; {lossy_label(name) or 'convert the labels'}"
+        )
