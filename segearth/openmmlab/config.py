@@ -23,6 +23,7 @@ from segearth.errors import UserError, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
 from segearth.openmmlab.model_weights import model_weights
+from segearth.paths import user_path
 
 
 def load_config(
@@ -90,9 +91,9 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
     Returns:
         The first that exists, from the working directory, the config's folder, the folder above; or None.
     """
-    wanted = Path(path).expanduser()
+    wanted = user_path(path, "file")
     for folder in (Path.cwd(), config_folder.absolute(), config_folder.absolute().parent):
-        if (folder / wanted).exists():
+        if os.path.exists(folder / wanted):  # noqa: PTH110 (False for what is too long to be a path)
             return Path(os.path.normpath(folder / wanted))
     return None
 
@@ -188,7 +189,7 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
     except UserError as error:
         inside = data_root is not None and path.parts[:1] == ("data",)
         place = Path(*path.parts[1:]) if inside else path
-        folders = [Path(str(data_root)).expanduser()] if inside else [Path(), config.parent, config.parent.parent]
+        folders = [user_path(str(data_root), "data root")] if inside else [Path(), config.parent, config.parent.parent]
         near = next(filter(None, (near_name(folder / place) for folder in folders)), "")
         raise UserError(f"{error}; {near}" if near else str(error)) from None
 
@@ -197,7 +198,7 @@ def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None
     """As `_find_data`, of this very path."""
     if data_root is not None and path.parts[:1] == ("data",):
         rest = Path(*path.parts[1:])
-        if (found := Path(data_root).expanduser().absolute() / rest).exists():
+        if (found := user_path(data_root, "data root").absolute() / rest).exists():
             return found
         raise UserError(
             f"no data at {found} ({key} of {config}): {option('data_root', str(data_root))} stands for the "
