@@ -135,8 +135,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
         try:
             config.merge_from_dict(parser.parse_args(["--cfg-options", change]).cfg_options)
         except Exception as error:
+            why = "its brackets are no pairs" if isinstance(error, RecursionError) else one_line(error)
             raise UserError(
-                f"{option('options', change, 'cfg_options')} does not fit {path} ({one_line(error)}): expected "
+                f"{option('options', change[:200], 'cfg_options')} does not fit {path} ({why}): expected "
                 "key=value with nested keys by dots, for example model.prob_thd=0.2"
             ) from None
     return config
