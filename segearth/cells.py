@@ -19,6 +19,7 @@ _FORMULAS = ("=", "+", "-", "@")  # what a spreadsheet takes for the beginning o
 _NO_CELL = re.compile(
     "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\ufffe\\uffff]"
 )  # XML has none of them
+_LONGEST = 32_767  # characters of a cell
 _LARGEST = 10**15  # of whole numbers that a spreadsheet keeps exactly
 
 
@@ -26,7 +27,8 @@ def fitting(value: Any) -> Any:
     """A value of a row as a cell can hold it: finite numbers as they are, all else as text that can be shown."""
     if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
-    return _NO_CELL.sub(lambda found: printable(found[0]), value if isinstance(value, str) else json_line(value)[:-1])
+    text = value if isinstance(value, str) else json_line(value)[:-1]
+    return _NO_CELL.sub(lambda found: printable(found[0]), text)[:_LONGEST]
 
 
 def keep_texts(sheet: Worksheet) -> None:
@@ -35,5 +37,5 @@ def keep_texts(sheet: Worksheet) -> None:
         for cell in cells:
             if isinstance(cell.value, str):
                 cell.data_type = "s"  # openpyxl takes what begins with "=" for a formula
-                if cell.value.startswith(_FORMULAS):
+                if cell.value.lstrip().startswith(_FORMULAS):
                     cell.quotePrefix = True

@@ -32,6 +32,8 @@ def user_path(given: str | Path, what: str = "image") -> Path:
     try:
         if text.startswith("~") and not path.exists():
             path = Path(os.path.expanduser(text))  # noqa: PTH111 (Path's own raises where a user is not known)
+            if str(path).startswith("~"):  # else results would go to a folder of this name
+                raise ValueError(f"there is no user {printable(path.parts[0][1:])}; of a file, write ./{name}")
         path.exists()
         if "\0" in text:
             raise ValueError("it holds a null character")

@@ -230,7 +230,7 @@ def packaged(name: str) -> Path:
 def cache_dir() -> Path:
     """Folder of downloaded files: `$SEGEARTH_HOME`, or `segearth` in the platform's folder for caches."""
     if home := os.environ.get("SEGEARTH_HOME"):
-        return Path(home).expanduser().absolute()
+        return user_path(home, "folder of SEGEARTH_HOME").absolute()
     platform = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
     return (Path(platform) if platform else Path.home() / ".cache") / "segearth"
 

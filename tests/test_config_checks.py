@@ -91,6 +91,7 @@ WRONG = {
     "model.logit_scale=inf": "expected a number above 0",
     f"model.logit_scale={'9' * 400}": "expected a number above 0",
     f"test_dataloader.num_workers={'9' * 400}": "expected a whole number of processes, 0 or more",
+    "model.logit_scale=],[": "(its brackets are no pairs): expected key=value",
     "model.logit_scale=0": "expected a number above 0",
     "model.cls_token_lambda=nan": "expected a number",
     "model.bg_idx=roof": "expected a whole number, 0 or more",

@@ -235,13 +235,21 @@ def test_a_download_that_was_killed_at_its_very_end(server, tmp_path):
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{}", '{"size": "1", "etag": null, "sha256": null}', "[" * 100_000, None])
+@pytest.mark.parametrize(
+    "note",
+    [
+        *("", "[]", "{}", "[" * 100_000, None),
+        *(json.dumps({"size": size, "etag": None, "sha256": None}) for size in ("1", 99_999.5, True)),
+        *(json.dumps({"size": 99_999, "etag": etag, "sha256": None}) for etag in (3, '"a\nb"', '"中"', "v1", "")),
+        *(json.dumps({"size": 99_999, "etag": None, "sha256": text}) for text in (3, "", "z" * 64, "a" * 63)),
+    ],
+)
 def test_parts_that_cannot_be_continued_are_removed(server, tmp_path, note):
     """So are those of earlier versions, whose names nobody else uses."""
     (tmp_path / "w.part").write_bytes(CONTENT[:5000])
     (tmp_path / ".w.0123456789abcdef0123456789abcdef.part").write_bytes(CONTENT[:5000])
     if note is not None:
-        (tmp_path / "w.part.json").write_text(note)
+        (tmp_path / "w.part.json").write_text(note, encoding="utf-8")
     server.routes["/w"] = file_route(CONTENT)
     assert received(tmp_path / "w") == 0
     get(pinned(server), tmp_path / "w")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from PIL import Image
 
 from segearth import cli
 from segearth.batch.inputs import find_images
+from segearth.datasets.archives import members
 from segearth.errors import UserError
 from segearth.images import check_image, read_image
+from segearth.openmmlab.config import resolve
 from segearth.paths import LONGEST_NAME, user_path
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -22,7 +25,7 @@ MISTAKES = {
     "x" * 300 + ".png": "cannot be opened (File name too long)",
     "https://example.org//tiles/a.png?x=1": "https://example.org//tiles/a.png?x=1 is an address: expected a path",
     "s3://bucket/a.tif": "s3://bucket/a.tif is an address",
-    "~nobody-of-this-name/a.png": "~nobody-of-this-name/a.png",
+    "~nobody-of-this-name/a.png": "cannot be opened (there is no user nobody-of-this-name; ",
     "a\0b.png": r"a\x00b.png cannot be opened (it holds a null character)",
     os.fsdecode(b"\xff\xfe.png"): r"\xff\xfe.png",
     "no\nsuch.png": r"no\nsuch.png",
@@ -124,3 +127,24 @@ def test_a_name_that_is_too_long_for_its_results(here):
     assert cli.main(["predict", fits, *WORDS, "-o", "out"]) == 0
     with pytest.raises(UserError, match="is too long: expected at most .* bytes, .*; rename it"):
         find_images([long], here / "out")
+
+
+@pytest.mark.parametrize("given", ["~nobody-of-this-name/x", "n" * 400])
+def test_mistakes_in_other_paths_than_those_of_images(given, here, monkeypatch, capsys):
+    """Nothing is written to a folder of such a name, and nothing ends in a traceback."""
+    change = f"test_dataloader.dataset.data_root={given}"
+    assert cli.main(["eval", "loveda", "--model", "tiny", "--cfg-options", change]) == 2
+    assert cli.main(["eval", "loveda", "--model", "tiny", "--data-root", given]) == 2
+    assert cli.main(["prepare", "loveda", "home", "-o", given]) == 1
+    monkeypatch.setenv("SEGEARTH_HOME", given)
+    assert cli.main(["weights", "list"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    expected = ("data", "folder of data", "output folder", "folder of SEGEARTH_HOME")
+    for what, error in zip(expected, errors, strict=True):
+        assert what in error
+        assert given in error
+    assert [path.name for path in here.iterdir()] == ["home"]
+    with pytest.raises(UserError):
+        members([Path(given)])
+    with pytest.raises(UserError, match="cannot be opened"):
+        resolve(given, here)

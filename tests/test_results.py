@@ -147,21 +147,23 @@ def test_what_is_wrong_with_a_row_that_somebody_edited(change, phrase):
     assert phrase in str(flaw(row(**change)))
 
 
+@pytest.mark.filterwarnings("error")  # openpyxl warns where a text is longer than a cell
 def test_texts_in_the_workbook_are_no_formulas(tmp_path):
-    names = ["=1+1", "-1", "+2", "@SUM(A1)", '=HYPERLINK("http://example.org")', "a\x1b[31m\x00b", "#N/A"]
+    names = ["=1+1", "-1", "+2", "@SUM(A1)", '=HYPERLINK("http://example.org")', "a\x1b[31m\x00b", "#N/A", "\t=2"]
     counts = [ClassCounts(name, i, 10, 10, 10) for i, name in enumerate(names)]
     append_row(tmp_path, row(counts, Dataset="=cmd|' /C calc'!A1", seconds=-1.5, prompts={"classes": names}))
-    append_row(tmp_path, row(VIT={"a": [1]}, images=10**30, Dataset="\udce9"))
+    append_row(tmp_path, row(VIT={"a": [1]}, images=10**30, Dataset="\udce9" + "x" * 40_000))
     book = openpyxl.load_workbook(tmp_path / "results.xlsx")
     assert not [cell for sheet in book for cells in sheet for cell in cells if cell.data_type in ("f", "e")]
     cells = {str(cell.value): cell for cell in book["classes"]["E"]}
     assert set(cells) >= {*names[:5], r"a\x1b[31m\x00b", "#N/A"}
-    assert [cells[name].quotePrefix for name in ("=1+1", "-1", "+2", "@SUM(A1)", "road")] == [True] * 4 + [False]
+    assert [cells[name].quotePrefix for name in ("=1+1", "-1", "+2", "\t=2", "road")] == [True] * 4 + [False]
     header = [cell.value for cell in book["runs"][1]]
     assert book["runs"].cell(2, header.index("Seconds") + 1).value == -1.5
     assert book["runs"].cell(3, header.index("VIT") + 1).value == '{"a": [1]}'
     assert book["runs"].cell(3, header.index("Images") + 1).value == str(10**30)
-    assert read_rows(tmp_path)[1]["Dataset"] == "\udce9"
+    assert read_rows(tmp_path)[1]["Dataset"] == "\udce9" + "x" * 40_000
+    assert len(book["runs"].cell(3, header.index("Dataset") + 1).value) == 32_767
 
 
 def test_rows_of_four_processes_at_once_are_all_kept(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from typing import BinaryIO, TypeVar, cast
 from segearth.datasets import names, tars, zips
 from segearth.datasets.bounds import AGAIN
 from segearth.errors import UserError
+from segearth.paths import user_path
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
     refused: dict[Path, None] = {}
     skip = set(skip)
     for given in sources:
-        source = Path(os.path.normpath(given.expanduser().absolute()))
+        source = Path(os.path.normpath(user_path(given, "download").absolute()))
         if not source.is_dir() and not source.is_file():  # a pipe would be waited for
             raise UserError(f"no file or folder at {given}: give the archive of the download, or the extracted folder")
         for file in _walk(source, skip) if source.is_dir() else [source]:

@@ -22,6 +22,7 @@ from segearth.files import BLOCK_BYTES
 # A download ends when less than this came in that time: 1 kB/s, where the slowest lines in use, of the first mobile
 # networks, give 3 to 5 kB/s. At 1 kB/s the real CLIP would take a week.
 WINDOW_S, WINDOW_BYTES = 60.0, 60_000
+EXACT_ETAG = re.compile(r'"[!#-~]{1,200}"')  # what can be sent back in a header
 
 
 class Broken(Unusable):
@@ -150,7 +151,7 @@ def _answer(response: HTTPResponse, declared: dict[str, str], start: int) -> Ans
     return Answer(
         start=start if response.status == 206 else 0,
         size=size,
-        etag=etag if re.fullmatch(r'"[!#-~]{1,200}"', etag) else None,  # W/"...": of alike, not of equal content
+        etag=etag if EXACT_ETAG.fullmatch(etag) else None,  # W/"...": of alike, not of equal content
         sha256=sha256 if re.fullmatch("[0-9a-f]{64}", sha256) else None,
         response=response,
     )

@@ -1,11 +1,12 @@
 """What came of a file so far, kept for the next try."""
 
-import json
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from segearth.json_files import read_json
+from segearth.downloads.answer import EXACT_ETAG
+from segearth.json_files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,18 @@ class Part:
             content = Content(**read_json(self.note))
         except (OSError, ValueError, TypeError):
             return None
-        known = isinstance(content.size, int) and all(isinstance(t, str | None) for t in (content.etag, content.sha256))
+        known = (
+            type(content.size) is int
+            and (content.etag is None or EXACT_ETAG.fullmatch(str(content.etag)))
+            and (content.sha256 is None or re.fullmatch("[0-9a-f]{64}", str(content.sha256)))
+        )
         return content if known else None
 
     def begin(self, content: Content, keep: bool) -> None:
         """Throws away what is there, and notes what will be there, if that is worth keeping."""
         self.remove()
         if keep:
-            self.note.write_text(json.dumps(asdict(content), allow_nan=False), encoding="utf-8")
+            write_json(self.note, asdict(content))
 
     def remove(self) -> None:
         """Deletes it, and what earlier versions left of downloads that were killed."""

@@ -23,6 +23,7 @@ from segearth.errors import UserError, command, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
 from segearth.openmmlab.model_weights import model_weights
+from segearth.paths import user_path
 
 
 def load_config(
@@ -90,9 +91,9 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
     Returns:
         The first that exists, from the working directory, the config's folder, the folder above; or None.
     """
-    wanted = Path(path).expanduser()
+    wanted = user_path(path, "file")
     for folder in (Path.cwd(), config_folder.absolute(), config_folder.absolute().parent):
-        if (folder / wanted).exists():
+        if os.path.exists(folder / wanted):  # noqa: PTH110 (False for what is too long to be a path)
             return Path(os.path.normpath(folder / wanted))
     return None
 
@@ -134,8 +135,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
         try:
             config.merge_from_dict(parser.parse_args(["--cfg-options", change]).cfg_options)
         except Exception as error:
+            why = "its brackets are no pairs" if isinstance(error, RecursionError) else one_line(error)
             raise UserError(
-                f"{option('options', change, 'cfg_options')} does not fit {path} ({one_line(error)}): expected "
+                f"{option('options', change[:200], 'cfg_options')} does not fit {path} ({why}): expected "
                 "key=value with nested keys by dots, for example model.prob_thd=0.2"
             ) from None
     return config
@@ -188,7 +190,7 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
     except UserError as error:
         inside = data_root is not None and path.parts[:1] == ("data",)
         place = Path(*path.parts[1:]) if inside else path
-        folders = [Path(str(data_root)).expanduser()] if inside else [Path(), config.parent, config.parent.parent]
+        folders = [user_path(str(data_root), "data root")] if inside else [Path(), config.parent, config.parent.parent]
         others = [Path(*other.parts[1:]) if inside else other for other in other_places(path)]
         near = next(filter(None, (_lacking(folder / other) for folder in folders for other in others)), "")
         near = near or next(filter(None, (near_name(folder / place) for folder in folders)), "")
@@ -206,7 +208,7 @@ def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None
     """As `_find_data`, of this very path."""
     if data_root is not None and path.parts[:1] == ("data",):
         rest = Path(*path.parts[1:])
-        if (found := Path(data_root).expanduser().absolute() / rest).exists():
+        if (found := user_path(data_root, "data root").absolute() / rest).exists():
             return found
         raise UserError(
             f"no data at {found} ({key} of {config}): {option('data_root', str(data_root))} stands for the "
