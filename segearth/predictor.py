@@ -266,12 +266,13 @@ class Predictor:
             return Encoded(self, picture, self.model.encode(self._tensor(picture), shown, memory))
 
     def _memory(self, max_memory_mb: float | None) -> float:
+        """The bound of the working set, in MB; refuses where nothing can be computed."""
+        _check_fork(self.device)
         return memory_for(self.device) if max_memory_mb is None else megabytes(max_memory_mb)
 
     def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""
         begun = time.perf_counter()
-        _check_fork(self.device)
         long_side, max_pixels = side_in_pixels(long_side), number_of_pixels(max_pixels)
         pixels, remarks = read_image(image, max_pixels)
         height, width = pixels.shape[:2]

@@ -59,7 +59,7 @@ class Blend:
         self.top = self.area.top
         height = self.area.bottom - self.area.top
         rows = height if rows is None else min(rows, height)
-        self.sums = torch.zeros(queries, rows, self.area.right - self.area.left, device=device)
+        self.sums = torch.zeros(queries, rows, self.area.right - self.area.left, dtype=torch.float32, device=device)
         self._row_weights, self._column_weights = (BLENDS[blend](side).float().to(device) for side in grid.window_size)
         self._is_mean = blend == "mean"
         self._row_sums = _sums(grid.height, grid, BLENDS[blend])[self.area.top : self.area.bottom].to(device)
