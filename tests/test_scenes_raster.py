@@ -395,6 +395,7 @@ def test_what_is_no_raster(tmp_path, kind):
 
 
 def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatch):
+    # GDAL's words name band and tile, too, unless rasterio met an error before
     pixels = noise(3, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels, interleave="band")
     whole, _ = choose(path)
@@ -405,7 +406,7 @@ def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatc
     with open_raster(spec) as raster:
         opened = []
         monkeypatch.setattr(raster, "_reopen", lambda reopen=raster._reopen: opened.append(1) or reopen())
-        with pytest.raises(ReadFailed, match=r"rows 0 to 69, columns 0 to 89 .*band 2: .* X offset 2, Y ") as error:
+        with pytest.raises(ReadFailed, match=r"rows 0 to 69, columns 0 to 89 .*ZIPDecode") as error:
             raster.read(ALL)
         assert opened == [1]
         assert error.value.window == ALL
@@ -441,7 +442,7 @@ def test_a_truncated_file(tmp_path):
     assert "is damaged: about" in remarks[0]
     with open_raster(spec) as raster:
         assert raster.read(Window(0, 32, 0, 32))[1].all()
-        with pytest.raises(ReadFailed, match="Read error"):
+        with pytest.raises(ReadFailed, match="Read error|Cannot read"):
             raster.read(ALL)
     path.write_bytes(content[: len(content) // 5])
     with pytest.raises(UserError, match=r"is damaged, \d+ % of it cannot be read: expected a whole file"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segearth.errors import UserError, command
-from segearth.json_files import read_json
+from segearth.json_files import misfit, read_json
 from segearth.paper.sweep import FAILURE
 from segearth.paper.text import one_line
 from segearth.results import JSON_NAME, flaw, read_rows
@@ -30,8 +30,11 @@ def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
             "start it again, and the set is evaluated anew"
         )
     try:
-        return runs, one_line(str(read_json(folder / FAILURE)["error"]))
+        note = read_json(folder / FAILURE)
     except FileNotFoundError:
         return runs, None
-    except (OSError, ValueError, KeyError, TypeError):
-        return runs, f"{folder / FAILURE} cannot be read"
+    except (OSError, ValueError):
+        note = None
+    return runs, one_line(note["error"]) if misfit(
+        note, {"error": str}
+    ) is None else f"{folder / FAILURE} cannot be read"
