@@ -83,8 +83,9 @@ def first_line(error: BaseException) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was not enough: torch says so by a RuntimeError of many wordings."""
+    wordings = r"alloc|out of memory|size calculation overflowed"
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and re.search(r"alloc|out of memory", str(error)) is not None
+        isinstance(error, RuntimeError) and re.search(wordings, str(error)) is not None
     )
 
 
