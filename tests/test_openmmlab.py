@@ -313,21 +313,23 @@ def test_wrong_labels(truth, message):
 
 
 def test_damaged_files_are_named(tmp_path):
-    loaded(tmp_path, [(20, 20), (20, 20)])
-    image, label = (tmp_path / f"LoveDA/{kind}/val/{i}.png" for kind, i in (("img_dir", 0), ("ann_dir", 1)))
+    loaded(tmp_path, [(20, 20), (20, 20), (20, 20)])
+    image, label = (tmp_path / f"LoveDA/{kind}/val/{i}.png" for kind, i in (("img_dir", 1), ("ann_dir", 2)))
     image.write_bytes(image.read_bytes()[:60])  # their headers are whole
     label.write_bytes(label.read_bytes()[:60])
-    dataset = open_dataset(
-        {
-            "type": "LoveDADataset",
-            "data_prefix": {"img_path": str(image.parent), "seg_map_path": str(label.parent)},
-            "pipeline": [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}],
-        }
-    )
-    with pytest.raises(UserError, match=r"img_dir/val/0.png is damaged"):
-        dataset[0]
-    with pytest.raises(UserError, match=r"ann_dir/val/1.png is damaged"):
+    settings = {
+        "type": "LoveDADataset",
+        "data_prefix": {"img_path": str(image.parent), "seg_map_path": str(label.parent)},
+        "pipeline": [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}],
+    }
+    dataset = open_dataset(settings)
+    with pytest.raises(UserError, match=r"img_dir/val/1.png is damaged"):
         dataset[1]
+    with pytest.raises(UserError, match=r"ann_dir/val/2.png is damaged"):
+        dataset[2]
+    (image.parent / "0.png").write_bytes(image.read_bytes())
+    with pytest.raises(UserError, match=r"img_dir/val/0.png is damaged"):  # the first one is loaded before the run
+        open_dataset(settings)
 
 
 def test_openearthmap_labels_are_taken_as_they_are(tmp_path):

@@ -126,9 +126,9 @@ def test_metadata(wheel):
         metadata = email.message_from_bytes(file.read(f"{DIST_INFO}/METADATA"))
     assert metadata["Version"] == segearth.__version__
     needed = {re.split(r"[>=\[ ]", line)[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
-    core = "filelock huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
+    core = "exceptiongroup filelock huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
     assert needed == set(core.split())
-    assert {"all", "dev", "eval", "train"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"all", "dev", "eval", "geo", "train"} <= set(metadata.get_all("Provides-Extra"))
     targets = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
     assert targets
     assert all(target.startswith(("https://", "#")) for target in targets), targets
