@@ -395,7 +395,7 @@ def test_what_is_no_raster(tmp_path, kind):
 
 
 def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatch):
-    # GDAL's words name band and tile, too, unless rasterio met an error before
+    # GDAL's words name band and tile, too, unless it decodes with several threads (GDAL_NUM_THREADS)
     pixels = noise(3, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels, interleave="band")
     whole, _ = choose(path)
