@@ -42,6 +42,11 @@ def thresholds_of(vocabulary: Vocabulary, threshold: float) -> NDArray[np.float3
     return np.array([threshold if own is None else own for own in vocabulary.thresholds], np.float32)
 
 
+def has_unclassified(vocabulary: Vocabulary, threshold: float) -> bool:
+    """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
+    return vocabulary.background is None and bool(thresholds_of(vocabulary, threshold).any())
+
+
 def labelled(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabulary, threshold: float) -> Labels:
     """The best classes where they are certain; elsewhere the background, or unclassified where there is none.
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError, checks_options
-from segearth.labels import labelled, thresholds_of
+from segearth.labels import has_unclassified, labelled
 from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
@@ -75,7 +75,7 @@ class Result:
     @property
     def has_unclassified(self) -> bool:
         """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
-        return self.vocabulary.background is None and bool(thresholds_of(self.vocabulary, self.threshold).any())
+        return has_unclassified(self.vocabulary, self.threshold)
 
     @checks_options
     def with_threshold(

@@ -6,7 +6,7 @@ its rows have the same bits whatever the blocks are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ from segearth.predictor import Predictor, normalise
 from segearth.scenes.grid import Frame
 from segearth.scenes.layers import quantised
 from segearth.scenes.resampling import Resampled, interpolate, resample
-from segearth.windows import Window
+from segearth.windows import Grid, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,22 +94,25 @@ def map_block(
     Yields:
         The rows of the block from top to bottom, each once; nothing where no pixel of it is valid.
     """
-    valid = _valid(area, frame, read, settings)
-    if not valid.any():
+    needed = frame.model_area(area)
+    windows = frame.grid.windows(needed)
+    box = Window(windows[0].top, windows[-1].bottom, min(w.left for w in windows), max(w.right for w in windows))
+    finer = frame.output_size != frame.model_size  # the output has the input's own pixels
+    valid = read(area)[1] if finer else None
+    if valid is not None and not valid.any():
         return
-    for rows, logits in _mean_logits(area, frame, read, predictor, settings, windows_done):
+    part = resample(read, frame.input_size, frame.model_size, box, settings.fill, settings.resampling)
+    if valid is None:
+        valid = part.valid[area.top - box.top : area.bottom - box.top, area.left - box.left : area.right - box.left]
+        if not valid.any():
+            return
+    found = _model_rows(needed, frame.grid, windows, box, part, predictor, settings, windows_done)
+    for rows, logits in _output_rows(area, frame, found):
         step = max(1, BAND_PIXELS // (rows.right - rows.left))
         for top in range(rows.top, rows.bottom, step):
             band = Window(top, min(rows.bottom, top + step), rows.left, rows.right)
             known = valid[band.top - area.top : band.bottom - area.top]
             yield _classified(band, logits[:, top - rows.top : band.bottom - rows.top], known, predictor, settings)
-
-
-def _valid(area: Window, frame: Frame, read: Callable[[Window], Pixels], settings: BlockSettings) -> NDArray[np.bool_]:
-    """Which pixels of the output are valid, (h, w)."""
-    if frame.output_size == frame.input_size:
-        return read(area)[1]
-    return resample(read, frame.input_size, frame.model_size, area, settings.fill, settings.resampling).valid
 
 
 def _classified(
@@ -132,19 +135,14 @@ def _classified(
     return Rows(area, np.where(valid, labels, nodata), quantised(found.confidence, valid), scores)
 
 
-def _mean_logits(
-    area: Window,
-    frame: Frame,
-    read: Callable[[Window], Pixels],
-    predictor: Predictor,
-    settings: BlockSettings,
-    windows_done: Callable[[int], None] | None,
+def _output_rows(
+    area: Window, frame: Frame, model_rows: Iterator[tuple[int, NDArray[np.float32]]]
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """Yields finished rows of the output with their logits (Q, h, w)."""
+    """Yields finished rows of an area of the output with their logits (Q, h, w), from those of `_model_rows`."""
     needed = frame.model_area(area)
     held: NDArray[np.float32] | None = None
     first, done = needed.top, area.top
-    for top, rows in _model_rows(needed, frame, read, predictor, settings, windows_done):
+    for top, rows in model_rows:
         # rows of the model that further rows of the output are interpolated from are held
         held = rows if held is None else np.concatenate([held, rows], axis=1)
         have = Window(first, top + rows.shape[1], needed.left, needed.right)
@@ -173,22 +171,30 @@ def _finished(done: int, have: int, area: Window, frame: Frame) -> int:
 @torch.inference_mode()  # also between the steps of a generator, unlike a with block
 def _model_rows(
     area: Window,
-    frame: Frame,
-    read: Callable[[Window], Pixels],
+    grid: Grid,
+    windows: Sequence[Window],
+    box: Window,
+    part: Resampled,
     predictor: Predictor,
     settings: BlockSettings,
     windows_done: Callable[[int], None] | None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yields the mean logits (Q, h, w) of an area of the model, band by band, each with its first row."""
-    windows = frame.grid.windows(area)
-    box = Window(windows[0].top, windows[-1].bottom, min(w.left for w in windows), max(w.right for w in windows))
-    part = resample(read, frame.input_size, frame.model_size, box, settings.fill, settings.resampling)
+    """Yields the mean logits (Q, h, w) of an area of the model, band by band, each with its first row.
+
+    Args:
+        area: in pixels of the model.
+        grid: of the windows.
+        windows: all that touch the area.
+        box: what they fill.
+        part: the pixels of the box.
+        predictor: as of `map_block`.
+        settings: likewise.
+        windows_done: likewise.
+    """
     some = {window: _inside(window, box) for window in windows if _touched(part, _inside(window, box))}
     picture = normalise(torch.from_numpy(np.ascontiguousarray(part.pixels))[None]).to(predictor.device)[0]
     model = predictor.model
-    blend = Blend(
-        frame.grid, len(model.query_features), area, frame.grid.window_size[0], settings.blend, predictor.device
-    )
+    blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     computed = model.window_logits(picture, list(some.values()), settings.batch, settings.max_memory_mb)
     for top in sorted({window.top for window in windows}):
         if top > blend.top:
@@ -200,7 +206,7 @@ def _model_rows(
         if windows_done is not None:
             windows_done(len(row))
     while blend.top < area.bottom:
-        yield blend.top, _numpy(blend.take(min(area.bottom, blend.top + frame.grid.window_size[0])))
+        yield blend.top, _numpy(blend.take(min(area.bottom, blend.top + grid.window_size[0])))
 
 
 def _inside(window: Window, box: Window) -> Window:

@@ -16,6 +16,7 @@ from segearth.jobs.settings import first_difference, settings_hash
 from segearth.jobs.shards import WHOLE, Shard
 from segearth.jobs.workers import threads_each
 from segearth.json_files import json_line, parse_json, read_json
+from segearth.labels import has_unclassified
 from segearth.outputs import writable_folder, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.addresses import shown
@@ -121,10 +122,7 @@ class _Scene:
         self.frame = frame_of(raster, predictor.model, options)
         self.area = Window(0, self.frame.output_size[0], 0, self.frame.output_size[1])
         self.batch = min(max(2, options.batch or predictor.model.batch(self.frame.grid)), self.frame.grid.count)
-        self.unclassified = bool(
-            predictor.vocabulary.background is None
-            and any([predictor.threshold, *filter(None, predictor.vocabulary.thresholds)])
-        )
+        self.unclassified = has_unclassified(predictor.vocabulary, predictor.threshold)
         self.layers: tuple[Layer, ...] = (labels_layer(predictor.vocabulary, self.unclassified), CONFIDENCE)
         if options.scores:
             self.layers += (scores_layer(predictor.vocabulary),)
