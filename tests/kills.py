@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from processes import forked
+
 EVENTS = ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}  # exit codes
@@ -33,12 +35,8 @@ def run(work: Callable[[], object], folder: Path, point: int | None = None, numb
     counted = multiprocessing.get_context("fork").Value("i", 0)
     log = folder.with_name(f"{folder.name}.log")
 
-    def child() -> None:
+    def watched() -> object:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        with log.open("w") as file:
-            for stream in (1, 2):
-                os.dup2(file.fileno(), stream)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         main = os.getpid()
 
         def count(event: str, arguments: tuple[object, ...]) -> None:
@@ -48,13 +46,9 @@ def run(work: Callable[[], object], folder: Path, point: int | None = None, numb
                     os.kill(main, number)
 
         sys.addaudithook(count)
-        code = work()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0)
+        return work()
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
+    process = forked(watched, log)
     process.join(300)
     return counted.value, process.exitcode if process.exitcode is not None else -1, log.read_text()
 

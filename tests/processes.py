@@ -1,14 +1,35 @@
-"""Two processes that form a group, begun by hand: no torchrun looks after them."""
+"""Processes begun by hand: copies of the test's own, and pairs that form a group, after which no torchrun looks."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+def forked(work: Callable[[], object], log: Path) -> BaseProcess:
+    """Begins work in a copy of this process: nothing is imported again. Its words go to a file."""
+
+    def child() -> None:
+        with log.open("w") as file:
+            for stream in (1, 2):
+                os.dup2(file.fileno(), stream)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        code = work()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    return process
 
 
 def torchrun_variables(rank: int, port: int) -> dict[str, str]:

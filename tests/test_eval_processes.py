@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import kills
@@ -18,7 +15,7 @@ import pytest
 from conftest import load_script
 from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
 from preparing import made
-from processes import free_port, torchrun_variables
+from processes import forked, free_port, torchrun_variables
 
 from segearth.datasets import DATASETS
 from segearth.distributed import launch
@@ -43,24 +40,6 @@ def data(sample, tmp_path, monkeypatch) -> Path:
     for name in SETS:
         made(name, sample(name)[0], tmp_path / "data")
     return tmp_path / "data"
-
-
-def forked(work: Callable[[], object], log: Path) -> BaseProcess:
-    """Begins work in a copy of this process: nothing is imported again."""
-
-    def child() -> None:
-        with log.open("w") as file:
-            for stream in (1, 2):
-                os.dup2(file.fileno(), stream)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        code = work()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    return process
 
 
 def ranks(work: Callable[[int], object], folder: Path) -> list[tuple[int | None, str]]:
