@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -226,6 +226,27 @@ def test_an_executor_that_breaks(tmp_path):
     with ProcessPoolExecutor(1) as executor, pytest.raises(UserError, match="ProcessPoolExecutor broke .* workers=N"):
         run_tasks(KEYS, partial(work, notes=tmp_path, trouble="kill"), executor=executor, keep=kept.__setitem__)
     assert list(kept) == ["k0", "k1", "k2"]
+
+
+class AtOnce(Executor):
+    """Ends all tasks at the same moment."""
+
+    def __init__(self, count):
+        self.count, self.held = count, []
+
+    def submit(self, fn, /, *args, **_):
+        self.held.append((future := Future(), fn, args))
+        if len(self.held) == self.count:
+            for held, task, given in reversed(self.held):
+                held.set_result(task(*given))
+        return future
+
+
+def test_what_ends_at_once_is_kept_in_the_order_of_the_keys(tmp_path):
+    keys, kept = [f"k{number}" for number in range(20)], {}
+    task = partial(work, notes=tmp_path)
+    run_tasks(keys, task, executor=AtOnce(len(keys)), workers=len(keys), keep=kept.__setitem__)
+    assert list(kept) == keys
 
 
 class Cancelling(Executor):

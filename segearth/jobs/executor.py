@@ -181,7 +181,8 @@ def _run_in(pool: _Pool, attempt: Attempt, todo: deque[str], run: _Run) -> None:
             broken = next(filter(None, map(_break, settled)), broken)
             if broken is not None:
                 settled = wait(pending).done  # a pool that broke fails all that it had, within a moment
-            ends = {pending.pop(future): (_answer(future), alone if _break(future) else todo) for future in settled}
+            ended = [future for future in pending if future in settled]  # as they were submitted
+            ends = {pending.pop(future): (_answer(future), alone if _break(future) else todo) for future in ended}
             for key, (answer, again) in sorted(ends.items(), key=lambda end: end[1][0].ends is not None):
                 run.settle(key, answer, again)
             if broken is not None:
