@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-import rasterio
 
 from segearth.files import sha256_of
 from segearth.labels import label_values
@@ -123,6 +121,8 @@ def map_figures(
     Raises:
         ValueError: the raster has other pixels than `sums`.
     """
+    import rasterio
+
     classes = len(vocabulary)
     counts, found, scored = np.zeros(classes + 1, np.int64), np.zeros(classes + 1), ClassSums.total((), classes)
     with rasterio.Env(**ENVIRONMENT), ExitStack() as files:
@@ -202,6 +202,8 @@ def summarise_scene(
         seconds: what computing took.
         remarks: a sentence each.
     """
+    import rasterio
+
     with rasterio.open(labels) as file:
         ground = Ground.of(file.transform, file.crs)
         place = {
@@ -233,6 +235,9 @@ def summarise_scene(
 
 def scene_versions() -> dict[str, str]:
     """Versions of what reads and writes rasters."""
+    import pyproj
+    import rasterio
+
     return {
         "rasterio": rasterio.__version__,
         "gdal": rasterio.__gdal_version__,
