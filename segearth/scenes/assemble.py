@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import rasterio
-import rasterio.shutil
 
 from segearth.cells import fitting
 from segearth.errors import UserError, option
@@ -107,6 +105,8 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
     """What copies a VRT to a COG."""
 
     def write(path: Path) -> None:
+        import rasterio.shutil
+
         kind = "AVERAGE" if layer.is_scored else "MODE"
         try:
             with rasterio.Env(**ENVIRONMENT), gdal_errors():
@@ -121,6 +121,8 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
 
 def _check(path: Path) -> None:
     """Reads the last tile, which ends the file: a full disk is not always told."""
+    import rasterio
+
     with rasterio.open(path) as file:
         file.read(window=((file.height - 1, file.height), (file.width - 1, file.width)))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import rasterio
 from PIL import Image, ImageDraw, ImageFont
 
 from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
@@ -85,6 +84,8 @@ def scene_overlay(
         outline: whether a line parts the classes.
         note: the last line.
     """
+    import rasterio
+
     size = picture.valid.shape
     with rasterio.Env(**ENVIRONMENT), rasterio.open(labels) as file:
         small = file.read(1, out_shape=size)  # of an overview, where there is one: no mean of labels
