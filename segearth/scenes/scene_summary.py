@@ -16,7 +16,7 @@ from segearth.files import sha256_of
 from segearth.labels import label_values
 from segearth.provenance import versions
 from segearth.scenes.areas import PixelAreas, pixel_areas
-from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.assemble import opened
 from segearth.scenes.grid import Block
 from segearth.scenes.ground import Ground
 from segearth.scenes.layers import LEVELS
@@ -120,9 +120,9 @@ def map_figures(
     """
     classes = len(vocabulary)
     counts, found, scored = np.zeros(classes + 1, np.int64), np.zeros(classes + 1), ClassSums.total((), classes)
-    with rasterio.Env(**ENVIRONMENT), ExitStack() as files:
-        file = files.enter_context(rasterio.open(labels))
-        other = files.enter_context(rasterio.open(confidence)) if sums is None and confidence is not None else None
+    with ExitStack() as files:
+        file = files.enter_context(opened(labels))
+        other = files.enter_context(opened(confidence)) if sums is None and confidence is not None else None
         areas = pixel_areas(file.transform, file.crs, file.shape)
         size = file.height * file.width
         for top in range(0, file.height, ROWS):
@@ -197,7 +197,7 @@ def summarise_scene(
         seconds: what computing took.
         remarks: a sentence each.
     """
-    with rasterio.open(labels) as file:
+    with opened(labels) as file:
         ground = Ground.of(file.transform, file.crs)
         place = {
             "crs": None if ground is None else file.crs.to_string(),
