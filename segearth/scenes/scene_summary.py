@@ -45,7 +45,12 @@ class ClassSums:
     confidence: Counts
 
     @classmethod
-    def of(cls, labels: NDArray[np.uint8 | np.uint16], confidence: NDArray[np.uint8] | None, classes: int) -> ClassSums:
+    def of(
+        cls,
+        labels: NDArray[np.uint8 | np.uint16],
+        confidence: NDArray[np.uint8 | np.uint16] | None,
+        classes: int,
+    ) -> ClassSums:
         """The sums of a part of a map.
 
         Args:
