@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
-from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.assemble import opened
 from segearth.scenes.ground import Ground
 from segearth.summary import hectares
 from segearth.windows import Window
@@ -84,10 +84,8 @@ def scene_overlay(
         outline: whether a line parts the classes.
         note: the last line.
     """
-    import rasterio
-
     size = picture.valid.shape
-    with rasterio.Env(**ENVIRONMENT), rasterio.open(labels) as file:
+    with opened(labels) as file:
         small = file.read(1, out_shape=size)  # of an overview, where there is one: no mean of labels
         ground = Ground.of(file.transform, file.crs)
         middle = file.width / 2, file.height / 2

@@ -13,7 +13,7 @@ import numpy as np
 from segearth.files import sha256_of
 from segearth.provenance import versions
 from segearth.scenes.areas import pixel_areas
-from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.assemble import opened
 from segearth.scenes.class_areas import ROWS, AreaSums, places
 from segearth.scenes.grid import Block
 from segearth.scenes.ground import Ground
@@ -119,13 +119,11 @@ def map_figures(
     Raises:
         ValueError: the raster has other pixels than `sums`.
     """
-    import rasterio
-
     classes = len(vocabulary)
     scored = ClassSums.total((), classes)
-    with rasterio.Env(**ENVIRONMENT), ExitStack() as files:
-        file = files.enter_context(rasterio.open(labels))
-        other = files.enter_context(rasterio.open(confidence)) if sums is None and confidence is not None else None
+    with ExitStack() as files:
+        file = files.enter_context(opened(labels))
+        other = files.enter_context(opened(confidence)) if sums is None and confidence is not None else None
         ground = AreaSums(classes, pixel_areas(file.transform, file.crs, file.shape))
         size = file.height * file.width
         for top in range(0, file.height, ROWS):
@@ -171,9 +169,7 @@ def summarise_scene(
         seconds: what computing took.
         remarks: a sentence each.
     """
-    import rasterio
-
-    with rasterio.open(labels) as file:
+    with opened(labels) as file:
         ground = Ground.of(file.transform, file.crs)
         place = {
             "crs": None if ground is None else file.crs.to_string(),
