@@ -55,7 +55,9 @@ def mapped(predictor, pixels, valid, side, scale=1.0, output_is_model=False, are
         for rows in map_block(block.area, frame, reader(pixels, valid), predictor, chosen, done.append):
             assert (rows.area.top, rows.area.left, rows.area.right) == (expected, block.area.left, block.area.right)
             place = slice(rows.area.top, rows.area.bottom), slice(rows.area.left, rows.area.right)
-            labels[place], confidence[place], scores[(slice(None), *place)] = rows.labels, rows.confidence, rows.scores
+            layers = rows.layers()
+            labels[place], confidence[place] = layers["labels"], layers["confidence"]
+            scores[(slice(None), *place)] = layers["scores"]
             expected = rows.area.bottom
         assert expected in (block.area.bottom, block.area.top)  # all rows, or none
     return labels, confidence, scores, sum(done)

@@ -36,20 +36,27 @@ class Rows(NamedTuple):
 
     Attributes:
         area: which, in pixels of the output.
+        valid: (h, w) bool; what is not valid is nodata in labels and best.
         labels: (h, w) uint8 or uint16, with unclassified and nodata.
-        confidence: (h, w) uint8, see `quantised`.
-        scores: (C, h, w) uint8, likewise; None where they are not wanted.
+        best: (h, w), as `labels` without a threshold.
+        confidence: (h, w) float32, the score of the best class, from 0 to 1; of no meaning where pixels are not valid.
+        scores: (C, h, w) float32, of all classes, likewise; None where they are not wanted.
     """
 
     area: Window
+    valid: NDArray[np.bool_]
     labels: NDArray[np.uint8 | np.uint16]
-    confidence: NDArray[np.uint8]
-    scores: NDArray[np.uint8] | None
+    best: NDArray[np.uint8 | np.uint16]
+    confidence: NDArray[np.float32]
+    scores: NDArray[np.float32] | None
 
     def layers(self) -> dict[str, NDArray[np.uint8 | np.uint16]]:
-        """By the names of layers."""
-        found: dict[str, NDArray[np.uint8 | np.uint16]] = {"labels": self.labels, "confidence": self.confidence}
-        return found if self.scores is None else found | {"scores": self.scores}
+        """What rasters hold, by the names of layers: labels, and scores as bytes, see `quantised`."""
+        found: dict[str, NDArray[np.uint8 | np.uint16]] = {
+            "labels": self.labels,
+            "confidence": quantised(self.confidence, self.valid),
+        }
+        return found if self.scores is None else found | {"scores": quantised(self.scores, self.valid)}
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ def _classified(
     predictor: Predictor,
     settings: BlockSettings,
 ) -> Rows:
-    """Labels and quantised scores of some rows of the output from their logits (Q, h, w)."""
+    """Labels and scores of some rows of the output from their logits (Q, h, w)."""
     found = classify(
         predictor.model,
         predictor.vocabulary,
@@ -131,8 +138,8 @@ def _classified(
     )
     labels = labelled(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
     nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
-    scores = None if found.scores is None else quantised(found.scores, valid)
-    return Rows(area, np.where(valid, labels, nodata), quantised(found.confidence, valid), scores)
+    known, best = (np.where(valid, values, nodata) for values in (labels, found.best))
+    return Rows(area, valid, known, best, found.confidence, found.scores)
 
 
 def _output_rows(

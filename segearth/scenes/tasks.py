@@ -106,8 +106,10 @@ class BlockTask:
             if first is not None:
                 with part_writer(self.folder, block, self.layers) as writer:
                     for found in chain((first,), rows):
-                        writer.write(found.layers())
-                        sums = ClassSums.total((sums, ClassSums.of(found.labels, found.confidence, classes)), classes)
+                        layers = found.layers()
+                        writer.write(layers)
+                        own = ClassSums.of(found.labels, layers["confidence"], classes)
+                        sums = ClassSums.total((sums, own), classes)
                 sizes = writer.sizes
         seconds = time.perf_counter() - begun
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
