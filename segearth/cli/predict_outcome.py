@@ -57,9 +57,12 @@ class Outcome:
         """
         if not (self.made or self.failed or self.damaged or self.waiting):
             return f"{'the map is' if self.there == 1 else f'all {self.there:,} maps are'} in {out} already"
+        if self.waiting and not (self.made or self.failed or self.there):
+            others = "one map waits" if self.waiting == 1 else f"{self.waiting} maps wait"
+            return f"the share of this process is computed; {others} for those of others"
         parts = [f"{count(len(self.made), 'map')} written to {out}"]
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         parts += [f"{self.damaged} with parts that could not be read"] if self.damaged else []
-        parts += [f"{self.waiting} not finished by other processes"] if self.waiting else []
+        parts += [f"{self.waiting} waiting for other processes"] if self.waiting else []
         return f"{', '.join(parts)}; all in figures: {SUMMARY}"

@@ -84,8 +84,10 @@ def scene_progress(
                 return lambda _: None
             from tqdm.auto import tqdm
 
-            bar = tqdm(total=step.total, dynamic_ncols=True, bar_format=_BLOCKS, desc=_title(number, total, item))
-            return partial(_move, bars.enter_context(bar))
+            title = _title(number + 1, total, item)
+            bar = bars.enter_context(tqdm(total=step.total, dynamic_ncols=True, bar_format=_BLOCKS, desc=title))
+            bars.callback(bar.set_postfix_str, "")
+            return partial(_move, bar)
 
         def telling(step: SceneProgress) -> None:
             nonlocal show
@@ -129,7 +131,8 @@ def _wants_bar(args: argparse.Namespace) -> bool:
 
 def _title(number: int, total: int, item: Item) -> str:
     """What stands before a bar."""
-    return printable(f"{number}/{total} {Path(item.name).name}")[:_LONGEST]
+    name = Path(item.name).name
+    return printable(name if total == 1 else f"{number}/{total} {name}")[:_LONGEST]
 
 
 def _json(**event: Any) -> None:

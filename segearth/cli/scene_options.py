@@ -23,30 +23,10 @@ ONLY_SCENES = (
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """How scenes are read, cut, computed and written."""
     scenes = parser.add_argument_group("scenes", "what has coordinates, many bands, more than 8 bits or many pixels")
-    scale = scenes.add_mutually_exclusive_group()
-    scale.add_argument("--scale", type=float, metavar="S", help="pixels of the model for one of the scene (1)")
-    scale.add_argument(
-        "--gsd", type=float, metavar="METRES", help="metres of a pixel of the model, in place of --scale"
-    )
-    scenes.add_argument("--resampling", choices=("antialias", "bilinear"), help="how the scene is scaled (antialias)")
-    scenes.add_argument("--output-grid", choices=("input", "model"), help="whose pixels the map has (input)")
-    scenes.add_argument("--bands", metavar="R,G,B", help="by number or name, such as 4,3,2 or B4,B3,B2 (as they say)")
-    scenes.add_argument(
-        "--stretch",
-        metavar="HOW",
-        help="auto, percentile, percentile:1,99, MIN,MAX or none: how samples become colours (auto: percentile 2 to 98 "
-        "for more than 8 bits)",
-    )
-    scenes.add_argument("--stretch-from", metavar="SCENE", help="take the stretch of another scene")
-    part = scenes.add_mutually_exclusive_group()
-    part.add_argument("--bbox", metavar="W,S,E,N", help="map only this box, in coordinates of the scene")
-    part.add_argument("--aoi", metavar="FILE", help="map only the polygons of a file, such as GeoJSON")
-    scenes.add_argument("--bbox-crs", metavar="CRS", help="coordinate system of --bbox, such as EPSG:4326")
-    scenes.add_argument("--overview", type=int, metavar="N", help="map overview N of the scene in its place, from 0")
+    add_reading_options(scenes)
     scenes.add_argument("--mosaic", action="store_true", help="map all as the tiles of one scene, without seams")
+    scenes.add_argument("--output-grid", choices=("input", "model"), help="whose pixels the map has (input)")
     scenes.add_argument("--blend", choices=("mean", "hann"), help="how windows that overlap are weighted (mean)")
-    scenes.add_argument("--block", type=int, metavar="N", help="side of the parts that are computed at once (3584)")
-    scenes.add_argument("--batch", type=int, metavar="N", help="windows at once, at most (what the model takes)")
     scenes.add_argument("--confidence", action="store_true", help="also NAME.confidence.tif: the best score")
     scenes.add_argument("--keep-parts", action="store_true", help="keep the parts that the map is put together from")
     scenes.add_argument("-j", "--workers", type=int, metavar="N", help="processes that compute (1)")
@@ -57,6 +37,31 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     )
     scenes.add_argument("--executor", choices=("dask",), help="compute on the workers of a dask cluster")
     scenes.add_argument("--scheduler", metavar="ADDRESS", help="of the dask cluster, or the path of its file")
+
+
+def add_reading_options(scenes: argparse._ArgumentGroup) -> None:
+    """How scenes are read and cut: all that tells how much work they are."""
+    scale = scenes.add_mutually_exclusive_group()
+    scale.add_argument("--scale", type=float, metavar="S", help="pixels of the model for one of the scene (1)")
+    scale.add_argument("--gsd", type=float, metavar="METRES", help="metres of a pixel of the model instead")
+    scenes.add_argument("--resampling", choices=("antialias", "bilinear"), help="how the scene is scaled (antialias)")
+    scenes.add_argument(
+        "--bands", metavar="R,G,B", help="by number or name, such as 4,3,2 or B4,B3,B2 (as the scene says)"
+    )
+    scenes.add_argument(
+        "--stretch",
+        metavar="HOW",
+        help="auto, percentile, percentile:1,99, MIN,MAX or none: how samples become colours (auto: percentile 2 to 98 "
+        "for more than 8 bits)",
+    )
+    scenes.add_argument("--stretch-from", metavar="SCENE", help="take the stretch of another scene")
+    part = scenes.add_mutually_exclusive_group()
+    part.add_argument("--bbox", metavar="W,S,E,N", help="only this box, in coordinates of the scene")
+    part.add_argument("--aoi", metavar="FILE", help="only the polygons of a file, such as GeoJSON")
+    scenes.add_argument("--bbox-crs", metavar="CRS", help="coordinate system of --bbox, such as EPSG:4326")
+    scenes.add_argument("--overview", type=int, metavar="N", help="overview N of the scene in its place, from 0")
+    scenes.add_argument("--block", type=int, metavar="N", help="side of the parts that are computed at once (3584)")
+    scenes.add_argument("--batch", type=int, metavar="N", help="windows at once, at most (what the model takes)")
 
 
 def check_scene_options(args: argparse.Namespace) -> None:
