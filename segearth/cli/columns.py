@@ -22,3 +22,10 @@ def short(path: Path) -> str:
 def megabytes(size: float) -> str:
     """A size in bytes for display, in MB of a million bytes; small ones in kB."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for display, with two digits that count."""
+    if seconds < 60:
+        return f"{float(f'{seconds:.2g}'):g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
