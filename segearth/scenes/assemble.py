@@ -7,17 +7,16 @@ the overviews. How the scene was cut into blocks leaves no trace: equal maps are
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import rasterio
-import rasterio.shutil
 
 from segearth.cells import fitting
-from segearth.errors import UserError, option
+from segearth.errors import UserError, option, without_warnings
 from segearth.outputs import atomic, write_all
 from segearth.scenes import styles
 from segearth.scenes.grid import TILE, Block
@@ -28,6 +27,7 @@ from segearth.windows import Window
 if TYPE_CHECKING:
     from affine import Affine
     from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
 
 # One thread, so that the order of compressed tiles does not depend on the machine, and a bound for GDAL's memory. Parts
 # lie in one folder with thousands of others, which GDAL would list for each.
@@ -107,6 +107,8 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
     """What copies a VRT to a COG."""
 
     def write(path: Path) -> None:
+        import rasterio.shutil
+
         kind = "AVERAGE" if layer.is_scored else "MODE"
         try:
             with rasterio.Env(**ENVIRONMENT), gdal_errors():
@@ -119,9 +121,22 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
     return write
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[DatasetReader]:
+    """A raster of a scene; it need not have a place on the Earth, which was said when the scene was opened."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with rasterio.Env(**ENVIRONMENT):
+        with without_warnings(NotGeoreferencedWarning):
+            file = rasterio.open(path)
+        with file:
+            yield file
+
+
 def _check(path: Path) -> None:
     """Reads the last tile, which ends the file: a full disk is not always told."""
-    with rasterio.open(path) as file:
+    with opened(path) as file:
         file.read(window=((file.height - 1, file.height), (file.width - 1, file.width)))
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import rasterio
 from PIL import Image, ImageDraw, ImageFont
 
 from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
-from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.assemble import opened
 from segearth.scenes.ground import Ground
 from segearth.summary import hectares
 from segearth.windows import Window
@@ -86,7 +85,7 @@ def scene_overlay(
         note: the last line.
     """
     size = picture.valid.shape
-    with rasterio.Env(**ENVIRONMENT), rasterio.open(labels) as file:
+    with opened(labels) as file:
         small = file.read(1, out_shape=size)  # of an overview, where there is one: no mean of labels
         ground = Ground.of(file.transform, file.crs)
         middle = file.width / 2, file.height / 2
