@@ -12,9 +12,6 @@ from segearth.cli.options import add_max_pixels, add_model_options, check_max_pi
 from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
 from segearth.paths import user_path
-from segearth.scenes.addresses import shown
-from segearth.scenes.options import SceneOptions
-from segearth.scenes.ways import is_scene
 from segearth.vocabulary import LAND_COVER, Vocabulary
 
 if TYPE_CHECKING:
@@ -64,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
     check_model(args)
     check_max_pixels(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
+
+    from segearth.scenes.addresses import shown
+
     ways = {file: _way(file, args.way) for file in args.files}
     for file, (why, _) in ways.items():
         if why is None and not user_path(file).exists():
@@ -88,6 +88,8 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
     """Why a file is mapped as a scene, None for a picture; and why it is refused at once."""
     if asked == "picture":
         return None, None
+    from segearth.scenes.ways import is_scene
+
     try:
         why = is_scene(file)
     except UserError as error:
@@ -101,6 +103,7 @@ def _examine(
     """The facts on a file; the size of a picture that can be mapped; and whether it can be mapped."""
     if why is not None:
         from segearth.cli.info_scene import scene_facts
+        from segearth.scenes.options import SceneOptions
 
         facts, fine = scene_facts(file, why, SceneOptions(), args, vocabulary)
         return facts, None, fine
