@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from segearth.predictor import Encoded as Encoded
     from segearth.predictor import Predictor as Predictor
     from segearth.result import Result as Result
+    from segearth.scenes.options import SceneOptions as SceneOptions
+    from segearth.scenes.options import SceneProgress as SceneProgress
+    from segearth.scenes.options import SceneResult as SceneResult
+    from segearth.scenes.scene import predict_scene as predict_scene
     from segearth.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.2.0"
@@ -26,11 +30,26 @@ _HOME = {
     "Encoded": "segearth.predictor",
     "Predictor": "segearth.predictor",
     "Result": "segearth.result",
+    "SceneOptions": "segearth.scenes.options",
+    "SceneProgress": "segearth.scenes.options",
+    "SceneResult": "segearth.scenes.options",
     "UserError": "segearth.errors",
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
+    "predict_scene": "segearth.scenes.scene",
 }
-__all__ = ["Encoded", "Predictor", "Result", "UserError", "Vocabulary", "load_model"]
+__all__ = [
+    "Encoded",
+    "Predictor",
+    "Result",
+    "SceneOptions",
+    "SceneProgress",
+    "SceneResult",
+    "UserError",
+    "Vocabulary",
+    "load_model",
+    "predict_scene",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,20 @@ def test_prediction_needs_neither_cv2_nor_openmmlab():
     assert not {"cv2", "mmseg", "mmengine", "mmcv"} & loaded
 
 
+GEO = ("rasterio", "pyogrio", "shapely", "pyproj", "affine")
+
+
+def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):
+    """Used, they say what to install."""
+    loaded = modules_after(
+        f"import sys; sys.modules.update(dict.fromkeys({GEO}))\n"
+        "from segearth import *\n"
+        f"try: predict_scene('town.tif', {str(tmp_path)!r}, load_model('tiny', 'road'))\n"
+        "except UserError as error: print(error)"
+    )
+    assert {"scenes", "pip", "install", '"segearth[geo]",'} <= loaded
+
+
 def test_public_names():
     for name in segearth.__all__:
         assert getattr(segearth, name).__name__ == name

@@ -15,7 +15,7 @@ from segearth import load_model  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
-from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.options import SceneOptions, SceneProgress  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.synthetic import draw_scene  # noqa: E402
 
@@ -129,3 +129,15 @@ def test_scale(scene, predictor, tmp_path):
         assert file.transform == Affine(0.6, 0, 356_000, 0, -0.6, 5_645_000)
     with pytest.raises(UserError, match="one thing in two ways"):
         SceneOptions(gsd=1, scale=1)
+
+
+def test_progress_in_megapixels(scene, predictor, tmp_path):
+    seen = []
+    predict_scene(scene, tmp_path, predictor, options=SceneOptions(block=168), progress=seen.append)
+    assert [(step.done, step.total) for step in seen] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    corners = np.cumsum([0, 168 * 168, 132 * 168, 168 * 72, 132 * 72]) / 1e6
+    assert [step.megapixels for step in seen] == pytest.approx(corners)
+    assert {step.megapixels_total for step in seen} == {0.072}
+    assert (seen[0].seconds_left, seen[0].megapixels_per_second, seen[4].seconds_left) == (None, None, 0)
+    half = SceneProgress(3, 4, 30.0, 50.0, 10.0, seconds=5.0)  # an earlier run's work is no pace of this one
+    assert (half.megapixels_per_second, half.seconds_left) == (4, 5)

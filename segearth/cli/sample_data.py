@@ -1,4 +1,4 @@
-"""`segearth sample-data`: small drawn samples of the data sets, in the layout of their downloads.
+"""`segearth sample-data`: small drawn samples of the data sets, in the layout of their downloads, and drawn scenes.
 
 They are drawings, to try the way from a download to a figure without a download. They contain nothing of the real sets
 and never pass for them: every folder says so in DRAWN_NOT_REAL.txt, and the manifests of what is prepared from them say
@@ -8,29 +8,51 @@ that they are not complete.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from segearth.datasets import DATASETS, describe
-from segearth.errors import command
+from segearth.errors import UserError, command, option
 from segearth.exits import OK
 from segearth.paths import user_path
 
-HELP = "Draw small samples of the data sets, in the layout of their downloads. Not the real data."
+HELP = "Draw small samples of the data sets, in the layout of their downloads, or a scene of any size. Not real data."
+SCENE = "scene"
+SIZE = 6000  # pixels of a scene's side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which sets, and where they go."""
-    parser.epilog = f"Names: {', '.join(DATASETS)}"
-    parser.add_argument("names", nargs="*", metavar="NAME", help="configs' names without cfg_ (all 17)")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="each set goes to DIR/NAME")
+    parser.epilog = f"Names: {', '.join(DATASETS)}; {SCENE}"
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"configs' names without cfg_ (all {len(DATASETS)}), or {SCENE}"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"each set goes to DIR/NAME, a scene to DIR/{SCENE}.tif and DIR/{SCENE}.labels.tif",
+    )
     parser.add_argument("--seed", type=int, default=0, help="other numbers draw other images (0)")
     parser.add_argument("--extracted", action="store_true", help="folders instead of archives")
+    parser.add_argument("--size", type=int, metavar="N", help=f"pixels of a scene's side ({SIZE}), of 0.25 m each")
 
 
 def run(args: argparse.Namespace) -> int:
     """Draws them."""
-    sets = [describe(name) for name in args.names or DATASETS]
+    names = args.names or list(DATASETS)
+    sets = [describe(name) for name in names if name != SCENE]
     out = user_path(args.out, "output folder")
+    if args.seed < 0:
+        raise UserError(f"{option('seed', args.seed)}: expected a whole number of at least 0")
+    if args.size is not None and SCENE not in names:
+        raise UserError(f"{option('size', args.size)} is of a scene: expected the name {SCENE}; or leave it out")
+    if SCENE in names:
+        _draw_scene(out, SIZE if args.size is None else args.size, args.seed)
+    if not sets:
+        return OK
 
     from segearth.datasets.samples import draw_sample
 
@@ -40,3 +62,15 @@ def run(args: argparse.Namespace) -> int:
     print("These are drawings in the layouts of the downloads, not the data sets: figures on them mean nothing.")
     print(f"next: {command('prepare')} {sets[0].name} {out / sets[0].name} -o data")
     return OK
+
+
+def _draw_scene(out: Path, size: int, seed: int) -> None:
+    """Draws a scene and says what to do with it."""
+    from segearth.scenes.sample import DRAWN, PIXEL_M, write_sample_scene
+    from segearth.vocabulary import LAND_COVER
+
+    picture, labels = write_sample_scene(out, size, seed)
+    print(f"a drawn scene of {size:,} × {size:,} pixels of {PIXEL_M} m: {picture}, and its classes: {labels}")
+    print(f"It is a patchwork of drawings of {DRAWN} × {DRAWN} pixels: it shows how a map looks, not how good it is.")
+    classes = shlex.quote("; ".join(",".join(names) for names in LAND_COVER))
+    print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} -o {shlex.quote(str(out / 'map'))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ def run_tasks(
     done: Mapping[str, Any] | None = None,
     keep: Callable[[str, Any], object] | None = None,
     retries: int = 1,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[Collection[str], Collection[str]], object] | None = None,
 ) -> Outcome:
     """Runs a task for each key that is not done.
 
@@ -63,7 +63,8 @@ def run_tasks(
         done: what earlier runs have finished.
         keep: called here with each key that is finished and its value, at once, such as to write them to a ledger.
         retries: how often a key that failed is tried again.
-        progress: called here with the number of keys that are done or given up, and of all.
+        progress: called here with the keys that are done or given up so far, and with all: at the beginning and after
+            every one.
 
     Raises:
         UserError: there are less than one workers, a task raised one, or the executor broke.
@@ -94,7 +95,7 @@ class _Run:
     done: dict[str, Any]
     retries: int
     keep: Callable[[str, Any], object] | None
-    progress: Callable[[int, int], object] | None
+    progress: Callable[[Collection[str], Collection[str]], object] | None
     failed: dict[str, str] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
 
@@ -121,7 +122,7 @@ class _Run:
     def show(self) -> None:
         """Tells the progress."""
         if self.progress is not None:
-            self.progress(len(self.done) + len(self.failed), len(self.keys))
+            self.progress([*self.done, *self.failed], self.keys)
 
     def outcome(self) -> Outcome:
         """All of it, in the order of the keys."""

@@ -52,7 +52,7 @@ def gdal_name(address: str | Path) -> str:
         return text
     if found := _SCHEME.fullmatch(text):
         return _of_scheme(found[1].lower(), found[2], text)
-    if _SUBDATASET.match(text) and not Path(text).exists():
+    if is_subdataset(text):
         return _subdataset(text)
     return _local(text)
 
@@ -63,6 +63,11 @@ def absolute(address: str | Path) -> str:
     if isinstance(address, Path) or not (text.lstrip().startswith("<") or _SCHEME.fullmatch(text)):
         return gdal_name(address)
     return text
+
+
+def is_subdataset(text: str) -> bool:
+    """Whether an address is GDAL's name of a raster within a file, such as NETCDF:"a.nc":red."""
+    return _SUBDATASET.match(text) is not None and not Path(text).exists()
 
 
 def is_remote(name: str) -> bool:

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import rasterio
-import rasterio.shutil
-from rasterio.errors import NotGeoreferencedWarning
 
 from segearth.cells import fitting
 from segearth.errors import UserError, option, without_warnings
@@ -110,6 +107,8 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
     """What copies a VRT to a COG."""
 
     def write(path: Path) -> None:
+        import rasterio.shutil
+
         kind = "AVERAGE" if layer.is_scored else "MODE"
         try:
             with rasterio.Env(**ENVIRONMENT), gdal_errors():
@@ -125,6 +124,9 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
 @contextmanager
 def opened(path: Path) -> Iterator[DatasetReader]:
     """A raster of a scene; it need not have a place on the Earth, which was said when the scene was opened."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
     with rasterio.Env(**ENVIRONMENT):
         with without_warnings(NotGeoreferencedWarning):
             file = rasterio.open(path)

@@ -34,6 +34,11 @@ class Block(NamedTuple):
         """For files and ledgers, such as "b0003_0012"."""
         return f"b{self.row:04}_{self.column:04}"
 
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return (self.area.bottom - self.area.top) * (self.area.right - self.area.left)
+
 
 def block_side(asked: int | None, stride: int) -> int:
     """The side of blocks in pixels of the model: a multiple of the stride, so that as few windows as can be are shared.

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyproj
 
 if TYPE_CHECKING:
+    import pyproj
     from affine import Affine
     from numpy.typing import ArrayLike, NDArray
     from rasterio.crs import CRS
@@ -35,6 +35,8 @@ class Ground:
         """The place of a raster; None where it has no coordinate system."""
         if crs is None or not crs.to_wkt():
             return None
+        import pyproj
+
         own = pyproj.CRS.from_wkt(crs.to_wkt())
         while own.is_bound or own.is_compound:  # with a datum shift; with heights
             inner = own.source_crs if own.is_bound else own.sub_crs_list[0]
@@ -62,6 +64,8 @@ class Ground:
     @cached_property
     def _to_geodetic(self) -> tuple[pyproj.Transformer, float] | None:
         """What makes longitudes and latitudes of coordinates, and their unit in radians; None for a local system."""
+        import pyproj
+
         geodetic = self.crs.geodetic_crs
         if geodetic is None:
             return None

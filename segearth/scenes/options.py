@@ -32,6 +32,10 @@ class SceneOptions:
         batch: windows in a call of the encoder, at most.
         blend: one of `segearth.models.blend.BLENDS`.
         max_memory_mb: bound of a process's working set beside the model. The map does not depend on it.
+        bbox: the part that is wanted: west, south, east and north, "W,S,E,N" or four numbers; None: all.
+        bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: the raster's own.
+        aoi: a file with polygons of the part that is wanted, in place of `bbox`.
+        overview: which of the raster's own overviews is mapped in its place, from 0; None: the raster itself.
         confidence: whether a raster of the best class's score is written.
         scores: whether a raster of the scores of all classes is written.
         keep_parts: whether the parts of the blocks are kept.
@@ -48,6 +52,10 @@ class SceneOptions:
     batch: int | None = None
     blend: str = "mean"
     max_memory_mb: float = MAX_MEMORY_MB
+    bbox: str | Sequence[float] | None = None
+    bbox_crs: str | None = None
+    aoi: str | Path | None = None
+    overview: int | None = None
     confidence: bool = False
     scores: bool = False
     keep_parts: bool = False
@@ -61,11 +69,15 @@ class SceneOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{option(name, value)}: expected a number above 0")
-        if self.scale is not None and self.gsd is not None:
-            raise UserError(
-                f"{option('scale', self.scale)} and {option('gsd', self.gsd)} say one thing in two ways: expected one "
-                "of them; leave the other out"
-            )
+        for one, other in (("scale", "gsd"), ("bbox", "aoi")):
+            pair = getattr(self, one), getattr(self, other)
+            if None not in pair:
+                raise UserError(
+                    f"{option(one, pair[0])} and {option(other, pair[1])} say one thing in two ways: expected one of "
+                    "them; leave the other out"
+                )
+        if self.overview is not None and self.overview < 0:
+            raise UserError(f"{option('overview', self.overview)}: expected a number from 0 on")
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,32 @@ class SceneProgress:
     """How far a scene is.
 
     Attributes:
-        done: blocks that are finished or given up.
-        total: blocks.
-        seconds: since the work began.
+        done: blocks that are finished or given up, also by earlier runs.
+        total: blocks, of this process's share.
+        megapixels: of the map in blocks that are done.
+        megapixels_total: in all blocks.
+        megapixels_before: of `megapixels` what earlier runs had done.
+        seconds: since this run began.
     """
 
     done: int
     total: int
+    megapixels: float
+    megapixels_total: float
+    megapixels_before: float
     seconds: float
+
+    @property
+    def megapixels_per_second(self) -> float | None:
+        """The pace of this run; None before there is one."""
+        made = self.megapixels - self.megapixels_before
+        return made / self.seconds if made > 0 and self.seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest of the blocks will take at this pace; None before there is one."""
+        pace = self.megapixels_per_second
+        return None if pace is None else (self.megapixels_total - self.megapixels) / pace
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from segearth.errors import without_warnings
 from segearth.outputs import atomic, told
@@ -55,6 +53,8 @@ class PartWriter:
         self._files: dict[str, Any] = {}
 
     def _open(self) -> None:
+        import rasterio
+
         for layer in self._layers:
             with _gdal(self._places[layer.name]):
                 self._files[layer.name] = rasterio.open(
@@ -108,6 +108,8 @@ class PartWriter:
 
     def _check(self) -> None:
         """Reads all back: GDAL says nothing when the disk is full while it closes a file."""
+        import rasterio
+
         if not self._written or self._written[-1][1] != self._size[0]:
             raise ValueError(f"the block has {self._size[0]} rows, written are {self._written[-1:]}")
         for name, path in self._paths.items():
@@ -163,6 +165,8 @@ class _Abandoned(Exception):  # noqa: N818 (carries another one)
 @contextmanager
 def _gdal(path: Path) -> Iterator[None]:
     """For what GDAL does with a part; it has no place on the Earth, which the VRT over all parts knows."""
+    from rasterio.errors import NotGeoreferencedWarning
+
     with told(path), gdal_errors(), without_warnings(NotGeoreferencedWarning):
         yield
 
@@ -171,6 +175,7 @@ def _gdal(path: Path) -> Iterator[None]:
 def gdal_errors() -> Iterator[None]:
     """Makes an `OSError` of what GDAL reports in several ways, among them a `SystemError`."""
     from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
 
     try:
         yield

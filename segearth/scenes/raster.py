@@ -297,9 +297,10 @@ def open_raster(
     if spec is not None:
         overview = spec.overview
     try:
+        import pyproj  # noqa: F401 (without which no raster has a place)
         import rasterio
-    except ImportError:
-        raise UserError(f"scenes need rasterio, which is not installed: {install_command('geo')}") from None
+    except ImportError as error:
+        raise UserError(f"scenes need {error.name}, which is not installed: {install_command('geo')}") from None
     if not isinstance(source, str | Path):
         check(source, shown(source.name))
         return Raster(source, source.name, spec)

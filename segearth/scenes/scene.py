@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from segearth.scenes.addresses import shown
 from segearth.scenes.assemble import assemble
 from segearth.scenes.blocks import BlockSettings
 from segearth.scenes.choice import choose_for
-from segearth.scenes.grid import blocks
+from segearth.scenes.grid import Block, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
 from segearth.scenes.layout import frame_of, side_of_blocks
 from segearth.scenes.options import SceneOptions, SceneProgress, SceneResult
@@ -105,7 +105,7 @@ def predict_scene(
                 executor=executor,
                 workers=workers,
                 initializer=partial(_share_cores, workers),
-                progress=None if progress is None else partial(_tell, progress, begun),
+                progress=None if progress is None else _Teller(scene.task.blocks, progress, begun),
             )
             return job.finish(keys, lambda done, failed: scene.conclude(done, failed, time.perf_counter() - begun))
 
@@ -254,5 +254,16 @@ def _share_cores(workers: int, number: int) -> None:
         torch.cuda.set_device(number % torch.cuda.device_count())
 
 
-def _tell(progress: Callable[[SceneProgress], object], begun: float, done: int, total: int) -> None:
-    progress(SceneProgress(done, total, time.perf_counter() - begun))
+class _Teller:
+    """Tells the progress in words of scenes."""
+
+    def __init__(self, blocks: Mapping[str, Block], progress: Callable[[SceneProgress], object], begun: float) -> None:
+        self._blocks, self._progress, self._begun = blocks, progress, begun
+        self._before: float | None = None
+
+    def __call__(self, ended: Collection[str], keys: Collection[str]) -> None:
+        """After every block: those that are done or given up, and all of them."""
+        done, total = (sum(self._blocks[key].pixels for key in some) / 1e6 for some in (ended, keys))
+        self._before = done if self._before is None else self._before
+        seconds = time.perf_counter() - self._begun
+        self._progress(SceneProgress(len(ended), len(keys), done, total, self._before, seconds))

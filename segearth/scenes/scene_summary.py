@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyproj
-import rasterio
 
 from segearth.files import sha256_of
-from segearth.labels import label_values
 from segearth.provenance import versions
-from segearth.scenes.areas import PixelAreas, pixel_areas
+from segearth.scenes.areas import pixel_areas
 from segearth.scenes.assemble import opened
+from segearth.scenes.class_areas import ROWS, AreaSums, places
 from segearth.scenes.grid import Block
 from segearth.scenes.ground import Ground
 from segearth.scenes.layers import LEVELS
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from segearth.vocabulary import Vocabulary
 
     Counts = NDArray[np.int64]
-
-ROWS = 64  # that are counted at once
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class ClassSums:
             confidence: (h, w), likewise; None gives zeros.
             classes: C.
         """
-        values = _indices(classes)[labels].ravel()
+        values = places(classes)[labels].ravel()
         pixels = np.bincount(values, minlength=classes + 2)
         if confidence is None:
             return cls(pixels[:-1], np.zeros(classes + 1, np.int64))
@@ -124,57 +120,28 @@ def map_figures(
         ValueError: the raster has other pixels than `sums`.
     """
     classes = len(vocabulary)
-    counts, found, scored = np.zeros(classes + 1, np.int64), np.zeros(classes + 1), ClassSums.total((), classes)
+    scored = ClassSums.total((), classes)
     with ExitStack() as files:
         file = files.enter_context(opened(labels))
         other = files.enter_context(opened(confidence)) if sums is None and confidence is not None else None
-        areas = pixel_areas(file.transform, file.crs, file.shape)
+        ground = AreaSums(classes, pixel_areas(file.transform, file.crs, file.shape))
         size = file.height * file.width
         for top in range(0, file.height, ROWS):
             window = ((top, min(file.height, top + ROWS)), (0, file.width))
             part = file.read(1, window=window)
-            by_row = _by_row(part, classes, areas)
-            counts += by_row.sum(axis=0)
-            if isinstance(areas.values, np.ndarray):
-                found += (by_row * areas.values[top : top + ROWS, None]).sum(axis=0)
+            ground.add(top, part)
             if other is not None:
                 scored = ClassSums.total((scored, ClassSums.of(part, other.read(1, window=window), classes)), classes)
-    if sums is not None and (sums.pixels != counts).any():
-        raise ValueError(f"{labels} has {counts.tolist()} pixels of its classes, its blocks had {sums.pixels.tolist()}")
-    rows = class_rows(vocabulary, counts, (sums or scored).confidence / LEVELS, unclassified)
-    if isinstance(areas.values, float):
-        found = counts.astype(np.float64) * areas.values
-    known = areas.values is not None
-    for row, area in zip(rows, found.tolist(), strict=False):
-        row["area_m2"] = _rounded(area) if known else None
+    pixels = ground.pixels
+    if sums is not None and (sums.pixels != pixels).any():
+        raise ValueError(f"{labels} has {pixels.tolist()} pixels of its classes, its blocks had {sums.pixels.tolist()}")
+    rows = class_rows(vocabulary, pixels, (sums or scored).confidence / LEVELS, unclassified)
+    for row, area in zip(rows, ground.areas_m2(), strict=False):
+        row["area_m2"] = area
         if sums is None and confidence is None:
             row["mean_confidence"] = None
-    valid = int(counts.sum())
-    return MapFigures(rows, valid, size - valid, _rounded(float(found.sum())) if known else None, areas.how)
-
-
-def _rounded(area_m2: float) -> float:
-    """To 12 digits: what is beyond are the last bits of sums."""
-    return float(f"{area_m2:.12g}")
-
-
-def _by_row(labels: NDArray[np.uint8 | np.uint16], classes: int, areas: PixelAreas) -> Counts:
-    """Pixels of each class (columns, unclassified last) in each row; in all rows where areas are the same in all."""
-    values = _indices(classes)[labels]
-    if not isinstance(areas.values, np.ndarray):
-        return np.bincount(values.ravel(), minlength=classes + 2)[None, :-1]
-    values += np.arange(len(labels))[:, None] * (classes + 2)
-    counts = np.bincount(values.ravel(), minlength=len(labels) * (classes + 2))
-    return counts.reshape(len(labels), classes + 2)[:, :-1]
-
-
-def _indices(classes: int) -> NDArray[np.intp]:
-    """For each value of a label map its place in sums: C for unclassified, C + 1 for nodata."""
-    values = label_values(classes)
-    places = np.full(values.nodata + 1, classes + 1)
-    places[:classes] = np.arange(classes)
-    places[values.unclassified] = classes
-    return places
+    valid = int(pixels.sum())
+    return MapFigures(rows, valid, size - valid, ground.total_m2(), ground.how)
 
 
 def summarise_scene(
@@ -233,6 +200,9 @@ def summarise_scene(
 
 def scene_versions() -> dict[str, str]:
     """Versions of what reads and writes rasters."""
+    import pyproj
+    import rasterio
+
     return {
         "rasterio": rasterio.__version__,
         "gdal": rasterio.__gdal_version__,

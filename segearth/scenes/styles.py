@@ -18,13 +18,18 @@ def tags(layer: Layer) -> dict[str, str]:
     return {f"class_{entry.value}": str(fitting(entry.name)) for entry in layer.entries}
 
 
-def colour_table(layer: Layer) -> ET.Element:
-    """The palette for a VRT, from which GDAL takes it into a TIFF; what is no class is black, nodata is transparent."""
-    table = ET.Element("ColorTable")
+def palette(layer: Layer) -> dict[int, tuple[int, int, int, int]]:
+    """The colour of each value, (red, green, blue, alpha): what is no class is black, nodata is transparent."""
     colours = {entry.value: (*entry.colour, 255) for entry in layer.entries}
     colours[layer.nodata] = (*NODATA_COLOUR, 0)
-    for value in range(layer.nodata + 1):
-        channels = zip(("c1", "c2", "c3", "c4"), colours.get(value, (0, 0, 0, 255)), strict=True)
+    return {value: colours.get(value, (0, 0, 0, 255)) for value in range(layer.nodata + 1)}
+
+
+def colour_table(layer: Layer) -> ET.Element:
+    """The palette for a VRT, from which GDAL takes it into a TIFF."""
+    table = ET.Element("ColorTable")
+    for colour in palette(layer).values():
+        channels = zip(("c1", "c2", "c3", "c4"), colour, strict=True)
         ET.SubElement(table, "Entry", {name: str(channel) for name, channel in channels})
     return table
 
