@@ -46,6 +46,7 @@ class StubModel(torch.nn.Module):
         self.query_to_class, self.num_classes, self.logit_scale = torch.arange(queries), queries, 1.0
         self.prob_thd, self.slide_crop, self.slide_stride = 0.0, crop, stride
         self._logits, self._softmax = logits, softmax
+        self.encoder = None
         self.windows = 0  # computed so far
 
     def batch(self, grid: Grid, *_: float) -> int:
