@@ -28,3 +28,10 @@ def count(number: int, noun: str) -> str:
     """A number with its noun: "1 class", "2,000 classes"."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for display, with two digits that count."""
+    if seconds < 60:
+        return f"{float(f'{seconds:.2g}'):g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
