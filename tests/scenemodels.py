@@ -43,8 +43,10 @@ class StubModel(torch.nn.Module):
         """
         super().__init__()
         self.register_buffer("query_features", torch.zeros(queries, 1))
+        self.query_to_class, self.num_classes, self.logit_scale = torch.arange(queries), queries, 1.0
         self.prob_thd, self.slide_crop, self.slide_stride = 0.0, crop, stride
         self._logits, self._softmax = logits, softmax
+        self.encoder = None
         self.windows = 0  # computed so far
 
     def batch(self, grid: Grid, *_: float) -> int:
@@ -61,7 +63,7 @@ class StubModel(torch.nn.Module):
 
     def scores(self, logits: Tensor) -> Tensor:
         """As `SegEarth.scores`."""
-        return logits.softmax(dim=1) if self._softmax else logits
+        return SegEarth.scores(self, logits) if self._softmax else logits
 
 
 def stub_predictor(

@@ -147,6 +147,21 @@ def test_scores_and_labels_by_hand(clip):
     assert model.labels(torch.tensor([0.3, 0.1, 0.3])[None, :, None, None]).item() == 0  # not below; first wins
 
 
+def test_scores_of_a_pixel_have_the_same_bits_in_any_company(clip):
+    model, logits = build(clip), images(2, 40, 97).reshape(1, 6, 40, 97) / 5
+    whole = model.scores(logits)
+    for height, width in ((1, 1), (1, 7), (1, 96), (3, 5), (40, 1), (39, 97)):
+        part = logits[..., :height, 97 - width :]
+        assert torch.equal(model.scores(part), whole[..., :height, 97 - width :])
+        assert torch.equal(model.scores(part.contiguous()), whole[..., :height, 97 - width :])
+    torch.set_num_threads(3)
+    try:
+        assert torch.equal(model.scores(logits), whole)
+    finally:
+        torch.set_num_threads(1)
+    assert_close(whole[0, 1], (50 * logits).softmax(dim=1)[0, 1:3].amax(dim=0))
+
+
 def test_scores_that_are_no_numbers_are_refused(clip):
     """A pixel is NaN in all its scores or in none; a map of it would say the first class."""
     model, logits = build(clip), torch.zeros(2, 6, 4, 5)

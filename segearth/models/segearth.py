@@ -309,7 +309,7 @@ class SegEarth(nn.Module):
         Raises:
             UserError: logits that are not finite.
         """
-        probabilities = (logits * self.logit_scale).softmax(dim=1)
+        probabilities = _softmax(logits * self.logit_scale)
         if bool((lost := probabilities[:, 0].isnan()).any()):  # a softmax is NaN in all queries or in none
             raise UserError(
                 f"the model gives no numbers as scores (NaN, at {int(lost.sum()):,} of {lost.numel():,} pixels): "
@@ -435,6 +435,20 @@ def _in_order(order: Iterable[Key], parts: Iterable[tuple[Key, Tensor]]) -> Iter
         while awaited is not None and awaited in early:
             yield awaited, early.pop(awaited)
             awaited = next(expected, None)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Softmax over the queries of (B, Q, H, W); a pixel's bits depend on its own logits alone.
+
+    PyTorch's own takes other instructions for the last pixels that a thread gets: blocks of a scene would differ in the
+    last bit. Exponentials, sums and quotients of single values do not.
+    """
+    powers = (logits - logits.amax(dim=1, keepdim=True)).exp_()
+    first, *others = powers.unbind(dim=1)
+    total = first.clone()
+    for other in others:
+        total += other
+    return powers / total[:, None]
 
 
 def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -165,9 +165,11 @@ class _Abandoned(Exception):  # noqa: N818 (carries another one)
 @contextmanager
 def _gdal(path: Path) -> Iterator[None]:
     """For what GDAL does with a part; it has no place on the Earth, which the VRT over all parts knows."""
+    from rasterio import Env
     from rasterio.errors import NotGeoreferencedWarning
 
-    with told(path), gdal_errors(), without_warnings(NotGeoreferencedWarning):
+    # without an Env, GDAL also prints what it reports
+    with told(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
         yield
 
 

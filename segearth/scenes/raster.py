@@ -326,6 +326,10 @@ def open_raster(
 
     try:
         dataset = connect(None)
+    except UnicodeError:
+        raise UserError(
+            f"the name of {shown(source)} is not in UTF-8, which GDAL needs: expected one that is; rename it"
+        ) from None
     except (rasterio.errors.RasterioError, OSError) as error:
         raise UserError(
             f"{shown(source)} cannot be opened as a raster ({_reason(error, name)}): expected a whole file of a format "

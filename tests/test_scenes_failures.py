@@ -1,0 +1,194 @@
+"""What goes wrong while a scene is mapped: one sentence, no half-written map, and nothing lost that was finished."""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import sys
+
+import pytest
+from kills import hidden
+from processes import forked
+
+rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from rasters import noise, write  # noqa: E402
+from scenemodels import stub_predictor  # noqa: E402
+
+from segearth.errors import UserError  # noqa: E402
+from segearth.files import sha256_of  # noqa: E402
+from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.scene import predict_scene  # noqa: E402
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no such limits, rights and signals")
+OPTIONS = SceneOptions(confidence=True, scores=True, block=64)
+
+
+def colours(pixels):
+    return (pixels - pixels.mean(dim=(1, 2), keepdim=True)) / 30
+
+
+@pytest.fixture
+def predictor():
+    return stub_predictor(colours, 3)
+
+
+@pytest.fixture
+def raster(tmp_path):
+    """Nine blocks of noise, in a folder of its own."""
+    (tmp_path / "in").mkdir()
+    return write(tmp_path / "in" / "a.tif", noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+
+
+def run(raster, out, predictor, **options):
+    return predict_scene(raster, out, predictor, options=OPTIONS, **options)
+
+
+def hashes(result):
+    return [sha256_of(path) for path in (result.labels, result.confidence, result.scores)]
+
+
+@pytest.fixture
+def undisturbed(raster, tmp_path, predictor):
+    found = hashes(run(raster, tmp_path / "undisturbed", predictor))
+    predictor.model.windows = 0
+    return found
+
+
+def in_a_copy(work, log):
+    """Runs work in a copy of this process; its exit code and its words. An error of a user is code 2."""
+
+    def told():
+        try:
+            work()
+        except UserError as error:
+            print(error)
+            return 2
+        return 0
+
+    process = forked(told, log)
+    process.join(120)
+    return process.exitcode, log.read_text()
+
+
+@posix
+def test_killed_at_every_block_and_started_again(raster, tmp_path, predictor, undisturbed):
+    counts = []
+
+    def one_block_more():
+        first = []
+
+        def progress(step):
+            first.append(step.done)
+            if step.done > first[0]:
+                print(first[0], flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        run(raster, tmp_path / "out", predictor, progress=progress)
+
+    for _ in range(10):
+        code, said = in_a_copy(one_block_more, tmp_path / "log")
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, said
+        counts.append(int(said))
+        assert not list((tmp_path / "out").glob("a.*.tif"))
+    assert counts == list(range(9))
+    assert hashes(run(raster, tmp_path / "out", predictor)) == undisturbed
+    assert predictor.model.windows == 0  # all was done
+    assert not hidden(tmp_path / "out")
+
+
+def without_rights():
+    """A superuser of Linux may write everywhere, unless the process gives that up."""
+    if os.geteuid() == 0:
+        header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert ctypes.CDLL(None).capset(header, data) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="capset is of Linux")
+@pytest.mark.parametrize("later", [False, True])
+def test_a_folder_that_cannot_be_written(raster, tmp_path, predictor, undisturbed, later):
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def work():
+        without_rights()
+
+        def lock(step):
+            if step.done == 4:
+                for folder in (out, *out.iterdir()):
+                    if folder.is_dir():
+                        folder.chmod(0o500)
+
+        if later:
+            run(raster, out, predictor, progress=lock)
+        out.chmod(0o500)
+        run(raster, out, predictor)
+
+    code, said = in_a_copy(work, tmp_path / "log")
+    for folder in (out, *out.iterdir()):
+        if folder.is_dir():
+            folder.chmod(0o700)
+    assert code == 2, said
+    assert "cannot write" in said
+    assert "Permission denied" in said
+    assert said.count("\n") == 1
+    assert not list(out.glob("a.*.tif"))
+    assert hashes(run(raster, out, predictor)) == undisturbed
+
+
+def test_a_file_where_the_folder_should_be(raster, tmp_path, predictor):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="cannot write to the output folder .*out "):
+        run(raster, tmp_path / "out", predictor)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@posix
+@pytest.mark.parametrize("limit", [2_000, 9_000, 40_000, 90_000])
+def test_a_full_disk(raster, tmp_path, predictor, undisturbed, limit):
+    """No file may grow beyond a limit: parts fail first, later on the map of scores."""
+
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        run(raster, tmp_path / "out", predictor)
+
+    code, said = in_a_copy(work, tmp_path / "log")
+    assert code == 2, said
+    *others, sentence = said.splitlines()
+    assert all(line.startswith("_tiff") for line in others)  # libtiff prints by itself
+    assert sentence.startswith("cannot write ")
+    assert "free some space" in sentence
+    assert not (tmp_path / "out" / "a.summary.json").exists()
+    assert {sha256_of(path) for path in (tmp_path / "out").glob("*.tif")} <= set(undisturbed)  # whole, or not there
+    assert hashes(run(raster, tmp_path / "out", predictor)) == undisturbed
+    assert not hidden(tmp_path / "out")
+
+
+def test_the_inputs_folder_vanishes_and_comes_back(raster, tmp_path, predictor, undisturbed):
+    def unmount(step):
+        if step.done == 3 and raster.exists():
+            raster.parent.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(UserError, match=r"no raster at .*a.tif: expected the path of an existing file"):
+        run(raster, tmp_path / "out", predictor, progress=unmount)
+    assert not list((tmp_path / "out").glob("a.*.tif"))
+    (tmp_path / "elsewhere").rename(raster.parent)
+    predictor.model.windows, counts = 0, []
+    result = run(raster, tmp_path / "out", predictor, progress=lambda step: counts.append(step.done))
+    assert counts[0] >= 3
+    assert hashes(result) == undisturbed
+
+
+@pytest.mark.parametrize("at", [0, 4])
+def test_the_outputs_folder_vanishes(raster, tmp_path, predictor, undisturbed, at):
+    def remove(step):
+        if step.done == at:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    with pytest.raises(UserError, match="cannot write .*out|out.* cannot be"):
+        run(raster, tmp_path / "out", predictor, progress=remove)
+    assert hashes(run(raster, tmp_path / "out", predictor)) == undisturbed
