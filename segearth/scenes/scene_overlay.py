@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segearth.errors import UserError
 from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
+from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import opened
 from segearth.scenes.ground import Ground
+from segearth.scenes.raster import Raster, ReadFailed
 from segearth.summary import hectares
 from segearth.windows import Window
 
@@ -62,6 +66,46 @@ def thumbnail(read: Callable[[Window], Pixels], area: Window, longest: int = LON
             valid[place] = np.asarray(mask.reduce(factor)) > 127
     pixels[~valid] = PAPER
     return Thumbnail(pixels, valid)
+
+
+def picture_of(raster: Raster, area: Window, longest: int = LONGEST) -> tuple[Thumbnail, list[str]]:
+    """A small picture of a part of a raster as far as it can be had: it is no reason to lose a map that is computed.
+
+    What lies on a network is not read a second time, unless it is small or has overviews.
+
+    Args:
+        raster: open, with its spec.
+        area: in its pixels.
+        longest: side of the picture, at most.
+
+    Returns:
+        The picture, white where it could not be read; and remarks, one sentence each.
+    """
+    remarks: list[str] = []
+
+    def blank(window: Window) -> Pixels:
+        shape = window.bottom - window.top, window.right - window.left
+        return np.full((3, *shape), 255, np.uint8), np.zeros(shape, bool)
+
+    def read(window: Window) -> Pixels:
+        try:
+            return some.read(window)
+        except ReadFailed:
+            remarks[:] = [f"parts of {raster.name} could not be read for the overlay, which is white there"]
+            return blank(window)
+
+    with ExitStack() as files:
+        some = raster
+        factor = max(area.bottom - area.top, area.right - area.left) / longest
+        if raster.is_remote and factor > 2:
+            try:
+                some = files.enter_context(raster.smaller(factor))
+            except UserError:
+                return thumbnail(blank, area, longest), [
+                    f"the overlay shows the map alone: {raster.name} would have been read once more for it"
+                ]
+            area = Area(area).scaled(raster.size, some.size).window
+        return thumbnail(read, area, longest), remarks
 
 
 def scene_overlay(
