@@ -10,6 +10,7 @@ from test_images import BAD, bad_files
 
 from segearth import weights
 from segearth.cli import info, main
+from segearth.cli.columns import duration
 from segearth.cli.cost import TIMED_PIXELS, Cost, measure
 from segearth.images import check_image
 from segearth.loading import load_model
@@ -81,7 +82,7 @@ def test_what_headers_say(photo, capsys):
 )
 def test_deep_images_are_described_and_refused(capsys, array, said):
     Image.fromarray(array).save("deep.tif")
-    assert main(["info", "deep.tif", "--no-cost"]) == 2
+    assert main(["info", "deep.tif", "--no-cost", "--as", "picture"]) == 2
     found = facts(capsys.readouterr().out)
     assert said in found["bands"]
     assert found["predict"].startswith("refused: deep.tif is a ")
@@ -94,7 +95,7 @@ def test_what_predict_refuses_is_refused_here(tmp_path, capsys, name):
         assert main(["info", str(path)]) == 2
         assert f"no file at {path}" in capsys.readouterr().err
         return
-    assert main(["info", str(path), "--no-cost"]) == 2
+    assert main(["info", str(path), "--no-cost", "--as", "picture"]) == 2
     assert message in facts(capsys.readouterr().out)["predict"]
 
 
@@ -147,7 +148,7 @@ def test_measured_is_what_a_prediction_takes():
 
 
 def test_durations():
-    assert [info._duration(seconds) for seconds in (0.0123, 3.14, 59, 600, 7200)] == [
+    assert [duration(seconds) for seconds in (0.0123, 3.14, 59, 600, 7200)] == [
         "0.012 s", "3.1 s", "59 s", "10 min", "2.0 h",
     ]  # fmt: skip
 

@@ -84,7 +84,7 @@ def test_a_folder_with_an_image_that_fails(folder, capsys, monkeypatch):
     (out / "a.labels.png").unlink()
     assert predict("in", *WORDS, "-o", "out") == 1
     assert calls == ["a.png", "bad.png"]  # what is there is skipped, what is missing is made
-    assert "1 map written to out, 1 were there, 1 failed" in capsys.readouterr().out
+    assert "1 map written to out, 1 was there, 1 failed" in capsys.readouterr().out
     kept = out / "north" / "b.overlay.png"
     assert kept.stat().st_mtime_ns == before[kept]
 
@@ -94,7 +94,7 @@ def test_all_done_needs_no_model(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "segearth.loading", None)
     assert predict("in/a.png", *WORDS) == 0
     assert predict("in/a.png", *WORDS, "--resume") == 0
-    assert "all 1 maps are in out already" in capsys.readouterr().out
+    assert "the map is in out already" in capsys.readouterr().out
     assert predict("in/a.png", *WORDS[2:], "-c", "road; tree") == 2
     assert "made with classes road; tree,forest; water, not road; tree" in capsys.readouterr().err
 
@@ -212,7 +212,7 @@ def test_a_model_from_a_file(folder, capsys):
     own[-1] = str(folder.parent / "models/mine.safetensors")  # the same file by another path: nothing is to be done
     capsys.readouterr()
     assert predict("in/a.png", *own, "--architecture", "mine.json", "--upsampler", "bilinear") == 0
-    assert "all 1 maps are in out already" in capsys.readouterr().out
+    assert "the map is in out already" in capsys.readouterr().out
 
 
 def test_a_file_in_the_place_of_a_folder_stops_no_other_image(folder, capsys):

@@ -27,7 +27,7 @@ def test_rasters(tmp_path):
         return is_scene(write(tmp_path / "a.tif", noise(bands, 40, 50, dtype), crs=crs, **profile))
 
     assert why(4) is None
-    assert why(crs="EPSG:32632") == "has coordinates (EPSG:32632)"
+    assert why(crs="EPSG:32632") == "has the coordinate system EPSG:32632"
     assert why(5) == "has 5 bands"
     assert why(dtype="uint16") == "has samples of the type uint16"
     assert why(dtype="float32") == "has samples of the type float32"

@@ -1,4 +1,4 @@
-"""Which images a user means, and how their maps are called."""
+"""Which pictures and scenes a user means, and how their maps are called."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from pathlib import Path
 from segearth.errors import UserError, printable
 from segearth.image_files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
+from segearth.scenes.addresses import is_address, place_of, shown
 
-OWN = (".labels.png", ".overlay.png", ".labels.tif", ".overlay.jpg")  # results of ours are no images to map
+# Results of ours are no images to map, nor are the parts in the folders of jobs.
+OWN = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
+JOB = ".segearth"
+_FILE = "file://"
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,24 @@ class Item:
     """An image and its map.
 
     Attributes:
-        path: of the image.
+        source: its path, or the address of a raster, see `segearth.scenes.addresses`.
         name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
         image: what tables call it, "north/scene.jpg"; what cannot be printed is escaped.
     """
 
-    path: Path
+    source: Path | str
     name: str
     image: str
+
+    @property
+    def path(self) -> Path:
+        """Of a file."""
+        return Path(self.source)
+
+    @property
+    def shown(self) -> str:
+        """What people are told that it is, in one line."""
+        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
@@ -38,15 +52,19 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     the folders that tell them apart.
 
     Args:
-        arguments: files, folders, patterns such as "tiles/*.tif", and "-" for those of `listed`.
+        arguments: files, folders, patterns such as "tiles/*.tif", addresses of rasters, and "-" for those of `listed`.
         out: the output folder; what lies in it is not mapped.
-        listed: paths, one a line; as bytes where their names may be no UTF-8.
+        listed: paths or addresses, one a line; as bytes where their names may be no UTF-8.
 
     Raises:
         UserError: something is not there, or there is no image.
     """
-    found: dict[Path, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
+    found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
     for argument in _expanded(arguments, listed):
+        if is_address(argument):
+            place = Path(place_of(argument))
+            found.setdefault(argument, ("/" / place, Path(place.name)))
+            continue
         path = user_path(argument)
         if path.is_dir():
             for image in _in_folder(path, out):
@@ -56,7 +74,8 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
         else:
             raise UserError(
                 f"no image at {printable(argument)}: expected the path of an image, of a folder of images, a pattern "
-                'such as "tiles/*.tif", or - for a list of paths on standard input; correct the path'
+                'such as "tiles/*.tif", an address such as https://..., or - for a list of these on standard input; '
+                "correct the path"
             )
     if not found:
         raise UserError(
@@ -64,12 +83,13 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
             "give files by name if theirs end otherwise"
         )
     images = list(found.values())
+    sources = [key if isinstance(key, str) else path for key, (path, _) in found.items()]
     items = [
-        Item(path, name, printable(image)) for (path, _), (name, image) in zip(images, _names(images), strict=True)
+        Item(source, name, printable(image)) for source, (name, image) in zip(sources, _names(images), strict=True)
     ]
     if long := [item for item in items if len(os.fsencode(item.name.rpartition("/")[2])) > LONGEST_NAME]:
         raise UserError(
-            f"the name of {printable(long[0].path)} is too long: expected at most {LONGEST_NAME} bytes, as the names "
+            f"the name of {long[0].shown} is too long: expected at most {LONGEST_NAME} bytes, as the names "
             "of results are longer; rename it"
         )
     return items
@@ -80,7 +100,11 @@ def _expanded(arguments: Sequence[str], listed: Iterable[str | bytes]) -> Iterat
     for argument in arguments:
         if argument == "-":
             lines = (os.fsdecode(line).strip("\ufeff\r\n") for line in listed)
-            yield from (line for line in lines if line.strip())
+            yield from (line.removeprefix(_FILE) for line in lines if line.strip())
+        elif argument.startswith(_FILE):
+            yield argument.removeprefix(_FILE)
+        elif is_address(argument):  # of which many have a ?
+            yield argument
         elif glob.has_magic(argument) and not (pattern := user_path(argument)).exists():
             matches = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (also absolute)
             if not matches:
@@ -97,7 +121,8 @@ def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
     results = out.resolve() if folder.resolve() in out.resolve().parents else None
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in inside.parts):
+        hidden = any(part.startswith(".") or part.endswith(JOB) for part in inside.parts)
+        if path.suffix.lower() not in SUFFIXES or hidden:
             continue
         if path.name.lower().endswith(OWN) or (results is not None and results in path.resolve().parents):
             continue

@@ -170,6 +170,8 @@ def _summaries(out: Path) -> Iterator[dict[str, Any]]:
             continue
         rows = summary.get("classes") if isinstance(summary, dict) and "image" in summary else None
         if isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows):
+            if "transform" in summary:  # a scene's, which knows its name, but not the folder
+                summary["image"] = (path.parent.relative_to(out) / str(summary["image"])).as_posix()
             yield summary
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -37,6 +38,10 @@ VERBS = (
 
 class Parser(argparse.ArgumentParser):
     """Wrong usage is one sentence and exit code 2; an unknown option names the near one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # also of several: --bbox -1,50,2,51
 
     def error(self, message: str) -> NoReturn:
         """Says it and ends the program."""

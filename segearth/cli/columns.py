@@ -1,4 +1,4 @@
-"""Plain text in columns, for a terminal or a bug report."""
+"""Plain text for a terminal or a bug report: columns, and numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ def short(path: Path) -> str:
 def megabytes(size: float) -> str:
     """A size in bytes for display, in MB of a million bytes; small ones in kB."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 class", "2,000 classes"."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for display, with two digits that count."""
+    if seconds < 60:
+        return f"{float(f'{seconds:.2g}'):g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

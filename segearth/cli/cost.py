@@ -6,19 +6,17 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segearth import weights
-from segearth.architectures import build_clip, clip_config
+from segearth.architectures import build_clip, clip_config, read_architecture
 from segearth.compute import PRECISIONS, Compute, memory_for
 from segearth.errors import UserError
-from segearth.loading import (
-    load_model,
-    load_upsampler,
-)
+from segearth.loading import load_model, load_upsampler
 from segearth.models import Bilinear, DenseCLIP, SegEarth
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.vocabulary import Vocabulary
@@ -86,13 +84,12 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
     """
     compute = Compute.choose(args.device, args.precision)
     device, args.precision = compute.device, compute.precision
-    model, kind = _model(args, vocabulary, device)
+    model, kind = timed_model(args, vocabulary, device)
     side = model.slide_crop or TIMED_SIDE
     model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first is slower
     picture = torch.rand(1, 3, TIMED_SIDE, TIMED_SIDE, device=device)
     windows = _timed(lambda: model.logits(picture, (TIMED_SIDE, TIMED_SIDE)))
-    logits = torch.rand(1, len(model.query_features), side, side, device=device) / 10
-    pixels = _timed(lambda: _labels(model, logits))
+    pixels = megapixel_seconds(model)
     cost = Cost(model, 0.0, pixels / TIMED_PIXELS, "")
     count = cost.windows(TIMED_SIDE, TIMED_SIDE)
     threads = f" (threads: {torch.get_num_threads()})" if device.type == "cpu" else ""
@@ -105,7 +102,7 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
     return Cost(model, windows / count, pixels / TIMED_PIXELS, source)
 
 
-def _model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
+def timed_model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
     """The model and what its weights are: random ones cost the same where the real ones are not here."""
     row = weights.MODELS.get(args.model)
     needed = [] if row is None else [file for file in (row.file, row.upsampler_file) if file is not None]
@@ -119,18 +116,50 @@ def _model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.devic
         return predictor.model, "its own weights"
     if args.architecture is not None:
         raise UserError(f"the model {args.model} has an architecture of its own: leave {args.architecture} away")
-    encoder = DenseCLIP(build_clip(clip_config(row.architecture), row.architecture).eval())
-    if args.upsampler is not None:
-        upsample = load_upsampler(args.upsampler)
-    elif row.upsampler in UPSAMPLERS:
-        upsample = UPSAMPLERS[row.upsampler](encoder.dim)
-    else:
-        upsample = Bilinear() if row.upsampler == "bilinear" else None
-    classes = torch.tensor(vocabulary.query_to_class)
-    queries = F.normalize(torch.randn(len(classes), encoder.dim), dim=-1)
-    model = SegEarth(encoder, queries, classes, upsample)
+    clip = build_clip(clip_config(row.architecture), row.architecture)
+    model = _assembled(clip, row.upsampler if args.upsampler is None else args.upsampler, vocabulary)
     model.encoder.to(PRECISIONS[args.precision])
-    return model.to(device).eval(), "random weights, which cost the same"
+    return model.to(device), "random weights, which cost the same"
+
+
+def outline(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[SegEarth, int]:
+    """The model without weights, to count with, which takes no time and no memory; and the bytes of one with weights.
+
+    Args:
+        args: the options of `segearth.cli.options.add_model_options`, with a model.
+        vocabulary: what would be searched for.
+    """
+    row = weights.MODELS.get(args.model)
+    with torch.device("meta"):
+        if row is None:
+            clip = build_clip(read_architecture(args.architecture), args.architecture)
+        else:
+            clip = build_clip(clip_config(row.architecture), row.architecture)
+        upsampler = "bilinear" if row is None or args.upsampler is not None else row.upsampler
+        model = _assembled(clip, upsampler, vocabulary)
+    return model, sum(tensor.nbytes for tensor in clip.parameters())
+
+
+def _assembled(clip: Any, upsampler: str | None, vocabulary: Vocabulary) -> SegEarth:
+    """A model of a CLIP, with random queries; of an upsampler's name its kind is taken, of another one the file."""
+    encoder = DenseCLIP(clip.eval())
+    upsample: torch.nn.Module | None
+    if upsampler in UPSAMPLERS:
+        upsample = UPSAMPLERS[upsampler](encoder.dim)
+    elif upsampler in (None, "bilinear"):
+        upsample = None if upsampler is None else Bilinear()
+    else:
+        upsample = load_upsampler(upsampler)
+    classes = torch.tensor(vocabulary.query_to_class, device="cpu")
+    queries = F.normalize(torch.randn(len(classes), encoder.dim, device="cpu"), dim=-1)
+    return SegEarth(encoder, queries, classes, upsample).eval()
+
+
+def megapixel_seconds(model: SegEarth) -> float:
+    """Seconds for a megapixel of a map, from logits to labels."""
+    side = model.slide_crop or TIMED_SIDE
+    logits = torch.rand(1, len(model.query_features), side, side, device=model.query_features.device) / 10
+    return _timed(lambda: _labels(model, logits))
 
 
 def _labels(model: SegEarth, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`segearth info`: what an image file is, whether it can be mapped, and what that would cost here."""
+"""`segearth info`: what an image file or a scene is, whether it can be mapped, and what that would cost here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segearth.cli.columns import columns, megabytes
+from segearth.cli.columns import columns, duration, megabytes
 from segearth.cli.options import add_max_pixels, add_model_options, check_max_pixels, check_model
 from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segearth.cli.cost import Cost
     from segearth.tiff import Page
 
-HELP = "Tell what image files are, whether they can be mapped, and what it would cost."
+HELP = "Tell what images and scenes are, whether they can be mapped, and what it would cost."
 MODEL = "clip-vit-b16"
 LONG_SIDE = 448  # of predict, and of the paper
 
@@ -39,39 +39,78 @@ _TURNS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Files, and the model that would map them."""
     parser.epilog = "Exit codes: 1 if some of the files cannot be mapped, 2 if the only one cannot."
-    parser.add_argument("files", nargs="+", metavar="FILE", help="image files")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images; rasters of any size, also by their address")
     parser.add_argument(
         "-c", "--classes", help="class names as for predict: more of them cost more (eight of land cover)"
     )
     add_model_options(parser, MODEL)
     add_max_pixels(parser)
+    parser.add_argument(
+        "--as",
+        dest="way",
+        choices=("picture", "scene"),
+        help="what the files are taken for (scene: what has coordinates, many bands, more than 8 bits or many pixels)",
+    )
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
+    parser.add_argument("--time", action="store_true", help="of scenes: time a few windows, too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a section on each file, and at last how the cost was found."""
+    """Prints a section on each file, and at last how the cost of images was found."""
     args.model = args.model or MODEL
     check_model(args)
     check_max_pixels(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
-    paths = [user_path(file) for file in args.files]
-    if missing := [path for path in paths if not path.exists()]:
-        raise UserError(f"no file at {printable(missing[0])}: expected image files; give the paths of some")
-    found = [examine(path, args.max_pixels) for path in paths]
-    usable = [size for _, size in found if size is not None]
+
+    from segearth.scenes.addresses import shown
+
+    ways = {file: _way(file, args.way) for file in args.files}
+    for file, (why, _) in ways.items():
+        if why is None and not user_path(file).exists():
+            raise UserError(f"no file at {printable(file)}: expected image files; give the paths of some")
+    found = [_examine(file, *ways[file], args, vocabulary) for file in args.files]
     cost = None
-    if usable and not args.no_cost:
+    if any(size is not None for _, size, _ in found) and not args.no_cost:
         from segearth.cli.cost import measure
 
         say(f"timing {args.model} ...")
         cost = measure(args, vocabulary)
-    for file, (facts, size) in zip(args.files, found, strict=True):
+    for file, (facts, size, _) in zip(args.files, found, strict=True):
         if cost is not None and size is not None:
             facts |= costs(size, cost)
-        print(f"{printable(file)}\n{columns(list(facts.items()), '  ')}\n")
+        print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
-    return OK if len(usable) == len(found) else MISTAKE if len(found) == 1 else SOME_FAILED
+    return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
+
+
+def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
+    """Why a file is mapped as a scene, None for a picture; and why it is refused at once."""
+    if asked == "picture":
+        return None, None
+    from segearth.scenes.ways import is_scene
+
+    try:
+        why = is_scene(file)
+    except UserError as error:
+        return None, str(error)
+    return why or ("as asked for" if asked == "scene" else None), None
+
+
+def _examine(
+    file: str, why: str | None, refused: str | None, args: argparse.Namespace, vocabulary: Vocabulary
+) -> tuple[dict[str, str], tuple[int, int] | None, bool]:
+    """The facts on a file; the size of a picture that can be mapped; and whether it can be mapped."""
+    if why is not None:
+        from segearth.cli.info_scene import scene_facts
+        from segearth.scenes.options import SceneOptions
+
+        facts, fine = scene_facts(file, why, SceneOptions(), args, vocabulary)
+        return facts, None, fine
+    facts, size = examine(user_path(file), args.max_pixels)
+    if refused is not None:
+        return facts | {"predict": f"refused: {refused}"}, None, False
+    return facts, size, size is not None
 
 
 def examine(path: Path, max_pixels: int | None = None) -> tuple[dict[str, str], tuple[int, int] | None]:
@@ -173,14 +212,7 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):
         windows = cost.windows(*scaled)
         found[title] = (
-            f"{windows:,} window{'s' * (windows != 1)}, about {_duration(cost.seconds(scaled, size))}, "
+            f"{windows:,} window{'s' * (windows != 1)}, about {duration(cost.seconds(scaled, size))}, "
             f"about {cost.memory(scaled, size) / 1e9:.1f} GB"
         )
     return found
-
-
-def _duration(seconds: float) -> str:
-    """Seconds for display, with two digits that count."""
-    if seconds < 60:
-        return f"{float(f'{seconds:.2g}'):g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

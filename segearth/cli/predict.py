@@ -1,21 +1,21 @@
 """`segearth predict IMAGE... -c CLASSES -o DIR`: maps of many images, with class names in words.
 
-Of every image it writes NAME.labels.png (class indices with a palette), NAME.overlay.png (the map over the image,
-with a legend) and NAME.summary.json, and of all summary.csv. Started again, it makes what is missing.
+Of every picture it writes NAME.labels.png (class indices with a palette), NAME.overlay.png (the map over the image,
+with a legend) and NAME.summary.json; of every scene NAME.labels.tif in place of the first one; and of all
+summary.csv. Started again, it makes what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
+from segearth.cli.columns import columns, count
 from segearth.cli.options import (
     add_max_pixels,
     add_model_options,
@@ -24,6 +24,7 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
+from segearth.cli.scene_options import ONLY_SCENES, add_scene_options, check_scene_options
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
@@ -31,8 +32,11 @@ from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
-    from segearth.batch.maps import Step
-    from segearth.batch.plan import Task
+    from segearth.batch.inputs import Item
+    from segearth.cli.predict_outcome import Outcome
+    from segearth.cli.predict_pictures import Pictures
+    from segearth.cli.predict_scenes import Scene, Scenes
+    from segearth.jobs.shards import Shard
 
 HELP = "Map images with class names in words."
 MODEL = "clip-vit-b16"
@@ -41,7 +45,10 @@ MODEL = "clip-vit-b16"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Images, classes, and what the maps look like."""
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help='files, folders, patterns such as "tiles/*.tif"; - reads a list'
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help='files, folders, patterns such as "tiles/*.tif", addresses such as https:// and s3://; - reads a list',
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
@@ -51,11 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
     add_model_options(parser, MODEL)
     parser.add_argument(
+        "--as",
+        dest="way",
+        choices=("picture", "scene"),
+        help="how all of them are mapped (what has coordinates, more than 8 bits or four bands, or very many pixels as "
+        "a scene, else as a picture)",
+    )
+    parser.add_argument(
         "--long-side",
         type=int,
-        default=448,
         metavar="N",
-        help="resize to so many pixels; 0: the image's own size (448)",
+        help="resize to so many pixels; 0: the image's own size (pictures 448, scenes 0)",
     )
     parser.add_argument(
         "--threshold", type=float, metavar="T", help="pixels whose best score is below become the background (0)"
@@ -72,13 +85,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outline", action=argparse.BooleanOptionalAction, default=True, help="lines along the borders of classes"
     )
-    parser.add_argument("--scores", action="store_true", help="also NAME.scores.npz: the score of every class")
+    parser.add_argument("--scores", action="store_true", help="also NAME.scores.npz or .tif: the score of every class")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="make maps anew that are there")
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_max_pixels(parser)
-    parser.add_argument("--max-memory", type=float, metavar="MB", help="working memory (400; on CUDA up to 2000)")
+    parser.add_argument(
+        "--max-memory", type=float, metavar="MB", help="working memory (pictures 400, on CUDA up to 2000; scenes 1200)"
+    )
     parser.add_argument(
         "--progress",
         choices=("auto", "bar", "json", "none"),
@@ -87,7 +102,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-progress", dest="progress", action="store_const", const="none", help="as --progress none")
     add_quiet(parser)
-    parser.set_defaults(interrupted="maps that are written stay; the same command goes on")
+    add_scene_options(parser)
+    parser.set_defaults(interrupted="what is finished stays; the same command goes on")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,42 +113,61 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
 
     from segearth.batch.inputs import find_images
-    from segearth.batch.maps import SUMMARY, check_disk, make_maps, write_table
-    from segearth.batch.plan import plan
+    from segearth.jobs.shards import WHOLE, parse_shard
     from segearth.outputs import writable_folder
 
     args.out = user_path(args.out, "output folder")
+    shard = WHOLE if args.shard is None else parse_shard(args.shard)
     items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
+    pictures, scenes = _ways(args, items, tell)
     if not args.dry_run:
         writable_folder(args.out)
+    device = _device(args.device, shard)
     if args.precision == "auto":
         from segearth.compute import Compute
 
-        args.precision = Compute.choose(args.device, "auto").precision
+        args.precision = Compute.choose(device, "auto").precision
         tell(f"precision: {args.precision}")
-    common = {
+    settings = {
         **_model_settings(args),
         "classes": describe_settings(vocabulary),
         "background": vocabulary.background_name,
         "threshold": threshold,
-        "long_side": args.long_side or None,
-        "opacity": args.opacity,
-        "outline": args.outline,
-        "scores": args.scores,
     }
-    tasks = plan(items, args.out, common, overwrite=args.overwrite)
-    sizes, unreadable = _sizes(tasks, args.max_pixels)
-    windows = {path: _windows(size, args.long_side) for path, size in sizes.items()}
-    tell(_first_line(args, tasks, vocabulary, windows))
-    if args.dry_run:
-        return _dry_run(tasks, sizes, windows, unreadable)
-    if unreadable and len(items) == 1:
-        raise UserError(next(iter(unreadable.values())))
-    check_disk(tasks, {path: h * w for path, (h, w) in sizes.items()}, len(vocabulary), args.out)
+    ways: list[Pictures | Scenes] = []
+    if pictures:
+        from segearth.cli.predict_pictures import Pictures
 
-    if all(task.done for task in tasks):
+        ways.append(Pictures(args, pictures, settings, len(vocabulary)))
+    if scenes:
+        from segearth.cli.predict_scenes import Scenes
+
+        ways.append(Scenes(args, scenes, shard))
+    for way in ways:
+        tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or MODEL}")
+    if args.dry_run:
+        return _dry_run([line for way in ways for line in way.plans()])
+    return _make(args, ways, vocabulary, threshold, device, tell)
+
+
+def _make(
+    args: argparse.Namespace,
+    ways: Sequence[Pictures | Scenes],
+    vocabulary: Vocabulary,
+    threshold: float,
+    device: str,
+    tell: Callable[[str], None],
+) -> int:
+    """Makes the maps that are missing, and prints what became of all."""
+    from segearth.batch.maps import write_table
+    from segearth.cli.predict_outcome import Outcome
+
+    for way in ways:
+        way.check()
+    out = printable(args.out)
+    if all(way.done for way in ways):
         write_table(args.out)
-        print(f"all {len(tasks)} maps are in {printable(args.out)} already")
+        print(Outcome(there=sum(way.number for way in ways)).line(out))
         return OK
 
     from segearth.loading import load_model
@@ -140,39 +175,93 @@ def run(args: argparse.Namespace) -> int:
     predictor = load_model(
         args.model or MODEL,
         vocabulary,
-        args.device,
+        device,
         args.precision,
         threshold=threshold,
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
     )
-    with _progress(args, tell) as (progress, tell):
-        outcome = make_maps(
-            tasks,
-            predictor,
-            windows,
-            opacity=args.opacity,
-            outline=args.outline,
-            max_memory_mb=args.max_memory,
-            max_pixels=args.max_pixels,
-            progress=progress,
-            say=tell,
-        )
-    if outcome.failed and len(items) == 1:
-        raise UserError(next(iter(outcome.failed.values())))
+    outcome = Outcome.total([way.make(predictor, tell) for way in ways])
+    alone = sum(way.number for way in ways) == 1
+    if alone and outcome.failed:
+        raise UserError(outcome.failed[0])
     write_table(args.out)
-    if len(outcome.made) == 1 and len(tasks) == 1:
-        from segearth.json_files import read_json
-        from segearth.summary import text_table
-
-        print(text_table(read_json(outcome.made[0].summary)["classes"]) + "\n")
-    for why in outcome.failed.values():
+    _print_table(outcome, alone)
+    for why in outcome.failed:
         say(f"failed: {why}")
-    already = f", {len(outcome.skipped)} were there" if outcome.skipped else ""
-    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    made = f"{_count(len(outcome.made), 'map')} written to {printable(args.out)}"
-    print(f"{made}{already}{failed}; all in figures: {SUMMARY}")
-    return SOME_FAILED if outcome.failed else OK
+    print(outcome.line(out))
+    return outcome.code
+
+
+def _ways(
+    args: argparse.Namespace, items: Sequence[Item], tell: Callable[[str], None]
+) -> tuple[list[Item], list[Scene]]:
+    """Which of all are pictures, and which are scenes.
+
+    Raises:
+        UserError: an option that is for the other kind alone; an address as a picture; a mosaic of pictures.
+    """
+    pictures: list[Item] = []
+    scenes: list[tuple[Item, str]] = []
+    if args.way == "scene":
+        scenes = [(item, "") for item in items]
+    elif args.way == "picture":
+        pictures = list(items)
+    else:
+        from segearth.scenes.ways import is_scene
+
+        for item in items:
+            why = is_scene(item.source)
+            if why is None:
+                pictures.append(item)
+            else:
+                scenes.append((item, why))
+    _check_ways(args, pictures, [item for item, _ in scenes], tell)
+    if not scenes:
+        return pictures, []
+    from segearth.cli.predict_scenes import Scene
+
+    if args.mosaic:
+        item, why = scenes[0]
+        folder = Path(args.images[0]) if len(args.images) == 1 else None
+        name = folder.absolute().name if folder is not None and folder.is_dir() else "mosaic"
+        return [], [Scene(replace(item, name=name, image=name), tuple(one.source for one, _ in scenes), why)]
+    return pictures, [Scene(item, (item.source,), why) for item, why in scenes]
+
+
+def _check_ways(
+    args: argparse.Namespace, pictures: Sequence[Item], scenes: Sequence[Item], tell: Callable[[str], None]
+) -> None:
+    """Refuses, or tells, what does not go with pictures or scenes.
+
+    Raises:
+        UserError: see `_ways`.
+    """
+    given = [name for name in ONLY_SCENES if getattr(args, name) not in (None, False)]
+    if pictures and given:
+        what = f"{option(given[0])} is for scenes, and {pictures[0].shown} is a picture"
+        if not scenes or given[0] in ("shard", "mosaic"):
+            raise UserError(f"{what}: expected scenes alone; leave it out, or map all by {option('as', 'scene')}")
+        tell(f"note: {what}, to which it does nothing")
+    if scenes and not pictures and args.max_pixels is not None:
+        raise UserError(
+            f"{option('max_pixels', args.max_pixels)} is for pictures, and {scenes[0].shown} is a scene: expected any "
+            f"number of pixels in it; leave it out, or map it by {option('as', 'picture')}"
+        )
+    if address := next((item for item in pictures if isinstance(item.source, str)), None):
+        raise UserError(
+            f"{address.shown} is an address: expected a file on this computer as a picture; download it first, or map "
+            f"it by {option('as', 'scene')}"
+        )
+
+
+def _device(device: str, shard: Shard) -> str:
+    """Where to compute: of several shares on one machine each takes a GPU of its own."""
+    if shard.local == 0 or device not in ("auto", "cuda"):
+        return device
+    import torch
+
+    return f"cuda:{shard.local % torch.cuda.device_count()}" if torch.cuda.is_available() else device
 
 
 def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[Vocabulary, float]:
@@ -209,13 +298,15 @@ def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[
 def _check(args: argparse.Namespace) -> None:
     """Refuses what cannot be, before torch is imported."""
     check_model(args)
-    check_long_side(args)
+    if args.long_side is not None:
+        check_long_side(args)
     check_max_pixels(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
     if args.max_memory is not None and not 0 < args.max_memory < math.inf:
         raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
+    check_scene_options(args)
 
 
 def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -230,104 +321,21 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     return model_settings(model, args.architecture, args.upsampler or "default", args.precision)
 
 
-def _sizes(tasks: list[Task], max_pixels: int | None) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
-    """The (height, width) of the images that are to be mapped, by their headers; and why others cannot be read."""
-    from segearth.images import check_image
-
-    sizes, unreadable = {}, {}
-    for task in tasks:
-        if not task.done:
-            try:
-                sizes[task.item.path] = check_image(task.item.path, max_pixels)
-            except UserError as error:
-                unreadable[task.item.path] = str(error)
-    return sizes, unreadable
-
-
-def _windows(size: tuple[int, int], long_side: int) -> int:
-    """How many windows an image has."""
-    from segearth.resizing import resized_size
-    from segearth.windows import CROP, STRIDE, sliding_windows
-
-    height, width = resized_size(*size, long_side) if long_side else size
-    return len(sliding_windows(height, width, CROP, STRIDE))
-
-
-def _first_line(args: argparse.Namespace, tasks: list[Task], vocabulary: Vocabulary, windows: dict[Path, int]) -> str:
-    """What is going to be done, in a line."""
-    done = sum(task.done for task in tasks)
-    already = f" ({done} done already)" if done else ""
-    scale = f"long side {args.long_side}" if args.long_side else "own size"
-    return (
-        f"{_count(len(tasks), 'picture')}{already}, {scale}, {_count(sum(windows.values()), 'window')}, "
-        f"{_count(len(vocabulary), 'class')}, model {args.model or MODEL}"
-    )
-
-
-def _dry_run(
-    tasks: list[Task],
-    sizes: dict[Path, tuple[int, int]],
-    windows: dict[Path, int],
-    unreadable: dict[Path, str],
-) -> int:
+def _dry_run(plans: Sequence[tuple[str, bool]]) -> int:
     """Prints a line for every image; nothing is written."""
-    for task in tasks:
-        path = task.item.path
-        if task.done:
-            line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
-        elif path in unreadable:
-            line = f"{path}: fails: {unreadable[path]}"
-        else:
-            height, width = sizes[path]
-            files = " ".join(str(file) for file in task.files)
-            line = f"{path}: {width} × {height} pixels, {_count(windows[path], 'window')} -> {files}"
+    for line, _ in plans:
         print(printable(line))
-    return OK if not unreadable else SOME_FAILED if len(tasks) > 1 else MISTAKE
+    if not any(fails for _, fails in plans):
+        return OK
+    return SOME_FAILED if len(plans) > 1 else MISTAKE
 
 
-@contextmanager
-def _progress(
-    args: argparse.Namespace, tell: Callable[[str], None]
-) -> Iterator[tuple[Callable[[Step], None], Callable[[str], None]]]:
-    """What is told how far the work is (a bar over all windows, lines of JSON on stderr, or nothing), and remarks."""
-    from segearth.batch.maps import TimeLeft
-    from segearth.progress import wants_bar
+def _print_table(outcome: Outcome, alone: bool) -> None:
+    """The map in figures, where there is one; else a line for each scene."""
+    if len(outcome.rows) > 1:
+        print(columns([("scene", "", "size", "percent"), *outcome.rows]) + "\n")
+    elif alone and outcome.made:
+        from segearth.json_files import read_json
+        from segearth.summary import text_table
 
-    if args.progress == "json":
-        left = TimeLeft()
-
-        def line(step: Step) -> None:
-            seconds = left(*step.windows)
-            event = {
-                "image": str(step.task.item.path),
-                "images_done": step.images[0],
-                "images": step.images[1],
-                "windows_done": step.windows[0],
-                "windows": step.windows[1],
-                "seconds_left": None if seconds is None else round(seconds, 1),
-            }
-            print(json.dumps(event, allow_nan=False), file=sys.stderr, flush=True)  # ASCII: names may be anything
-
-        yield line, tell
-        return
-    if args.progress == "none" or args.quiet or not wants_bar(True if args.progress == "bar" else None):
-        yield (lambda _: None), tell
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(unit="window", dynamic_ncols=True) as bar:
-
-        def move(step: Step) -> None:
-            bar.total = step.windows[1]
-            bar.set_description(
-                printable(f"{step.images[0]}/{step.images[1]} {Path(step.task.item.name).name}")[:40], refresh=False
-            )
-            bar.update(step.windows[0] - bar.n)
-
-        yield move, lambda text: bar.write(text, file=sys.stderr)
-
-
-def _count(number: int, noun: str) -> str:
-    """A number with its noun."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
+        print(text_table(read_json(outcome.made[0])["classes"]) + "\n")

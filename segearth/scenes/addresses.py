@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segearth.errors import UserError, printable
@@ -63,6 +63,23 @@ def absolute(address: str | Path) -> str:
     if isinstance(address, Path) or not (text.lstrip().startswith("<") or _SCHEME.fullmatch(text)):
         return gdal_name(address)
     return text
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address of a raster that is no path on this computer."""
+    known = text.lstrip().startswith("<") or text.startswith("/vsi") or _SCHEME.fullmatch(text) is not None
+    return known or is_subdataset(text)
+
+
+def place_of(address: str) -> PurePosixPath:
+    """Where an address says that its raster is, such as host/folder/scene.tif; its results are called after that."""
+    if address.lstrip().startswith("<"):
+        return PurePosixPath("raster")
+    if is_subdataset(address):
+        file, *inner = (part.strip('"/') for part in address.split(":")[1:])
+        return PurePosixPath("-".join([PurePosixPath(file).stem, *inner]).replace("/", "_"))
+    text = re.sub(r"\?.*", "", address) if is_remote(gdal_name(address)) else address
+    return PurePosixPath(re.sub("://|[!{}]", "/", text).strip("/") or "raster")
 
 
 def is_subdataset(text: str) -> bool:

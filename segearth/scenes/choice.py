@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,22 @@ from segearth.scenes.spec import RasterSpec
 from segearth.scenes.stretch import Limits, limits, parse_stretch, stretched
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
+
+
+class Choice(NamedTuple):
+    """What is chosen for a raster, and what was seen of it.
+
+    Attributes:
+        spec: how it is read.
+        remarks: one sentence each, on what was not evident.
+        valid: (h, w) bool, which of the pixels of `sample_of` are valid.
+    """
+
+    spec: RasterSpec
+    remarks: list[str]
+    valid: NDArray[np.bool_]
 
 
 def choose(
@@ -44,11 +59,15 @@ def choose(
         ReadFailed: the network failed.
     """
     with open_raster(source, overview=overview) as raster:
-        if stretch_from is None:
-            return choose_for(raster, bands, stretch)
-        with open_raster(stretch_from) as other:
-            model = choose_for(other, bands, stretch)[0]
-            return choose_for(raster, bands, stretch, (other, model))
+        return look(raster, bands, stretch, stretch_from)[:2]
+
+
+def look(raster: Raster, bands: Asked = None, stretch: str = "auto", stretch_from: str | Path | None = None) -> Choice:
+    """As `choose`, for a raster that is open, with what was seen of it."""
+    if stretch_from is None:
+        return _look(raster, bands, stretch, None)
+    with open_raster(stretch_from) as other:
+        return _look(raster, bands, stretch, (other, _look(other, bands, stretch, None).spec))
 
 
 def choose_for(
@@ -62,6 +81,10 @@ def choose_for(
         stretch: as of `choose`.
         model: another raster, and how it is read: with the stretch that is taken.
     """
+    return _look(raster, bands, stretch, model)[:2]
+
+
+def _look(raster: Raster, bands: Asked, stretch: str, model: tuple[Raster, RasterSpec] | None) -> Choice:
     asked = parse_stretch(stretch)
     numbers, remarks = choose_bands(raster.bands, bands, raster.name)
     chosen = [raster.bands[number - 1] for number in numbers]
@@ -85,7 +108,8 @@ def choose_for(
     else:
         found = model[1].stretch
     fill = _mean_colour(sample, found)
-    return RasterSpec(raster.address, numbers, found, fill, palette, raster.overview), remarks
+    spec = RasterSpec(raster.address, numbers, found, fill, palette, raster.overview)
+    return Choice(spec, remarks, sample.valid)
 
 
 def _check_types(raster: Raster, numbers: tuple[int, ...], other: Raster, spec: RasterSpec) -> None:

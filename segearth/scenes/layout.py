@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from segearth.errors import UserError, option
 from segearth.models.segearth import SegEarth
@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from segearth.scenes.raster import Raster
 
 
-def frame_of(raster: Raster, model: SegEarth, options: SceneOptions) -> Frame:
+class Windows(Protocol):
+    """What cuts windows, such as a model."""
+
+    @property
+    def slide_crop(self) -> int:
+        """Side of a window in pixels; 0: it cuts none."""
+
+    @property
+    def slide_stride(self) -> int:
+        """Step between windows in pixels."""
+
+
+def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
     """The grids of a raster for a model.
 
     Raises:

@@ -129,6 +129,19 @@ class Raster:
         return tall, wide
 
     @property
+    def stored(self) -> str:
+        """How it is stored, for people: the format, the compression, and the parts that are read at once."""
+        tall, wide = self.tile_size
+        parts = f"tiles of {wide} × {tall} pixels" if wide < self.size[1] else f"strips of {tall} rows"
+        compression = self._dataset.compression
+        return ", ".join([self._dataset.driver, *([compression.value] if compression else []), parts])
+
+    @property
+    def overviews(self) -> tuple[int, ...]:
+        """How many times smaller its own overviews are; none of an overview that stands for it."""
+        return tuple(self._dataset.overviews(1))
+
+    @property
     def has_mask(self) -> bool:
         """Whether there is a mask beside the bands, or alpha."""
         return any("per_dataset" in flags for flags in self._flags)
@@ -313,6 +326,10 @@ def open_raster(
 
     try:
         dataset = connect(None)
+    except UnicodeError:
+        raise UserError(
+            f"the name of {shown(source)} is not in UTF-8, which GDAL needs: expected one that is; rename it"
+        ) from None
     except (rasterio.errors.RasterioError, OSError) as error:
         raise UserError(
             f"{shown(source)} cannot be opened as a raster ({_reason(error, name)}): expected a whole file of a format "

@@ -28,8 +28,8 @@ def is_scene(address: str | Path) -> str | None:
             opened, and of them no pixel is read.
 
     Returns:
-        The rest of a sentence about it: "has 13 bands". None for a picture, and for what is nothing that can be opened:
-        whoever reads pictures says what is wrong with it.
+        The rest of a sentence about it: "has 13 bands", "has the coordinate system EPSG:32632". None for a picture, and
+        for what is nothing that can be opened: whoever reads pictures says what is wrong with it.
 
     Raises:
         UserError: an address that nobody knows; a file with coordinates, where rasterio is not installed.
@@ -57,7 +57,7 @@ def is_scene(address: str | Path) -> str | None:
         try:
             with rasterio.open(name) as dataset:
                 return _by_content(dataset)
-        except (rasterio.errors.RasterioError, OSError):
+        except (rasterio.errors.RasterioError, OSError, UnicodeError):  # the last: GDAL takes names in UTF-8 only
             return None
 
 
@@ -76,7 +76,8 @@ def _by_address(text: str) -> str | None:
 def _by_content(dataset: DatasetReader) -> str | None:
     """Why a file is a scene."""
     if dataset.crs is not None:
-        return f"has coordinates ({dataset.crs.to_string().partition('[')[0]})"
+        name = dataset.crs.to_string()
+        return f"has {'a coordinate system' if '[' in name else f'the coordinate system {name}'}"
     if not dataset.transform.is_identity or dataset.gcps[0] or dataset.rpcs is not None:
         return "has coordinates"
     if dataset.driver not in _DRIVERS or dataset.count == 0:

@@ -1,0 +1,248 @@
+"""What `segearth info` tells of a scene: what the raster is, how it would be read, and what its map would cost."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from segearth.cli.columns import duration, megabytes
+from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, outline, timed_model
+from segearth.compute import Compute
+from segearth.errors import UserError, printable
+from segearth.exits import say
+from segearth.predictor import Predictor
+from segearth.scenes.blocks import BlockSettings, map_block
+from segearth.scenes.choice import Choice, look
+from segearth.scenes.counts import Counts, count
+from segearth.scenes.ground import Ground
+from segearth.scenes.layout import describe, frame_of, side_of_blocks
+from segearth.scenes.options import SceneOptions
+from segearth.scenes.raster import Raster, ReadFailed, open_raster
+from segearth.scenes.stretch import parse_stretch
+from segearth.vocabulary import Vocabulary
+from segearth.windows import Window
+
+if TYPE_CHECKING:
+    from segearth.scenes.grid import Frame
+
+MOST_BANDS = 20  # that are listed
+PROCESS_BYTES = 0.9e9  # Python, torch, and GDAL with its cache of 128 MB
+TIMED_STEPS = 3  # along each side of the part that is timed: 4 × 4 windows, as many as a call of the encoder takes
+_PLACES = ((0.5, 0.5), *((y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)))  # of its middle, shares of the sides
+
+
+def scene_facts(
+    address: str, why: str, options: SceneOptions, args: argparse.Namespace, vocabulary: Vocabulary
+) -> tuple[dict[str, str], bool]:
+    """All that is told of a scene.
+
+    Args:
+        address: of its raster.
+        why: it is a scene: the rest of a sentence.
+        options: how it would be mapped.
+        args: the model's options, as of `segearth.cli.options.add_model_options`; and `time`, whether to time it.
+        vocabulary: what would be searched for.
+
+    Returns:
+        The facts; and whether it can be mapped.
+    """
+    facts = {"scene": why}
+    try:
+        with open_raster(address, overview=options.overview) as raster:
+            facts |= raster_facts(raster)
+            choice = look(raster, options.bands, options.stretch, options.stretch_from)
+            facts |= choice_facts(raster, choice, options)
+            facts |= cost_facts(raster, choice, options, args, vocabulary)
+    except (UserError, ReadFailed) as error:
+        return facts | {"predict": f"refused: {error}"}, False
+    remarks = [remark.removeprefix(f"{raster.name}: ").removeprefix(f"{raster.name} ") for remark in choice.remarks]
+    return facts | {"predict": "; ".join(["can be mapped as a scene", *remarks])}, True
+
+
+def raster_facts(raster: Raster) -> dict[str, str]:
+    """What the header of a raster says."""
+    height, width = raster.size
+    ground = Ground.of(raster.transform, raster.crs)
+    path = Path(raster.source)
+    size = f", {megabytes(path.stat().st_size)}" if path.is_file() else ""
+    smaller = ", ".join(f"1/{factor}" for factor in raster.overviews)
+    facts = {
+        "file": f"{raster.stored}{size}",
+        "overviews": smaller or "none",
+        "size": f"{width:,} × {height:,} pixels (width × height)",
+        "coordinates": ground.name if ground else "no system",
+    }
+    if not raster.transform.is_identity:
+        (west, east), (south, north) = _bounds(raster)
+        facts["extent"] = f"{west:.10g} to {east:.10g}, {south:.10g} to {north:.10g}"
+    metres = raster.pixel_size_m
+    facts["pixel"] = raster.pixel_size_note if metres is None else f"{metres:.4g} m ({raster.pixel_size_note})"
+    facts["bands"] = _bands(raster)
+    alpha = [str(band.number) for band in raster.bands if band.colour == "alpha"]
+    if raster.has_mask:
+        facts["nodata"] = f"alpha, band {', '.join(alpha)}" if alpha else "a mask"
+    else:
+        facts["nodata"] = "none" if raster.nodata is None else f"{raster.nodata:.10g}"
+    return facts
+
+
+def _bounds(raster: Raster) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The least and the largest x, and y, of the corners."""
+    height, width = raster.size
+    corners = [raster.transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    xs, ys = zip(*corners, strict=True)
+    return (min(xs), max(xs)), (min(ys), max(ys))
+
+
+def _bands(raster: Raster) -> str:
+    """All bands, with the type once where it is that of all."""
+    types = {band.dtype for band in raster.bands}
+    names = []
+    for band in raster.bands[:MOST_BANDS]:
+        name = band.description or (band.colour if band.colour != "undefined" else "")
+        unit = f" in {band.unit}" if band.unit else ""
+        kind = f" {band.dtype}" if len(types) > 1 else ""
+        names.append(" ".join(filter(None, [str(band.number), printable(f"{name}{unit}").strip()])) + kind)
+    more = f" and {len(raster.bands) - MOST_BANDS} more" if len(raster.bands) > MOST_BANDS else ""
+    same = f" of {types.copy().pop()}" if len(types) == 1 else ""
+    return f"{len(raster.bands)}{same}: {', '.join(names)}{more}"
+
+
+def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[str, str]:
+    """How a raster would be read."""
+    spec, valid = choice.spec, choice.valid
+    red, green, blue = spec.bands
+    if spec.palette:
+        colours = f"the palette of band {red}"
+    elif red == green == blue:
+        colours = f"band {red}, three times"
+    else:
+        colours = f"bands {red}, {green} and {blue} as red, green and blue"
+    if spec.stretch is None:
+        stretch = "none: samples are taken as 0 to 255"
+    else:
+        names = [""] if len(set(spec.stretch)) == 1 else ["red ", "green ", "blue "]
+        ranges = [f"{name}{_range(low, high)}" for name, (low, high) in zip(names, spec.stretch, strict=False)]
+        asked = parse_stretch(options.stretch)
+        told = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)  # by its bits
+        how = "" if told else f", percentiles {asked.low:g} and {asked.high:g}"
+        where = f" of {printable(options.stretch_from)}" if options.stretch_from else ""
+        stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
+    share = 100 * float(valid.mean())
+    return {
+        "colours": colours,
+        "stretch": stretch,
+        "valid": f"{_share(share)} % of {valid.size:,} pixels that were looked at",
+    }
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.6g} to {high:.6g}" if low < high else f"{low:.6g} everywhere"
+
+
+def _share(percent: float) -> str:
+    """A share that is never rounded to all or nothing."""
+    if 0 < percent < 0.1:
+        return "below 0.1"
+    return "over 99.9" if 99.9 < percent < 100 else f"{percent:.3g}"
+
+
+def cost_facts(
+    raster: Raster, choice: Choice, options: SceneOptions, args: argparse.Namespace, vocabulary: Vocabulary
+) -> dict[str, str]:
+    """Windows, blocks, memory, and time if it is asked for."""
+    model, clip_bytes = outline(args, vocabulary)
+    frame = frame_of(raster, model, options)
+    side = side_of_blocks(frame, model, options)
+    counts = count(frame, side, choice.valid)
+    tall, wide = frame.grid.window_size
+    rows, columns = counts.blocks
+    high, broad = (min(side, length) for length in frame.output_size)
+    working = options.max_memory_mb * 2**20
+    whole = (working + clip_bytes + PROCESS_BYTES) / 1e9
+    empty = "" if counts.seen == 1 else f", {_share(100 * counts.seen)} % of them with valid pixels"
+    more = f", which compute {100 * counts.overhead:.2g} % more windows" if rows * columns > 1 else ""
+    facts = {
+        "the model sees": describe(frame, raster.pixel_size_m),
+        "windows": f"{counts.windows:,} of {wide} × {tall} pixels{empty}",
+        "blocks": f"{columns:,} × {rows:,} of up to {broad:,} × {high:,} pixels{more}",
+        "memory": f"at most {whole:.1f} GB a process: {working / 1e9:.2g} GB to work, {clip_bytes / 1e9:.2g} GB the "
+        f"model, {PROCESS_BYTES / 1e9:.2g} GB Python, torch and GDAL",
+    }
+    if args.time:
+        facts["time"] = _time(raster, choice, frame, counts, options, args, vocabulary)
+    return facts
+
+
+def _time(
+    raster: Raster,
+    choice: Choice,
+    frame: Frame,
+    counts: Counts,
+    options: SceneOptions,
+    args: argparse.Namespace,
+    vocabulary: Vocabulary,
+) -> str:
+    """How long the map would take here: some windows are mapped, from reading to labels."""
+    compute = Compute.choose(args.device, args.precision)
+    args.precision = compute.precision
+    say(f"timing {args.model} on {raster.name} ...")
+    model, weights = timed_model(args, vocabulary, compute.device)
+    batch = min(max(2, options.batch or model.batch(frame.grid)), frame.grid.count)
+    settings = BlockSettings(
+        batch, choice.spec.fill, options.resampling, options.blend, options.scores, options.max_memory_mb / 3
+    )
+    predictor = Predictor(model, vocabulary)
+    with open_raster(choice.spec) as chosen:
+        for area in _areas(frame):
+            found = [_seconds(area, frame, chosen, predictor, settings)]
+            if found[0][1]:
+                rounds = 1 if found[0][0] > 1 else 3  # the first one is slower
+                found += [_seconds(area, frame, chosen, predictor, settings) for _ in range(rounds)]
+                break
+        else:
+            return "unknown: the parts that were looked at have no valid pixel"
+    labels = megapixel_seconds(model) / TIMED_PIXELS
+    pixels = (area.bottom - area.top) * (area.right - area.left)
+    seconds, windows = min(found)
+    window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last call of a part is filled up
+    height, width = frame.output_size
+    whole = counts.computed * counts.seen * window + height * width * labels
+    threads = f", threads: {torch.get_num_threads()}" if compute.device.type == "cpu" else ""
+    return (
+        f"about {duration(whole)} in one process: {windows} of the windows took {seconds:.2g} s with {args.model} "
+        f"({weights}) on {compute.device} in {args.precision}{threads}; loading the model and writing files are not "
+        "in it"
+    )
+
+
+def _areas(frame: Frame) -> Iterator[Window]:
+    """Parts of the output that a square of windows touches, from one side to the other: the middle first."""
+    for place in _PLACES:
+        sides = []
+        for share, model, output in zip(place, frame.model_size, frame.output_size, strict=True):
+            stride = frame.grid.stride
+            start = max(0, round(share * model / stride - TIMED_STEPS / 2)) * stride
+            # less by a step of the interpolation on each side, for which further pixels are needed
+            inset = 1 + output / model
+            first, last = start * output / model + inset, (start + TIMED_STEPS * stride) * output / model - inset
+            top = min(math.ceil(first), output - 1)
+            sides.append((top, max(top + 1, min(math.floor(last), output))))
+        yield Window(*sides[0], *sides[1])
+
+
+def _seconds(
+    area: Window, frame: Frame, raster: Raster, predictor: Predictor, settings: BlockSettings
+) -> tuple[float, int]:
+    """Seconds for a part of a map, and its windows; none where no pixel is valid."""
+    done: list[int] = []
+    begun = time.perf_counter()
+    for _ in map_block(area, frame, raster.read, predictor, settings, done.append):
+        pass
+    return time.perf_counter() - begun, sum(done)

@@ -1,0 +1,68 @@
+"""What became of the maps that `segearth predict` was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segearth.batch.maps import SUMMARY
+from segearth.cli.columns import count
+from segearth.exits import OK, SOME_FAILED
+
+
+@dataclass
+class Outcome:
+    """What became of some maps.
+
+    Attributes:
+        made: those that were written now, by their summaries.
+        there: how many were there.
+        failed: why others are not there, a sentence each.
+        damaged: of `made` and `there`, how many lack blocks that could not be read.
+        waiting: how many other processes have still to finish.
+        rows: of a table, a line for each scene: its name, what became of it, its size and its classes.
+    """
+
+    made: list[Path] = field(default_factory=list)
+    there: int = 0
+    failed: list[str] = field(default_factory=list)
+    damaged: int = 0
+    waiting: int = 0
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    @classmethod
+    def total(cls, parts: Iterable[Outcome]) -> Outcome:
+        """All of several."""
+        whole = cls()
+        for part in parts:
+            whole.made += part.made
+            whole.there += part.there
+            whole.failed += part.failed
+            whole.damaged += part.damaged
+            whole.waiting += part.waiting
+            whole.rows += part.rows
+        return whole
+
+    @property
+    def code(self) -> int:
+        """The exit code, where more was asked for than one map."""
+        return SOME_FAILED if self.failed or self.damaged else OK
+
+    def line(self, out: str) -> str:
+        """It in a line.
+
+        Args:
+            out: the folder of the maps.
+        """
+        if not (self.made or self.failed or self.damaged or self.waiting):
+            return f"{'the map is' if self.there == 1 else f'all {self.there:,} maps are'} in {out} already"
+        if self.waiting and not (self.made or self.failed or self.there):
+            others = "one map waits" if self.waiting == 1 else f"{self.waiting} maps wait"
+            return f"the share of this process is computed; {others} for those of others"
+        parts = [f"{count(len(self.made), 'map')} written to {out}"]
+        parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        parts += [f"{self.damaged} with parts that could not be read"] if self.damaged else []
+        parts += [f"{self.waiting} waiting for other processes"] if self.waiting else []
+        return f"{', '.join(parts)}; all in figures: {SUMMARY}"

@@ -1,0 +1,114 @@
+"""`segearth predict` of pictures: each is mapped in one piece."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segearth.batch.inputs import Item
+from segearth.batch.maps import check_disk, make_maps
+from segearth.batch.plan import plan
+from segearth.cli.columns import count
+from segearth.cli.predict_outcome import Outcome
+from segearth.cli.predict_progress import picture_progress
+from segearth.errors import UserError, printable
+from segearth.images import check_image
+from segearth.resizing import resized_size
+from segearth.windows import CROP, STRIDE, sliding_windows
+
+if TYPE_CHECKING:
+    from segearth.predictor import Predictor
+
+LONG_SIDE = 448  # of the paper
+
+
+class Pictures:
+    """Pictures that are to be mapped.
+
+    Args:
+        args: of the command.
+        items: the pictures, one at least.
+        settings: what all maps depend on.
+        classes: their number.
+
+    Attributes:
+        number: of them.
+        done: whether there is nothing to do.
+    """
+
+    def __init__(self, args: argparse.Namespace, items: Sequence[Item], settings: dict[str, Any], classes: int) -> None:
+        self._args, self._classes = args, classes
+        self._long_side = LONG_SIDE if args.long_side is None else args.long_side
+        own = {"long_side": self._long_side or None, "opacity": args.opacity, "outline": args.outline}
+        self._tasks = plan(list(items), args.out, {**settings, **own, "scores": args.scores}, overwrite=args.overwrite)
+        self._sizes: dict[Path, tuple[int, int]] = {}
+        self._unreadable: dict[Path, str] = {}
+        for task in self._tasks:
+            if not task.done:
+                try:
+                    self._sizes[task.item.path] = check_image(task.item.path, args.max_pixels)
+                except UserError as error:
+                    self._unreadable[task.item.path] = str(error)
+        self._windows = {path: self._windows_of(size) for path, size in self._sizes.items()}
+        self.number = len(self._tasks)
+        self.done = all(task.done for task in self._tasks)
+
+    def _windows_of(self, size: tuple[int, int]) -> int:
+        """How many windows an image has."""
+        height, width = resized_size(*size, self._long_side) if self._long_side else size
+        return len(sliding_windows(height, width, CROP, STRIDE))
+
+    @property
+    def first_line(self) -> str:
+        """What is going to be done."""
+        done = sum(task.done for task in self._tasks)
+        already = f" ({done} done already)" if done else ""
+        scale = f"long side {self._long_side}" if self._long_side else "own size"
+        windows = count(sum(self._windows.values()), "window")
+        return f"{count(len(self._tasks), 'picture')}{already}, {scale}, {windows}"
+
+    def plans(self) -> list[tuple[str, bool]]:
+        """A line for every picture on what would be done, and whether that fails."""
+        lines = []
+        for task in self._tasks:
+            path = task.item.path
+            if task.done:
+                line = f"{path}: done already, {task.summary.parent / Path(task.item.name).name}.*"
+            elif path in self._unreadable:
+                line = f"{path}: fails: {self._unreadable[path]}"
+            else:
+                height, width = self._sizes[path]
+                files = " ".join(str(file) for file in task.files)
+                line = f"{path}: {width} × {height} pixels, {count(self._windows[path], 'window')} -> {files}"
+            lines.append((printable(line), path in self._unreadable))
+        return lines
+
+    def check(self) -> None:
+        """Looks whether the work can begin.
+
+        Raises:
+            UserError: none of the pictures can be read, or the maps will not fit on the disk.
+        """
+        if len(self._tasks) == 1 and self._unreadable:
+            raise UserError(next(iter(self._unreadable.values())))
+        pixels = {path: height * width for path, (height, width) in self._sizes.items()}
+        check_disk(self._tasks, pixels, self._classes, self._args.out)
+
+    def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
+        """Makes the maps that are missing."""
+        args = self._args
+        with picture_progress(args, tell) as (progress, tell):
+            made = make_maps(
+                self._tasks,
+                predictor,
+                self._windows,
+                opacity=args.opacity,
+                outline=args.outline,
+                max_memory_mb=args.max_memory,
+                max_pixels=args.max_pixels,
+                progress=progress,
+                say=tell,
+            )
+        return Outcome([task.summary for task in made.made], len(made.skipped), list(made.failed.values()))

@@ -1,0 +1,235 @@
+"""`segearth predict` of scenes: each is mapped block by block, and keeps its coordinates."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segearth.batch.inputs import Item
+from segearth.cli.columns import count
+from segearth.cli.predict_outcome import Outcome
+from segearth.cli.predict_progress import scene_progress
+from segearth.cli.scene_options import scene_options
+from segearth.errors import UserError, is_out_of_memory, option
+from segearth.exits import go_on_unless_ending, say
+from segearth.scenes.layout import describe, frame_of
+from segearth.scenes.options import SceneOptions
+from segearth.scenes.raster import Raster, ReadFailed, open_raster
+from segearth.scenes.scene import predict_scene
+from segearth.scenes.vrt import mosaic
+from segearth.summary import hectares
+from segearth.windows import CROP, STRIDE
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from segearth.jobs.shards import Shard
+    from segearth.predictor import Predictor
+    from segearth.scenes.options import SceneProgress, SceneResult
+
+_MOST_CLASSES = 8  # that a table has; `summary.csv` has all
+_MOST_BLOCKS = 5  # that are named, of those that could not be read; a scene's summary has all
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Of the models that the command has, before one is loaded."""
+
+    slide_crop: int = CROP
+    slide_stride: int = STRIDE
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene that is to be mapped.
+
+    Attributes:
+        item: it and its name.
+        tiles: of a mosaic; of another scene only itself.
+        why: it is a scene; empty where the user said so.
+    """
+
+    item: Item
+    tiles: tuple[Path | str, ...]
+    why: str
+
+    @property
+    def source(self) -> Path | str | list[Path | str]:
+        """What `predict_scene` is given."""
+        return self.tiles[0] if len(self.tiles) == 1 else list(self.tiles)
+
+
+class Scenes:
+    """Scenes that are to be mapped.
+
+    Args:
+        args: of the command.
+        scenes: one at least.
+        shard: the share of this process.
+
+    Attributes:
+        number: of them.
+        done: whether there is nothing to do; only the model can tell, so it is False.
+    """
+
+    done = False
+
+    def __init__(self, args: argparse.Namespace, scenes: Sequence[Scene], shard: Shard) -> None:
+        self._args, self._scenes, self._shard = args, scenes, shard
+        self._options = scene_options(args)
+        self.number = len(scenes)
+
+    @property
+    def first_line(self) -> str:
+        """What is going to be done."""
+        first = self._scenes[0]
+        why = f" ({first.item.shown} {first.why})" if first.why else ""
+        return f"{count(len(self._scenes), 'scene')}{why}"
+
+    def plans(self) -> list[tuple[str, bool]]:
+        """A line for every scene on what would be done, and whether that fails."""
+        return [self._plan(scene) for scene in self._scenes]
+
+    def _plan(self, scene: Scene) -> tuple[str, bool]:
+        folder, name = self._place(scene)
+        kinds = ["labels", *(kind for kind in ("confidence", "scores") if getattr(self._options, kind))]
+        try:
+            with _opened(scene, self._options) as raster:
+                files = " ".join(str(folder / f"{name}.{kind}.tif") for kind in kinds)
+                return f"{self._described(scene, raster)} -> {files}", False
+        except (UserError, ReadFailed) as error:
+            return f"{scene.item.shown}: fails: {error}", True
+
+    def check(self) -> None:
+        """Nothing yet: each scene is looked at when its turn comes."""
+
+    def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
+        """Makes the maps that are missing; a scene that fails does not stop the others."""
+        outcome = Outcome()
+        with _executor(self._args) as (executor, workers):
+            predict = partial(
+                predict_scene,
+                predictor=predictor,
+                workers=workers,
+                executor=executor,
+                shard=self._shard,
+                overwrite=self._args.overwrite,
+            )
+            for number, scene in enumerate(self._scenes):
+                outcome.rows.append(self._make(number, scene, predict, outcome, tell))
+        return outcome
+
+    def _make(
+        self,
+        number: int,
+        scene: Scene,
+        predict: Callable[..., SceneResult | None],
+        outcome: Outcome,
+        tell: Callable[[str], None],
+    ) -> Sequence[str]:
+        """Makes the map of a scene, notes what became of it, and tells it in cells of a table."""
+        folder, name = self._place(scene)
+        begun = False
+        try:
+            with _opened(scene, self._options) as raster:
+                options = self._scaled(raster)
+                tell(self._described(scene, raster))
+            with scene_progress(self._args, tell, scene.item, number, self.number) as show:
+
+                def step(progress: SceneProgress) -> None:
+                    nonlocal begun
+                    begun = True
+                    show(progress)
+
+                result = predict(scene.source, folder, name=name, options=options, progress=step)
+        except (UserError, ReadFailed, MemoryError, RuntimeError) as error:
+            go_on_unless_ending(error)
+            why = _reason(error)
+            outcome.failed.append(why if Path(scene.item.shown).name in why else f"{scene.item.shown}: {why}")
+            return scene.item.name, "failed", "", ""
+        if result is None:
+            outcome.waiting += 1
+            return scene.item.name, "not finished", "", ""
+        if begun:
+            outcome.made.append(folder / f"{name}.summary.json")
+        else:
+            outcome.there += 1
+        for remark in result.summary["remarks"]:
+            tell(f"note: {remark}")
+        if result.failed:
+            outcome.damaged += 1
+            _tell_damage(scene, result)
+        return scene.item.name, "written" if begun else "was there", *_figures(result.summary)
+
+    def _place(self, scene: Scene) -> tuple[Path, str]:
+        """The folder and the name of a scene's map."""
+        place = Path(self._args.out) / scene.item.name
+        return place.parent, place.name
+
+    def _scaled(self, raster: Raster) -> SceneOptions:
+        """The options for a scene: a long side is a scale of its own for each."""
+        long_side = self._args.long_side
+        return replace(self._options, scale=long_side / max(raster.size)) if long_side else self._options
+
+    def _described(self, scene: Scene, raster: Raster) -> str:
+        """What the model will see of a scene."""
+        frame = frame_of(raster, _Windows(), self._scaled(raster))
+        windows = count(frame.grid.count, "window")
+        return f"{scene.item.shown}: {windows}, {describe(frame, raster.pixel_size_m)}"
+
+
+@contextmanager
+def _opened(scene: Scene, options: SceneOptions) -> Iterator[Raster]:
+    """A scene as a raster."""
+    source = scene.tiles[0] if len(scene.tiles) == 1 else mosaic(scene.tiles)[0]
+    with open_raster(source, overview=options.overview) as raster:
+        yield raster
+
+
+@contextmanager
+def _executor(args: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]:
+    """What computes, if not this process or some of ours; and how many blocks at a time."""
+    if args.executor is None:
+        yield None, 1 if args.workers is None else args.workers
+        return
+    from segearth.jobs.dask_executor import dask_executor
+
+    with dask_executor(args.scheduler) as executor:
+        yield executor, args.workers or executor.workers
+
+
+def _reason(error: Exception) -> str:
+    """Why a scene failed.
+
+    Raises:
+        RuntimeError: a defect of ours.
+    """
+    if isinstance(error, UserError | ReadFailed):
+        return str(error)
+    if not is_out_of_memory(error):
+        raise error
+    return f"not enough memory: use a smaller {option('max_memory')}, {option('batch')} or {option('workers')}"
+
+
+def _tell_damage(scene: Scene, result: SceneResult) -> None:
+    """Names blocks that could not be read."""
+    for number, (block, why) in enumerate(result.failed.items()):
+        if number == _MOST_BLOCKS:
+            say(f"failed: {scene.item.shown}: {len(result.failed) - number} more blocks, which its summary names")
+            break
+        say(f"failed: {scene.item.shown}, block {block}: {why}")
+    what = f"{count(len(result.failed), 'block')} of {scene.item.shown} could not be read"
+    say(f"{what}; nothing is known there (nodata in the map), and the same command tries again")
+
+
+def _figures(summary: dict[str, Any]) -> tuple[str, str]:
+    """The area of a map, and the shares of its classes."""
+    area, rows = summary["area_m2"], summary["classes"]
+    size = f"{summary['valid_pixels']:,} pixels" if area is None else f"{hectares(area)} ha"
+    shares = (f"{row['name']} {row['percent']:.1f}" for row in rows)
+    return size, ", ".join(shares) if len(rows) <= _MOST_CLASSES else f"{count(len(rows), 'class')}"

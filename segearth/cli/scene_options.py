@@ -1,0 +1,102 @@
+"""The options of scenes on the command line: which there are, and the `SceneOptions` that they make."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segearth.errors import UserError, option
+
+if TYPE_CHECKING:
+    from segearth.scenes.options import SceneOptions
+
+# Of these alone a picture has none; each is None, or False, where it is not given.
+ONLY_SCENES = (
+    *("scale", "gsd", "resampling", "output_grid", "bands", "stretch", "stretch_from", "bbox", "bbox_crs", "aoi"),
+    *("overview", "mosaic", "blend", "block", "batch", "confidence", "keep_parts", "workers", "shard", "executor"),
+    *("scheduler",),
+)
+
+
+def add_scene_options(parser: argparse.ArgumentParser) -> None:
+    """How scenes are read, cut, computed and written."""
+    scenes = parser.add_argument_group("scenes", "what has coordinates, many bands, more than 8 bits or many pixels")
+    add_reading_options(scenes)
+    scenes.add_argument("--mosaic", action="store_true", help="map all as the tiles of one scene, without seams")
+    scenes.add_argument("--output-grid", choices=("input", "model"), help="whose pixels the map has (input)")
+    scenes.add_argument("--blend", choices=("mean", "hann"), help="how windows that overlap are weighted (mean)")
+    scenes.add_argument("--confidence", action="store_true", help="also NAME.confidence.tif: the best score")
+    scenes.add_argument("--keep-parts", action="store_true", help="keep the parts that the map is put together from")
+    scenes.add_argument("-j", "--workers", type=int, metavar="N", help="processes that compute (1)")
+    scenes.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="compute share I, from 0, of N that are started by hand; auto: as torchrun or SLURM numbers this process",
+    )
+    scenes.add_argument("--executor", choices=("dask",), help="compute on the workers of a dask cluster")
+    scenes.add_argument("--scheduler", metavar="ADDRESS", help="of the dask cluster, or the path of its file")
+
+
+def add_reading_options(scenes: argparse._ArgumentGroup) -> None:
+    """How scenes are read and cut: all that tells how much work they are."""
+    scale = scenes.add_mutually_exclusive_group()
+    scale.add_argument("--scale", type=float, metavar="S", help="pixels of the model for one of the scene (1)")
+    scale.add_argument("--gsd", type=float, metavar="METRES", help="metres of a pixel of the model instead")
+    scenes.add_argument("--resampling", choices=("antialias", "bilinear"), help="how the scene is scaled (antialias)")
+    scenes.add_argument(
+        "--bands", metavar="R,G,B", help="by number or name, such as 4,3,2 or B4,B3,B2 (as the scene says)"
+    )
+    scenes.add_argument(
+        "--stretch",
+        metavar="HOW",
+        help="auto, percentile, percentile:1,99, MIN,MAX or none: how samples become colours (auto: percentile 2 to 98 "
+        "for more than 8 bits)",
+    )
+    scenes.add_argument("--stretch-from", metavar="SCENE", help="take the stretch of another scene")
+    part = scenes.add_mutually_exclusive_group()
+    part.add_argument("--bbox", metavar="W,S,E,N", help="only this box, in coordinates of the scene")
+    part.add_argument("--aoi", metavar="FILE", help="only the polygons of a file, such as GeoJSON")
+    scenes.add_argument("--bbox-crs", metavar="CRS", help="coordinate system of --bbox, such as EPSG:4326")
+    scenes.add_argument("--overview", type=int, metavar="N", help="overview N of the scene in its place, from 0")
+    scenes.add_argument("--block", type=int, metavar="N", help="side of the parts that are computed at once (3584)")
+    scenes.add_argument("--batch", type=int, metavar="N", help="windows at once, at most (what the model takes)")
+
+
+def check_scene_options(args: argparse.Namespace) -> None:
+    """Refuses what cannot be, before torch is imported.
+
+    Raises:
+        UserError: options that do not go together, or no number of processes.
+    """
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"{option('workers', args.workers)}: expected at least 1")
+    if (args.executor is None) != (args.scheduler is None):
+        raise UserError(
+            f"{option('executor', 'dask')} and {option('scheduler', 'ADDRESS')} belong together: expected both; give "
+            "the other one, too, or leave both out"
+        )
+    if args.bbox_crs is not None and args.bbox is None:
+        raise UserError(f"{option('bbox_crs', args.bbox_crs)} is of no box: expected {option('bbox')}, too; give it")
+    for name in ("scale", "gsd"):
+        if args.long_side and getattr(args, name) is not None:
+            raise UserError(
+                f"{option('long_side', args.long_side)} and {option(name, getattr(args, name))} say one thing in two "
+                "ways: expected one of them; leave the other out"
+            )
+
+
+def scene_options(args: argparse.Namespace) -> SceneOptions:
+    """What was asked for.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    from segearth.scenes.options import SceneOptions
+
+    given = {one.name: getattr(args, one.name, None) for one in fields(SceneOptions)}
+    given["max_memory_mb"] = args.max_memory
+    if given["stretch_from"] is not None and Path(given["stretch_from"]).exists():
+        given["stretch_from"] = Path(given["stretch_from"])
+    return SceneOptions(**{name: value for name, value in given.items() if value is not None})
