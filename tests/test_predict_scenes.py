@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from argparse import Namespace
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from PIL import Image
 pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 import rasterio
-from rasters import break_tile, write
+from rasters import UTM, break_tile, write
 
 from segearth import cli, loading
+from segearth.batch.inputs import Item
 from segearth.cli import predict_scenes
+from segearth.cli.predict_progress import scene_progress
+from segearth.exits import say
 from segearth.files import sha256_of
 from segearth.jobs.shards import Shard
-from segearth.scenes.options import SceneOptions
+from segearth.scenes.options import SceneOptions, SceneProgress
 from segearth.synthetic import draw_scene
 
 WORDS = ["-c", "road; tree,forest; water", "--model", "tiny"]
@@ -110,21 +114,23 @@ def test_every_option_arrives(town, here, monkeypatch):
     monkeypatch.setattr(predict_scenes, "predict_scene", record)
     given = (
         "--bands 3,2,1 --stretch -5,250 --stretch-from other.tif --gsd 0.6 --resampling bilinear --output-grid model "
-        "--blend hann --block 448 --batch 4 --max-memory 700 --confidence --scores --keep-parts --bbox -1,2,3,4 "
+        "--blend hann --block 448 --batch 4 --max-memory 700 --confidence --scores --keep-parts --bbox -1,40,30,60 "
         "--bbox-crs EPSG:4326 -j 3 --shard 1/4 --overwrite"
     )
     assert predict("town.tif", *WORDS, *given.split(), "-o", "maps/here") == 0
     assert seen["options"] == SceneOptions(
         bands="3,2,1", stretch="-5,250", stretch_from=Path("other.tif"), gsd=0.6, resampling="bilinear",
         output_grid="model", blend="hann", block=448, batch=4, max_memory_mb=700, confidence=True, scores=True,
-        keep_parts=True, bbox="-1,2,3,4", bbox_crs="EPSG:4326",
+        keep_parts=True, bbox="-1,40,30,60", bbox_crs="EPSG:4326",
     )  # fmt: skip
     assert (seen["source"], seen["output"], seen["name"]) == (Path("town.tif"), Path("maps/here"), "town")
     assert (seen["workers"], seen["shard"], seen["overwrite"]) == (3, Shard(1, 4), True)
+    box = {"type": "Polygon", "coordinates": [[[8, 49], [10, 49], [10, 50], [8, 50], [8, 49]]]}
+    (here / "area.geojson").write_text(json.dumps(box))
     assert predict("town.tif", *WORDS, "--long-side", "75", "--aoi", "area.geojson") == 0
     assert (seen["options"].scale, seen["options"].aoi) == (0.5, "area.geojson")
-    assert predict("town.tif", *WORDS, "--scale", "2") == 0
-    assert seen["options"].scale == 2
+    assert predict("town.tif", *WORDS, "--scale", "2", "--opacity", "0.3", "--no-outline") == 0
+    assert (seen["options"].scale, seen["options"].opacity, seen["options"].outline) == (2, 0.3, False)
 
 
 def test_many_scenes_and_pictures(here, drawn, capsys):
@@ -163,7 +169,7 @@ def test_two_scenes_of_one_name(here, drawn, capsys):
     assert predict("x/a.tif", *WORDS) == 0
     write(here / "y/a.tif", drawn[:, 10:50, :50])
     assert predict("y/a.tif", *WORDS) == 2
-    assert "input" in capsys.readouterr().err.splitlines()[-1]
+    assert "of another image than" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_list_with_an_address(town, here, capsys, monkeypatch):
@@ -187,6 +193,25 @@ def test_a_list_with_an_address(town, here, capsys, monkeypatch):
     assert events[-1]["seconds_left"] == 0
 
 
+def test_a_part_of_a_mosaic(here, drawn, capsys):
+    folder = here / "tiles"
+    folder.mkdir()
+    for name, columns in (("a", slice(0, 70)), ("b", slice(70, 150))):
+        move = rasterio.Affine.translation(columns.start / 2, 0)
+        write(folder / f"{name}.tif", drawn[:, :, columns], transform=move @ UTM if columns.start else UTM)
+    box = "500010,5499950,500060,5499990"
+    assert predict("town.tif", *WORDS, "--bbox", box) == 0
+    assert predict("tiles", *WORDS, "--mosaic", "--bbox", box, "-o", "maps") == 0
+    with rasterio.open("out/town.labels.tif") as one, rasterio.open("maps/tiles.labels.tif") as other:
+        assert (one.shape, one.transform) == (other.shape, other.transform)
+        assert one.shape == (80, 100)
+        assert np.array_equal(one.read(), other.read())
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("town.tif: 1 window, a part of 100 × 80 of 150 × 120 pixels")
+    assert lines[2].startswith("the mosaic of 2 tiles (tiles/a.tif has the coordinate system EPSG:32632), 3 classes")
+    assert lines[3].startswith("the mosaic of 2 tiles: 1 window, a part of 100 × 80 of 150 × 120 pixels")
+
+
 def test_shards_by_hand(here, capsys):
     assert predict("town.tif", *WORDS, "-o", "whole") == 0
     assert predict("town.tif", *WORDS, "--block", "64", "--shard", "0/2") == 0
@@ -197,19 +222,32 @@ def test_shards_by_hand(here, capsys):
     assert sha256_of(here / "out/town.labels.tif") == sha256_of(here / "whole/town.labels.tif")
 
 
+def test_a_dask_cluster(here):
+    distributed = pytest.importorskip("distributed", reason="clusters need the extra dask")
+    assert predict("town.tif", *WORDS, "-o", "whole", "--scores") == 0
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        place = ["--executor", "dask", "--scheduler", cluster.scheduler_address]
+        assert predict("town.tif", *WORDS, "--block", "64", "--scores", *place) == 0
+    for name in ("town.labels.tif", "town.scores.tif"):
+        assert sha256_of(here / "out" / name) == sha256_of(here / "whole" / name)
+
+
 def test_damage_is_named_and_tried_again(town, capsys):
     content = town.read_bytes()
-    break_tile(town, 1, 0, 0)
+    break_tile(town, 1, 3, 4)
     code = predict("town.tif", *WORDS, "--block", "64")
     printed = capsys.readouterr()
     assert code == 1
-    assert "failed: town.tif, block b0000_0000: rows " in printed.err
+    assert "failed: town.tif, block b0001_0002: rows " in printed.err
     assert "could not be read; nothing is known there (nodata in the map)" in printed.err
     assert printed.out.splitlines()[-1].startswith("1 map written to out, 1 with parts that could not be read")
     with rasterio.open("out/town.labels.tif") as labels:
-        assert (labels.read(1)[:64, :64] == 255).all()
-        assert (labels.read(1)[-8:, -8:] != 255).all()
+        assert (labels.read(1)[64:, 128:] == 255).all()
+        assert (labels.read(1)[:64, :64] != 255).all()
     town.write_bytes(content)
+    assert predict("town.tif", *WORDS) == 2  # another raster than the damaged one
 
 
 def test_ctrl_c_and_going_on(here, capsys, monkeypatch):
@@ -234,11 +272,19 @@ def test_ctrl_c_and_going_on(here, capsys, monkeypatch):
 
 
 def test_a_bar(capsys):
-    assert predict("town.tif", *WORDS, "--block", "64", "--progress", "bar") == 0
-    drawn = capsys.readouterr().err
-    assert "town: 100%" in drawn
-    assert "6/6 blocks" in drawn
-    assert "megapixels/s" in drawn
+    args = Namespace(progress="bar", quiet=False)
+    with scene_progress(args, say, Item(Path("town.tif"), "north/town", "town.tif"), 1, 3) as show:
+        assert capsys.readouterr().err == ""  # nothing is drawn for a map that is there already
+        show(SceneProgress(2, 6, 2.0, 6.0, 2.0, 0.1, ("bands 1, 2 and 3 are taken",)))
+        show(SceneProgress(4, 6, 4.0, 6.0, 2.0, 4.0))
+        assert "note: bands 1, 2 and 3 are taken" in capsys.readouterr().err.splitlines()
+        show(SceneProgress(5, 6, 5.0, 6.0, 2.0, 6.0))
+        shown = capsys.readouterr().err
+        assert "2/3 town:  83%" in shown
+        assert "5/6 blocks" in shown
+        assert "0.5 megapixels/s, 00:02 left" in shown
+        show(SceneProgress(6, 6, 6.0, 6.0, 2.0, 8.0))
+        assert "putting the map together" in capsys.readouterr().err
 
 
 def test_the_way_that_is_asked_for(drawn, capsys):
@@ -273,6 +319,9 @@ def test_without_rasterio(capsys, monkeypatch):
         ("town.tif --bands 1,2,9", "9"),
         ("town.tif --stretch wide", "wide"),
         ("town.tif --stretch-from none.tif", "none.tif"),
+        ("town.tif --overview 0", "has no overview 0"),
+        ("town.tif --bbox 1,2,3,4", "nothing of"),
+        ("town.tif --aoi none.json", "no file at none.json"),
         ("p.png --gsd 1", "--gsd is for scenes, and p.png is a picture"),
         ("p.png town.tif --shard 0/2", "--shard is for scenes, and p.png is a picture"),
         ("p.png town.tif --mosaic", "--mosaic is for scenes, and p.png is a picture"),

@@ -76,7 +76,7 @@ def scene_progress(
         show: Callable[[SceneProgress], None] | None = None
 
         def begin(step: SceneProgress) -> Callable[[SceneProgress], None]:
-            for remark in getattr(step, "remarks", ()):
+            for remark in step.remarks:
                 tell(f"note: {remark}")
             if args.progress == "json":
                 return partial(_scene_line, item, number, total)

@@ -17,7 +17,8 @@ from segearth.cli.predict_progress import scene_progress
 from segearth.cli.scene_options import scene_options
 from segearth.errors import UserError, is_out_of_memory, option
 from segearth.exits import go_on_unless_ending, say
-from segearth.scenes.layout import describe, frame_of
+from segearth.scenes.grid import block_side
+from segearth.scenes.layout import area_of, describe, frame_of, windows_in
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.scene import predict_scene
@@ -63,6 +64,11 @@ class Scene:
         """What `predict_scene` is given."""
         return self.tiles[0] if len(self.tiles) == 1 else list(self.tiles)
 
+    @property
+    def shown(self) -> str:
+        """What people are told that it is."""
+        return self.item.shown if len(self.tiles) == 1 else f"the mosaic of {len(self.tiles):,} tiles"
+
 
 class Scenes:
     """Scenes that are to be mapped.
@@ -88,8 +94,8 @@ class Scenes:
     def first_line(self) -> str:
         """What is going to be done."""
         first = self._scenes[0]
-        why = f" ({first.item.shown} {first.why})" if first.why else ""
-        return f"{count(len(self._scenes), 'scene')}{why}"
+        what = count(self.number, "scene") if len(first.tiles) == 1 else first.shown
+        return f"{what} ({first.item.shown} {first.why})" if first.why else what
 
     def plans(self) -> list[tuple[str, bool]]:
         """A line for every scene on what would be done, and whether that fails."""
@@ -103,7 +109,7 @@ class Scenes:
                 files = " ".join(str(folder / f"{name}.{kind}.tif") for kind in kinds)
                 return f"{self._described(scene, raster)} -> {files}", False
         except (UserError, ReadFailed) as error:
-            return f"{scene.item.shown}: fails: {error}", True
+            return f"{scene.shown}: fails: {error}", True
 
     def check(self) -> None:
         """Nothing yet: each scene is looked at when its turn comes."""
@@ -111,6 +117,7 @@ class Scenes:
     def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
         """Makes the maps that are missing; a scene that fails does not stop the others."""
         outcome = Outcome()
+        self._tell_block(tell)
         with _executor(self._args) as (executor, workers):
             predict = partial(
                 predict_scene,
@@ -134,7 +141,7 @@ class Scenes:
     ) -> Sequence[str]:
         """Makes the map of a scene, notes what became of it, and tells it in cells of a table."""
         folder, name = self._place(scene)
-        begun = False
+        begun, told = False, tuple[str, ...]()
         try:
             with _opened(scene, self._options) as raster:
                 options = self._scaled(raster)
@@ -142,15 +149,16 @@ class Scenes:
             with scene_progress(self._args, tell, scene.item, number, self.number) as show:
 
                 def step(progress: SceneProgress) -> None:
-                    nonlocal begun
-                    begun = True
+                    nonlocal begun, told
+                    begun, told = True, progress.remarks
                     show(progress)
 
                 result = predict(scene.source, folder, name=name, options=options, progress=step)
         except (UserError, ReadFailed, MemoryError, RuntimeError) as error:
             go_on_unless_ending(error)
             why = _reason(error)
-            outcome.failed.append(why if Path(scene.item.shown).name in why else f"{scene.item.shown}: {why}")
+            told_which = self.number == 1 or Path(scene.item.shown).name in why
+            outcome.failed.append(why if told_which else f"{scene.shown}: {why}")
             return scene.item.name, "failed", "", ""
         if result is None:
             outcome.waiting += 1
@@ -159,12 +167,20 @@ class Scenes:
             outcome.made.append(folder / f"{name}.summary.json")
         else:
             outcome.there += 1
+            told = tuple(result.summary["remarks"])
         for remark in result.summary["remarks"]:
-            tell(f"note: {remark}")
+            if remark not in told:
+                tell(f"note: {remark}")
         if result.failed:
             outcome.damaged += 1
             _tell_damage(scene, result)
         return scene.item.name, "written" if begun else "was there", *_figures(result.summary)
+
+    def _tell_block(self, tell: Callable[[str], None]) -> None:
+        """Says that another side of blocks is taken than the one that is asked for."""
+        asked = self._options.block
+        if asked is not None and (side := block_side(asked, STRIDE)) != asked:
+            tell(f"note: {option('block', asked)} becomes {side}, a multiple of the {STRIDE} pixels between windows")
 
     def _place(self, scene: Scene) -> tuple[Path, str]:
         """The folder and the name of a scene's map."""
@@ -178,9 +194,14 @@ class Scenes:
 
     def _described(self, scene: Scene, raster: Raster) -> str:
         """What the model will see of a scene."""
-        frame = frame_of(raster, _Windows(), self._scaled(raster))
-        windows = count(frame.grid.count, "window")
-        return f"{scene.item.shown}: {windows}, {describe(frame, raster.pixel_size_m)}"
+        options = self._scaled(raster)
+        frame = frame_of(raster, _Windows(), options)
+        area, _ = area_of(raster, frame, options)
+        windows, part = count(windows_in(frame, area), "window"), ""
+        if options.bbox is not None or options.aoi is not None:
+            top, bottom, left, right = area.window
+            part = f", a part of {right - left:,} × {bottom - top:,} of"
+        return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size_m)}"
 
 
 @contextmanager
@@ -220,10 +241,10 @@ def _tell_damage(scene: Scene, result: SceneResult) -> None:
     """Names blocks that could not be read."""
     for number, (block, why) in enumerate(result.failed.items()):
         if number == _MOST_BLOCKS:
-            say(f"failed: {scene.item.shown}: {len(result.failed) - number} more blocks, which its summary names")
+            say(f"failed: {scene.shown}: {len(result.failed) - number} more blocks, which its summary names")
             break
-        say(f"failed: {scene.item.shown}, block {block}: {why}")
-    what = f"{count(len(result.failed), 'block')} of {scene.item.shown} could not be read"
+        say(f"failed: {scene.shown}, block {block}: {why}")
+    what = f"{count(len(result.failed), 'block')} of {scene.shown} could not be read"
     say(f"{what}; nothing is known there (nodata in the map), and the same command tries again")
 
 

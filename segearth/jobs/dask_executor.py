@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from segearth.errors import UserError, first_line, notice, option, printable
+from segearth.json_files import misfit, read_json
 
 TIMEOUT_S = 30  # until a scheduler answers
+_PAUSE_S = 0.1
 _LEAST = 16  # tasks that are ready for workers which are still to come, as those of a queue are
 
 T = TypeVar("T")
@@ -62,9 +66,8 @@ def dask_executor(scheduler: str) -> Iterator[DaskExecutor]:
     """
     from distributed import Client
 
-    place = {"scheduler_file" if scheduler.endswith(".json") else "address": scheduler}
     try:
-        client = Client(**place, timeout=TIMEOUT_S, set_as_default=False)
+        client = Client(_address(scheduler), timeout=TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"no dask scheduler answers at {option('scheduler', printable(scheduler))} ({first_line(error)}): expected "
@@ -73,6 +76,24 @@ def dask_executor(scheduler: str) -> Iterator[DaskExecutor]:
         ) from None
     with _without_its_log(), client:
         yield DaskExecutor(client)
+
+
+def _address(scheduler: str) -> str:
+    """The address itself, also of a file that the scheduler may still have to write.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is another one.
+    """
+    if not scheduler.endswith(".json"):
+        return scheduler
+    file, latest = Path(scheduler), time.monotonic() + TIMEOUT_S
+    while not file.exists() and time.monotonic() < latest:
+        time.sleep(_PAUSE_S)
+    found = read_json(file)
+    if (problem := misfit(found, {"address": str})) is not None:
+        raise ValueError(f"{file} {problem}")
+    return str(found["address"])
 
 
 @contextmanager

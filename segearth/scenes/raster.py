@@ -371,8 +371,8 @@ def open_raster(
             smaller = connect()
         except (rasterio.errors.RasterioError, OSError):
             raise UserError(
-                f"{shown(source)} has no overview {overview}: expected one of its {len(dataset.overviews(1))}, from 0 "
-                f"on; build them with gdaladdo, or leave {option('overview')} out"
+                f"{shown(source)} has no overview {overview}: expected one of its {len(dataset.overviews(1))}, which "
+                f"count from 0; build them with gdaladdo, or leave {option('overview')} out"
             ) from None
         raster = Raster(smaller, address, spec, connect, overview)
         # GDAL gives an overview no descriptions, and no transform where the raster has none: rasterio would take
