@@ -201,7 +201,8 @@ def _output_rows(
         done = max(done, end)
         if done < area.bottom:
             keep = frame.model_area(Window(done, done + 1, area.left, area.right)).top
-            held, first = held[:, max(0, keep - first) :], max(first, keep)
+            keep = min(max(first, keep), have.bottom)  # at scales above 1, some rows of the model are never needed
+            held, first = held[:, keep - first :], keep
 
 
 def _finished(done: int, have: int, area: Window, frame: Frame) -> int:
