@@ -174,6 +174,8 @@ def interpolate(
         onto: (H, W) of the other grid.
         area: what is wanted, in its pixels; `have` must hold all that it is made of.
     """
+    if size == onto:
+        return rows[:, area.top - have.top : area.bottom - have.top, area.left - have.left : area.right - have.left]
     for axis, (length, target, start, end, first) in enumerate(
         (
             (size[0], onto[0], area.top, area.bottom, have.top),
@@ -181,10 +183,8 @@ def interpolate(
         ),
         start=1,
     ):
-        if length == target:
-            places = [slice(None)] * 3
-            places[axis] = slice(start - first, end - first)
-            rows = rows[tuple(places)]
+        if length == target:  # as `Frame.model_area` has it: pixels are made of themselves alone
+            rows = rows.take(range(start - first, end - first), axis=axis)
             continue
         at = np.array([max(0.0, centre(position, target, length)) for position in range(start, end)])
         low = np.minimum(np.floor(at).astype(np.intp), length - 1)
