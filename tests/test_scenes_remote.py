@@ -3,6 +3,7 @@
 import json
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -113,7 +114,8 @@ def test_a_server_that_goes_away_and_comes_back(server, raster, tmp_path, predic
             down.set()
 
     address = f"{server.url}/a.tif"
-    first = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS, progress=leave)
+    with ThreadPoolExecutor(1) as executor:  # each block opens the raster anew, so that GDAL's cache holds none of it
+        first = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS, progress=leave, executor=executor)
     assert len(first.failed) == 5
     assert all("cannot be read: " in why for why in first.failed.values())
     found = pixels_of(first)
