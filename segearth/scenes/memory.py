@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from segearth.compute import even_threads
 from segearth.errors import UserError, option
 from segearth.labels import NODATA_COLOUR, label_values
 from segearth.pixel_limit import machine_memory
@@ -60,7 +61,7 @@ def map_in_memory(
         canvas = _Canvas(raster, plan, predictor, options.scores)
         side = side_of_blocks(plan.frame, predictor.model, options)
         cut = blocks(plan.area.window, side)
-        with window_progress(progress) as shown:
+        with window_progress(progress) as shown, even_threads():
             for block, windows_done in zip(cut, _shares(cut, plan, shown), strict=True):
                 for rows in map_block(block.area, plan.frame, canvas.read, predictor, plan.blocks, windows_done):
                     canvas.draw(rows)
