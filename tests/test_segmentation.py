@@ -123,7 +123,7 @@ def test_polygons(satellite, predictor, tmp_path):
 def test_datasets_and_mosaics(satellite, predictor, tmp_path):
     expected = segment(satellite, CLASSES, model=predictor)
     assert expected.name == "town"
-    assert "town.tif has coordinates (EPSG:32632), so it is mapped as a scene" in expected.remarks[0]
+    assert "town.tif has the coordinate system EPSG:32632, so it is mapped as a scene" in expected.remarks[0]
     with rasterio.open(satellite) as dataset:
         assert np.array_equal(segment(dataset, CLASSES, model=predictor).labels, expected.labels)
     bands = opened(satellite)[0]
