@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kills import hidden
@@ -173,8 +174,9 @@ def test_the_inputs_folder_vanishes_and_comes_back(raster, tmp_path, predictor, 
         if step.done == 3 and raster.exists():
             raster.parent.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(UserError, match=r"no raster at .*a.tif: expected the path of an existing file"):
-        run(raster, tmp_path / "out", predictor, progress=unmount)
+    missing = r"no raster at .*a.tif: expected the path of an existing file"
+    with ThreadPoolExecutor(1) as executor, pytest.raises(UserError, match=missing):  # each block opens it anew
+        run(raster, tmp_path / "out", predictor, progress=unmount, executor=executor)
     assert not list((tmp_path / "out").glob("a.*.tif"))
     (tmp_path / "elsewhere").rename(raster.parent)
     predictor.model.windows, counts = 0, []
