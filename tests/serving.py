@@ -80,3 +80,18 @@ def file_route(body, etag='"v1"', stop=None, **headers):
             answer(body[:stop], length=len(body), **more, **headers)(handler)
 
     return route
+
+
+def in_ranges(body, trouble=None, etag='"v1"'):
+    """A route that gives any range of bytes; `trouble(handler, start)` may answer in its place and return True."""
+
+    def route(handler):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+        start = int(asked[1]) if asked else 0
+        if trouble and trouble(handler, start):
+            return
+        end = min(len(body), int(asked[2]) + 1) if asked and asked[2] else len(body)
+        more = {"Content_Range": f"bytes {start}-{end - 1}/{len(body)}"} if asked else {}
+        answer(body[start:end], status=206 if asked else 200, Accept_Ranges="bytes", ETag=etag, **more)(handler)
+
+    return route

@@ -2,14 +2,13 @@
 
 import io
 import json
-import re
 import threading
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving import Server, answer
+from serving import Server, answer, in_ranges
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
@@ -24,21 +23,6 @@ from segearth.windows import Window  # noqa: E402
 
 ALL = Window(0, 70, 0, 90)
 PIXELS = noise(3, 70, 90, "uint8")
-
-
-def in_ranges(body, trouble=None):
-    """A route that gives any range of bytes; `trouble(handler, start)` may answer in its place and return True."""
-
-    def route(handler):
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        if trouble and trouble(handler, start):
-            return
-        end = min(len(body), int(asked[2]) + 1) if asked and asked[2] else len(body)
-        more = {"Content_Range": f"bytes {start}-{end - 1}/{len(body)}"} if asked else {}
-        answer(body[start:end], status=206 if asked else 200, Accept_Ranges="bytes", ETag='"v1"', **more)(handler)
-
-    return route
 
 
 @pytest.fixture

@@ -28,8 +28,10 @@ def test_what_blocks_compute(size, scale, side, part):
 
 
 @pytest.mark.parametrize(
-    ("side", "overhead"), [(512, 0.97), (1024, 0.45), (448, 0.56), (1008, 0.23), (2016, 0.10), (BLOCK, 0.06)]
-)
+    ("side", "overhead"),
+    [(512, 0.97), (1024, 0.45), (2048, 0.20), (4096, 0.09), (8192, 0.05), (448, 0.56), (1008, 0.23), (2016, 0.10),
+     (4032, 0.05), (8064, 0.02), (BLOCK, 0.06)],
+)  # fmt: skip
 def test_windows_that_several_blocks_compute(side, overhead):
     """Of a raster of 20,000 pixels a side; a side of blocks that is a multiple of the stride needs fewer."""
     frame = Frame.of((20_000, 20_000), 1, 224, 112)

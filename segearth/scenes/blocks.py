@@ -201,7 +201,8 @@ def _output_rows(
         done = max(done, end)
         if done < area.bottom:
             keep = frame.model_area(Window(done, done + 1, area.left, area.right)).top
-            held, first = held[:, max(0, keep - first) :], max(first, keep)
+            drop = min(max(0, keep - first), held.shape[1])  # the next row may begin below all that there is so far
+            held, first = held[:, drop:], first + drop
 
 
 def _finished(done: int, have: int, area: Window, frame: Frame) -> int:

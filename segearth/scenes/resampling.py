@@ -183,6 +183,9 @@ def interpolate(
         ),
         start=1,
     ):
+        if length == target:  # as `Frame.model_area` has it: pixels are made of themselves alone
+            rows = rows.take(range(start - first, end - first), axis=axis)
+            continue
         at = np.array([max(0.0, centre(position, target, length)) for position in range(start, end)])
         low = np.minimum(np.floor(at).astype(np.intp), length - 1)
         high = np.minimum(low + 1, length - 1)

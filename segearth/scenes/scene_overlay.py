@@ -136,6 +136,29 @@ def scene_overlay(
         wide = file.width / size[1]  # pixels of the raster for one of the picture
     palette = np.array(vocabulary.palette, np.uint8)
     image = blend(picture.pixels, small, palette, opacity, outline)
+    return explained(image, palette, rows, ground, middle, wide, note)
+
+
+def explained(
+    image: Image.Image,
+    palette: NDArray[np.uint8],
+    rows: Sequence[Mapping[str, Any]],
+    ground: Ground | None,
+    middle: tuple[float, float],
+    wide: float = 1.0,
+    note: str = "",
+) -> Image.Image:
+    """A picture of a map with a scale bar and north, where they are known, and the legend below it.
+
+    Args:
+        image: RGB.
+        palette: (C, 3) uint8 RGB.
+        rows: as of `scene_overlay`.
+        ground: where the map lies, if that is known.
+        middle: (column, row) of the map whose scale and north are shown.
+        wide: pixels of the map for one of the picture.
+        note: the last line.
+    """
     shown = enlarged(image)
     if ground is not None:
         metres = ground.metres(*middle)

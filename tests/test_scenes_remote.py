@@ -1,0 +1,180 @@
+"""Scenes on a network from end to end: servers that fail and come back, archives, clouds, STAC Items."""
+
+import json
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from serving import Server, answer, in_ranges
+
+rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from rasters import noise, write  # noqa: E402
+from scenemodels import stub_predictor  # noqa: E402
+
+from segearth.errors import UserError  # noqa: E402
+from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.raster import ReadFailed  # noqa: E402
+from segearth.scenes.scene import predict_scene  # noqa: E402
+
+OPTIONS = SceneOptions(confidence=True, block=64)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server, and GDAL that does not wait long for it."""
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.02")
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "1")
+    opened = Server()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def predictor():
+    return stub_predictor(lambda pixels: (pixels - pixels.mean(dim=(1, 2), keepdim=True)) / 30, 3)
+
+
+@pytest.fixture
+def raster(tmp_path):
+    """Nine blocks of noise; its pixels come after the first 16 kB, which GDAL takes to open it."""
+    (tmp_path / "in").mkdir()
+    return write(tmp_path / "in" / "a.tif", noise(3, 190, 180, "uint8"), colours=["red", "green", "blue"])
+
+
+def pixels_of(result):
+    found = []
+    for path in (result.labels, result.confidence):
+        with rasterio.open(path) as file:
+            found.append(file.read(1))
+    return np.stack(found)
+
+
+@pytest.fixture
+def expected(raster, tmp_path, predictor):
+    return pixels_of(predict_scene(raster, tmp_path / "local", predictor, options=OPTIONS))
+
+
+def everything_below(folder):
+    """What may tell a key: the text of all files."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_server_gives_the_map_of_the_file_and_keys_are_kept_nowhere(
+    server, raster, tmp_path, predictor, expected, capfd
+):
+    server.routes["/a.tif?sig=secret"] = in_ranges(raster.read_bytes())
+    seen = []
+
+    def look(_):
+        seen.append(everything_below(tmp_path / "out"))
+
+    result = predict_scene(
+        f"{server.url}/a.tif?sig=secret", tmp_path / "out", predictor, options=OPTIONS, progress=look
+    )
+    assert result.labels.name == "a.labels.tif"
+    assert np.array_equal(pixels_of(result), expected)
+    assert {path for _, path in server.requests} == {"/a.tif?sig=secret"}  # nothing beside it is asked for
+    assert not [text for text in (*seen, everything_below(tmp_path / "out")) if b"secret" in text]
+    assert "secret" not in json.dumps(result.summary)
+    assert "secret" not in "".join(capfd.readouterr())
+
+
+def test_a_server_that_fails_once_at_every_place(server, raster, tmp_path, predictor, expected):
+    failed = set()
+
+    def trouble(handler, start):
+        if start == 0 or start in failed:
+            return False
+        failed.add(start)
+        answer(b"", status=503)(handler)
+        return True
+
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+    result = predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
+    assert failed
+    assert result.failed == {}
+    assert np.array_equal(pixels_of(result), expected)
+
+
+def test_a_server_that_goes_away_and_comes_back(server, raster, tmp_path, predictor, expected):
+    down = threading.Event()
+
+    def trouble(handler, start):
+        if down.is_set() and start > 0:
+            answer(b"", status=500)(handler)
+        return down.is_set() and start > 0
+
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+
+    def leave(step):
+        if step.done == 4:
+            down.set()
+
+    address = f"{server.url}/a.tif"
+    first = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS, progress=leave)
+    assert len(first.failed) == 5
+    assert all("cannot be read: " in why for why in first.failed.values())
+    found = pixels_of(first)
+    missing = found[0] == 255
+    assert np.array_equal(found[:, ~missing], expected[:, ~missing])
+    assert missing.sum() == sum((a[1] - a[0]) * (a[3] - a[2]) for a in (one["area"] for one in first.summary["failed"]))
+    down.clear()
+    counts = []
+    second = predict_scene(
+        address, tmp_path / "out", predictor, options=OPTIONS, progress=lambda step: counts.append(step.done)
+    )
+    assert counts[0] == 4
+    assert second.failed == {}
+    assert np.array_equal(pixels_of(second), expected)
+    assert not (tmp_path / "out" / "a.segearth").exists()
+
+
+def test_a_server_that_is_down_before_anything_is_read(server, raster, tmp_path, predictor):
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), lambda handler, start: start > 0 and not _gone(handler))
+    with pytest.raises((UserError, ReadFailed), match="cannot be read"):
+        predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
+    assert not list((tmp_path / "out").glob("a.*"))
+    with pytest.raises(UserError, match=r"b.tif cannot be opened as a raster \(HTTP response code: 404"):
+        predict_scene(f"{server.url}/b.tif", tmp_path / "out", predictor, options=OPTIONS)
+
+
+def _gone(handler):
+    answer(b"", status=500)(handler)
+
+
+def test_s3(server, raster, tmp_path, predictor, expected, monkeypatch):
+    for name, value in {
+        "AWS_S3_ENDPOINT": server.url.partition("://")[2], "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_REGION": "here", "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    server.routes["/bucket/scene.tif"] = in_ranges(raster.read_bytes())
+    result = predict_scene("s3://bucket/scene.tif", tmp_path / "out", predictor, options=OPTIONS)
+    assert result.labels.name == "scene.labels.tif"
+    assert np.array_equal(pixels_of(result), expected)
+    assert b"secret" not in everything_below(tmp_path / "out")
+
+
+def test_an_archive_and_a_stac_item_on_a_server(server, raster, tmp_path, predictor, expected):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.write(raster, "in/a.tif")
+    server.routes["/b.zip"] = in_ranges((tmp_path / "b.zip").read_bytes())
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes())
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "x", "assets": {"visual": {"href": "./a.tif"}}}
+    server.routes["/item.json"] = answer(json.dumps(item).encode())
+    for address, name in ((f"zip+{server.url}/b.zip!in/a.tif", "a"), (f"{server.url}/item.json", "item")):
+        result = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS)
+        assert result.labels.name == f"{name}.labels.tif"
+        assert np.array_equal(pixels_of(result), expected)
+
+
+def test_a_dataset_that_is_open(raster, tmp_path, predictor, expected):
+    with rasterio.open(raster) as file:
+        result = predict_scene(file, tmp_path / "out", predictor, options=OPTIONS)
+        assert np.array_equal(pixels_of(result), expected)
+        assert not file.closed
+    with rasterio.MemoryFile(raster.read_bytes()) as memory, memory.open() as file:
+        result = predict_scene(file, tmp_path / "memory", predictor, name="m", options=OPTIONS)
+        assert np.array_equal(pixels_of(result), expected)
