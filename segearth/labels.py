@@ -51,7 +51,7 @@ def labelled(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabula
     """The best classes where they are certain; elsewhere the background, or unclassified where there is none.
 
     Args:
-        best: (h, w), as of `Classified`.
+        best: (h, w), as of `Classified`; nodata stays.
         confidence: (h, w).
         vocabulary: the classes.
         threshold: pixels whose confidence is below are uncertain; classes may have thresholds of their own.
@@ -59,5 +59,7 @@ def labelled(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabula
     thresholds = thresholds_of(vocabulary, threshold)
     if not thresholds.any():
         return best
-    fill = label_values(len(vocabulary)).unclassified if vocabulary.background is None else vocabulary.background
-    return np.where(confidence < thresholds[best], best.dtype.type(fill), best)
+    values = label_values(len(vocabulary))
+    fill = values.unclassified if vocabulary.background is None else vocabulary.background
+    of_values = np.pad(thresholds, (0, values.nodata + 1 - len(thresholds)))  # no confidence is below 0
+    return np.where(confidence < of_values[best], best.dtype.type(fill), best)

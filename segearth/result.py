@@ -1,4 +1,4 @@
-"""A map of one image: labels, confidence and scores; what can be asked of it, and how it is kept."""
+"""A map in memory: labels, confidence and scores; what can be asked of it, and how it is kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
@@ -15,13 +16,17 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError, checks_options
-from segearth.labels import has_unclassified, labelled
+from segearth.labels import has_unclassified, label_values, labelled
 from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
+    from rasterio.crs import CRS
+
+    from segearth.scenes.class_areas import AreaSums
 
     Labels = NDArray[np.uint8 | np.uint16]
 
@@ -30,23 +35,26 @@ SHOWN = 1024  # longest side of the picture in a notebook
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A map at the image's own size.
+    """A map of an image, at its own size, or of a scene.
 
     Attributes:
         labels: (H, W) class indices, uint8 (uint16 with more than 254 classes). Where a threshold is set and no class
-            is the background, uncertain pixels are *unclassified*: 254 (65534).
-        confidence: (H, W) float32 in [0, 1], the score of the best class, whatever the threshold.
-        scores: (C, H, W) float32 in [0, 1], the score of every class, before the factors of the vocabulary; None
-            where they were not asked for.
+            is the background, uncertain pixels are *unclassified*: 254 (65534). Pixels that a scene does not have are
+            *nodata*: 255 (65535).
+        confidence: (H, W) float32 in [0, 1], the score of the best class, whatever the threshold; 0 for nodata.
+        scores: (C, H, W) float32 in [0, 1], the score of every class, before the factors of the vocabulary; 0 for
+            nodata; None where they were not asked for.
         vocabulary: the C classes.
         best: (H, W), as `labels` without a threshold.
         threshold: of classes that have none of their own: pixels whose confidence is below are uncertain.
-        pixels: (H, W, 3) uint8 RGB, the image.
+        pixels: (H, W, 3) uint8 RGB, the image; of a scene, its stretched bands, white for nodata.
         name: the image's, for files: its file name without the suffix, or "map".
         settings: what the map depends on.
         device: where it was computed.
         seconds: what computing it took.
         remarks: what was done to the image while reading it, one sentence each.
+        transform: of a scene, an `affine.Affine` from (column, row) to coordinates; None for a picture.
+        crs: of a scene, its coordinate system, a `rasterio.crs.CRS`; None where it has none, and for a picture.
     """
 
     labels: Labels
@@ -61,6 +69,8 @@ class Result:
     device: str = ""
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
+    transform: Affine | None = None
+    crs: CRS | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,6 +86,12 @@ class Result:
     def has_unclassified(self) -> bool:
         """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
         return has_unclassified(self.vocabulary, self.threshold)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(H, W) which pixels are not nodata."""
+        known: NDArray[np.bool_] = self.labels != label_values(len(self.vocabulary)).nodata
+        return known
 
     @checks_options
     def with_threshold(
@@ -101,11 +117,34 @@ class Result:
         return thresholded(replace(self, vocabulary=vocabulary, threshold=check_threshold(threshold)))
 
     def shares(self) -> dict[str, float]:
-        """The share of the image that each class has, from 0 to 1; with *unclassified* where there can be any."""
-        return {row["name"]: row["pixels"] / self.labels.size for row in figures(self)}
+        """The share of the valid pixels that each class has, from 0 to 1; with *unclassified* where there can be any.
+
+        All are 0 where no pixel is valid.
+        """
+        rows = figures(self)
+        total = max(1, sum(row["pixels"] for row in rows))
+        return {row["name"]: row["pixels"] / total for row in rows}
+
+    def area_sums(self) -> AreaSums | None:
+        """Pixels and areas of a scene's classes; None for a picture."""
+        if self.transform is None:
+            return None
+        from segearth.scenes.areas import pixel_areas
+        from segearth.scenes.class_areas import AreaSums
+
+        areas = pixel_areas(self.transform, self.crs, self.labels.shape)
+        return AreaSums.of(self.labels, len(self.vocabulary), areas)
+
+    def place(self) -> dict[str, Any]:
+        """Where a scene lies, for its summary: crs, transform, bounds, and pixel_m; nothing for a picture."""
+        if self.transform is None:
+            return {}
+        from segearth.scenes.ground import place
+
+        return place(self.transform, self.crs, self.labels.shape)
 
     def table(self) -> str:
-        """Pixels, percent and mean confidence of every class, as text, the largest class first."""
+        """Pixels, percent and mean confidence of every class, as text, the largest class first; hectares of a scene."""
         return text_table(figures(self))
 
     def summary(self, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
@@ -123,7 +162,8 @@ class Result:
         Args:
             opacity: of the colours, from 0 to 1.
             outline: whether a line is drawn along the borders of classes.
-            legend: whether a legend with the shares stands below.
+            legend: whether a legend with the shares stands below; of a scene also areas, a scale bar and north, where
+                they are known.
 
         Raises:
             UserError: an opacity out of its range.
@@ -136,10 +176,16 @@ class Result:
         if not legend:
             return picture
         rows = figures(self)
+        note = f"model: {self.settings['model']}" if self.settings.get("model") else ""
+        if self.transform is not None:
+            from segearth.scenes.ground import Ground
+            from segearth.scenes.scene_overlay import explained
+
+            height, width = self.labels.shape
+            ground = Ground.of(self.transform, self.crs)
+            return explained(picture, self.palette, rows, ground, (width / 2, height / 2), note=note)
         names = [row["name"] for row in rows]  # one more than colours where pixels can be unclassified
-        shares = [f"{row['percent']:.1f} %" for row in rows]
-        model = self.settings.get("model")
-        return with_legend(picture, names, self.palette, shares, f"model: {model}" if model else "")
+        return with_legend(picture, names, self.palette, [f"{row['percent']:.1f} %" for row in rows], note)
 
     def label_image(self) -> Image.Image:
         """The labels as a picture: with the classes' colours, or 16-bit grey with more than 254 classes."""
@@ -152,10 +198,12 @@ class Result:
         """Writes the map: all of its files, or none.
 
         Args:
-            folder_or_path: a folder, made where it is missing, gets NAME.labels.png, NAME.overlay.png and
-                NAME.summary.json, and NAME is the image's. A path is one file: `.json` the summary, `.npz` labels,
-                confidence and scores, `.jpg` the overlay, `.png` the labels, or the overlay where its name ends so
-                ("scene.overlay.png").
+            folder_or_path: a folder, made where it is missing, gets NAME.labels.png (of a scene NAME.labels.tif, with
+                its two companions), NAME.overlay.png and NAME.summary.json, and NAME is the image's. A path is one
+                file: `.json` the summary, `.npz` labels, confidence and scores, `.jpg` the overlay, `.png` the labels,
+                or the overlay where its name ends so ("scene.overlay.png"). `.tif` is a GeoTIFF of the labels, with
+                colours and names, and beside it `.tif.aux.xml` and `.qml`; or of the confidence or the scores, as
+                bytes, where its name ends so ("scene.scores.tif").
             opacity: of the overlay.
             outline: of the overlay.
 
@@ -163,7 +211,8 @@ class Result:
             What was written.
 
         Raises:
-            UserError: an ending that is none of these, or a place that cannot be written.
+            UserError: an ending that is none of these, a place that cannot be written, scores that were not kept, or a
+                GeoTIFF without rasterio.
         """
         from segearth.outputs import writable_folder, write_all
 
@@ -174,13 +223,23 @@ class Result:
         target = user_path(folder_or_path, "folder")
         if target.is_dir() or not target.suffix or str(folder_or_path).endswith("/"):
             folder = writable_folder(target)
-            paths = [folder / f"{self.name}.{end}" for end in ("labels.png", "overlay.png", "summary.json")]
+            labels = "labels.png" if self.transform is None else "labels.tif"
+            paths = [folder / f"{self.name}.{end}" for end in (labels, "overlay.png", "summary.json")]
         else:
             paths = [writable_folder(target.parent) / target.name]
-        return write_all({path: self.writer(path, opacity, outline) for path in paths})
+        with ExitStack() as stack:
+            writers: dict[Path, Callable[[Path], object]] = {}
+            for path in paths:
+                if path.suffix.lower() in (".tif", ".tiff"):
+                    from segearth.scenes.result_files import geotiff_writers
+
+                    writers |= stack.enter_context(geotiff_writers(self, path))
+                else:
+                    writers[path] = self.writer(path, opacity, outline)
+            return write_all(writers)
 
     def writer(self, path: Path, opacity: float = 0.5, outline: bool = True) -> Callable[[Path], object]:
-        """A function that writes the file of this name at the path it is given; see `save`."""
+        """A function that writes the file of this name at the path it is given; see `save`. None is a GeoTIFF."""
         suffix = path.suffix.lower()
         if suffix == ".json":
             return json_writer(self.summary())
@@ -193,13 +252,17 @@ class Result:
             return self.label_image().save
         raise UserError(
             f"cannot save a map as {path.name}: expected a folder, or a file that ends in .png (labels, or overlay by "
-            "its name), .jpg (overlay), .json (summary) or .npz (labels, confidence, scores); change the ending"
+            "its name), .tif (GeoTIFF), .jpg (overlay), .json (summary) or .npz (labels, confidence, scores); change "
+            "the ending"
         )
 
     def _save_arrays(self, place: Path) -> None:
         arrays = {"labels": self.labels, "confidence": self.confidence, "classes": np.array(self.classes)}
         if self.scores is not None:
             arrays["scores"] = self.scores
+        if self.transform is not None:
+            arrays["transform"] = np.array(self.transform[:6])
+            arrays["crs"] = np.array("" if self.crs is None else self.crs.to_wkt())
         np.savez_compressed(place, allow_pickle=False, **arrays)
 
     def __repr__(self) -> str:
@@ -207,7 +270,8 @@ class Result:
         largest = sorted(self.shares().items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} {100 * share:.1f} %" for name, share in largest[:3])
         more = ", ..." if len(largest) > 3 else ""
-        return f"<Result {self.name!r}: {width} × {height} pixels, {len(self.classes)} classes: {shown}{more}>"
+        system = "" if (crs := self.place().get("crs")) is None else f" in {crs.partition('[')[0]}"
+        return f"<Result {self.name!r}: {width} × {height} pixels{system}, {len(self.classes)} classes: {shown}{more}>"
 
     def _repr_png_(self) -> bytes:
         """The overlay with its legend, for notebooks."""

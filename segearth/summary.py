@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from segearth.result import Result
     from segearth.vocabulary import Vocabulary
 
+_BAND_PIXELS = 1 << 20  # that are counted at once
 COLUMNS = ("image", "class", "pixels", "percent", "area_m2", "mean_confidence")
 
 
@@ -29,14 +31,24 @@ def figures(result: Result) -> list[dict[str, Any]]:
     """Pixels, share and mean confidence of every class, in index order, then of unclassified pixels.
 
     Returns:
-        As `class_rows`, with *unclassified* where there can be such pixels.
+        As `class_rows`, with *unclassified* where there can be such pixels; of a scene also `area_m2`, None where areas
+        are not known.
     """
     count = len(result.classes)
-    known = result.labels < count  # what is not is unclassified
-    values = np.where(known, result.labels, count).ravel()
-    pixels = np.bincount(values, minlength=count + 1)
-    confidence = np.bincount(values, weights=result.confidence.ravel(), minlength=count + 1)
-    return class_rows(result.vocabulary, pixels, confidence, result.has_unclassified)
+    nodata = label_values(count).nodata
+    pixels, confidence = np.zeros(count + 1, np.int64), np.zeros(count + 1)
+    step = max(1, _BAND_PIXELS // result.labels.shape[1])
+    for band in (slice(top, top + step) for top in range(0, len(result.labels), step)):
+        labels = result.labels[band]
+        valid = labels != nodata
+        values = np.minimum(labels[valid], count)  # what is no class is unclassified
+        pixels += np.bincount(values, minlength=count + 1)
+        confidence += np.bincount(values, weights=result.confidence[band][valid], minlength=count + 1)
+    rows = class_rows(result.vocabulary, pixels, confidence, result.has_unclassified)
+    if (sums := result.area_sums()) is not None:
+        for row, area in zip(rows, sums.areas_m2(), strict=False):
+            row["area_m2"] = area
+    return rows
 
 
 def class_rows(
@@ -80,22 +92,49 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
 
     Returns:
         image, height, width, classes (as `figures` returns), miou (from 0 to 1; None without a truth, or where all of
-        it is unknown), settings, device, seconds, versions, remarks.
+        it is unknown), settings, device, seconds, versions, remarks; of a scene also crs, transform, bounds, pixel_m,
+        valid_pixels, nodata_pixels, area_m2 and area_method.
     """
     height, width = result.labels.shape
+    if truth is not None:
+        truth = np.where(result.valid, truth, 255)  # what the image does not have cannot be found in it
     miou = None if truth is None else mean_iou(result.labels, truth, len(result.classes))
     return {
         "image": result.name,
         "height": height,
         "width": width,
+        **result.place(),
         "classes": figures(result),
+        **_valid_part(result),
         "miou": None if miou is None or math.isnan(miou) else round(miou, 4),
         "settings": dict(result.settings),
         "device": result.device,
         "seconds": round(result.seconds, 2),
-        "versions": versions(),
+        "versions": versions() | _scene_versions(result),
         "remarks": list(result.remarks),
     }
+
+
+def _valid_part(result: Result) -> dict[str, Any]:
+    """How much of a scene has data."""
+    if (sums := result.area_sums()) is None:
+        return {}
+    valid = int(sums.pixels.sum())
+    return {
+        "valid_pixels": valid,
+        "nodata_pixels": result.labels.size - valid,
+        "area_m2": sums.total_m2(),
+        "area_method": sums.how,
+    }
+
+
+def _scene_versions(result: Result) -> dict[str, str]:
+    """Versions of what has read a scene; it is loaded where it has."""
+    if result.transform is None or "rasterio" not in sys.modules:
+        return {}
+    from segearth.scenes.scene_summary import scene_versions
+
+    return scene_versions()
 
 
 def json_writer(summary: dict[str, Any]) -> Callable[[Path], object]:

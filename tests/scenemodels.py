@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segearth.models import DenseCLIP, SegEarth
 from segearth.models.dense_clip import MEAN, STD
+from segearth.models.window_memory import WindowMemory
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Grid, Window
@@ -52,6 +53,10 @@ class StubModel(torch.nn.Module):
     def batch(self, grid: Grid, *_: float) -> int:
         """As many windows as there are, at most 4."""
         return min(4, grid.count)
+
+    def memory(self, _: Grid) -> WindowMemory:
+        """Next to nothing."""
+        return WindowMemory(1, 1, 1)
 
     def window_logits(self, image: Tensor, windows: Sequence[Window], *_: float) -> Iterator[tuple[Window, Tensor]]:
         """As `SegEarth.window_logits`."""

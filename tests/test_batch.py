@@ -3,9 +3,10 @@ import json
 import pytest
 from PIL import Image
 
+from segearth.batch.earlier import MEGABYTE, fingerprint
 from segearth.batch.inputs import find_images
 from segearth.batch.maps import TimeLeft, check_disk, write_table
-from segearth.batch.plan import MEGABYTE, fingerprint, plan
+from segearth.batch.plan import plan
 from segearth.errors import UserError
 from segearth.summary import COLUMNS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import re
@@ -9,14 +10,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import load_script
 from mmdata import TINY, random_tiny  # noqa: F401 (a fixture)
 from PIL import Image
@@ -26,6 +30,7 @@ from test_simfeatup_benchmark import OPTIONS as SMALL_STEP
 from test_simfeatup_benchmark import benchmark as benchmark_simfeatup
 from test_tiny_training import SMALLER
 
+import segearth as package
 from segearth import building, cli, weights
 from segearth.cli import eval_all as eval_all_verb
 from segearth.datasets import DATASETS
@@ -124,7 +129,7 @@ def test_a_page_from_top_to_bottom(page, monkeypatch, capfd):
         draw_downloads(monkeypatch)
     names: dict = {}
     for block in blocks(page):
-        assert block.language in ("bash", "python", "sbatch", "text"), f"{block.language} in {page}"
+        assert block.language in ("bash", "python", "sbatch", "yaml", "text"), f"{block.language} in {page}"
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
@@ -133,9 +138,70 @@ def test_a_page_from_top_to_bottom(page, monkeypatch, capfd):
             for command in block.commands:
                 code, expected = run(command, monkeypatch), failing_sets(command)
                 assert code == expected, f"{command}\n{capfd.readouterr().err}"
-        elif block.language == "sbatch":
-            for command in block.commands:
+        elif block.language in ("sbatch", "yaml"):
+            for command in script(block).commands:
                 check_arguments(command)
+
+
+def script(block: Block) -> Block:
+    """What a shell is given of a block: of a job of Kubernetes, what its container runs."""
+    if block.language != "yaml":
+        return block
+    (container,) = yaml.safe_load(block.text)["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["/bin/bash", "-c"]
+    return block._replace(text="".join(container["args"]))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_shell_understands_commands_and_job_files(page):
+    for block in blocks(page):
+        if block.language in ("bash", "sbatch", "yaml"):
+            subprocess.run(["bash", "-n"], input=script(block).text, text=True, check=True)
+
+
+class Cluster(ThreadPoolExecutor):
+    """In place of all that dask and MPI have: clusters, clients and executors."""
+
+    num_workers = 8
+
+    def __init__(self, *_, **options):
+        super().__init__(1, initializer=options.get("initializer"))
+
+    def scale(self, jobs):
+        assert jobs == self.num_workers
+
+    def get_executor(self, **options):
+        assert options == {"pure": False, "retries": 2}
+        return self
+
+
+def test_programs_of_job_files_map_a_scene(monkeypatch):
+    """They run with stand-ins for the cluster; that segearth's functions take such arguments, too, is looked at."""
+    pytest.importorskip("rasterio", reason="scenes need the extra geo")
+    signature = inspect.signature(package.predict_scene)
+    spec = {"worker": {"spec": {"containers": [{}]}}}
+    stands = {
+        "dask_jobqueue": {"SLURMCluster": Cluster},
+        "dask_kubernetes.operator": {"KubeCluster": Cluster, "make_cluster_spec": lambda **_: {"spec": spec}},
+        "distributed": {"Client": Cluster},
+        "mpi4py.futures": {"MPIPoolExecutor": Cluster},
+    }
+    for name, content in stands.items():
+        for module in (name.partition(".")[0], name):
+            monkeypatch.setitem(sys.modules, module, SimpleNamespace(**content))
+    mapped = []
+
+    def map_scene(*arguments, **options):
+        given = signature.bind(*arguments, **options).arguments
+        mapped.append((given["predictor"], given["executor"].submit(str, 1).result(), given["workers"]))
+
+    monkeypatch.setattr(package, "predict_scene", map_scene)
+    monkeypatch.setattr(package, "load_model", lambda name, classes: (name, classes))
+    for block in blocks("docs/cluster.md"):
+        if block.language == "python":
+            exec(compile(block.text, block.file, "exec"), {"__name__": "__main__"})
+    assert mapped == 3 * [(("clip-vit-b16", "/data/classes.txt"), "1", 8)]
+    assert spec["worker"]["spec"]["containers"][0]["volumeMounts"]
 
 
 def failing_sets(command: str) -> int:

@@ -48,7 +48,8 @@ def assemble(done: dict[str, object], failed: dict[str, str], path: Path) -> lis
 def go(path: Path, settings=SETTINGS, shard: str = "0/1", bad: tuple[str, ...] = (), last: str = "", **options):
     """One run of the job; what it returned at the end."""
     is_done = lambda key, value: (path / f"{key}.part").stat().st_size == value["size"]  # noqa: E731
-    with open_job(path, settings, shard=parse_shard(shard), is_done=is_done, **options) as job:
+    with open_job(path, settings, shard=parse_shard(shard), **options) as job:
+        job.is_done = is_done
         job.run(KEYS, partial(work, path=path, bad=bad, last=last))
         return job.finish(KEYS, partial(assemble, path=path))
 

@@ -11,6 +11,9 @@ import segearth
 HEAVY = {"torch", "open_clip", "cv2", "mmseg", "mmengine", "mmcv", "pandas", "matplotlib"}
 
 
+GEO = ("rasterio", "pyogrio", "shapely", "pyproj", "affine")
+
+
 def modules_after(code: str) -> set[str]:
     out = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
@@ -25,13 +28,11 @@ def test_importing_the_package_and_the_demo_loads_nothing_heavy():
 def test_prediction_needs_neither_cv2_nor_openmmlab():
     loaded = modules_after(
         "from segearth import load_model; import numpy as np\n"
-        "load_model('tiny', 'road; tree').predict(np.zeros((20, 30, 3), np.uint8))"
+        "result = load_model('tiny', 'road; tree').predict(np.zeros((20, 30, 3), np.uint8))\n"
+        "result.summary(), result.overlay(), result._repr_html_()"
     )
     assert "torch" in loaded
-    assert not {"cv2", "mmseg", "mmengine", "mmcv"} & loaded
-
-
-GEO = ("rasterio", "pyogrio", "shapely", "pyproj", "affine")
+    assert not {"cv2", "mmseg", "mmengine", "mmcv", *GEO} & loaded
 
 
 def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):

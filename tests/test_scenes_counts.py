@@ -8,13 +8,20 @@ from segearth.scenes.grid import BLOCK, Frame, blocks
 from segearth.windows import Window
 
 
+def whole(frame):
+    return Window(0, frame.output_size[0], 0, frame.output_size[1])
+
+
 @pytest.mark.parametrize("size", [(1, 1), (224, 225), (500, 1300), (1000, 100)])
 @pytest.mark.parametrize(("scale", "side"), [(1, 112), (1, 300), (0.37, 500), (1.7, 256)])
-def test_what_blocks_compute(size, scale, side):
+@pytest.mark.parametrize("part", [(0, 1), (0.3, 0.6)])
+def test_what_blocks_compute(size, scale, side, part):
     frame = Frame.of(size, scale, 224, 112)
-    found = count(frame, side, np.ones((1, 1), bool))
-    cut = blocks(Window(0, size[0], 0, size[1]), side)
-    assert found.windows == len(frame.grid.windows())
+    (top, bottom), (left, right) = ([int(share * length + share) for share in part] for length in size)
+    area = Window(top, min(max(bottom, top + 1), size[0]), left, min(max(right, left + 1), size[1]))
+    found = count(frame, area, side, np.ones((1, 1), bool))
+    cut = blocks(area, side)
+    assert found.windows == len(frame.grid.windows(frame.model_area(area)))
     assert found.blocks[0] * found.blocks[1] == len(cut)
     assert found.computed == sum(len(frame.grid.windows(frame.model_area(block.area))) for block in cut)
     assert found.seen == 1
@@ -28,7 +35,7 @@ def test_what_blocks_compute(size, scale, side):
 def test_windows_that_several_blocks_compute(side, overhead):
     """Of a raster of 20,000 pixels a side; a side of blocks that is a multiple of the stride needs fewer."""
     frame = Frame.of((20_000, 20_000), 1, 224, 112)
-    found = count(frame, side, np.ones((2048, 2048), bool))
+    found = count(frame, whole(frame), side, np.ones((2048, 2048), bool))
     assert found.windows == 31_684
     assert found.overhead == pytest.approx(overhead, abs=0.01)
 
@@ -46,6 +53,6 @@ def test_windows_without_a_valid_pixel(scale):
     ]
     share = sum(some) / len(some)
     assert 0.1 < share < 0.6
-    assert count(frame, 448, valid).seen == pytest.approx(share, abs=0.02)
-    assert count(frame, 448, valid[5::10, 5::10]).seen == pytest.approx(share, abs=0.05)
-    assert count(frame, 448, np.zeros((90, 120), bool)).seen == 0
+    assert count(frame, whole(frame), 448, valid).seen == pytest.approx(share, abs=0.02)
+    assert count(frame, whole(frame), 448, valid[5::10, 5::10]).seen == pytest.approx(share, abs=0.05)
+    assert count(frame, whole(frame), 448, np.zeros((90, 120), bool)).seen == 0

@@ -1,6 +1,8 @@
 """Scenes from a raster to files: the same bytes whatever the blocks, the memory, the workers and the kills."""
 
+import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from affine import Affine  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
+from rasterio.features import rasterize  # noqa: E402
+from rasterio.vrt import WarpedVRT  # noqa: E402
 
 from segearth import load_model  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
@@ -79,7 +83,7 @@ def test_a_scene_is_the_prediction_of_its_pixels(scene, predictor, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "run"),
-    [({"block": 56}, {}), ({"block": 130, "max_memory_mb": 3}, {}), ({"block": 112}, {"workers": 2})],
+    [({"block": 56}, {}), ({"block": 130, "max_memory_mb": 20}, {}), ({"block": 112}, {"workers": 2})],
     ids=["small blocks", "little memory", "two workers"],
 )
 def test_equal_maps_are_equal_bytes(scene, predictor, tmp_path, options, run):
@@ -141,3 +145,101 @@ def test_progress_in_megapixels(scene, predictor, tmp_path):
     assert (seen[0].seconds_left, seen[0].megapixels_per_second, seen[4].seconds_left) == (None, None, 0)
     half = SceneProgress(3, 4, 30.0, 50.0, 10.0, seconds=5.0)  # an earlier run's work is no pace of this one
     assert (half.megapixels_per_second, half.seconds_left) == (4, 5)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": 0.6}, {"scale": 1.3, "output_grid": "model"}], ids=str)
+def test_a_part_has_the_bits_of_the_whole(scene, predictor, tmp_path, options):
+    """A triangle: the map has its own window, is nodata outside of it, and within it is as the whole map."""
+    corners = [[356_012.2, 5_644_990.1], [356_070.4, 5_644_975.3], [356_030.5, 5_644_940.6], [356_012.2, 5_644_990.1]]
+    shape = {"type": "Polygon", "coordinates": [corners]}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    collection = {"type": "FeatureCollection", "crs": crs, "features": [{"type": "Feature", "geometry": shape}]}
+    (tmp_path / "a.geojson").write_text(json.dumps(collection))
+    whole = predict_scene(scene, tmp_path / "whole", predictor, options=SceneOptions(**ALL, **options))
+    options = SceneOptions(**ALL, **options, aoi=tmp_path / "a.geojson", block=112)
+    part = predict_scene(scene, tmp_path / "part", predictor, options=options)
+    for kind in ("labels", "confidence", "scores"):
+        with rasterio.open(getattr(whole, kind)) as one, rasterio.open(getattr(part, kind)) as other:
+            side = one.transform.a
+            left = round((other.transform.c - one.transform.c) / side)
+            top = round((one.transform.f - other.transform.f) / side)
+            assert (left, top) == (math.floor(12.2 / side), math.floor(9.9 / side))
+            assert other.shape == (math.ceil(59.4 / side) - top, math.ceil(70.4 / side) - left)
+            inside = rasterize([shape], other.shape, transform=other.transform) > 0
+            expected = one.read()[:, top : top + other.height, left : left + other.width]
+            assert np.array_equal(other.read(), np.where(inside, expected, other.nodata))
+    assert part.summary["classes"] != whole.summary["classes"]
+    with pytest.raises(UserError, match="made with area"):
+        predict_scene(scene, tmp_path / "part", predictor, options=SceneOptions(**ALL))
+
+
+def test_a_box_is_mapped_in_few_windows(scene, predictor, tmp_path):
+    options = SceneOptions(bbox=(356_045, 5_644_970, 356_048, 5_644_973))  # pixels 150 to 160, 90 to 100
+    result = predict_scene(scene, tmp_path, predictor, options=options)
+    with rasterio.open(result.labels) as file:
+        assert (file.shape, file.bounds[:2]) == ((10, 10), (356_045, 5_644_970))
+        assert (file.read(1) != 255).all()
+    assert Image.open(tmp_path / "town.overlay.png").width > 100
+    with pytest.raises(UserError, match="one thing in two ways"):
+        SceneOptions(bbox="0,0,1,1", aoi="a.geojson")
+
+
+def test_a_mosaic_is_the_scene_that_was_cut(scene, predictor, tmp_path):
+    with rasterio.open(scene) as file:
+        for name, left, width in (("a", 0, 170), ("b", 170, 130)):
+            window = rasterio.windows.Window(left, 0, width, 240)
+            profile = file.profile | {
+                "width": width,
+                "transform": Affine(0.3, 0, 356_000 + 0.3 * left, 0, -0.3, 5_645_000),
+            }
+            with (
+                rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+                rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as part,
+            ):
+                part.write(file.read(window=window))
+                part.write_mask(file.dataset_mask(window=window))
+    tiles = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    whole = predict_scene(scene, tmp_path / "whole", predictor)
+    result = predict_scene(tiles, tmp_path / "tiles", predictor, options=SceneOptions(block=112))
+    assert result.labels.name == "mosaic.labels.tif"
+    with rasterio.open(whole.labels) as one, rasterio.open(result.labels) as other:
+        assert (one.transform, one.crs) == (other.transform, other.crs)
+        assert np.array_equal(one.read(), other.read())
+    assert len(result.summary["settings"]["input"]["files"]) == 2
+    again = predict_scene(tiles, tmp_path / "tiles", predictor)
+    assert again.summary == result.summary
+    tiles[0].write_bytes(tiles[0].read_bytes() + b"0")
+    with pytest.raises(UserError, match="of another image"):
+        predict_scene(tiles, tmp_path / "tiles", predictor)
+
+
+def test_an_overview_in_place_of_the_raster(scene, predictor, tmp_path):
+    (path := tmp_path / "town.tif").write_bytes(scene.read_bytes())
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2], rasterio.enums.Resampling.average)
+    with rasterio.open(path, OVERVIEW_LEVEL=0) as small:
+        pixels = small.read()
+    result = predict_scene(path, tmp_path / "out", predictor, options=SceneOptions(overview=0))
+    with rasterio.open(result.labels) as file:
+        assert (file.shape, file.transform) == ((120, 150), Affine(0.6, 0, 356_000, 0, -0.6, 5_645_000))
+        nodata = file.read(1) == 255
+    assert nodata[:35, :45].all()
+    assert not nodata[36:].any()
+    assert pixels.shape == (3, 120, 150)
+
+
+def test_a_dataset_that_is_open_and_has_no_address(scene, predictor, tmp_path):
+    expected = predict_scene(scene, tmp_path / "a", predictor, options=SceneOptions(**ALL))
+    with rasterio.open(scene) as file, WarpedVRT(file, crs=file.crs, add_alpha=True) as warped:
+        result = predict_scene(warped, tmp_path / "b", predictor, name="town", options=SceneOptions(**ALL))
+    assert np.array_equal(rasterio.open(result.labels).read(), rasterio.open(expected.labels).read())
+
+
+def test_the_table_of_a_scene(scene, predictor, tmp_path):
+    result = predict_scene(scene, tmp_path, predictor)
+    rows = list(csv.DictReader((tmp_path / "town.summary.csv").open(encoding="utf-8")))
+    assert list(rows[0]) == ["image", "class", "pixels", "percent", "area_m2", "mean_confidence"]
+    for row, figures in zip(rows, result.summary["classes"], strict=True):
+        assert (row["image"], row["class"]) == ("town", figures["name"])
+        for key in ("pixels", "percent", "area_m2", "mean_confidence"):
+            assert row[key] == ("" if figures[key] is None else str(figures[key]))

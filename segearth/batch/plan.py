@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segearth.batch.earlier import fingerprint, made_with
 from segearth.batch.inputs import Item
-from segearth.errors import UserError, option
-from segearth.jobs.settings import first_difference
-from segearth.json_files import json_line, read_json
+from segearth.json_files import json_line
 from segearth.outputs import refuse_folder
 
 FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
-MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,51 +57,8 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
         files = tuple(out / f"{item.name}.{end}" for end in ends)
         for file in files:
             refuse_folder(file)
-        done = content is not None and not overwrite and files[-1].is_file() and _agrees(files[-1], settings, item)
+        done = content is not None and not overwrite and files[-1].is_file()
+        if done:
+            made_with(files[-1], settings, item.path)
         tasks.append(Task(item, settings, files, done and all(file.is_file() for file in files)))
     return tasks
-
-
-def fingerprint(path: Path) -> dict[str, Any] | None:
-    """What tells an image from another, wherever it lies: its size, and a hash of its first and last megabyte.
-
-    Returns:
-        bytes and sha256_of_ends; None for a file that cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(file.read(MEGABYTE))
-            if size > MEGABYTE:
-                file.seek(max(MEGABYTE, size - MEGABYTE))
-                digest.update(file.read(MEGABYTE))
-    except OSError:
-        return None
-    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
-
-
-def _agrees(summary: Path, settings: dict[str, Any], item: Item) -> bool:
-    """Whether a summary was made with these settings.
-
-    Raises:
-        UserError: it was made with others, or is no summary.
-    """
-    way_out = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
-    try:
-        before = read_json(summary)["settings"]
-        differing = [key for key in settings if key not in before or before[key] != settings[key]]
-        classes = "; ".join(",".join(one["names"]) for one in before.get("classes") or [])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {way_out}") from None
-    if not differing:
-        return True
-    field = differing[0]
-    if field == "input":
-        raise UserError(f"{summary} is of another image than {item.path}: expected the same one; {way_out}")
-    if field == "classes":
-        was, now = classes, "; ".join(",".join(one["names"]) for one in settings[field])
-        if was == now:
-            was, now = "other colours, thresholds or factors of the classes", "these"
-    else:
-        field, was, now = first_difference(before.get(field), settings[field], field) or (field, "another", "this")
-    raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")

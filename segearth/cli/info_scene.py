@@ -160,7 +160,8 @@ def cost_facts(
     model, clip_bytes = outline(args, vocabulary)
     frame = frame_of(raster, model, options)
     side = side_of_blocks(frame, model, options)
-    counts = count(frame, side, choice.valid)
+    area = Window(0, frame.output_size[0], 0, frame.output_size[1])
+    counts = count(frame, area, side, choice.valid)
     tall, wide = frame.grid.window_size
     rows, columns = counts.blocks
     high, broad = (min(side, length) for length in frame.output_size)

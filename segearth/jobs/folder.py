@@ -35,20 +35,16 @@ class Job:
         layout: how its files are laid out, of the run that began it.
         resumed: whether an earlier run, or another process, began it.
         shard: the share of this process.
+        is_done: whether a key that was finished with a value still is, such as whether its file is there; to be set
+            before anything is run. Without it, all are.
     """
 
     def __init__(
-        self,
-        path: Path,
-        layout: dict[str, Any],
-        resumed: bool,
-        shard: Shard,
-        ledger: Ledger,
-        is_done: Callable[[str, Any], bool],
-        keep: bool,
+        self, path: Path, layout: dict[str, Any], resumed: bool, shard: Shard, ledger: Ledger, keep: bool
     ) -> None:
         self.path, self.layout, self.resumed, self.shard = path, layout, resumed, shard
-        self._ledger, self._is_done, self._keep = ledger, is_done, keep
+        self.is_done: Callable[[str, Any], bool] = lambda *_: True
+        self._ledger, self._keep = ledger, keep
 
     def read(self) -> tuple[dict[str, Any], dict[str, str]]:
         """What all processes have finished so far, and what they gave up, and why.
@@ -59,7 +55,7 @@ class Job:
         for key, entry in self._ledger.read().items():
             if misfit(entry, {"failed": str}) is None:
                 failed[key] = entry["failed"]
-            elif misfit(entry, {"done": object}) is None and self._is_done(key, entry["done"]):
+            elif misfit(entry, {"done": object}) is None and self.is_done(key, entry["done"]):
                 done[key] = entry["done"]
         return done, failed
 
@@ -105,7 +101,7 @@ class Job:
         """
         self._ledger.close()  # on a disk of a network, others see only what is closed
         with _alone(self.path):
-            if not (self.path / _JOB).is_file():
+            if not is_job(self.path):
                 return None
             done, failed = ({key: part[key] for key in keys if key in part} for part in self.read())
             if len(done) + len(failed) < len(set(keys)):
@@ -116,6 +112,17 @@ class Job:
                     _remove(self.path)
             return result
 
+    def discard(self) -> None:
+        """Removes the job, which nobody needs: its results are there."""
+        self._ledger.close()
+        with _alone(self.path), suppress(OSError):
+            _remove(self.path)
+
+
+def is_job(path: Path) -> bool:
+    """Whether a folder is that of a job."""
+    return (path / _JOB).is_file()
+
 
 @contextmanager
 def open_job(
@@ -123,7 +130,6 @@ def open_job(
     settings: Mapping[str, Any],
     *,
     layout: Mapping[str, Any] | None = None,
-    is_done: Callable[[str, Any], bool] | None = None,
     shard: Shard = WHOLE,
     overwrite: bool = False,
     keep: bool = False,
@@ -139,7 +145,6 @@ def open_job(
         settings: all that the results depend on, and nothing else; JSON can hold them.
         layout: what tells how the job's own files are laid out, without being of any consequence for the results: a
             job that goes on keeps that of its first run.
-        is_done: whether a key that was finished with a value still is, such as whether its file is there.
         shard: the share of this process.
         overwrite: whether to begin anew, whatever is there.
         keep: whether the folder stays when the job is concluded.
@@ -163,7 +168,7 @@ def open_job(
                 _make_room(path)
             known, resumed = _begin(path, settings, layout or {}, way_out)
         with Ledger(path / _LEDGER, "free some space, and start again") as ledger:
-            yield Job(path, known, resumed, shard, ledger, is_done or (lambda *_: True), keep)
+            yield Job(path, known, resumed, shard, ledger, keep)
 
 
 @contextmanager
@@ -189,6 +194,7 @@ def _begin(
     try:
         before = read_json(file)
         problem = misfit(before, {"hash": str, "settings": dict, "layout": dict})
+        problem = problem or misfit(before["layout"], {key: type(value) for key, value in layout.items()})
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({first_line(error)})"
     if problem is not None:
@@ -205,7 +211,7 @@ def _refuse_foreign(path: Path, way_out: str) -> None:
     Raises:
         UserError: there is.
     """
-    if (path / _JOB).is_file() or not os.path.lexists(path):
+    if is_job(path) or not os.path.lexists(path):
         return
     if path.is_dir() and all(entry.name.startswith(".") for entry in path.iterdir()):
         return

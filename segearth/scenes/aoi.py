@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, printable
 from segearth.paths import user_path
+from segearth.scenes.grid import common, within
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -42,19 +44,42 @@ class Area:
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Which pixels of any window lie within, (h, w): those whose centre does."""
         found = np.zeros((window.bottom - window.top, window.right - window.left), bool)
-        part = _common(window, self.window)
+        part = common(window, self.window)
         if part is None:
             return found
         if self.polygons is None:
-            found[_at(part, window)] = True
+            found[within(part, window)] = True
             return found
         for top in range(part.top // TILE * TILE, part.bottom, TILE):
             for left in range(part.left // TILE * TILE, part.right, TILE):
                 tile = Window(top, top + TILE, left, left + TILE)
-                inside = _common(tile, part)
+                inside = common(tile, part)
                 if inside is not None:
-                    found[_at(inside, window)] = self._drawn(tile)[_at(inside, tile)]
+                    found[within(inside, window)] = self._drawn(tile)[within(inside, tile)]
         return found
+
+    def scaled(self, size: tuple[int, int], onto: tuple[int, int]) -> Area:
+        """The same ground in pixels of another grid over the whole raster.
+
+        Args:
+            size: (H, W) of the raster.
+            onto: (H', W') of the other grid.
+        """
+        if size == onto:
+            return self
+        y, x = onto[0] / size[0], onto[1] / size[1]
+        if self.polygons is None:
+            top, bottom, left, right = self.window
+            return Area(_snapped(left * x, top * y, right * x, bottom * y))
+        import shapely
+
+        shapes = [_transformed(shape, lambda c, r: (c * x, r * y)) for shape in shapely.from_wkb(list(self.polygons))]
+        return Area(_snapped(*shapely.total_bounds(shapes)), tuple(shapely.to_wkb(shapes)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What tells it from another one, for JSON."""
+        digest = None if self.polygons is None else hashlib.sha256(b"".join(self.polygons)).hexdigest()
+        return {"window": list(self.window), "sha256_of_polygons": digest}
 
     @cached_property
     def _tree(self) -> Any:
@@ -233,7 +258,11 @@ def _window(raster: Raster, shapes: list[BaseGeometry], what: str) -> Window:
             f"nothing of {raster.name} lies in {what}: expected an area that shares pixels with it "
             f"({_extent(raster)}); correct it"
         )
-    left, top, right, bottom = shapely.total_bounds(shapes)
+    return _snapped(*shapely.total_bounds(shapes))
+
+
+def _snapped(left: float, top: float, right: float, bottom: float) -> Window:
+    """Whole pixels, also those that are only touched."""
     return Window(
         math.floor(top + _SNAP), math.ceil(bottom - _SNAP), math.floor(left + _SNAP), math.ceil(right - _SNAP)
     )
@@ -287,18 +316,3 @@ def _numbers(box: str | Sequence[float]) -> tuple[float, float, float, float]:
             f"{option('bbox', '500000,5499000,501000,5500000')}"
         ) from None
     return west, south, east, north
-
-
-def _common(one: Window, other: Window) -> Window | None:
-    """What two windows share."""
-    top, left = max(one.top, other.top), max(one.left, other.left)
-    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
-    return Window(top, bottom, left, right) if top < bottom and left < right else None
-
-
-def _at(part: Window, window: Window) -> tuple[slice, slice]:
-    """Where a part of a window lies in its array."""
-    return (
-        slice(part.top - window.top, part.bottom - window.top),
-        slice(part.left - window.left, part.right - window.left),
-    )

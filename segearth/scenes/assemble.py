@@ -65,6 +65,24 @@ def assemble(
     Raises:
         UserError: the disk has no room, or a part cannot be read.
     """
+    files = write_all(raster_writers(folder, blocks, area, transform, crs, layers, output, tags))
+    for place in output.values():
+        if (beside := place.with_name(f"{place.name}.aux.xml")) not in files:
+            beside.unlink(missing_ok=True)  # statistics that some program kept of an earlier raster of this name
+    return files
+
+
+def raster_writers(
+    folder: Path,
+    blocks: Sequence[Block],
+    area: Window,
+    transform: Affine,
+    crs: CRS | None,
+    layers: Sequence[Layer],
+    output: Mapping[str, Path],
+    tags: Mapping[str, str] | None = None,
+) -> dict[Path, Callable[[Path], object]]:
+    """What writes the files of `assemble`, for `write_all`; arguments and errors are the same."""
     check_disk(folder, blocks, layers, next(iter(output.values())).parent)
     writers: dict[Path, Callable[[Path], object]] = {}
     for layer in layers:
@@ -76,11 +94,7 @@ def assemble(
         with atomic(mosaic) as part:
             part.write_text(_vrt(blocks, area, transform, crs, layer, tags or {}), encoding="utf-8")
         writers[place] = _cog_writer(mosaic, layer)
-    files = write_all(writers)
-    for place in output.values():
-        if (beside := place.with_name(f"{place.name}.aux.xml")) not in writers:
-            beside.unlink(missing_ok=True)  # statistics that some program kept of an earlier raster of this name
-    return files
+    return writers
 
 
 def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], out: Path) -> None:

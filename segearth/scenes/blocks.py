@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,9 +19,10 @@ from segearth.classification import classify
 from segearth.labels import label_values, labelled
 from segearth.models.blend import Blend
 from segearth.predictor import Predictor, normalise
-from segearth.scenes.grid import Frame
+from segearth.scenes.aoi import Area
+from segearth.scenes.grid import Frame, common, within
 from segearth.scenes.layers import quantised
-from segearth.scenes.resampling import Resampled, interpolate, resample
+from segearth.scenes.resampling import interpolate, resample
 from segearth.windows import Grid, Window
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
     from segearth.scenes.resampling import Pixels
 
-BAND_PIXELS = 1 << 20  # labels are made for so many pixels at once
+BAND_VALUES = 4 << 20  # logits that labels are made of at once
+READ_PIXELS = 1 << 22  # that are read at once to see which are valid
 
 
 class Rows(NamedTuple):
@@ -70,6 +73,7 @@ class BlockSettings:
         blend: one of `segearth.models.blend.BLENDS`.
         scores: whether the scores of all classes are wanted.
         max_memory_mb: bound of the working set of windows at once.
+        aoi: what is wanted, in pixels of the output; None: all.
     """
 
     batch: int
@@ -78,6 +82,7 @@ class BlockSettings:
     blend: str = "mean"
     scores: bool = False
     max_memory_mb: float = 400
+    aoi: Area | None = None
 
 
 def map_block(
@@ -99,27 +104,59 @@ def map_block(
         windows_done: called with the number of windows that were computed since the last call.
 
     Yields:
-        The rows of the block from top to bottom, each once; nothing where no pixel of it is valid.
+        The rows of the block from top to bottom, each once; nothing where no pixel of it is wanted and valid.
     """
-    needed = frame.model_area(area)
-    windows = frame.grid.windows(needed)
-    box = Window(windows[0].top, windows[-1].bottom, min(w.left for w in windows), max(w.right for w in windows))
+    shape = area.bottom - area.top, area.right - area.left
+    valid = np.ones(shape, bool) if settings.aoi is None else settings.aoi.mask(area)
     finer = frame.output_size != frame.model_size  # the output has the input's own pixels
-    valid = read(area)[1] if finer else None
-    if valid is not None and not valid.any():
+    if finer:
+        _and_valid(valid, area, read)
+    windows = _windows(area, frame, valid)
+    if not windows:
         return
+    box = _box(windows)
     part = resample(read, frame.input_size, frame.model_size, box, settings.fill, settings.resampling)
-    if valid is None:
-        valid = part.valid[area.top - box.top : area.bottom - box.top, area.left - box.left : area.right - box.left]
-        if not valid.any():
-            return
-    found = _model_rows(needed, frame.grid, windows, box, part, predictor, settings, windows_done)
+    if not finer:
+        inside = common(box, area) or area  # beyond it, nothing is wanted
+        seen = np.zeros(shape, bool)
+        seen[within(inside, area)] = part.valid[within(inside, box)]
+        valid &= seen
+        windows = _windows(area, frame, valid)
+    if not windows:
+        return
+    found = _model_rows(
+        frame.model_area(area), frame.grid, windows, box, part.pixels, predictor, settings, windows_done
+    )
     for rows, logits in _output_rows(area, frame, found):
-        step = max(1, BAND_PIXELS // (rows.right - rows.left))
-        for top in range(rows.top, rows.bottom, step):
-            band = Window(top, min(rows.bottom, top + step), rows.left, rows.right)
-            known = valid[band.top - area.top : band.bottom - area.top]
-            yield _classified(band, logits[:, top - rows.top : band.bottom - rows.top], known, predictor, settings)
+        yield _classified(rows, logits, valid[within(rows, area)], predictor, settings)
+
+
+def _and_valid(wanted: NDArray[np.bool_], area: Window, read: Callable[[Window], Pixels]) -> None:
+    """Clears what the raster does not have, some rows at a time."""
+    step = max(1, READ_PIXELS // (area.right - area.left))
+    for top in range(area.top, area.bottom, step):
+        rows = Window(top, min(area.bottom, top + step), area.left, area.right)
+        place = wanted[within(rows, area)]
+        if place.any():
+            place &= read(rows)[1]
+
+
+def _windows(area: Window, frame: Frame, wanted: NDArray[np.bool_]) -> list[Window]:
+    """The windows that pixels of a block are made of; `wanted` says which pixels of it matter."""
+    windows = frame.grid.windows(frame.model_area(area))
+    rows = {window.top: frame.output_rows(window.top, window.bottom, area) for window in windows}
+    columns = {window.left: frame.output_columns(window.left, window.right, area) for window in windows}
+
+    def matters(window: Window) -> bool:
+        tall, wide = rows[window.top], columns[window.left]
+        return bool(wanted[within(Window(tall.start, tall.stop, wide.start, wide.stop), area)].any())
+
+    return [window for window in windows if matters(window)]
+
+
+def _box(windows: Sequence[Window]) -> Window:
+    """What holds them all."""
+    return Window(windows[0].top, windows[-1].bottom, min(w.left for w in windows), max(w.right for w in windows))
 
 
 def _classified(
@@ -145,7 +182,10 @@ def _classified(
 def _output_rows(
     area: Window, frame: Frame, model_rows: Iterator[tuple[int, NDArray[np.float32]]]
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    """Yields finished rows of an area of the output with their logits (Q, h, w), from those of `_model_rows`."""
+    """Yields finished rows of an area of the output with their logits (Q, h, w), from those of `_model_rows`.
+
+    There are at most `BAND_VALUES` logits at once, for the memory.
+    """
     needed = frame.model_area(area)
     held: NDArray[np.float32] | None = None
     first, done = needed.top, area.top
@@ -154,10 +194,11 @@ def _output_rows(
         held = rows if held is None else np.concatenate([held, rows], axis=1)
         have = Window(first, top + rows.shape[1], needed.left, needed.right)
         end = _finished(done, have.bottom, area, frame)
-        if end > done:
-            wanted = Window(done, end, area.left, area.right)
+        step = max(1, BAND_VALUES // (len(held) * (area.right - area.left)))
+        for start in range(done, end, step):
+            wanted = Window(start, min(end, start + step), area.left, area.right)
             yield wanted, interpolate(held, have, frame.model_size, frame.output_size, wanted)
-            done = end
+        done = max(done, end)
         if done < area.bottom:
             keep = frame.model_area(Window(done, done + 1, area.left, area.right)).top
             drop = min(max(0, keep - first), held.shape[1])  # the next row may begin below all that there is so far
@@ -182,7 +223,7 @@ def _model_rows(
     grid: Grid,
     windows: Sequence[Window],
     box: Window,
-    part: Resampled,
+    pixels: NDArray[np.uint8 | np.float32],
     predictor: Predictor,
     settings: BlockSettings,
     windows_done: Callable[[int], None] | None,
@@ -192,27 +233,26 @@ def _model_rows(
     Args:
         area: in pixels of the model.
         grid: of the windows.
-        windows: all that touch the area.
-        box: what they fill.
-        part: the pixels of the box.
+        windows: those that are computed, row by row; where there is none, logits are 0.
+        box: what holds them.
+        pixels: (3, h, w) of the box.
         predictor: as of `map_block`.
         settings: likewise.
         windows_done: likewise.
     """
-    some = {window: _inside(window, box) for window in windows if _touched(part, _inside(window, box))}
-    picture = normalise(torch.from_numpy(np.ascontiguousarray(part.pixels))[None]).to(predictor.device)[0]
-    model = predictor.model
+    picture = normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None]).to(predictor.device)[0]
+    model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
-    computed = model.window_logits(picture, list(some.values()), settings.batch, settings.max_memory_mb)
-    for top in sorted({window.top for window in windows}):
-        if top > blend.top:
-            yield blend.top, _numpy(blend.take(top))
-        row = [window for window in windows if window.top == top and window in some]
+    computed = model.window_logits(picture, inside, settings.batch, settings.max_memory_mb)
+    for top, row in groupby(windows, key=lambda window: window.top):
+        while blend.top < min(top, area.bottom):
+            yield blend.top, _numpy(blend.take(min(top, blend.top + grid.window_size[0])))
+        count = 0
         for window in row:
-            _, logits = next(computed)
-            blend.add(window, logits)
+            blend.add(window, next(computed)[1])
+            count += 1
         if windows_done is not None:
-            windows_done(len(row))
+            windows_done(count)
     while blend.top < area.bottom:
         yield blend.top, _numpy(blend.take(min(area.bottom, blend.top + grid.window_size[0])))
 
@@ -220,10 +260,6 @@ def _model_rows(
 def _inside(window: Window, box: Window) -> Window:
     """A window in pixels of a box that holds it."""
     return Window(window.top - box.top, window.bottom - box.top, window.left - box.left, window.right - box.left)
-
-
-def _touched(part: Resampled, window: Window) -> bool:
-    return bool(part.touched[window.top : window.bottom, window.left : window.right].any())
 
 
 def _numpy(logits: Tensor) -> NDArray[np.float32]:

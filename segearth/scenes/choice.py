@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -70,20 +71,6 @@ def look(raster: Raster, bands: Asked = None, stretch: str = "auto", stretch_fro
         return _look(raster, bands, stretch, (other, _look(other, bands, stretch, None).spec))
 
 
-def choose_for(
-    raster: Raster, bands: Asked = None, stretch: str = "auto", model: tuple[Raster, RasterSpec] | None = None
-) -> tuple[RasterSpec, list[str]]:
-    """As `choose`, for a raster that is open.
-
-    Args:
-        raster: which.
-        bands: as of `choose`.
-        stretch: as of `choose`.
-        model: another raster, and how it is read: with the stretch that is taken.
-    """
-    return _look(raster, bands, stretch, model)[:2]
-
-
 def _look(raster: Raster, bands: Asked, stretch: str, model: tuple[Raster, RasterSpec] | None) -> Choice:
     asked = parse_stretch(stretch)
     numbers, remarks = choose_bands(raster.bands, bands, raster.name)
@@ -108,7 +95,9 @@ def _look(raster: Raster, bands: Asked, stretch: str, model: tuple[Raster, Raste
     else:
         found = model[1].stretch
     fill = _mean_colour(sample, found)
-    spec = RasterSpec(raster.address, numbers, found, fill, palette, raster.overview)
+    digest = hashlib.sha256(np.ascontiguousarray(sample.pixels).data)
+    digest.update(np.packbits(sample.valid).data)
+    spec = RasterSpec(raster.address, numbers, found, fill, palette, raster.overview, digest.hexdigest())
     return Choice(spec, remarks, sample.valid)
 
 

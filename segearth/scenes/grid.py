@@ -7,6 +7,7 @@ Pure integer and float arithmetic, no arrays. Three grids of pixels cover the sa
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,20 +65,27 @@ def blocks(area: Window, side: int) -> list[Block]:
         side: pixels of the output, at least 1.
     """
     rows, columns = (range(start // side, -(-end // side)) for start, end in (area[:2], area[2:]))
-    return [
-        Block(
-            row,
-            column,
-            Window(
-                max(area.top, row * side),
-                min(area.bottom, (row + 1) * side),
-                max(area.left, column * side),
-                min(area.right, (column + 1) * side),
-            ),
-        )
+    cells = (
+        Block(row, column, Window(row * side, (row + 1) * side, column * side, (column + 1) * side))
         for row in rows
         for column in columns
-    ]
+    )
+    return [block._replace(area=common(block.area, area) or block.area) for block in cells]
+
+
+def common(one: Window, other: Window) -> Window | None:
+    """What two windows share."""
+    top, left = max(one.top, other.top), max(one.left, other.left)
+    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
+    return Window(top, bottom, left, right) if top < bottom and left < right else None
+
+
+def within(part: Window, window: Window) -> tuple[slice, slice]:
+    """Where a part of a window lies in its array."""
+    return (
+        slice(part.top - window.top, part.bottom - window.top),
+        slice(part.left - window.left, part.right - window.left),
+    )
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,14 @@ class Frame:
         left, right = _drawn_on(area.left, area.right, self.model_size[1], self.output_size[1])
         return Window(top, bottom, left, right)
 
+    def output_rows(self, top: int, bottom: int, of: Window) -> range:
+        """The rows of an area of the output that are interpolated from any of some rows of the model."""
+        return _drawing(top, bottom, range(of.top, of.bottom), self.model_size[0], self.output_size[0])
+
+    def output_columns(self, left: int, right: int, of: Window) -> range:
+        """Likewise of columns."""
+        return _drawing(left, right, range(of.left, of.right), self.model_size[1], self.output_size[1])
+
 
 def centre(position: int, length: int, onto: int) -> float:
     """Where the centre of a pixel of an axis of `length` lies on one of `onto` pixels; 0 is the first one's centre."""
@@ -133,3 +149,9 @@ def _drawn_on(start: int, end: int, model: int, output: int) -> tuple[int, int]:
     first = math.floor(max(0.0, centre(start, output, model)))
     last = math.floor(max(0.0, centre(end - 1, output, model))) + 1
     return min(first, model - 1), min(last, model - 1) + 1
+
+
+def _drawing(start: int, end: int, of: range, model: int, output: int) -> range:
+    """Which positions of the output are drawn from any of start..end."""
+    first = bisect_right(of, start, key=lambda at: _drawn_on(at, at + 1, model, output)[1])
+    return of[first : bisect_left(of, end, key=lambda at: _drawn_on(at, at + 1, model, output)[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,6 +127,30 @@ class Ground:
         # The step (-down, along) keeps the longitude; latitude grows along it, or against it in a mirrored raster.
         step = np.array([-down, along]) * np.sign(turned)
         return math.atan2(step[0], -step[1]) if step.any() else None
+
+
+def bounds(transform: Affine, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """West, south, east and north of a raster, in its own coordinates.
+
+    Args:
+        transform: from (column, row) to coordinates.
+        size: (H, W).
+    """
+    a, b, c, d, e, f = transform[:6]
+    corners = [(column, row) for column in (0, size[1]) for row in (0, size[0])]
+    x, y = zip(*((a * column + b * row + c, d * column + e * row + f) for column, row in corners), strict=True)
+    return min(x), min(y), max(x), max(y)
+
+
+def place(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> dict[str, Any]:
+    """Where a map lies, for its summary: crs, transform, bounds, and pixel_m, the metres of a pixel in its middle."""
+    ground = Ground.of(transform, crs)
+    return {
+        "crs": None if ground is None or crs is None else crs.to_string(),
+        "transform": list(transform[:6]),
+        "bounds": list(bounds(transform, size)),
+        "pixel_m": ground and ground.metres(size[1] / 2, size[0] / 2),
+    }
 
 
 def wrapped(longitudes: ArrayLike) -> Floats:

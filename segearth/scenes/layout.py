@@ -1,4 +1,4 @@
-"""How a raster is cut for a model: the grids of input, model and output, and blocks that fit into memory."""
+"""How a raster is cut for a model: its grids, what is wanted of it, and blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from segearth.errors import UserError, option
 from segearth.models.segearth import SegEarth
+from segearth.scenes.aoi import Area, area_of_box, area_of_file
+from segearth.scenes.blocks import BAND_VALUES
 from segearth.scenes.grid import Frame, block_side
 from segearth.scenes.options import SceneOptions
+from segearth.windows import Window
 
 if TYPE_CHECKING:
     from segearth.scenes.raster import Raster
+
+MB = 2**20
 
 
 class Windows(Protocol):
@@ -29,7 +34,7 @@ def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
     """The grids of a raster for a model.
 
     Raises:
-        UserError: metres are asked for where nobody knows the size of a pixel.
+        UserError: metres are asked for where nobody knows the size of a pixel; or there are no windows.
     """
     scale = 1.0 if options.scale is None else options.scale
     if options.gsd is not None:
@@ -46,32 +51,73 @@ def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
     )
 
 
+def area_of(raster: Raster, frame: Frame, options: SceneOptions) -> tuple[Area, list[str]]:
+    """What is wanted of a raster, in pixels of the output; and remarks, one sentence each.
+
+    Raises:
+        UserError: see `segearth.scenes.aoi`.
+    """
+    if options.bbox is not None:
+        area, remarks = area_of_box(raster, options.bbox, options.bbox_crs), list[str]()
+    elif options.aoi is not None:
+        area, remarks = area_of_file(raster, options.aoi)
+    else:
+        return Area(Window(0, frame.output_size[0], 0, frame.output_size[1])), []
+    return area.scaled(frame.input_size, frame.output_size), remarks
+
+
+def windows_in(frame: Frame, area: Area) -> int:
+    """How many windows the map of an area takes, where all of its window is valid and wanted."""
+    return len(frame.grid.windows(frame.model_area(area.window)))
+
+
 def side_of_blocks(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
-    """The side of blocks in pixels of the output: what was asked for, or what the memory allows.
+    """The side of blocks in pixels of the output: what was asked for, or less where the memory does not allow that.
 
     Raises:
         UserError: not even the smallest block fits.
     """
-    stride, crop = frame.grid.stride, frame.grid.crop
+    stride = frame.grid.stride
     side = block_side(options.block, stride)
-    if options.block is None:
-        budget = options.max_memory_mb * 2**20 * 2 / 3  # the rest is for the windows at once
-        while side > stride and _block_bytes(side, crop, len(model.query_features)) > budget:
-            side = block_side(max(stride, side // 2), stride)
-        if _block_bytes(side, crop, len(model.query_features)) > budget:
-            raise UserError(
-                f"{option('max_memory', options.max_memory_mb)} is too little for {len(model.query_features)} names: "
-                "expected more; give more, or search for fewer names"
-            )
-    ratio = frame.output_size[1] / frame.model_size[1]
-    return max(1, round(side * ratio))
+    while side > stride and working_set(frame, side, model, options) > options.max_memory_mb * MB:
+        side = block_side(side // 2, stride)
+    if (needed := working_set(frame, side, model, options)) > options.max_memory_mb * MB:
+        raise UserError(
+            f"{option('max_memory', options.max_memory_mb)} is too little for {len(model.query_features)} "
+            f"names: expected {1.5 * needed / MB:.0f} or more; give more, or search for fewer names"
+        )
+    return max(1, round(side * frame.output_size[1] / frame.model_size[1]))
 
 
-def _block_bytes(side: int, crop: int, queries: int) -> int:
-    """Of a block's largest arrays."""
-    rolling = 3 * 4 * queries * crop * side  # the sums, what is taken of them, what is interpolated
-    picture = 28 * (side + 2 * crop) ** 2  # samples, colours and normalised pixels
-    return rolling + picture + 2 * side**2
+def working_set(frame: Frame, side: int, model: SegEarth, options: SceneOptions) -> int:
+    """Bytes of a process that maps a block, beside the model: of its largest arrays, and of the windows at once.
+
+    Args:
+        frame: of the scene.
+        side: of the block, in pixels of the model.
+        model: which.
+        options: of the scene.
+    """
+    grid, queries = frame.grid, len(model.query_features)
+    height, width = (min(side, length) for length in frame.model_size)
+    tall, wide = (min(side + 2 * grid.crop, length) for length in frame.model_size)
+    pixels = height * width * frame.output_size[0] * frame.output_size[1] // (frame.model_size[0] * frame.model_size[1])
+    rolling = 4 * 4 * queries * min(grid.crop, tall) * width  # sums, before and after a step, and what is taken of them
+    picture = 28 * tall * wide  # samples, colours and normalised pixels
+    bands = 6 * 4 * min(BAND_VALUES, queries * pixels)  # logits, scores and what is made of them on the way
+    windows = windows_mb(frame, model, options, batch_of(frame, model, options)) * MB
+    return round(rolling + picture + 3 * pixels + bands + windows)
+
+
+def batch_of(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
+    """How many windows a call of the encoder gets, whatever the memory: the last bits of a map may depend on it."""
+    return min(max(2, options.batch or model.batch(frame.grid)), frame.grid.count)
+
+
+def windows_mb(frame: Frame, model: SegEarth, options: SceneOptions, batch: int) -> float:
+    """What the windows at once may take, of the memory of a process."""
+    one = model.memory(frame.grid)
+    return max(options.max_memory_mb / 3, batch * one.encoder / MB, (one.upsampler + one.logits) / MB)
 
 
 def describe(frame: Frame, pixel_m: float | None) -> str:

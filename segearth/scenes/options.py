@@ -10,6 +10,7 @@ from typing import Any
 
 from segearth.errors import UserError, option
 from segearth.models.blend import BLENDS
+from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
 
 MAX_MEMORY_MB = 1200  # of a process, beside the model
@@ -36,6 +37,8 @@ class SceneOptions:
         bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: the raster's own.
         aoi: a file with polygons of the part that is wanted, in place of `bbox`.
         overview: which of the raster's own overviews is mapped in its place, from 0; None: the raster itself.
+        opacity: of the colours in the overlay, from 0 to 1.
+        outline: whether a line parts the classes in the overlay.
         confidence: whether a raster of the best class's score is written.
         scores: whether a raster of the scores of all classes is written.
         keep_parts: whether the parts of the blocks are kept.
@@ -56,6 +59,8 @@ class SceneOptions:
     bbox_crs: str | None = None
     aoi: str | Path | None = None
     overview: int | None = None
+    opacity: float = OPACITY
+    outline: bool = True
     confidence: bool = False
     scores: bool = False
     keep_parts: bool = False
@@ -76,6 +81,8 @@ class SceneOptions:
                     f"{option(one, pair[0])} and {option(other, pair[1])} say one thing in two ways: expected one of "
                     "them; leave the other out"
                 )
+        if not 0 <= self.opacity <= 1:
+            raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:
             raise UserError(f"{option('overview', self.overview)}: expected a number from 0 on")
 
@@ -91,6 +98,7 @@ class SceneProgress:
         megapixels_total: in all blocks.
         megapixels_before: of `megapixels` what earlier runs had done.
         seconds: since this run began.
+        remarks: on the scene, one sentence each: on what was not evident.
     """
 
     done: int
@@ -99,6 +107,7 @@ class SceneProgress:
     megapixels_total: float
     megapixels_before: float
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def megapixels_per_second(self) -> float | None:

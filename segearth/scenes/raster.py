@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -107,10 +108,20 @@ class Raster:
         """How it is read; chosen by itself where it was opened without."""
         with self._lock:
             if self._spec is None:
-                from segearth.scenes.choice import choose_for
+                from segearth.scenes.choice import look
 
-                self._spec = choose_for(self)[0]
+                self._spec = look(self).spec
             return self._spec
+
+    @spec.setter
+    def spec(self, spec: RasterSpec) -> None:
+        self._spec = spec
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """GDAL's names of the files that it consists of, such as the tiles of a mosaic, as far as GDAL knows them."""
+        with self._lock, gdal_settings(self.source):
+            return tuple(self._dataset.files)
 
     @property
     def is_remote(self) -> bool:
@@ -192,6 +203,19 @@ class Raster:
         if not valid.all():
             pixels[:, ~valid] = np.array(spec.fill, pixels.dtype)[:, None]
         return pixels, valid
+
+    def smaller(self, factor: float) -> Raster:
+        """The smallest of its overviews whose pixels are at most so many times larger, opened.
+
+        Raises:
+            UserError: it has none, or it cannot be opened.
+        """
+        with self._lock, gdal_settings(self.source):
+            factors = self._dataset.overviews(1) if self.overview is None else []
+        fitting = [number for number, own in enumerate(factors) if own <= factor]
+        if not fitting:
+            raise UserError(f"{self.name} has no overviews: expected some; build them with gdaladdo")
+        return open_raster(replace(self.spec, overview=fitting[-1]))
 
     def dtype(self, bands: Sequence[int]) -> np.dtype[Any]:
         """The type that holds the samples of all these bands."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     # A part of a raster: pixels (3, h, w) from 0 to 255, uint8 or float32; which are valid, (h, w) bool
     Pixels = tuple[NDArray[np.uint8 | np.float32], NDArray[np.bool_]]
 
+_AT_ONCE = 2048  # side of what is read, or made, at once
+_ROUNDING = 1e-9
 KINDS = ("antialias", "bilinear")  # "bilinear" is the paper's: two pixels along each axis, whatever the scale
 
 
@@ -33,12 +35,10 @@ class Resampled(NamedTuple):
     Attributes:
         pixels: (3, h, w) from 0 to 255, uint8 or float32 as they were read.
         valid: (h, w) bool: valid pixels have at least half of the weight.
-        touched: (h, w) bool: some valid pixel has weight.
     """
 
     pixels: NDArray[np.uint8 | np.float32]
     valid: NDArray[np.bool_]
-    touched: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -103,24 +103,51 @@ def resample(
         kind: one of `KINDS`.
     """
     if size == onto:
-        pixels, valid = read(area)
-        return Resampled(pixels, valid, valid)
+        return Resampled(*read(area))
+    tall, wide = (max(1, int(_AT_ONCE * min(1.0, new / old))) for old, new in zip(size, onto, strict=True))
+    strips = []
+    for top in range(area.top, area.bottom, tall):
+        tiles = [
+            _tile(
+                read,
+                size,
+                onto,
+                Window(top, min(area.bottom, top + tall), left, min(area.right, left + wide)),
+                fill,
+                kind,
+            )
+            for left in range(area.left, area.right, wide)
+        ]
+        strips.append([np.concatenate(parts, axis=-1) for parts in zip(*tiles, strict=True)])
+    pixels, valid = (np.concatenate(parts, axis=-2) for parts in zip(*strips, strict=True))
+    return Resampled(pixels, valid)
+
+
+def _tile(
+    read: Callable[[Window], Pixels],
+    size: tuple[int, int],
+    onto: tuple[int, int],
+    area: Window,
+    fill: tuple[float, float, float],
+    kind: str,
+) -> Resampled:
+    """An area whose pixels fit into memory, as in `resample`."""
     rows = taps(size[0], onto[0], area.top, area.bottom, kind)
     columns = taps(size[1], onto[1], area.left, area.right, kind)
     pixels, valid = read(Window(rows.start, rows.end, columns.start, columns.end))
     if valid.all():
         found = np.stack([_along(_along(band, columns, 1), rows, 0) for band in pixels])
-        kept = touched = np.ones(found.shape[1:], bool)
+        kept = np.ones(found.shape[1:], bool)
     else:
         mass = _along(_along(valid, columns, 1), rows, 0)
-        kept, touched = mass >= 0.5, mass > 0
-        safe = np.where(kept, mass, 1)
+        kept = mass >= 0.5
+        safe = np.where(kept & (mass < 1 - _ROUNDING), mass, 1)  # as where no pixel of the tile is invalid
         found = np.stack([_along(_along(band * valid, columns, 1), rows, 0) / safe for band in pixels])
         for band, value in zip(found, fill, strict=True):
             band[~kept] = value
     if pixels.dtype == np.uint8:
         found = np.rint(found)
-    return Resampled(found.clip(0, 255).astype(pixels.dtype), kept, touched)
+    return Resampled(found.clip(0, 255).astype(pixels.dtype), kept)
 
 
 def _along(array: NDArray[np.generic], own: Taps, axis: int) -> NDArray[np.float64]:

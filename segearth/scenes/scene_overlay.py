@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segearth.errors import UserError
 from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
+from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import opened
 from segearth.scenes.ground import Ground
+from segearth.scenes.raster import Raster, ReadFailed
 from segearth.summary import hectares
 from segearth.windows import Window
 
@@ -64,6 +68,46 @@ def thumbnail(read: Callable[[Window], Pixels], area: Window, longest: int = LON
     return Thumbnail(pixels, valid)
 
 
+def picture_of(raster: Raster, area: Window, longest: int = LONGEST) -> tuple[Thumbnail, list[str]]:
+    """A small picture of a part of a raster as far as it can be had: it is no reason to lose a map that is computed.
+
+    What lies on a network is not read a second time, unless it is small or has overviews.
+
+    Args:
+        raster: open, with its spec.
+        area: in its pixels.
+        longest: side of the picture, at most.
+
+    Returns:
+        The picture, white where it could not be read; and remarks, one sentence each.
+    """
+    remarks: list[str] = []
+
+    def blank(window: Window) -> Pixels:
+        shape = window.bottom - window.top, window.right - window.left
+        return np.full((3, *shape), 255, np.uint8), np.zeros(shape, bool)
+
+    def read(window: Window) -> Pixels:
+        try:
+            return some.read(window)
+        except ReadFailed:
+            remarks[:] = [f"parts of {raster.name} could not be read for the overlay, which is white there"]
+            return blank(window)
+
+    with ExitStack() as files:
+        some = raster
+        factor = max(area.bottom - area.top, area.right - area.left) / longest
+        if raster.is_remote and factor > 2:
+            try:
+                some = files.enter_context(raster.smaller(factor))
+            except UserError:
+                return thumbnail(blank, area, longest), [
+                    f"the overlay shows the map alone: {raster.name} would have been read once more for it"
+                ]
+            area = Area(area).scaled(raster.size, some.size).window
+        return thumbnail(read, area, longest), remarks
+
+
 def scene_overlay(
     picture: Thumbnail,
     labels: Path,
@@ -92,6 +136,29 @@ def scene_overlay(
         wide = file.width / size[1]  # pixels of the raster for one of the picture
     palette = np.array(vocabulary.palette, np.uint8)
     image = blend(picture.pixels, small, palette, opacity, outline)
+    return explained(image, palette, rows, ground, middle, wide, note)
+
+
+def explained(
+    image: Image.Image,
+    palette: NDArray[np.uint8],
+    rows: Sequence[Mapping[str, Any]],
+    ground: Ground | None,
+    middle: tuple[float, float],
+    wide: float = 1.0,
+    note: str = "",
+) -> Image.Image:
+    """A picture of a map with a scale bar and north, where they are known, and the legend below it.
+
+    Args:
+        image: RGB.
+        palette: (C, 3) uint8 RGB.
+        rows: as of `scene_overlay`.
+        ground: where the map lies, if that is known.
+        middle: (column, row) of the map whose scale and north are shown.
+        wide: pixels of the map for one of the picture.
+        note: the last line.
+    """
     shown = enlarged(image)
     if ground is not None:
         metres = ground.metres(*middle)

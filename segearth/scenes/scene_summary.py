@@ -16,7 +16,7 @@ from segearth.scenes.areas import pixel_areas
 from segearth.scenes.assemble import opened
 from segearth.scenes.class_areas import ROWS, AreaSums, places
 from segearth.scenes.grid import Block
-from segearth.scenes.ground import Ground
+from segearth.scenes.ground import place
 from segearth.scenes.layers import LEVELS
 from segearth.summary import class_rows
 
@@ -170,18 +170,11 @@ def summarise_scene(
         remarks: a sentence each.
     """
     with opened(labels) as file:
-        ground = Ground.of(file.transform, file.crs)
-        place = {
-            "crs": None if ground is None else file.crs.to_string(),
-            "transform": list(file.transform[:6]),
-            "bounds": list(file.bounds),
-            "pixel_m": ground and ground.metres(file.width / 2, file.height / 2),
-        }
-        size = {"height": file.height, "width": file.width}
+        size, lies = {"height": file.height, "width": file.width}, place(file.transform, file.crs, file.shape)
     return {
         "image": name,
         **size,
-        **place,
+        **lies,
         "classes": figures.rows,
         "valid_pixels": figures.valid,
         "nodata_pixels": figures.nodata,

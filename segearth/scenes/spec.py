@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from segearth.scenes.bands import Numbers
@@ -21,6 +21,7 @@ class RasterSpec:
         fill: from 0 to 255, what invalid pixels become: the mean colour.
         palette: whether the band is expanded by its table of colours.
         overview: which of the raster's own overviews stands for the raster, from 0; None: the raster itself.
+        sample: SHA-256 of the pixels that this was chosen from: tells rasters apart that are no files.
     """
 
     address: str
@@ -29,6 +30,7 @@ class RasterSpec:
     fill: tuple[float, float, float]
     palette: bool = False
     overview: int | None = None
+    sample: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -6,6 +6,7 @@ A task travels to other processes, its model does not: each process loads it onc
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -18,7 +19,7 @@ from segearth.scenes.blocks import BlockSettings, map_block
 from segearth.scenes.grid import Block, Frame
 from segearth.scenes.layers import Layer
 from segearth.scenes.parts import part_path, part_writer
-from segearth.scenes.raster import open_raster
+from segearth.scenes.raster import Raster, open_raster
 from segearth.scenes.scene_summary import ClassSums
 from segearth.scenes.spec import RasterSpec
 from segearth.vocabulary import Vocabulary
@@ -69,7 +70,7 @@ class BlockTask:
     """Maps a block, by its name.
 
     Attributes:
-        raster: how the scene is read.
+        raster: how the scene is read; or, for this process, the scene itself.
         frame: its grids.
         blocks: by their names.
         settings: how they are mapped.
@@ -78,7 +79,7 @@ class BlockTask:
         load: gives the predictor.
     """
 
-    raster: RasterSpec
+    raster: RasterSpec | Raster
     frame: Frame
     blocks: dict[str, Block]
     settings: BlockSettings
@@ -100,7 +101,7 @@ class BlockTask:
             windows += number
 
         sizes: dict[str, int] = {}
-        with open_raster(self.raster) as raster:
+        with open_raster(self.raster) if isinstance(self.raster, RasterSpec) else nullcontext(self.raster) as raster:
             rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count)
             first = next(rows, None)
             if first is not None:
@@ -115,12 +116,16 @@ class BlockTask:
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
 
     def is_there(self, key: str, value: Any) -> bool:
-        """Whether what a task returned still holds: its files are there, as long as they were."""
+        """Whether what a task returned still holds: its files are there, as long as they were.
+
+        Args:
+            key: of a block.
+            value: what a ledger says that the task returned; it may be anything.
+        """
         try:
-            sizes = {layer.name: value["sizes"].get(layer.name) for layer in self.layers}
-            if not value["sizes"]:
-                return True
-            paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers}
-            return all(path.is_file() and path.stat().st_size == sizes[name] for name, path in paths.items())
-        except (KeyError, TypeError, AttributeError):
+            sums, sizes = ClassSums.from_lists(value["sums"]), dict(value["sizes"])
+            paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers if sizes}
+            complete = sums.pixels.shape == sums.confidence.shape == (len(self.load.vocabulary) + 1,)
+            return complete and sizes == {name: path.stat().st_size for name, path in paths.items()}
+        except (LookupError, TypeError, ValueError, OverflowError, OSError):
             return False
