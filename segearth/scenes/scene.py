@@ -69,7 +69,7 @@ def predict_scene(
     """
     options, begun = options or SceneOptions(), time.perf_counter()
     folder = writable_folder(output)
-    with _opened(source, options.overview) as (raster, remarks):
+    with open_scene(source, options.overview) as (raster, remarks):
         plan = Plan.of(raster, predictor, options, remarks)
         files = SceneFiles(folder, name or scene_name(raster.address), plan, options)
         if not overwrite:
@@ -112,10 +112,10 @@ def predict_scene(
 
 
 @contextmanager
-def _opened(
+def open_scene(
     source: str | Path | DatasetReader | Sequence[str | Path], overview: int | None
 ) -> Iterator[tuple[Raster, list[str]]]:
-    """The raster, and remarks, one sentence each."""
+    """The raster of a scene, and remarks, one sentence each; arguments as of `predict_scene`."""
     remarks: list[str] = []
     if isinstance(source, Sequence) and not isinstance(source, str):
         source, remarks = mosaic(source)
