@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
@@ -70,5 +71,19 @@ def dask_executor(scheduler: str) -> Iterator[DaskExecutor]:
             "its address, such as tcp://10.0.0.1:8786, or its file; start one by dask scheduler, dask-jobqueue or "
             "dask-kubernetes"
         ) from None
-    with client:
+    with _without_its_log(), client:
         yield DaskExecutor(client)
+
+
+@contextmanager
+def _without_its_log() -> Iterator[None]:
+    """Keeps dask from saying in tracebacks that its scheduler is gone, which we say in a sentence."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

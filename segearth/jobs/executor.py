@@ -167,7 +167,7 @@ class _Lent:
         """
         raise UserError(
             f"the executor {type(self._executor).__name__} broke ({first_line(error)}): expected one that outlives its "
-            "processes; start again with a new one, or with workers=N: what was finished is kept"
+            f"processes; start again with a new one, or with {option('workers', 2)}: what was finished is kept"
         )
 
 

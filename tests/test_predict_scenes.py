@@ -1,0 +1,296 @@
+"""`segearth predict` of scenes: from files, folders and addresses to georeferenced maps."""
+
+import csv
+import io
+import json
+import sys
+import zipfile
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+import rasterio
+from rasters import break_tile, write
+
+from segearth import cli, loading
+from segearth.cli import predict_scenes
+from segearth.files import sha256_of
+from segearth.jobs.shards import Shard
+from segearth.scenes.options import SceneOptions
+from segearth.synthetic import draw_scene
+
+WORDS = ["-c", "road; tree,forest; water", "--model", "tiny"]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Pixels (3, 120, 150)."""
+    return np.asarray(draw_scene(0, 160).image)[:120, :150].transpose(2, 0, 1)
+
+
+small_windows = cache(partial(loading.load_model, slide_crop=64, slide_stride=32))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder; and a model with small windows, of which there are more in a small scene."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(loading, "load_model", small_windows)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def town(here, drawn):
+    """A scene in UTM zone 32, with pixels of half a metre."""
+    return write(here / "town.tif", drawn)
+
+
+def predict(*arguments):
+    return cli.main(["predict", *map(str, arguments)])
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def summary(place):
+    return json.loads(Path(place).read_text(encoding="utf-8"))
+
+
+def test_a_scene(town, here, capsys):
+    assert predict("town.tif", *WORDS, "--confidence", "--scores") == 0
+    found = summary("out/town.summary.json")
+    assert set(names(here / "out")) >= {"summary.csv", "town.summary.json", "town.overlay.png", *found["files"]}
+    with rasterio.open("out/town.labels.tif") as labels, rasterio.open(town) as scene:
+        assert (labels.crs, labels.transform, labels.shape) == (scene.crs, scene.transform, scene.shape)
+        pixels = np.bincount(labels.read(1).ravel(), minlength=3)[:3].tolist()
+    rows = list(csv.DictReader((here / "out/summary.csv").open(encoding="utf-8")))
+    assert [row["class"] for row in rows] == ["road", "tree", "water"]
+    assert [int(row["pixels"]) for row in rows] == pixels
+    areas = [float(row["area_m2"]) for row in rows]
+    assert areas == [row["area_m2"] for row in found["classes"]]
+    assert sum(areas) == pytest.approx(120 * 150 / 4, rel=0.01)
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "1 scene (town.tif has the coordinate system EPSG:32632), 3 classes, model tiny",
+        "town.tif: 1 window, 150 × 120 pixels, 0.5 m a pixel: a window is 112 m",
+    ]
+    assert printed.out.splitlines()[0].endswith("ha")
+    assert printed.out.splitlines()[-1] == "1 map written to out; all in figures: summary.csv"
+
+
+def test_running_again(here, capsys):
+    assert predict("town.tif", *WORDS) == 0
+    stamp = (here / "out/town.labels.tif").stat().st_mtime_ns
+    assert predict("town.tif", *WORDS, "--block", "64", "--max-memory", "500") == 0
+    assert (here / "out/town.labels.tif").stat().st_mtime_ns == stamp
+    assert capsys.readouterr().out.splitlines()[-1] == "the map is in out already"
+    assert predict("town.tif", *WORDS, "--blend", "hann") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "made with blend" in error
+    assert "--overwrite" in error
+    assert predict("town.tif", *WORDS, "--blend", "hann", "--overwrite", "-q") == 0
+    assert summary("out/town.summary.json")["settings"]["blend"] == "hann"
+    assert capsys.readouterr().err == ""
+
+
+def test_every_option_arrives(town, here, monkeypatch):
+    (here / "other.tif").write_bytes(town.read_bytes())
+    seen = {}
+
+    def record(source, output, **given):
+        seen.update(given, source=source, output=output)
+
+    monkeypatch.setattr(predict_scenes, "predict_scene", record)
+    given = (
+        "--bands 3,2,1 --stretch -5,250 --stretch-from other.tif --gsd 0.6 --resampling bilinear --output-grid model "
+        "--blend hann --block 448 --batch 4 --max-memory 700 --confidence --scores --keep-parts --bbox -1,2,3,4 "
+        "--bbox-crs EPSG:4326 -j 3 --shard 1/4 --overwrite"
+    )
+    assert predict("town.tif", *WORDS, *given.split(), "-o", "maps/here") == 0
+    assert seen["options"] == SceneOptions(
+        bands="3,2,1", stretch="-5,250", stretch_from=Path("other.tif"), gsd=0.6, resampling="bilinear",
+        output_grid="model", blend="hann", block=448, batch=4, max_memory_mb=700, confidence=True, scores=True,
+        keep_parts=True, bbox="-1,2,3,4", bbox_crs="EPSG:4326",
+    )  # fmt: skip
+    assert (seen["source"], seen["output"], seen["name"]) == (Path("town.tif"), Path("maps/here"), "town")
+    assert (seen["workers"], seen["shard"], seen["overwrite"]) == (3, Shard(1, 4), True)
+    assert predict("town.tif", *WORDS, "--long-side", "75", "--aoi", "area.geojson") == 0
+    assert (seen["options"].scale, seen["options"].aoi) == (0.5, "area.geojson")
+    assert predict("town.tif", *WORDS, "--scale", "2") == 0
+    assert seen["options"].scale == 2
+
+
+def test_many_scenes_and_pictures(here, drawn, capsys):
+    for place in ("in/a.tif", "in/north/b.tif", "in/bad.tif"):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        write(here / place, drawn[:, :70, :80])
+    (here / "in/bad.tif").write_bytes((here / "in/bad.tif").read_bytes()[:2000])
+    Image.fromarray(drawn.transpose(1, 2, 0)[:40, :40]).save("in/c.png")
+    assert predict("in", *WORDS, "--long-side", "64") == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[:2] == [
+        "1 picture, long side 64, 1 window, 3 classes, model tiny",
+        "3 scenes (in/a.tif has the coordinate system EPSG:32632), 3 classes, model tiny",
+    ]
+    assert sum(line.startswith("failed: ") for line in printed.err.splitlines()) == 1
+    lines = printed.out.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [
+        ["scene", "size"], ["a", "written"], ["bad", "failed"], ["north/b", "written"]
+    ]  # fmt: skip
+    assert lines[-1] == "3 maps written to out, 1 failed; all in figures: summary.csv"
+    rows = list(csv.DictReader((here / "out/summary.csv").open(encoding="utf-8")))
+    assert [row["image"] for row in rows][::3] == ["a", "c.png", "north/b"]
+    assert [bool(row["area_m2"]) for row in rows][::3] == [True, False, True]
+    assert predict("in", *WORDS, "--long-side", "64", "--progress", "none") == 1
+    assert "0 maps written to out, 3 were there, 1 failed" in capsys.readouterr().out
+
+
+def test_two_scenes_of_one_name(here, drawn, capsys):
+    for place in ("x/a.tif", "y/a.tif"):
+        Path(place).parent.mkdir()
+        write(here / place, drawn[:, :40, :50])
+    assert predict("x/a.tif", "y/a.tif", *WORDS, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" -> ")[2] for line in lines] == ["out/x/a.tif.labels.tif", "out/y/a.tif.labels.tif"]
+    assert not Path("out").exists()
+    assert predict("x/a.tif", *WORDS) == 0
+    write(here / "y/a.tif", drawn[:, 10:50, :50])
+    assert predict("y/a.tif", *WORDS) == 2
+    assert "input" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_list_with_an_address(town, here, capsys, monkeypatch):
+    with zipfile.ZipFile("all.zip", "w") as archive:
+        archive.write(town, "deep/village.tif")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"town.tif\nzip://{here}/all.zip!deep/village.tif\n"))
+    assert predict("-", *WORDS, "--progress", "json") == 0
+    assert {"town.labels.tif", "village.labels.tif"} <= set(names(here / "out"))
+    assert sha256_of(here / "out/town.labels.tif") != ""
+    with rasterio.open("out/town.labels.tif") as one, rasterio.open("out/village.labels.tif") as other:
+        assert np.array_equal(one.read(), other.read())
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert set(events[0]) == {
+        *("scene", "scenes_done", "scenes", "blocks_done", "blocks", "megapixels_done", "megapixels"),
+        *("megapixels_per_second", "seconds_left"),
+    }
+    assert [(event["scenes_done"], event["blocks_done"], event["blocks"]) for event in events] == [
+        (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 1)
+    ]  # fmt: skip
+    assert events[-1]["megapixels"] == events[-1]["megapixels_done"] == 0.018
+    assert events[-1]["seconds_left"] == 0
+
+
+def test_shards_by_hand(here, capsys):
+    assert predict("town.tif", *WORDS, "-o", "whole") == 0
+    assert predict("town.tif", *WORDS, "--block", "64", "--shard", "0/2") == 0
+    assert not Path("out/town.labels.tif").exists()
+    last = "the share of this process is computed; one map waits for those of others"
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    assert predict("town.tif", *WORDS, "--block", "64", "--shard", "1/2") == 0
+    assert sha256_of(here / "out/town.labels.tif") == sha256_of(here / "whole/town.labels.tif")
+
+
+def test_damage_is_named_and_tried_again(town, capsys):
+    content = town.read_bytes()
+    break_tile(town, 1, 0, 0)
+    code = predict("town.tif", *WORDS, "--block", "64")
+    printed = capsys.readouterr()
+    assert code == 1
+    assert "failed: town.tif, block b0000_0000: rows " in printed.err
+    assert "could not be read; nothing is known there (nodata in the map)" in printed.err
+    assert printed.out.splitlines()[-1].startswith("1 map written to out, 1 with parts that could not be read")
+    with rasterio.open("out/town.labels.tif") as labels:
+        assert (labels.read(1)[:64, :64] == 255).all()
+        assert (labels.read(1)[-8:, -8:] != 255).all()
+    town.write_bytes(content)
+
+
+def test_ctrl_c_and_going_on(here, capsys, monkeypatch):
+    original = predict_scenes.predict_scene
+
+    def interrupted(*args, progress, **kwargs):
+        def stop(step):
+            progress(step)
+            if step.done == 3:
+                raise KeyboardInterrupt
+
+        return original(*args, progress=stop, **kwargs)
+
+    monkeypatch.setattr(predict_scenes, "predict_scene", interrupted)
+    assert predict("town.tif", *WORDS, "--block", "64") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == ("interrupted: what is finished stays; the same command goes on")
+    assert names(here / "out")[0].startswith("town.segearth/")
+    monkeypatch.setattr(predict_scenes, "predict_scene", original)
+    assert predict("town.tif", *WORDS, "--progress", "json") == 0
+    first = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("{"))
+    assert json.loads(first)["blocks_done"] == 3
+
+
+def test_a_bar(capsys):
+    assert predict("town.tif", *WORDS, "--block", "64", "--progress", "bar") == 0
+    drawn = capsys.readouterr().err
+    assert "town: 100%" in drawn
+    assert "6/6 blocks" in drawn
+    assert "megapixels/s" in drawn
+
+
+def test_the_way_that_is_asked_for(drawn, capsys):
+    assert predict("town.tif", *WORDS, "--as", "picture", "--long-side", "64") == 0
+    assert Path("out/town.labels.png").is_file()
+    Image.fromarray(drawn.transpose(1, 2, 0)).save("plain.png")
+    capsys.readouterr()
+    assert predict("plain.png", *WORDS, "--as", "scene") == 0
+    assert Path("out/plain.labels.tif").is_file()
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "1 scene, 3 classes, model tiny"
+
+
+def test_without_rasterio(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert predict("town.tif", *WORDS) == 2
+    assert 'pip install "segearth[geo]"' in capsys.readouterr().err
+    assert predict("town.tif", *WORDS, "--as", "picture", "--long-side", "64") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("town.tif --shard 2/2", "--shard 2/2: expected I/N"),
+        ("town.tif -j 0", "--workers 0"),
+        ("town.tif --executor dask", "belong together"),
+        ("town.tif --scale 0", "--scale 0"),
+        ("town.tif --scale 1 --gsd 1", "not allowed with"),
+        ("town.tif --long-side 9 --gsd 1", "one thing in two ways"),
+        ("town.tif --bbox-crs EPSG:4326", "is of no box"),
+        ("town.tif --max-pixels 9", "--max-pixels 9 is for pictures"),
+        ("town.tif --bands 1,2,9", "9"),
+        ("town.tif --stretch wide", "wide"),
+        ("town.tif --stretch-from none.tif", "none.tif"),
+        ("p.png --gsd 1", "--gsd is for scenes, and p.png is a picture"),
+        ("p.png town.tif --shard 0/2", "--shard is for scenes, and p.png is a picture"),
+        ("p.png town.tif --mosaic", "--mosaic is for scenes, and p.png is a picture"),
+        ("ftp://127.0.0.1/a.tif", "nobody knows the scheme"),
+        ("https://127.0.0.1:9/a.tif --as picture", "is an address"),
+        ("zip://none.zip!a.tif", "none.zip"),
+        ("none.tif", "no image at none.tif"),
+        ("town.tif -o town.tif/x", "cannot write to the output folder"),
+    ],
+)
+def test_mistakes(drawn, capsys, arguments, message):
+    Image.fromarray(drawn.transpose(1, 2, 0)).save("p.png")
+    try:
+        code = predict(*arguments.split(), *WORDS)
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not Path("out").exists() or not names(Path("out"))
