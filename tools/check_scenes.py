@@ -179,7 +179,7 @@ def killed(run: Run, kills: int, rng: random.Random) -> Outcome:
     other = replace(run, out=f"{run.out}.undisturbed")
     known = whole(replace(other, out=str(empty(Path(other.out)))))
     moments = sorted((rng.uniform(0, 1 + ASSEMBLY) for _ in range(kills)), reverse=True)
-    begun = time.perf_counter()
+    begun, peak_mb = time.perf_counter(), 0.0
     while moments:
         with Process(run) as process:
             if _ends_before(process, moments[-1], known, rng):
@@ -188,7 +188,9 @@ def killed(run: Run, kills: int, rng: random.Random) -> Outcome:
                 continue
             process.kill(alone=len(moments) % 2 == 0)
             moments.pop()
-    return replace(whole(run), seconds=time.perf_counter() - begun)
+            peak_mb = max(peak_mb, process.peak_mb)
+    last = whole(run)
+    return replace(last, seconds=time.perf_counter() - begun, peak_mb=max(peak_mb, last.peak_mb))
 
 
 def _ends_before(process: Process, moment: float, known: Outcome, rng: random.Random) -> bool:
