@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segearth.scenes.options import SceneProgress as SceneProgress
     from segearth.scenes.options import SceneResult as SceneResult
     from segearth.scenes.scene import predict_scene as predict_scene
+    from segearth.segmentation import segment as segment
     from segearth.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.2.0"
@@ -37,6 +38,7 @@ _HOME = {
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
     "predict_scene": "segearth.scenes.scene",
+    "segment": "segearth.segmentation",
 }
 __all__ = [
     "Encoded",
@@ -49,6 +51,7 @@ __all__ = [
     "Vocabulary",
     "load_model",
     "predict_scene",
+    "segment",
 ]
 
 

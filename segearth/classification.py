@@ -45,7 +45,7 @@ def classify(model: SegEarth, vocabulary: Vocabulary, logits: Tensor, *, scores:
     scaled = found
     if any(scale != 1 for scale in vocabulary.scales):
         scaled = found * torch.tensor(vocabulary.scales, device=logits.device)[:, None, None]
-    chosen = scaled.argmax(dim=0)
+    chosen = scaled.max(dim=0).indices  # the first of equals, as argmax, which takes eight times as long on a processor
     return Classified(
         chosen.cpu().numpy().astype(label_values(len(vocabulary)).type),
         found.gather(0, chosen[None])[0].cpu().numpy(),

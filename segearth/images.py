@@ -76,7 +76,7 @@ class Header:
     remarks: tuple[str, ...]
 
 
-def read_header(path: str | Path, max_pixels: int | None = None) -> Header:
+def read_header(path: str | os.PathLike[str] | BinaryIO, max_pixels: int | None = None) -> Header:
     """Checks a file as `check_image` does, and tells what is known of it without a pixel.
 
     Raises:

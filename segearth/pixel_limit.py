@@ -42,7 +42,7 @@ class PixelLimit:
         limit = pillows_limit()
         if limit is None:
             return None
-        honest, memory = PIXELS_A_BYTE * self.file_bytes, _memory()
+        honest, memory = PIXELS_A_BYTE * self.file_bytes, machine_memory()
         return max(limit, honest if memory is None else min(honest, memory // BYTES_A_PIXEL))
 
     def check(self, pixels: int, size: str = "") -> None:
@@ -120,7 +120,7 @@ def allowing(pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _memory() -> int | None:
+def machine_memory() -> int | None:
     """The machine's memory in bytes; None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,6 +1,7 @@
 """`segearth info` of scenes: what the raster is, how it would be read, what its map would cost."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from test_cli_info import facts  # noqa: E402
 
 from segearth import load_model, weights  # noqa: E402
 from segearth.cli import info_scene, main  # noqa: E402
+from segearth.scenes.aoi import Area  # noqa: E402
 from segearth.scenes.blocks import map_block  # noqa: E402
 from segearth.scenes.grid import Frame  # noqa: E402
+from segearth.windows import Window  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +64,7 @@ def test_what_a_scene_is(tell):
     assert found["the model sees"].startswith("700 × 600 pixels, 0.5 m a pixel: a window is 112 m")
     assert found["windows"].startswith("30 of 224 × 224 pixels, 9")  # one or two of them see nothing
     assert found["blocks"] == "1 × 1 of up to 700 × 600 pixels"
-    assert found["memory"].startswith("at most ")
+    assert found["memory"].startswith("up to ")
     assert found["predict"].startswith("can be mapped as a scene; bands 4 (B4), 3 (B3) and 2 (B2) are red, green")
     assert "time" not in found
 
@@ -101,6 +104,34 @@ def test_several_of_which_one_is_refused(photo, capsys):
     assert "secret" not in out
     assert "130 × 90 pixels" in out
     assert main(["info", "radar.tif"]) == 2
+
+
+def test_what_options_change(tell):
+    path = write(Path("a.tif"), noise(4, 900, 1200, "uint16", 0, 3000))
+    found = tell(path, "--gsd", "1", "--bands", "4,3,2", "--stretch", "0,2000", "--max-memory", "300")
+    assert found["the model sees"].startswith("1,200 × 900 pixels, seen as 600 × 450, 1 m a pixel: a window is 224 m")
+    assert found["windows"] == "20 of 224 × 224 pixels"
+    assert found["colours"] == "bands 4, 3 and 2 as red, green and blue"
+    assert found["stretch"] == "0 to 2000 as 0 to 255"
+    assert "part" not in found
+    found = tell(path, "--bbox", "500100,5499800,500300,5499900", "--block", "112")
+    assert found["part"] == "400 × 200 pixels from column 200 and row 200 on"
+    assert found["windows"] == "24 of 224 × 224 pixels"
+    assert found["blocks"].startswith("5 × 3 of up to 112 × 112 pixels, which compute ")
+    assert tell(path, "--overview", "3", code=2)["predict"].startswith("refused: a.tif has no overview 3")
+
+
+def test_options_that_cannot_be(capsys):
+    write(Path("a.tif"), noise(3, 40, 50, "uint8"))
+    for options, part in (
+        (["--max-memory", "0"], "--max-memory 0.0: expected"),
+        (["--bbox-crs", "EPSG:4326"], "is of no box"),
+        (["--gsd", "-1"], "--gsd -1.0: expected a number above 0"),
+    ):
+        assert main(["info", "a.tif", *options]) == 2
+        captured = capsys.readouterr()
+        assert part in captured.err
+        assert captured.out == ""
 
 
 def test_damage_is_told(tell):
@@ -152,7 +183,7 @@ def test_an_outline_counts_as_the_model():
 @pytest.mark.parametrize("scale", [0.4, 1, 2.3])
 def test_parts_that_are_timed_lie_within_and_fill_a_call(size, scale):
     frame = Frame.of(size, scale, 224, 112)
-    for area in info_scene._areas(frame):
+    for area in info_scene._areas(SimpleNamespace(frame=frame, area=Area(Window(0, size[0], 0, size[1])))):
         assert 0 <= area.top < area.bottom <= size[0]
         assert 0 <= area.left < area.right <= size[1]
         windows = len(frame.grid.windows(frame.model_area(area)))

@@ -40,9 +40,15 @@ def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):
     loaded = modules_after(
         f"import sys; sys.modules.update(dict.fromkeys({GEO}))\n"
         "from segearth import *\n"
-        f"try: predict_scene('town.tif', {str(tmp_path)!r}, load_model('tiny', 'road'))\n"
-        "except UserError as error: print(error)"
+        "predictor = load_model('tiny', 'road')\n"
+        f"try: predict_scene('town.tif', {str(tmp_path)!r}, predictor)\n"
+        "except UserError as error: print(error)\n"
+        "from PIL import Image\n"
+        f"path = {str(tmp_path / 'field.png')!r}\n"
+        "Image.new('RGB', (20, 30)).save(path)\n"
+        "print(*segment(path, 'tree', model=predictor, long_side=30).shares())"
     )
+    assert "tree" in loaded  # of a picture
     assert {"scenes", "pip", "install", '"segearth[geo]",'} <= loaded
 
 

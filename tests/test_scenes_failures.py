@@ -6,14 +6,16 @@ import resource
 import shutil
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from kills import hidden
 from processes import forked
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
-from rasters import noise, write  # noqa: E402
+from rasters import break_tile, noise, write  # noqa: E402
 from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
@@ -168,13 +170,58 @@ def test_a_full_disk(raster, tmp_path, predictor, undisturbed, limit):
     assert not hidden(tmp_path / "out")
 
 
+def test_a_truncated_file(tmp_path, predictor):
+    path = write(tmp_path / "a.tif", noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+    whole = run(path, tmp_path / "whole", predictor)
+    path.write_bytes(path.read_bytes()[:-30_000])
+    result = run(path, tmp_path / "out", predictor)
+    assert result.failed
+    assert list(result.failed) == [one["block"] for one in result.summary["failed"]]
+    assert all("cannot be read" in why for why in result.failed.values())
+    assert any("is damaged: about" in one for one in result.summary["remarks"])
+    with rasterio.open(whole.labels) as one, rasterio.open(result.labels) as other:
+        expected, found = one.read(1), other.read(1)
+    lost = np.zeros(found.shape, bool)
+    for one in result.summary["failed"]:
+        top, bottom, left, right = one["area"]
+        lost[top:bottom, left:right] = True
+    assert np.array_equal(found == 255, lost)
+    assert np.array_equal(found[~lost], expected[~lost])
+    assert result.summary["nodata_pixels"] == lost.sum()
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(UserError, match=r"a.tif is damaged, \d+ % of it cannot be read: expected a whole file"):
+        run(path, tmp_path / "none", predictor)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"a.tif cannot be opened as a raster \(.*gdalinfo"):
+        run(path, tmp_path / "none", predictor)
+    assert not list((tmp_path / "none").glob("*"))
+
+
+def test_a_damaged_tile_costs_its_block_and_is_tried_again(raster, tmp_path, predictor):
+    break_tile(raster, 1, 2, 2)
+    first = run(raster, tmp_path / "out", predictor)
+    assert list(first.failed) == ["b0000_0000", "b0000_0001", "b0001_0000", "b0001_0001"]  # whose windows need it
+    assert [one["block"] for one in first.summary["failed"]] == list(first.failed)
+    assert all("cannot be read" in why and "band 1" in why for why in first.failed.values())
+    with rasterio.open(first.labels) as file:
+        found = file.read(1)
+    expected = np.zeros(found.shape, bool)
+    expected[:128, :128] = True
+    assert np.array_equal(found == 255, expected)
+    computed = predictor.model.windows
+    again = run(raster, tmp_path / "out", predictor)
+    assert (again.failed, hashes(again)) == (first.failed, hashes(first))
+    assert predictor.model.windows == computed  # no other block was computed again
+
+
 def test_the_inputs_folder_vanishes_and_comes_back(raster, tmp_path, predictor, undisturbed):
     def unmount(step):
         if step.done == 3 and raster.exists():
             raster.parent.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(UserError, match=r"no raster at .*a.tif: expected the path of an existing file"):
-        run(raster, tmp_path / "out", predictor, progress=unmount)
+    missing = r"no raster at .*a.tif: expected the path of an existing file"
+    with ThreadPoolExecutor(1) as executor, pytest.raises(UserError, match=missing):  # each block opens it anew
+        run(raster, tmp_path / "out", predictor, progress=unmount, executor=executor)
     assert not list((tmp_path / "out").glob("a.*.tif"))
     (tmp_path / "elsewhere").rename(raster.parent)
     predictor.model.windows, counts = 0, []

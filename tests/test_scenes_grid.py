@@ -1,17 +1,22 @@
 """Properties of the grid: whatever the sizes, blocks, strides and areas, every window counts once, and in its place."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scenemodels import stub_predictor
 
-from segearth.models.blend import BLENDS, Blend
-from segearth.predictor import normalise
-from segearth.scenes.blocks import BlockSettings, map_block
-from segearth.scenes.grid import Frame, block_side, blocks
-from segearth.scenes.resampling import interpolate, resample
-from segearth.windows import Grid, Window
+shapely = pytest.importorskip("shapely", reason="scenes need the extra geo")
+pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from segearth.models.blend import BLENDS, Blend  # noqa: E402
+from segearth.predictor import normalise  # noqa: E402
+from segearth.scenes.aoi import Area  # noqa: E402
+from segearth.scenes.blocks import BlockSettings, map_block  # noqa: E402
+from segearth.scenes.grid import Frame, block_side, blocks  # noqa: E402
+from segearth.scenes.resampling import interpolate, resample  # noqa: E402
+from segearth.windows import Grid, Window  # noqa: E402
 
 FILL = (100.0, 90.0, 80.0)
 
@@ -116,9 +121,8 @@ def by_hand(predictor, frame, pixels, valid, blend):
     part = resample(reader(pixels, valid), frame.input_size, frame.model_size, whole, FILL)
     picture = normalise(torch.from_numpy(part.pixels)[None])[0]
     blended = Blend(frame.grid, 5, blend=blend)
-    for window in frame.grid.windows():
-        if part.touched[window.top : window.bottom, window.left : window.right].any():
-            blended.add(window, next(predictor.model.window_logits(picture, [window]))[1])
+    for window, logits in predictor.model.window_logits(picture, frame.grid.windows()):
+        blended.add(window, logits)
     means = blended.take(frame.grid.height).numpy()
     logits = interpolate(
         means, whole, frame.model_size, frame.output_size, Window(0, frame.output_size[0], 0, frame.output_size[1])
@@ -127,12 +131,15 @@ def by_hand(predictor, frame, pixels, valid, blend):
 
 
 @example(
-    (Grid(20, 300, 60, 20), Window(0, 20, 0, 300), 40), 1.01, False, "mean", np.uint8, 0
-)  # one axis keeps its side
-@example((Grid(70, 60, 40, 20), Window(0, 70, 0, 60), 30), 3.3, False, "mean", np.uint8, 0)  # rows of the model skipped
+    (Grid(20, 130, 60, 20), Window(0, 20, 0, 130), 15), 1.02, False, False, "mean", np.uint8, 0
+)  # of one axis only
+@example(
+    (Grid(70, 60, 40, 20), Window(0, 70, 0, 60), 30), 3.5, False, True, "mean", np.uint8, 0
+)  # the model has more rows
 @given(
     grids(),
     st.floats(0.2, 2.5),
+    st.booleans(),
     st.booleans(),
     st.sampled_from(sorted(BLENDS)),
     st.sampled_from([np.uint8, np.float32]),
@@ -140,7 +147,7 @@ def by_hand(predictor, frame, pixels, valid, blend):
 )
 @settings(max_examples=60, deadline=None)
 def test_any_area_in_any_blocks_has_the_bits_of_the_whole_in_the_memory(
-    drawn, scale, output_is_model, blend, kind, seed
+    drawn, scale, output_is_model, polygon, blend, kind, seed
 ):
     grid, area, side = drawn
     rng, size = np.random.default_rng(seed), (grid.height, grid.width)
@@ -151,10 +158,18 @@ def test_any_area_in_any_blocks_has_the_bits_of_the_whole_in_the_memory(
     if output_is_model:
         bottom, right = (min(end, length) for end, length in zip((area[1], area[3]), frame.output_size, strict=True))
         area = Window(min(area.top, bottom - 1), bottom, min(area.left, right - 1), right)
-    scores, labels = mapped(predictor, frame, reader(pixels, valid), area, side, blend=blend)
+    aoi = None
+    if polygon:
+        corners = rng.random((3, 2)) * frame.output_size[::-1]
+        aoi = Area(
+            Window(0, frame.output_size[0], 0, frame.output_size[1]), (shapely.to_wkb(shapely.Polygon(corners)),)
+        )
+    scores, labels = mapped(predictor, frame, reader(pixels, valid), area, side, blend=blend, aoi=aoi)
     expected, known = by_hand(predictor, frame, pixels, valid, blend)
     wanted = slice(area.top, area.bottom), slice(area.left, area.right)
     known = (known if output_is_model else valid)[wanted]
+    if aoi is not None:
+        known = known & aoi.mask(area)
     expected = expected[(slice(None), *wanted)]
     assert np.array_equal(np.isin(labels, range(5)), known)
     assert np.array_equal(scores[:, known], expected[:, known])

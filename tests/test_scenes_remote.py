@@ -3,6 +3,7 @@
 import json
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,6 +82,18 @@ def test_a_server_gives_the_map_of_the_file_and_keys_are_kept_nowhere(
     assert "secret" not in "".join(capfd.readouterr())
 
 
+def test_another_content_at_the_same_url_is_another_scene(server, raster, tmp_path, predictor):
+    content = raster.read_bytes()
+    server.routes["/a.tif"] = in_ranges(content)
+    predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
+    again = predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
+    assert again.summary["nodata_pixels"] == 0
+
+    server.routes["/a.tif"] = in_ranges(content, etag='"v2"')
+    with pytest.raises(UserError, match=r"a.summary.json is of another image than .*a.tif"):
+        predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
+
+
 def test_a_server_that_fails_once_at_every_place(server, raster, tmp_path, predictor, expected):
     failed = set()
 
@@ -113,7 +126,8 @@ def test_a_server_that_goes_away_and_comes_back(server, raster, tmp_path, predic
             down.set()
 
     address = f"{server.url}/a.tif"
-    first = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS, progress=leave)
+    with ThreadPoolExecutor(1) as executor:  # each block opens it anew; what is open is cached
+        first = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS, progress=leave, executor=executor)
     assert len(first.failed) == 5
     assert all("cannot be read: " in why for why in first.failed.values())
     found = pixels_of(first)

@@ -10,6 +10,8 @@ interleaved and medians compared, so that what else the machine does falls on al
 (b) the whole prediction, from pixels to labels, in float32 and with the encoder in bfloat16
 (c) its parts: encoder, guidance kernels, adaptive convolution, the rest
 (d) --full: SimFeatUp of one window by unfolding the whole 512-channel map, times nine (takes 15 GB)
+
+Scenes, beside the model: tools/benchmark_scenes.py.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import numpy as np
@@ -47,11 +49,12 @@ from segearth.windows import sliding_windows
 
 CLASSES = "background; bareland; grass; pavement; road; tree; water; cropland; building"
 FULL_SIDES = (448, 896, 1792)
-PARTS = {  # part -> what is timed
-    "encoder": (DenseCLIP, "forward"),
-    "guidance kernels": (tiles.Guide, "kernels"),
-    "guidance keys": (tiles.Guide, "of"),
-    "adaptive convolution": (tiles, "_convolve"),
+Parts: TypeAlias = "dict[str, tuple[tuple[Any, str], ...]]"  # part -> the functions that are timed, by owner and name
+PARTS: Parts = {
+    "encoder": ((DenseCLIP, "forward"),),
+    "guidance kernels": ((tiles.Guide, "kernels"),),
+    "guidance keys": ((tiles.Guide, "of"),),
+    "adaptive convolution": ((tiles, "_convolve"),),
 }
 
 
@@ -214,9 +217,9 @@ def timed(call: Callable[[], object]) -> float:
 
 
 @contextmanager
-def clocks() -> Iterator[dict[str, float]]:
-    """Adds up the seconds spent in each of `PARTS` while the block runs."""
-    spent = dict.fromkeys(PARTS, 0.0)
+def clocks(parts: Parts = PARTS) -> Iterator[dict[str, float]]:
+    """Adds up the seconds spent in each of some parts, none of which calls another, while the block runs."""
+    spent = dict.fromkeys(parts, 0.0)
 
     def watch(part: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -229,8 +232,9 @@ def clocks() -> Iterator[dict[str, float]]:
         return call
 
     with ExitStack() as patches:
-        for part, (owner, name) in PARTS.items():
-            patches.enter_context(patch.object(owner, name, watch(part, getattr(owner, name))))
+        for part, functions in parts.items():
+            for owner, name in functions:
+                patches.enter_context(patch.object(owner, name, watch(part, getattr(owner, name))))
         yield spent
 
 

@@ -86,13 +86,13 @@ def main(argv: list[str] | None = None) -> int:
     common = Run(str(scene), "", args.model, args.classes)
     report = Report(args.most_memory)
     for way in args.only:
-        run = replace(common, out=str(_empty(args.out / way.replace(" ", "_"))), **WAYS[way])
+        run = replace(common, out=str(empty(args.out / way.replace(" ", "_"))), **WAYS[way])
         if run.dask and importlib.util.find_spec("distributed") is None:
             print(f"{way:<24} left out: distributed is not installed")
         else:
             report.add(way, MAKE.get(way, whole)(run), idle_mb(run, 2 if way == "two shards" else 1))
     if args.kills:
-        run = replace(common, out=str(_empty(args.out / "killed")), **KILLED)
+        run = replace(common, out=str(empty(args.out / "killed")), **KILLED)
         report.add(f"killed {args.kills} times", killed(run, args.kills, random.Random(args.seed)), idle_mb(run))
     print("all maps are the same" if report.good else "NOT all maps are the same, or they took too much memory")
     return 0 if report.good else 1
@@ -177,18 +177,20 @@ def killed(run: Run, kills: int, rng: random.Random) -> Outcome:
         rng: gives the moments.
     """
     other = replace(run, out=f"{run.out}.undisturbed")
-    known = whole(replace(other, out=str(_empty(Path(other.out)))))
+    known = whole(replace(other, out=str(empty(Path(other.out)))))
     moments = sorted((rng.uniform(0, 1 + ASSEMBLY) for _ in range(kills)), reverse=True)
-    begun = time.perf_counter()
+    begun, peak_mb = time.perf_counter(), 0.0
     while moments:
         with Process(run) as process:
             if _ends_before(process, moments[-1], known, rng):
                 moments[-1] *= 0.95
-                _empty(Path(run.out))
+                empty(Path(run.out))
                 continue
             process.kill(alone=len(moments) % 2 == 0)
             moments.pop()
-    return replace(whole(run), seconds=time.perf_counter() - begun)
+            peak_mb = max(peak_mb, process.peak_mb)
+    last = whole(run)
+    return replace(last, seconds=time.perf_counter() - begun, peak_mb=max(peak_mb, last.peak_mb))
 
 
 def _ends_before(process: Process, moment: float, known: Outcome, rng: random.Random) -> bool:
@@ -217,7 +219,8 @@ def idle_mb(run: Run, count: int = 1) -> float:
         return sum(pss_mb(pid) for process in idle for pid in process.members)
 
 
-def _empty(folder: Path) -> Path:
+def empty(folder: Path) -> Path:
+    """A folder with nothing in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth.cli.columns import columns, duration, megabytes
-from segearth.cli.options import add_max_pixels, add_model_options, check_max_pixels, check_model
+from segearth.cli.options import (
+    add_max_pixels,
+    add_model_options,
+    add_way,
+    check_max_memory,
+    check_max_pixels,
+    check_model,
+)
+from segearth.cli.scene_options import add_reading_options, check_reading_options, scene_options
 from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
 from segearth.paths import user_path
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from segearth.cli.cost import Cost
+    from segearth.scenes.options import SceneOptions
     from segearth.tiff import Page
 
 HELP = "Tell what images and scenes are, whether they can be mapped, and what it would cost."
@@ -45,14 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser, MODEL)
     add_max_pixels(parser)
-    parser.add_argument(
-        "--as",
-        dest="way",
-        choices=("picture", "scene"),
-        help="what the files are taken for (scene: what has coordinates, many bands, more than 8 bits or many pixels)",
-    )
+    add_way(parser)
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
-    parser.add_argument("--time", action="store_true", help="of scenes: time a few windows, too")
+    scenes = parser.add_argument_group("scenes", "what has coordinates, many bands, more than 8 bits or many pixels")
+    add_reading_options(scenes)
+    scenes.add_argument("--max-memory", type=float, metavar="MB", help="working memory (1200)")
+    scenes.add_argument("--time", action="store_true", help="time a few windows, too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,15 +67,18 @@ def run(args: argparse.Namespace) -> int:
     args.model = args.model or MODEL
     check_model(args)
     check_max_pixels(args)
+    check_max_memory(args)
+    check_reading_options(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
 
     from segearth.scenes.addresses import shown
 
+    options = scene_options(args)
     ways = {file: _way(file, args.way) for file in args.files}
     for file, (why, _) in ways.items():
         if why is None and not user_path(file).exists():
             raise UserError(f"no file at {printable(file)}: expected image files; give the paths of some")
-    found = [_examine(file, *ways[file], args, vocabulary) for file in args.files]
+    found = [_examine(file, *ways[file], options, args, vocabulary) for file in args.files]
     cost = None
     if any(size is not None for _, size, _ in found) and not args.no_cost:
         from segearth.cli.cost import measure
@@ -98,14 +108,18 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
 
 
 def _examine(
-    file: str, why: str | None, refused: str | None, args: argparse.Namespace, vocabulary: Vocabulary
+    file: str,
+    why: str | None,
+    refused: str | None,
+    options: SceneOptions,
+    args: argparse.Namespace,
+    vocabulary: Vocabulary,
 ) -> tuple[dict[str, str], tuple[int, int] | None, bool]:
     """The facts on a file; the size of a picture that can be mapped; and whether it can be mapped."""
     if why is not None:
         from segearth.cli.info_scene import scene_facts
-        from segearth.scenes.options import SceneOptions
 
-        facts, fine = scene_facts(file, why, SceneOptions(), args, vocabulary)
+        facts, fine = scene_facts(file, why, options, args, vocabulary)
         return facts, None, fine
     facts, size = examine(user_path(file), args.max_pixels)
     if refused is not None:

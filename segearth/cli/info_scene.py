@@ -14,22 +14,23 @@ import torch
 from segearth.cli.columns import duration, megabytes
 from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, outline, timed_model
 from segearth.compute import Compute
-from segearth.errors import UserError, printable
+from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
-from segearth.scenes.blocks import BlockSettings, map_block
+from segearth.scenes.blocks import map_block
 from segearth.scenes.choice import Choice, look
 from segearth.scenes.counts import Counts, count
 from segearth.scenes.ground import Ground
-from segearth.scenes.layout import describe, frame_of, side_of_blocks
+from segearth.scenes.layout import describe, side_of_blocks, working_set
 from segearth.scenes.options import SceneOptions
+from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.stretch import parse_stretch
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Window
 
 if TYPE_CHECKING:
-    from segearth.scenes.grid import Frame
+    from segearth.models import SegEarth
 
 MOST_BANDS = 20  # that are listed
 PROCESS_BYTES = 0.9e9  # Python, torch, and GDAL with its cache of 128 MB
@@ -58,11 +59,22 @@ def scene_facts(
             facts |= raster_facts(raster)
             choice = look(raster, options.bands, options.stretch, options.stretch_from)
             facts |= choice_facts(raster, choice, options)
-            facts |= cost_facts(raster, choice, options, args, vocabulary)
+            model, model_bytes = outline(args, vocabulary)
+            plan = Plan.of(raster, _predictor(model, vocabulary), options, choice=choice)
+            counts = count(plan.frame, plan.area.window, side_of_blocks(plan.frame, model, options), choice.valid)
+            facts |= cost_facts(raster, plan, counts, model, model_bytes, options)
+            if args.time:
+                facts["time"] = _time(raster, plan, counts, args, vocabulary)
     except (UserError, ReadFailed) as error:
         return facts | {"predict": f"refused: {error}"}, False
-    remarks = [remark.removeprefix(f"{raster.name}: ").removeprefix(f"{raster.name} ") for remark in choice.remarks]
+    remarks = [remark.removeprefix(f"{raster.name}: ").removeprefix(f"{raster.name} ") for remark in plan.remarks]
     return facts | {"predict": "; ".join(["can be mapped as a scene", *remarks])}, True
+
+
+def _predictor(model: SegEarth, vocabulary: Vocabulary) -> Predictor:
+    """For counting and timing only: what is doubtful about the classes is no matter here."""
+    with without_warnings(UserNotice):
+        return Predictor(model, vocabulary)
 
 
 def raster_facts(raster: Raster) -> dict[str, str]:
@@ -154,67 +166,52 @@ def _share(percent: float) -> str:
 
 
 def cost_facts(
-    raster: Raster, choice: Choice, options: SceneOptions, args: argparse.Namespace, vocabulary: Vocabulary
+    raster: Raster, plan: Plan, counts: Counts, model: SegEarth, model_bytes: int, options: SceneOptions
 ) -> dict[str, str]:
-    """Windows, blocks, memory, and time if it is asked for."""
-    model, clip_bytes = outline(args, vocabulary)
-    frame = frame_of(raster, model, options)
-    side = side_of_blocks(frame, model, options)
-    area = Window(0, frame.output_size[0], 0, frame.output_size[1])
-    counts = count(frame, area, side, choice.valid)
+    """What the model would see, in windows and blocks, and with how much memory."""
+    frame, window = plan.frame, plan.area.window
+    facts = {"the model sees": describe(frame, raster.pixel_size_m)}
+    high, broad = window.bottom - window.top, window.right - window.left
+    if (high, broad) != frame.output_size:
+        shape = "the window of some polygons, " if plan.area.polygons else ""
+        facts["part"] = f"{shape}{broad:,} × {high:,} pixels from column {window.left:,} and row {window.top:,} on"
     tall, wide = frame.grid.window_size
-    rows, columns = counts.blocks
-    high, broad = (min(side, length) for length in frame.output_size)
-    working = options.max_memory_mb * 2**20
-    whole = (working + clip_bytes + PROCESS_BYTES) / 1e9
     empty = "" if counts.seen == 1 else f", {_share(100 * counts.seen)} % of them with valid pixels"
+    facts["windows"] = f"{counts.windows:,} of {wide} × {tall} pixels{empty}"
+    side, (rows, columns) = side_of_blocks(frame, model, options), counts.blocks
     more = f", which compute {100 * counts.overhead:.2g} % more windows" if rows * columns > 1 else ""
-    facts = {
-        "the model sees": describe(frame, raster.pixel_size_m),
-        "windows": f"{counts.windows:,} of {wide} × {tall} pixels{empty}",
-        "blocks": f"{columns:,} × {rows:,} of up to {broad:,} × {high:,} pixels{more}",
-        "memory": f"at most {whole:.1f} GB a process: {working / 1e9:.2g} GB to work, {clip_bytes / 1e9:.2g} GB the "
-        f"model, {PROCESS_BYTES / 1e9:.2g} GB Python, torch and GDAL",
-    }
-    if args.time:
-        facts["time"] = _time(raster, choice, frame, counts, options, args, vocabulary)
+    size = f"{min(side, broad):,} × {min(side, high):,} pixels"
+    facts["blocks"] = f"{columns:,} × {rows:,} of up to {size}{more}"
+    work = working_set(frame, round(side * frame.model_size[1] / frame.output_size[1]), model, options)
+    facts["memory"] = (
+        f"up to {(work + model_bytes + PROCESS_BYTES) / 1e9:.1f} GB a process: {work / 1e9:.2g} GB to work, "
+        f"{model_bytes / 1e9:.2g} GB the model, {PROCESS_BYTES / 1e9:.2g} GB Python, torch and GDAL"
+    )
     return facts
 
 
-def _time(
-    raster: Raster,
-    choice: Choice,
-    frame: Frame,
-    counts: Counts,
-    options: SceneOptions,
-    args: argparse.Namespace,
-    vocabulary: Vocabulary,
-) -> str:
+def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
     """How long the map would take here: some windows are mapped, from reading to labels."""
     compute = Compute.choose(args.device, args.precision)
     args.precision = compute.precision
     say(f"timing {args.model} on {raster.name} ...")
     model, weights = timed_model(args, vocabulary, compute.device)
-    batch = min(max(2, options.batch or model.batch(frame.grid)), frame.grid.count)
-    settings = BlockSettings(
-        batch, choice.spec.fill, options.resampling, options.blend, options.scores, options.max_memory_mb / 3
-    )
-    predictor = Predictor(model, vocabulary)
-    with open_raster(choice.spec) as chosen:
-        for area in _areas(frame):
-            found = [_seconds(area, frame, chosen, predictor, settings)]
-            if found[0][1]:
-                rounds = 1 if found[0][0] > 1 else 3  # the first one is slower
-                found += [_seconds(area, frame, chosen, predictor, settings) for _ in range(rounds)]
-                break
-        else:
-            return "unknown: the parts that were looked at have no valid pixel"
+    predictor = _predictor(model, vocabulary)
+    for area in _areas(plan):
+        found = [_seconds(area, plan, raster, predictor)]
+        if found[0][1]:
+            rounds = 1 if found[0][0] > 1 else 3  # the first one is slower
+            found += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
+            break
+    else:
+        return "unknown: the parts that were looked at have no valid pixel"
     labels = megapixel_seconds(model) / TIMED_PIXELS
     pixels = (area.bottom - area.top) * (area.right - area.left)
     seconds, windows = min(found)
+    batch = plan.blocks.batch
     window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last call of a part is filled up
-    height, width = frame.output_size
-    whole = counts.computed * counts.seen * window + height * width * labels
+    top, bottom, left, right = plan.area.window
+    whole = counts.computed * counts.seen * window + (bottom - top) * (right - left) * labels
     threads = f", threads: {torch.get_num_threads()}" if compute.device.type == "cpu" else ""
     return (
         f"about {duration(whole)} in one process: {windows} of the windows took {seconds:.2g} s with {args.model} "
@@ -223,27 +220,29 @@ def _time(
     )
 
 
-def _areas(frame: Frame) -> Iterator[Window]:
+def _areas(plan: Plan) -> Iterator[Window]:
     """Parts of the output that a square of windows touches, from one side to the other: the middle first."""
+    frame, wanted = plan.frame, plan.area.window
+    stride = frame.grid.stride
     for place in _PLACES:
         sides = []
-        for share, model, output in zip(place, frame.model_size, frame.output_size, strict=True):
-            stride = frame.grid.stride
-            start = max(0, round(share * model / stride - TIMED_STEPS / 2)) * stride
+        for share, model, output, (begin, end) in zip(
+            place, frame.model_size, frame.output_size, (wanted[:2], wanted[2:]), strict=True
+        ):
+            middle = (begin + share * (end - begin)) * model / output
+            start = max(0, round(middle / stride - TIMED_STEPS / 2)) * stride
             # less by a step of the interpolation on each side, for which further pixels are needed
             inset = 1 + output / model
             first, last = start * output / model + inset, (start + TIMED_STEPS * stride) * output / model - inset
-            top = min(math.ceil(first), output - 1)
-            sides.append((top, max(top + 1, min(math.floor(last), output))))
+            top = min(max(math.ceil(first), begin), end - 1)
+            sides.append((top, max(top + 1, min(math.floor(last), end))))
         yield Window(*sides[0], *sides[1])
 
 
-def _seconds(
-    area: Window, frame: Frame, raster: Raster, predictor: Predictor, settings: BlockSettings
-) -> tuple[float, int]:
+def _seconds(area: Window, plan: Plan, raster: Raster, predictor: Predictor) -> tuple[float, int]:
     """Seconds for a part of a map, and its windows; none where no pixel is valid."""
     done: list[int] = []
     begun = time.perf_counter()
-    for _ in map_block(area, frame, raster.read, predictor, settings, done.append):
+    for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, done.append):
         pass
     return time.perf_counter() - begun, sum(done)

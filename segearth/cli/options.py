@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from segearth import weights
@@ -72,6 +73,17 @@ def check_long_side(args: argparse.Namespace) -> None:
         )
 
 
+def add_way(parser: argparse.ArgumentParser) -> None:
+    """Whether pictures or scenes are meant."""
+    parser.add_argument(
+        "--as",
+        dest="way",
+        choices=("picture", "scene"),
+        help="how all of them are mapped (what has coordinates, more than 8 bits or four bands, or very many pixels as "
+        "a scene, else as a picture)",
+    )
+
+
 def add_max_pixels(parser: argparse.ArgumentParser) -> None:
     """How large a file may be."""
     parser.add_argument(
@@ -90,6 +102,16 @@ def check_max_pixels(args: argparse.Namespace) -> None:
     """
     if args.max_pixels is not None and args.max_pixels < 1:
         raise UserError(f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000")
+
+
+def check_max_memory(args: argparse.Namespace) -> None:
+    """Refuses a `--max-memory` that cannot be.
+
+    Raises:
+        UserError: it is no amount of memory.
+    """
+    if args.max_memory is not None and not 0 < args.max_memory < math.inf:
+        raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:

@@ -8,7 +8,6 @@ summary.csv. Started again, it makes what is missing.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,9 @@ from segearth.cli.options import (
     add_max_pixels,
     add_model_options,
     add_quiet,
+    add_way,
     check_long_side,
+    check_max_memory,
     check_max_pixels,
     check_model,
 )
@@ -57,13 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--preset", metavar="NAME", help="prompts and threshold of a data set, such as loveda")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
     add_model_options(parser, MODEL)
-    parser.add_argument(
-        "--as",
-        dest="way",
-        choices=("picture", "scene"),
-        help="how all of them are mapped (what has coordinates, more than 8 bits or four bands, or very many pixels as "
-        "a scene, else as a picture)",
-    )
+    add_way(parser)
     parser.add_argument(
         "--long-side",
         type=int,
@@ -304,8 +299,7 @@ def _check(args: argparse.Namespace) -> None:
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
-    if args.max_memory is not None and not 0 < args.max_memory < math.inf:
-        raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
+    check_max_memory(args)
     check_scene_options(args)
 
 

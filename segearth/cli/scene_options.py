@@ -77,14 +77,23 @@ def check_scene_options(args: argparse.Namespace) -> None:
             f"{option('executor', 'dask')} and {option('scheduler', 'ADDRESS')} belong together: expected both; give "
             "the other one, too, or leave both out"
         )
-    if args.bbox_crs is not None and args.bbox is None:
-        raise UserError(f"{option('bbox_crs', args.bbox_crs)} is of no box: expected {option('bbox')}, too; give it")
+    check_reading_options(args)
     for name in ("scale", "gsd"):
         if args.long_side and getattr(args, name) is not None:
             raise UserError(
                 f"{option('long_side', args.long_side)} and {option(name, getattr(args, name))} say one thing in two "
                 "ways: expected one of them; leave the other out"
             )
+
+
+def check_reading_options(args: argparse.Namespace) -> None:
+    """Refuses what cannot be of `add_reading_options`.
+
+    Raises:
+        UserError: the coordinate system of no box.
+    """
+    if args.bbox_crs is not None and args.bbox is None:
+        raise UserError(f"{option('bbox_crs', args.bbox_crs)} is of no box: expected {option('bbox')}, too; give it")
 
 
 def scene_options(args: argparse.Namespace) -> SceneOptions:

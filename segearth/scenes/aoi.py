@@ -15,6 +15,7 @@ import numpy as np
 from segearth.errors import UserError, first_line, option, printable
 from segearth.paths import user_path
 from segearth.scenes.grid import common, within
+from segearth.scenes.ground import Ground, bounds
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _brought(shapes: Sequence[BaseGeometry], crs: CRS, own: CRS, raster: Raster)
     import shapely
 
     to_crs = pyproj.Transformer.from_crs(own, crs, always_xy=True)
-    west, south, east, north = to_crs.transform_bounds(*_bounds(raster))
+    west, south, east, north = to_crs.transform_bounds(*bounds(raster.transform, raster.size))
     if not all(map(math.isfinite, (west, south, east, north))):
         raise UserError(
             f"{raster.name} has no place in {crs.name}: expected an area in a coordinate system that reaches it; give "
@@ -270,24 +271,14 @@ def _snapped(left: float, top: float, right: float, bottom: float) -> Window:
 
 def _extent(raster: Raster) -> str:
     """Where a raster lies, for people."""
-    west, south, east, north = _bounds(raster)
+    west, south, east, north = bounds(raster.transform, raster.size)
     own = _own(raster)
     system = "" if own is None else f" in {own.name}"
     return f"it lies between {west:.10g} and {east:.10g}, {south:.10g} and {north:.10g}{system}"
 
 
-def _bounds(raster: Raster) -> tuple[float, float, float, float]:
-    """West, south, east and north, in the raster's own coordinates."""
-    height, width = raster.size
-    a, b, c, d, e, f = raster.transform[:6]
-    x, y = zip(*((a * x + b * y + c, d * x + e * y + f) for x in (0, width) for y in (0, height)), strict=True)
-    return min(x), min(y), max(x), max(y)
-
-
 def _own(raster: Raster) -> CRS | None:
     """The raster's coordinate system, horizontal."""
-    from segearth.scenes.ground import Ground
-
     ground = Ground.of(raster.transform, raster.crs)
     return None if ground is None else ground.crs
 

@@ -11,7 +11,7 @@ from segearth.labels import has_unclassified
 from segearth.predictor import Predictor
 from segearth.scenes.aoi import Area
 from segearth.scenes.blocks import BlockSettings
-from segearth.scenes.choice import look
+from segearth.scenes.choice import Choice, look
 from segearth.scenes.grid import Frame
 from segearth.scenes.identity import identity
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
@@ -55,7 +55,14 @@ class Plan:
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, raster: Raster, predictor: Predictor, options: SceneOptions, remarks: Sequence[str] = ()) -> Plan:
+    def of(
+        cls,
+        raster: Raster,
+        predictor: Predictor,
+        options: SceneOptions,
+        remarks: Sequence[str] = (),
+        choice: Choice | None = None,
+    ) -> Plan:
         """Looks at a raster, and decides.
 
         Args:
@@ -63,6 +70,7 @@ class Plan:
             predictor: the model with its vocabulary.
             options: how.
             remarks: what was not evident before.
+            choice: how the raster is read, where that is known.
 
         Raises:
             UserError: options that do not fit the raster or the model.
@@ -71,7 +79,7 @@ class Plan:
         model, vocabulary = predictor.model, predictor.vocabulary
         frame = frame_of(raster, model, options)
         area, about_area = area_of(raster, frame, options)
-        spec, about_raster, _ = look(raster, options.bands, options.stretch, options.stretch_from)
+        spec, about_raster, _ = choice or look(raster, options.bands, options.stretch, options.stretch_from)
         raster.spec = spec
         labels = labels_layer(vocabulary, has_unclassified(vocabulary, predictor.threshold))
         layers: tuple[Layer, ...] = (labels, CONFIDENCE)

@@ -14,10 +14,10 @@ from segearth.outputs import atomic
 from segearth.synthetic import draw_scene
 
 TILE = 1024
-EMPTY = 0.4  # legs of the corner without pixels, as shares of the sides: with a size of 20,000 some blocks are empty
+EMPTY = 0.4  # of 20,000 pixels: some blocks of 3584 are empty, too
 
 
-def write_raster(path: Path, size: tuple[int, int], scenes: int = 4, tile: int = TILE) -> Path:
+def write_raster(path: Path, size: tuple[int, int], scenes: int = 4, tile: int = TILE, empty: float = EMPTY) -> Path:
     """Writes a GeoTIFF in UTM with a mask, tile by tile.
 
     Args:
@@ -25,6 +25,7 @@ def write_raster(path: Path, size: tuple[int, int], scenes: int = 4, tile: int =
         size: (H, W).
         scenes: how many tiles are drawn; they are turned and repeated.
         tile: their side in pixels.
+        empty: legs of the corner without pixels, as shares of the sides.
     """
     height, width = size
     tile = min(tile, height, width)
@@ -55,12 +56,12 @@ def write_raster(path: Path, size: tuple[int, int], scenes: int = 4, tile: int =
             picture = drawn[number % scenes][:: 1 - number // scenes % 2 * 2, :: 1 - number // scenes // 2 % 2 * 2]
             place = Window(left, top, wide, tall)
             file.write(np.ascontiguousarray(picture[:tall, :wide].transpose(2, 0, 1)), window=place)
-            file.write_mask(_mask(size, top, left, tall, wide), window=place)
+            file.write_mask(_mask(size, empty, top, left, tall, wide), window=place)
     return path
 
 
-def _mask(size: tuple[int, int], top: int, left: int, tall: int, wide: int) -> NDArray[np.uint8]:
+def _mask(size: tuple[int, int], empty: float, top: int, left: int, tall: int, wide: int) -> NDArray[np.uint8]:
     """255 where something was seen: not in the upper left corner."""
     rows = (np.arange(top, top + tall) / size[0])[:, None]
     columns = np.arange(left, left + wide) / size[1]
-    return np.where(rows + columns < EMPTY, 0, 255).astype(np.uint8)
+    return np.where(rows + columns < empty, 0, 255).astype(np.uint8)
