@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # lie in one folder with thousands of others, which GDAL would list for each.
 ENVIRONMENT = {"GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "1", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 COG = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff": "IF_SAFER", "num_threads": "1"}
+WITH_OVERVIEWS = 5 / 3  # bytes while a file is made: overviews are a third more, and are written twice
 _TYPES = {np.uint8: "Byte", np.uint16: "UInt16"}
 
 
@@ -104,8 +105,8 @@ def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], o
         UserError: the rasters will probably not fit.
     """
     parts = sum(part_path(folder, block, layer).stat().st_size for block in blocks for layer in layers)
-    # as much as the parts, a third more for overviews, which are written twice, and a megabyte for what is always there
-    needed, free = round(parts * 5 / 3) + 2**20, shutil.disk_usage(out).free
+    # as much as the parts, and a megabyte for what is always there
+    needed, free = round(parts * WITH_OVERVIEWS) + 2**20, shutil.disk_usage(out).free
     if needed > free:
         raise UserError(
             f"the map needs about {needed / 1e9:.3g} GB in {out}, which has {free / 1e9:.3g} GB left: free some space, "

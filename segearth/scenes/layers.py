@@ -45,6 +45,10 @@ class Layer:
     bands: tuple[str, ...]
     entries: tuple[Entry, ...] = ()
 
+    def bytes_of(self, pixels: int) -> float:
+        """About how many bytes so many pixels take in a compressed file, rather too few than too many."""
+        return pixels * len(self.bands) * (0.3 if self.is_scored else 0.05 * np.dtype(self.type).itemsize)
+
     @property
     def is_scored(self) -> bool:
         """Whether values are scores, as of `quantised`."""

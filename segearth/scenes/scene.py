@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segearth.errors import UserError
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.shards import WHOLE, Shard
 from segearth.jobs.workers import threads_each
@@ -74,6 +75,7 @@ def predict_scene(
         files = SceneFiles(folder, name or scene_name(raster.address), plan, options)
         if not overwrite:
             if (result := files.finished()) is not None:
+                files.tidy(shard)
                 return result
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
@@ -94,6 +96,8 @@ def predict_scene(
             load = Loaded.here(predictor) if alone else Loaded.for_processes(predictor)
             task = BlockTask(raster if alone else plan.spec, plan.frame, cut, plan.blocks, plan.layers, job.path, load)
             job.is_done = task.is_there
+            done, _ = job.read()
+            files.check_disk(sum(block.pixels for key, block in cut.items() if key not in done))
             job.run(
                 list(cut),
                 task,
@@ -108,14 +112,31 @@ def predict_scene(
                     raster, predictor, job.path, cut, done, failed, time.perf_counter() - begun
                 ),
             )
-            return result or files.finished()
+            result = result or files.finished()
+            if result is None and not is_job(files.job):
+                raise UserError(
+                    f"{files.job}, where the parts of the map were, is gone: expected it to stay until the map is "
+                    "complete; start again"
+                )
+            return result
 
 
 @contextmanager
 def open_scene(
     source: str | Path | DatasetReader | Sequence[str | Path], overview: int | None
 ) -> Iterator[tuple[Raster, list[str]]]:
-    """The raster of a scene, and remarks, one sentence each; arguments as of `predict_scene`."""
+    """Opens what `predict_scene` takes.
+
+    Args:
+        source: as there.
+        overview: as of `open_raster`.
+
+    Yields:
+        The raster, and remarks, one sentence each.
+
+    Raises:
+        UserError: as of `open_raster`; tiles that make no mosaic.
+    """
     remarks: list[str] = []
     if isinstance(source, Sequence) and not isinstance(source, str):
         source, remarks = mosaic(source)

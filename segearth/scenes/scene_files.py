@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segearth.batch.earlier import made_with
-from segearth.errors import UserError
+from segearth.errors import UserError, option
+from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
+from segearth.jobs.shards import Shard
 from segearth.outputs import write_all
 from segearth.predictor import Predictor
-from segearth.scenes.assemble import assemble
+from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
 from segearth.scenes.grid import Block
+from segearth.scenes.layers import Layer
 from segearth.scenes.options import SceneOptions, SceneResult
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster
@@ -43,6 +49,11 @@ class SceneFiles:
         return self.folder / f"{self.name}.{ending}"
 
     @property
+    def layers(self) -> list[Layer]:
+        """Those that become files."""
+        return [layer for layer in self.plan.layers if layer.name != "confidence" or self.options.confidence]
+
+    @property
     def job(self) -> Path:
         """The place of the job's folder."""
         return self.place("segearth")
@@ -61,8 +72,39 @@ class SceneFiles:
                 return None
         except (UserError, LookupError, TypeError):
             return None
-        files += [self.place("overlay.png"), self.place("summary.csv"), self.summary]
+        files.append(self.summary)
         return self._result(summary, {}, files) if all(path.is_file() for path in files) else None
+
+    def check_disk(self, left: int) -> None:
+        """Looks at the free disk before work begins.
+
+        Args:
+            left: pixels that are still to be mapped.
+
+        Raises:
+            UserError: the parts and the rasters will not fit.
+        """
+        window = self.plan.area.window
+        pixels = (window.bottom - window.top) * (window.right - window.left)
+        parts = sum(layer.bytes_of(left) for layer in self.plan.layers)
+        needed = parts + sum(layer.bytes_of(pixels) for layer in self.layers) * WITH_OVERVIEWS
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(
+                f"the map and its parts need about {needed / 1e9:.3g} GB in {self.folder}, which has "
+                f"{free / 1e9:.3g} GB left: free some space, or use another {option('out')}"
+            )
+
+    def tidy(self, shard: Shard) -> None:
+        """Removes what is left of a run that was killed when its last file was in place, or is kept no longer.
+
+        Args:
+            shard: of this process; where another one works on it, that is left alone.
+        """
+        locks = self.folder.glob(f".{glob.escape(self.job.name)}*.lock")
+        if not self.options.keep_parts and (is_job(self.job) or any(locks)):
+            with suppress(UserError), open_job(self.job, self.plan.settings, shard=shard) as job:
+                job.discard()
 
     def refuse_others(self, image: str) -> None:
         """Refuses to write over a map of other settings.
@@ -98,10 +140,15 @@ class SceneFiles:
             seconds: what computing took.
 
         Raises:
-            UserError: they cannot be written.
+            UserError: they cannot be written; or no block is finished.
         """
+        if not done:
+            raise UserError(
+                f"nothing of {raster.name} could be mapped: {next(iter(failed.values()))}; check it with gdalinfo, and "
+                "start again"
+            )
         plan, vocabulary = self.plan, predictor.vocabulary
-        layers = [layer for layer in plan.layers if layer.name != "confidence" or self.options.confidence]
+        layers = self.layers
         rasters = assemble(
             parts,
             [blocks[key] for key, value in done.items() if value["sizes"]],
@@ -117,26 +164,22 @@ class SceneFiles:
         size, onto = plan.frame.output_size, plan.frame.input_size
         picture, about_picture = picture_of(raster, plan.area.scaled(size, onto).window)
         overlay = scene_overlay(picture, labels, vocabulary, figures.rows, self.options.opacity, self.options.outline)
+        table = csv_table([{"image": self.name, "classes": figures.rows}]).encode(errors="backslashreplace")
+        files = rasters + write_all(
+            {self.place("overlay.png"): overlay.save, self.place("summary.csv"): lambda path: path.write_bytes(table)}
+        )
         summary = summarise_scene(
             self.name,
             labels,
             figures,
-            files=rasters,
+            files=files,
             failed=[(blocks[key], why) for key, why in failed.items()],
             settings=plan.settings,
             device=str(predictor.device),
             seconds=seconds,
             remarks=[*plan.remarks, *about_picture],
         )
-        table = csv_table([summary]).encode(errors="backslashreplace")
-        others = write_all(
-            {
-                self.place("overlay.png"): overlay.save,
-                self.place("summary.csv"): lambda path: path.write_bytes(table),
-                self.summary: json_writer(summary),
-            }
-        )
-        return self._result(summary, failed, [*rasters, *others])
+        return self._result(summary, failed, files + write_all({self.summary: json_writer(summary)}))
 
     def _result(self, summary: dict[str, Any], failed: dict[str, str], files: Sequence[Path]) -> SceneResult:
         confidence = self.place("confidence.tif") if self.options.confidence else None

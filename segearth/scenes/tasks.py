@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segearth.compute import even_threads
 from segearth.loading import load_model
 from segearth.predictor import Predictor, Recipe
 from segearth.scenes.blocks import BlockSettings, map_block
@@ -87,6 +88,7 @@ class BlockTask:
     folder: Path
     load: Loaded
 
+    @even_threads()
     def __call__(self, key: str) -> dict[str, Any]:
         """What became of a block: `windows` computed, `seconds`, `sums` (see `ClassSums`), `sizes` of its files.
 

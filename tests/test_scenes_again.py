@@ -1,0 +1,196 @@
+"""What a scene's command finds when it is given again: finished maps, other shards' ones, and what kills have left."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kills import hidden
+from serving import Server, in_ranges
+
+rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from rasters import noise, write  # noqa: E402
+from scenemodels import stub_predictor  # noqa: E402
+
+from segearth.errors import UserError  # noqa: E402
+from segearth.files import sha256_of  # noqa: E402
+from segearth.jobs.shards import Shard  # noqa: E402
+from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.raster import Raster, ReadFailed  # noqa: E402
+from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.scene_files import SceneFiles  # noqa: E402
+
+OPTIONS = SceneOptions(confidence=True, block=64)
+
+
+class Stop(Exception):  # noqa: N818 (ends a run, and is no error)
+    """Ends a run in its middle."""
+
+
+@pytest.fixture
+def predictor():
+    return stub_predictor(lambda pixels: (pixels - pixels.mean(dim=(1, 2), keepdim=True)) / 30, 3)
+
+
+@pytest.fixture
+def raster(tmp_path):
+    """Nine blocks of noise, in a folder of its own."""
+    (tmp_path / "in").mkdir()
+    return write(tmp_path / "in" / "a.tif", noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+
+
+@pytest.fixture
+def run(raster, tmp_path, predictor):
+    def again(options=OPTIONS, source=raster, **others):
+        return predict_scene(source, tmp_path / "out", predictor, options=options, **others)
+
+    return again
+
+
+def stopped(run, at, **others):
+    def stop(step):
+        if step.done == at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(progress=stop, **others)
+
+
+def begin(run, **others):
+    """How many blocks are done when a run begins, and what it returns."""
+    counts = []
+    result = run(progress=lambda step: counts.append(step.done), **others)
+    return (counts or [None])[0], result
+
+
+def test_all_files_are_listed_and_must_be_there(run, tmp_path):
+    first = run()
+    assert sorted(first.summary["files"]) == [
+        "a.confidence.tif", "a.labels.qml", "a.labels.tif", "a.labels.tif.aux.xml", "a.overlay.png", "a.summary.csv",
+    ]  # fmt: skip
+    again = run()
+    assert (again.files, again.summary) == (first.files, first.summary)
+    for name in ("a.overlay.png", "a.summary.csv", "a.labels.qml"):
+        (tmp_path / "out" / name).unlink()
+        assert begin(run)[0] == 0
+        assert (tmp_path / "out" / name).is_file()
+
+
+def test_what_a_kill_after_the_last_file_left_is_removed(run, tmp_path):
+    run(replace(OPTIONS, keep_parts=True))
+    (tmp_path / "out" / ".a.segearth.0-of-1.lock").touch()
+    assert (tmp_path / "out" / "a.segearth" / "b0000_0000.labels.tif").is_file()
+    assert begin(run)[0] is None
+    assert not (tmp_path / "out" / "a.segearth").exists()
+    assert hidden(tmp_path / "out") == []
+
+
+def test_a_map_that_is_being_made_over_another_goes_on(run):
+    run()
+    other = replace(OPTIONS, blend="hann")
+    with pytest.raises(UserError, match="was made with blend"):
+        run(other)
+    stopped(run, 4, options=other, overwrite=True)
+    done, result = begin(run, options=other)
+    assert (done, result.summary["settings"]["blend"]) == (4, "hann")
+
+
+def test_a_share_that_comes_late_finds_the_map(run, tmp_path, monkeypatch):
+    assert run(shard=Shard(0, 2)) is None
+    made = run(shard=Shard(1, 2))
+    assert run(shard=Shard(0, 2)).files == made.files
+    look, looks = SceneFiles.finished, []
+
+    def late(files):
+        """As if another share concluded the map between two looks."""
+        looks.append(files)
+        return look(files) if len(looks) > 1 else None
+
+    monkeypatch.setattr(SceneFiles, "finished", late)
+    assert begin(run, shard=Shard(0, 2)) == (None, made)
+    assert len(looks) == 2
+    assert not (tmp_path / "out" / "a.segearth").exists()
+
+
+def test_what_a_ledger_says_is_not_believed(run, tmp_path, predictor, raster):
+    whole = predict_scene(raster, tmp_path / "whole", predictor, options=OPTIONS)
+    stopped(run, 8)
+    (ledger,) = (tmp_path / "out" / "a.segearth" / "ledger").glob("*.jsonl")
+    sums = [[1, 2, 3, 4]] * 2
+    values = [
+        None, [], {"sums": [], "sizes": {}}, {"sums": [[1], [2]], "sizes": {}}, {"sums": sums, "sizes": [1]},
+        {"sums": sums, "sizes": {"labels": 1}}, {"sums": [[2**70, 2, 3, 4]] * 2, "sizes": {}},
+        {"sums": [["a"] * 4] * 2, "sizes": {}},
+    ]  # fmt: skip
+    keys = [f"b{row:04}_{column:04}" for row in range(3) for column in range(3)]
+    with ledger.open("a") as file:
+        for key, value in zip(["b9999_0000", *keys], values[:1] + values, strict=False):
+            file.write(json.dumps([key, {"done": value}]) + "\n")
+    done, result = begin(run)
+    assert done == 0
+    assert sha256_of(result.labels) == sha256_of(whole.labels)
+
+
+def broken(monkeypatch, windows):
+    """Rasters that cannot be read where `windows` says so."""
+    read = Raster.read
+
+    def fail(self, window):
+        if windows(window):
+            raise ReadFailed(window, "the disk is worn")
+        return read(self, window)
+
+    monkeypatch.setattr(Raster, "read", fail)
+
+
+def test_a_damaged_block_is_nodata_and_tried_again(run, tmp_path, monkeypatch, predictor, raster):
+    whole = predict_scene(raster, tmp_path / "whole", predictor, options=OPTIONS)
+    with monkeypatch.context() as patches:
+        broken(patches, lambda window: min(window.top, window.left) > 90 or window.bottom - window.top == 180)
+        result = run()
+        assert result.failed == {"b0002_0002": "rows 96 to 179, columns 96 to 169 cannot be read: the disk is worn"}
+        assert [one["area"] for one in result.summary["failed"]] == [[128, 180, 128, 170]]
+        assert [remark for remark in result.summary["remarks"] if "overlay" in remark]
+        with rasterio.open(result.labels) as file, rasterio.open(whole.labels) as other:
+            labels, expected = file.read(1), other.read(1)
+        expected[128:, 128:] = 255
+        assert np.array_equal(labels, expected)
+        broken(patches, lambda _: True)
+        with pytest.raises(UserError, match=r"nothing of .*a\.tif could be mapped: rows .* the disk is worn"):
+            predict_scene(raster, tmp_path / "none", predictor, options=OPTIONS)
+        assert not list((tmp_path / "none").glob("a.*.tif"))
+    done, mended = begin(run)
+    assert (done, mended.failed) == (8, {})
+    assert sha256_of(mended.labels) == sha256_of(whole.labels)
+
+
+def test_the_disk_is_looked_at_before_work(run, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 10_000})
+    monkeypatch.setattr("segearth.scenes.scene_files.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match="the map and its parts need about .* GB .* free some space"):
+        begin(run)
+    assert not list((tmp_path / "out").glob("a.segearth/*.tif"))
+
+
+def test_a_folder_that_vanishes_is_no_other_shard(run, tmp_path, monkeypatch):
+    make = SceneFiles.check_disk
+    monkeypatch.setattr(
+        SceneFiles, "check_disk", lambda *args: make(*args) or (tmp_path / "out/a.segearth/job.json").unlink()
+    )
+    with pytest.raises(UserError, match="is gone: expected it to stay"):
+        run()
+
+
+def test_a_url_is_known_by_what_its_server_says_of_it(run, raster):
+    server, source = Server(), "/a.tif?key=secret"
+    try:
+        server.routes[source] = in_ranges(raster.read_bytes(), etag='"one"')
+        made = run(source=server.url + source)
+        assert made.summary["settings"]["input"]["version"]["etag"] == '"one"'
+        assert begin(run, source=server.url + source)[0] is None
+        server.routes[source] = in_ranges(raster.read_bytes(), etag='"two"')
+        with pytest.raises(UserError, match="of another image"):
+            run(source=server.url + source)
+    finally:
+        server.close()
