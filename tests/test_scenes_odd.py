@@ -244,6 +244,23 @@ def test_a_raster_without_a_valid_pixel_needs_no_model(tmp_path):
     assert [row["mean_confidence"] for row in result.summary["classes"]] == [None] * 3
 
 
+def test_threads_divide_the_work_evenly(tmp_path):
+    seen = set()
+
+    def logits(pixels):
+        seen.add(torch.get_num_threads())
+        return pixels / 255
+
+    path = write(tmp_path / "a.tif", drawn().astype(np.uint8), colours=RGB)
+    torch.set_num_threads(3)
+    try:
+        mapped(path, stub_predictor(logits, 3))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert seen == {2}
+
+
 @pytest.mark.filterwarnings("ignore:.*only class")
 @pytest.mark.parametrize("count", [1, 300])
 def test_one_class_and_300(tmp_path, count):
