@@ -86,6 +86,16 @@ def test_what_a_kill_after_the_last_file_left_is_removed(run, tmp_path):
     assert hidden(tmp_path / "out") == []
 
 
+def test_files_of_others_are_not_written_over(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    truth = tmp_path / "out" / "a.labels.tif"
+    truth.write_bytes(b"drawn")
+    with pytest.raises(UserError, match=r"a\.labels\.tif is there, but no a\.summary\.json"):
+        run()
+    assert truth.read_bytes() == b"drawn"
+    assert run(overwrite=True).labels == truth
+
+
 def test_a_map_that_is_being_made_over_another_goes_on(run):
     run()
     other = replace(OPTIONS, blend="hann")
@@ -94,6 +104,14 @@ def test_a_map_that_is_being_made_over_another_goes_on(run):
     stopped(run, 4, options=other, overwrite=True)
     done, result = begin(run, options=other)
     assert (done, result.summary["settings"]["blend"]) == (4, "hann")
+
+
+def test_a_run_that_goes_on_keeps_its_blocks_and_says_so(run):
+    stopped(run, 4)
+    seen = []
+    run(replace(OPTIONS, block=96), progress=seen.append)
+    assert (seen[0].done, seen[0].total) == (4, 9)
+    assert seen[0].remarks[-1] == "the blocks stay 64 pixels wide, as those that are done, not 96"
 
 
 def test_a_share_that_comes_late_finds_the_map(run, tmp_path, monkeypatch):

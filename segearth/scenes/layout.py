@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segearth.scenes.raster import Raster
 
 MB = 2**20
+FINE_M, COARSE_M = 0.2, 1.5  # what differs much from the sizes of pixels that the paper tried
 
 
 class Windows(Protocol):
@@ -129,6 +130,8 @@ def describe(frame: Frame, pixel_m: float | None) -> str:
     if pixel_m is not None:
         seen = pixel_m * frame.input_size[1] / frame.model_size[1]
         text += f", {seen:.2g} m a pixel: a window is {seen * frame.grid.crop:.0f} m"
-        if not 0.2 <= seen <= 1.5:
+        if seen < FINE_M:
             text += f"; the paper's data sets are seen at 0.3 to 1.2 m: try {option('gsd', 0.6)}"
+        elif seen > COARSE_M:
+            text += "; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"
     return text

@@ -79,10 +79,11 @@ def predict_scene(
                 return result
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
+        side = side_of_blocks(plan.frame, predictor.model, options)
         with open_job(
             files.job,
             plan.settings,
-            layout={"block": side_of_blocks(plan.frame, predictor.model, options)},
+            layout={"block": side},
             shard=shard,
             overwrite=overwrite,
             keep=options.keep_parts,
@@ -91,6 +92,9 @@ def predict_scene(
                 if not job.resumed:
                     job.discard()
                 return result
+            told = plan.remarks
+            if options.block is not None and job.layout["block"] != side:
+                told += (f"the blocks stay {job.layout['block']} pixels wide, as those that are done, not {side}",)
             cut = {block.name: block for block in blocks(plan.area.window, job.layout["block"])}
             alone = workers == 1 and executor is None
             load = Loaded.here(predictor) if alone else Loaded.for_processes(predictor)
@@ -104,7 +108,7 @@ def predict_scene(
                 executor=executor,
                 workers=workers,
                 initializer=partial(_share_cores, workers),
-                progress=None if progress is None else _Teller(cut, plan.remarks, progress, begun),
+                progress=None if progress is None else _Teller(cut, told, progress, begun),
             )
             result = job.finish(
                 list(cut),

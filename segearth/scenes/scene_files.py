@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -107,16 +108,23 @@ class SceneFiles:
                 job.discard()
 
     def refuse_others(self, image: str) -> None:
-        """Refuses to write over a map of other settings.
+        """Refuses to write over a map of other settings, or over files of others.
 
         Args:
             image: the raster, for messages.
 
         Raises:
-            UserError: there is one.
+            UserError: there are some.
         """
         if self.summary.exists():
             made_with(self.summary, self.plan.settings, image)
+            return
+        others = [*(self.place(f"{layer.name}.tif") for layer in self.layers), self.place("overlay.png")]
+        if foreign := next((path for path in others if os.path.lexists(path)), None):
+            raise UserError(
+                f"{foreign} is there, but no {self.summary.name}, so it is no map of ours: expected no such file; use "
+                f"another {option('out')}, or {option('overwrite', True)} to write over it"
+            )
 
     def make(
         self,

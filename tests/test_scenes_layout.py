@@ -1,0 +1,61 @@
+"""How a scene is cut: blocks that fit into memory, and what the first line says of it."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rasterio", reason="scenes need the extra geo")
+
+from scenemodels import CROP, STRIDE, mini_predictor
+
+from segearth.errors import UserError
+from segearth.scenes.aoi import Area
+from segearth.scenes.grid import Frame
+from segearth.scenes.layout import batch_of, describe, side_of_blocks, windows_in, working_set
+from segearth.scenes.options import SceneOptions
+from segearth.windows import Window
+
+LARGE = (50_000, 40_000)
+
+
+@pytest.mark.parametrize("names", [2, 30, 300])
+@pytest.mark.parametrize("scale", [0.1, 0.5, 1, 2])
+def test_blocks_fit_into_the_memory_whatever_the_names_and_the_scale(names, scale):
+    model = mini_predictor("; ".join(f"thing {i}" for i in range(names))).model
+    frame, sides, options = Frame.of(LARGE, scale, CROP, STRIDE), [], SceneOptions()
+    for megabytes in (400, 1200, 5000):
+        options = replace(options, max_memory_mb=megabytes)
+        side = side_of_blocks(frame, model, options)
+        own = round(side * scale)
+        assert own % STRIDE == 0
+        assert working_set(frame, own, model, options) <= megabytes * 2**20
+        assert working_set(frame, 2 * own, model, options) > megabytes * 2**20 or own == 3584
+        assert side_of_blocks(frame, model, replace(options, block=own // 2)) <= side
+        wide = side_of_blocks(frame, model, replace(options, block=20_000))  # what is asked for is a bound
+        assert working_set(frame, round(wide * scale), model, options) <= megabytes * 2**20
+        sides.append(side)
+        assert batch_of(frame, model, options) == 16  # bits may depend on it, so it depends on no memory
+    assert sides == sorted(sides)
+    with pytest.raises(UserError, match=rf"max_memory=0.2 is too little for {names} names: expected \d+ or more"):
+        side_of_blocks(frame, model, SceneOptions(max_memory_mb=0.2))
+
+
+def test_windows_of_a_part():
+    frame = Frame.of((1000, 1000), 1, 224, 112)
+    assert windows_in(frame, Area(Window(0, 1000, 0, 1000))) == 64
+    assert windows_in(frame, Area(Window(0, 1, 0, 1))) == 1
+    assert windows_in(frame, Area(Window(500, 501, 500, 501))) == 4
+
+
+@pytest.mark.parametrize(
+    ("metres", "scale", "text"),
+    [
+        (0.3, 1, "1,000 × 2,000 pixels, 0.3 m a pixel: a window is 67 m"),
+        (0.3, 0.5, "1,000 × 2,000 pixels, seen as 500 × 1,000, 0.6 m a pixel: a window is 134 m"),
+        (0.05, 1, "a window is 11 m; the paper's data sets are seen at 0.3 to 1.2 m: try gsd=0.6"),
+        (10, 1, "a window is 2240 m; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"),
+        (None, 1, "1,000 × 2,000 pixels"),
+    ],
+)
+def test_the_first_line(metres, scale, text):
+    assert describe(Frame.of((2000, 1000), scale, 224, 112), metres).endswith(text)
