@@ -103,13 +103,16 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
     monkeypatch.setattr(config, "resolve_weights", lambda *_: weights.fetch(published))
 
     scene = Image.open(PACKAGED("scene.jpg")).resize((100, 80))
-    for path in ("scene.tif", "tiles/a.tif", "tiles/b.tif", "more/c.jpg", "photos/1.tif", "photos/2.tif"):
+    for path in ("scene.tif", "photo.jpg", "tiles/a.tif", "tiles/b.tif", "more/c.jpg", "photos/1.tif", "photos/2.tif"):
         save(scene, path)
     for name, suffix in (("LoveDA", "png"), ("OpenEarthMap", "tif")):
         save(scene, f"data/{name}/img_dir/val/0.{suffix}")
         save(Image.new("L", scene.size, 3), f"data/{name}/ann_dir/val/0.{suffix}")
     for kind in ("images", "masks"):
         save(scene, f"training-data/gsi_road/{kind}/0.png")
+    corners = [[-14.9998615, 49.652453], [-14.9991688, 49.652363], [-14.9995844, 49.6520032]]  # of the drawn scene
+    field = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    Path("field.geojson").write_text(json.dumps(field))
     Path("classes.txt").write_text("road\nwater,river | colour=#2060A0\ntree | threshold=0.2\n")
     shutil.copytree(ROOT / "configs", "configs")
 
@@ -273,6 +276,10 @@ def segearth(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
             arguments = [*arguments, *ONE_STEP, "--batch", "1"]
         elif arguments[0] == "prepare":
             arguments = [*arguments, "--jobs", "1"]
+        elif arguments[:2] == ["sample-data", "scene"]:
+            arguments = [*arguments, "--size", "300"]
+        elif "-j" in arguments:
+            arguments = [*arguments, "-j", "1"]  # other processes would load the real tiny
         elif arguments[0] == "eval-all":
             patch.setattr(eval_all_verb, "select_methods", lambda names: select_methods(names)[-1:])
         return cli.main(arguments)

@@ -84,6 +84,7 @@ def test_killed_at_ten_random_points(tmp_path):
     rng = random.Random(0)
     killed(work(out), out, [rng.randrange(points) for _ in range(10)])
     assert made(scene, out, predictor, 96) == made(scene, tmp_path / "one", predictor, None)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
 
 
 def test_tiny(tmp_path):

@@ -244,21 +244,36 @@ def test_a_raster_without_a_valid_pixel_needs_no_model(tmp_path):
     assert [row["mean_confidence"] for row in result.summary["classes"]] == [None] * 3
 
 
+def test_threads_divide_the_work_evenly(tmp_path):
+    seen = set()
+
+    def logits(pixels):
+        seen.add(torch.get_num_threads())
+        return pixels / 255
+
+    path = write(tmp_path / "a.tif", drawn().astype(np.uint8), colours=RGB)
+    torch.set_num_threads(3)
+    try:
+        mapped(path, stub_predictor(logits, 3))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert seen == {2}
+
+
 @pytest.mark.filterwarnings("ignore:.*only class")
 @pytest.mark.parametrize("count", [1, 300])
 def test_one_class_and_300(tmp_path, count):
     path = write(tmp_path / "a.tif", drawn(50, 30).astype(np.uint8), colours=RGB)
     predictor = mini_predictor("; ".join(f"wörd {i}" for i in range(count)))
-    result = mapped(path, predictor, scores=True)
-    with rasterio.open(result.labels) as file, rasterio.open(result.scores) as scores:
-        labels = file.read(1)
+    result = mapped(path, predictor)
+    with rasterio.open(result.labels) as file:
+        labels, tags = file.read(1), file.tags(1)
         assert (file.dtypes[0], file.nodata) == (("uint8", 255) if count == 1 else ("uint16", 65535))
-        assert scores.descriptions == predictor.classes
-        best = scores.read().argmax(axis=0)
-    assert labels.max() < count
-    assert result.summary["valid_pixels"] == labels.size
-    if count == 1:
-        assert (best == labels).all()
+    assert [tags[f"class_{i}"] for i in range(count)] == list(predictor.classes)
+    expected, _ = expected_map(predictor, drawn(50, 30).astype(np.uint8), np.ones((50, 30), bool))
+    assert np.array_equal(labels, expected)
+    assert [row["pixels"] for row in result.summary["classes"]] == [(labels == i).sum() for i in range(count)]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])

@@ -31,6 +31,7 @@ from scene_checks.raster import write_raster
 from scene_checks.run import STUB, Run
 
 WAYS: dict[str, dict[str, Any]] = {
+    "usual": {},
     "blocks of 3584": {"block": 3584},
     "blocks of 1008": {"block": 1008},
     "blocks of 448": {"block": 448},
