@@ -42,10 +42,29 @@ def test_files_folders_patterns_and_lists(tmp_path):
     }
 
 
+def test_addresses(tmp_path):
+    given = [
+        "https://example.org/a/scene.tif?key=secret[1]", "s3://bucket/b/scene.tif", "/vsizip/all.zip/deep/town.tif",
+        "zip+https://example.org/c.zip!d/village.tif", 'NETCDF:"/data/e.nc":red', "<VRTDataset/>",
+        "https://example.org/items/S2A_1", f"file://{tmp_path}/f.tif",
+    ]  # fmt: skip
+    image(tmp_path / "f.tif")
+    items = find_images(given, tmp_path / "out")
+    assert [item.name for item in items] == [
+        "a/scene.tif", "b/scene.tif", "town", "village", "e-red", "raster", "S2A_1", "f"
+    ]  # fmt: skip
+    assert [item.source for item in items] == [*given[:-1], tmp_path / "f.tif"]
+    assert items[0].shown == "https://example.org/a/scene.tif"
+    (again,) = find_images(["-"], tmp_path / "out", [given[0], given[0]])
+    assert again.name == "scene"
+
+
 def test_results_are_not_mapped_again(tmp_path):
     image(tmp_path / "a.png")
     image(tmp_path / "out" / "a.overlay.png")
     image(tmp_path / "out" / "old.png")
+    image(tmp_path / "scene.segearth" / "b0000_0000.labels.part.tif")
+    image(tmp_path / "scene.scores.tif")
     assert names(tmp_path, ".") == {"a.png": "a"}
     for out in (tmp_path, tmp_path.parent):  # results beside the images, or above them
         (item, _) = find_images([str(tmp_path)], out)

@@ -156,6 +156,9 @@ def test_many_scenes_and_pictures(here, drawn, capsys):
     assert [bool(row["area_m2"]) for row in rows][::3] == [True, False, True]
     assert predict("in", *WORDS, "--long-side", "64", "--progress", "none") == 1
     assert "0 maps written to out, 3 were there, 1 failed" in capsys.readouterr().out
+    Path("d.png").write_bytes(Path("in/c.png").read_bytes()[:50])
+    assert predict("in/a.tif", "d.png", *WORDS, "--long-side", "64") == 1  # the only picture, but not all
+    assert "0 maps written to out, 1 was there, 1 failed" in capsys.readouterr().out
 
 
 def test_two_scenes_of_one_name(here, drawn, capsys):

@@ -157,12 +157,13 @@ def _make(
     from segearth.batch.maps import write_table
     from segearth.cli.predict_outcome import Outcome
 
+    number = sum(way.number for way in ways)
     for way in ways:
-        way.check()
+        way.check(alone=number == 1)
     out = printable(args.out)
     if all(way.done for way in ways):
         write_table(args.out)
-        print(Outcome(there=sum(way.number for way in ways)).line(out))
+        print(Outcome(there=number).line(out))
         return OK
 
     from segearth.loading import load_model
@@ -177,11 +178,10 @@ def _make(
         upsampler=args.upsampler or "default",
     )
     outcome = Outcome.total([way.make(predictor, tell) for way in ways])
-    alone = sum(way.number for way in ways) == 1
-    if alone and outcome.failed:
+    if number == 1 and outcome.failed:
         raise UserError(outcome.failed[0])
     write_table(args.out)
-    _print_table(outcome, alone)
+    _print_table(outcome, number == 1)
     for why in outcome.failed:
         say(f"failed: {why}")
     print(outcome.line(out))

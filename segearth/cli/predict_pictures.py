@@ -85,13 +85,16 @@ class Pictures:
             lines.append((printable(line), path in self._unreadable))
         return lines
 
-    def check(self) -> None:
+    def check(self, *, alone: bool) -> None:
         """Looks whether the work can begin.
 
+        Args:
+            alone: whether nothing else is asked for than one map.
+
         Raises:
-            UserError: none of the pictures can be read, or the maps will not fit on the disk.
+            UserError: the only picture cannot be read, or the maps will not fit on the disk.
         """
-        if len(self._tasks) == 1 and self._unreadable:
+        if alone and self._unreadable:
             raise UserError(next(iter(self._unreadable.values())))
         pixels = {path: height * width for path, (height, width) in self._sizes.items()}
         check_disk(self._tasks, pixels, self._classes, self._args.out)

@@ -111,7 +111,7 @@ class Scenes:
         except (UserError, ReadFailed) as error:
             return f"{scene.shown}: fails: {error}", True
 
-    def check(self) -> None:
+    def check(self, *, alone: bool) -> None:
         """Nothing yet: each scene is looked at when its turn comes."""
 
     def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
