@@ -116,3 +116,11 @@ def _digest(path: Path, digest: "hashlib._Hash") -> str:
         while block := source.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes for people, with three digits that count."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count / size:,.0f} {unit}"
+    return f"{count / 1e3:.3g} kB"

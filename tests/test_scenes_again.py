@@ -86,6 +86,18 @@ def test_what_a_kill_after_the_last_file_left_is_removed(run, tmp_path):
     assert hidden(tmp_path / "out") == []
 
 
+def test_a_raster_is_known_wherever_it_lies(run, raster, tmp_path):
+    made = run()
+    (tmp_path / "moved").mkdir()
+    moved = raster.rename(tmp_path / "moved" / "a.tif")
+    (tmp_path / "moved" / "a.tif.aux.xml").write_text("<PAMDataset/>")  # as of a program that looked at it
+    assert begin(run, source=moved) == (None, made)
+    with rasterio.open(moved, "r+") as file:
+        file.transform = rasterio.Affine(1, 0, 500000, 0, -1, 5500000)
+    with pytest.raises(UserError, match="of another image"):
+        run(source=moved)
+
+
 def test_files_of_others_are_not_written_over(run, tmp_path):
     (tmp_path / "out").mkdir()
     truth = tmp_path / "out" / "a.labels.tif"
@@ -186,7 +198,9 @@ def test_a_damaged_block_is_nodata_and_tried_again(run, tmp_path, monkeypatch, p
 def test_the_disk_is_looked_at_before_work(run, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr("segearth.scenes.scene_files.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="the map and its parts need about .* GB .* free some space"):
+    with pytest.raises(
+        UserError, match="the map and its parts need about .* kB .* which has 10 kB left: free some space"
+    ):
         begin(run)
     assert not list((tmp_path / "out").glob("a.segearth/*.tif"))
 

@@ -233,7 +233,7 @@ def test_the_disk_is_looked_at_before(tmp_path, monkeypatch):
     parts = written(tmp_path / "parts", maps, 112, kinds)
     usage = module.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match="needs about 0.00107 GB in .* 1e-06 GB left.* what was computed is kept"):
+    with pytest.raises(UserError, match="needs about 1.07 MB in .* 1 kB left.* what was computed is kept"):
         assemble(tmp_path / "parts", parts, Window(0, 300, 0, 300), UTM, None, kinds, {"labels": tmp_path / "a.tif"})
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
 

@@ -12,6 +12,7 @@ from segearth.errors import UserError
 from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame
 from segearth.scenes.layout import batch_of, describe, side_of_blocks, windows_in, working_set
+from segearth.scenes.naming import scene_name
 from segearth.scenes.options import SceneOptions
 from segearth.windows import Window
 
@@ -53,9 +54,23 @@ def test_windows_of_a_part():
         (0.3, 1, "1,000 × 2,000 pixels, 0.3 m a pixel: a window is 67 m"),
         (0.3, 0.5, "1,000 × 2,000 pixels, seen as 500 × 1,000, 0.6 m a pixel: a window is 134 m"),
         (0.05, 1, "a window is 11 m; the paper's data sets are seen at 0.3 to 1.2 m: try gsd=0.6"),
-        (10, 1, "a window is 2240 m; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"),
+        (10, 1, "a window is 2,240 m; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"),
+        (0.001, 1, "a window is 0.22 m; the paper's data sets are seen at 0.3 to 1.2 m: try gsd=0.6"),
         (None, 1, "1,000 × 2,000 pixels"),
     ],
 )
 def test_the_first_line(metres, scale, text):
     assert describe(Frame.of((2000, 1000), scale, 224, 112), metres).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("/data/a.b.tif", "a.b"), ("town", "town"), (".hidden", "hidden"), ("https://x.org/p/a.tif?sig=a/b.c", "a"),
+        ("s3://bucket/p/a.tif", "a"), ("zip:///data/a.zip!in/b.tif", "b"), ("/vsicurl/https://x.org/a.tif?k=1", "a"),
+        ('NETCDF:"/data/a.nc":red', "a_red"), ("<VRTDataset/>", "mosaic"), ("<GDAL_WMS/>", "scene"),
+        ("https://x.org/items/S2A", "S2A"), ("/data/" + 300 * "x" + ".tif", 120 * "x"),
+    ],
+)  # fmt: skip
+def test_names_of_scenes(address, name):
+    assert scene_name(address) == name

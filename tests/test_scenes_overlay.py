@@ -2,15 +2,19 @@ import math
 
 import numpy as np
 import pytest
+from serving import Server, in_ranges
 
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 pytest.importorskip("pyproj", reason="the extra geo is not installed")
 from affine import Affine  # noqa: E402
 from PIL import Image  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
+from rasters import noise, write  # noqa: E402
 
+from segearth.scenes.raster import open_raster  # noqa: E402
 from segearth.scenes.scene_overlay import (  # noqa: E402
     length_text,
+    picture_of,
     round_length,
     scene_overlay,
     thumbnail,
@@ -149,3 +153,30 @@ def test_round_lengths():
         "20 cm",
         "5 mm",
     ]
+
+
+def test_what_lies_on_a_network_is_not_read_again(tmp_path):
+    """Of its overviews a picture is made, as of the raster itself; without any, the map stands alone."""
+    pixels = np.kron(noise(3, 10, 8, "uint8"), np.ones((1, 16, 16), np.uint8))
+    path = write(tmp_path / "a.tif", pixels, colours=["red", "green", "blue"])
+    server = Server()
+    try:
+        area = Window(16, 160, 32, 128)
+        server.routes["/bare.tif"] = in_ranges(path.read_bytes())
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
+        server.routes["/a.tif"] = in_ranges(path.read_bytes())
+        with open_raster(path) as raster:
+            expected, _ = picture_of(raster, area, 18)
+        with open_raster(f"{server.url}/a.tif") as raster:
+            found, remarks = picture_of(raster, area, 18)
+        assert (found.pixels.shape, remarks) == ((18, 12, 3), [])
+        assert np.abs(found.pixels.astype(int) - expected.pixels).max() <= 1
+        with open_raster(f"{server.url}/bare.tif") as raster:
+            alone, remarks = picture_of(raster, area, 18)
+        assert (alone.pixels == 255).all()
+        assert remarks == [
+            f"the overlay shows the map alone: {server.url}/bare.tif would have been read once more for it"
+        ]
+    finally:
+        server.close()

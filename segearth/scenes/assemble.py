@@ -17,6 +17,7 @@ import numpy as np
 
 from segearth.cells import fitting
 from segearth.errors import UserError, option, without_warnings
+from segearth.files import bytes_text
 from segearth.outputs import atomic, write_all
 from segearth.scenes import styles
 from segearth.scenes.grid import TILE, Block
@@ -109,7 +110,7 @@ def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], o
     needed, free = round(parts * WITH_OVERVIEWS) + 2**20, shutil.disk_usage(out).free
     if needed > free:
         raise UserError(
-            f"the map needs about {needed / 1e9:.3g} GB in {out}, which has {free / 1e9:.3g} GB left: free some space, "
+            f"the map needs about {bytes_text(needed)} in {out}, which has {bytes_text(free)} left: free some space, "
             f"or use another {option('out')}; what was computed is kept"
         )
 

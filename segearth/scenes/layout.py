@@ -129,9 +129,14 @@ def describe(frame: Frame, pixel_m: float | None) -> str:
         text += f", seen as {frame.model_size[1]:,} × {frame.model_size[0]:,}"
     if pixel_m is not None:
         seen = pixel_m * frame.input_size[1] / frame.model_size[1]
-        text += f", {seen:.2g} m a pixel: a window is {seen * frame.grid.crop:.0f} m"
+        text += f", {seen:.2g} m a pixel: a window is {_metres(seen * frame.grid.crop)} m"
         if seen < FINE_M:
             text += f"; the paper's data sets are seen at 0.3 to 1.2 m: try {option('gsd', 0.6)}"
         elif seen > COARSE_M:
             text += "; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"
     return text
+
+
+def _metres(length: float) -> str:
+    """For people: whole metres, and of few of them two digits."""
+    return f"{length:.2g}" if length < 10 else f"{length:,.0f}"

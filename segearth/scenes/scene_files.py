@@ -13,6 +13,7 @@ from typing import Any
 
 from segearth.batch.earlier import made_with
 from segearth.errors import UserError, option
+from segearth.files import bytes_text
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
@@ -92,8 +93,8 @@ class SceneFiles:
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise UserError(
-                f"the map and its parts need about {needed / 1e9:.3g} GB in {self.folder}, which has "
-                f"{free / 1e9:.3g} GB left: free some space, or use another {option('out')}"
+                f"the map and its parts need about {bytes_text(needed)} in {self.folder}, which has "
+                f"{bytes_text(free)} left: free some space, or use another {option('out')}"
             )
 
     def tidy(self, shard: Shard) -> None:
