@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
-from segearth.cli.scene_options import ONLY_SCENES, add_scene_options, check_scene_options
+from segearth.cli.scene_options import add_scene_options, check_scene_options
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
@@ -33,10 +32,9 @@ from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
-    from segearth.batch.inputs import Item
     from segearth.cli.predict_outcome import Outcome
     from segearth.cli.predict_pictures import Pictures
-    from segearth.cli.predict_scenes import Scene, Scenes
+    from segearth.cli.predict_scenes import Scenes
     from segearth.jobs.shards import Shard
 
 HELP = "Map images with class names in words."
@@ -108,13 +106,14 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
 
     from segearth.batch.inputs import find_images
+    from segearth.cli.predict_ways import pictures_and_scenes
     from segearth.jobs.shards import WHOLE, parse_shard
     from segearth.outputs import writable_folder
 
     args.out = user_path(args.out, "output folder")
     shard = WHOLE if args.shard is None else parse_shard(args.shard)
     items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())
-    pictures, scenes = _ways(args, items, tell)
+    pictures, scenes = pictures_and_scenes(args, items, tell)
     if not args.dry_run:
         writable_folder(args.out)
     device = _device(args.device, shard)
@@ -186,68 +185,6 @@ def _make(
         say(f"failed: {why}")
     print(outcome.line(out))
     return outcome.code
-
-
-def _ways(
-    args: argparse.Namespace, items: Sequence[Item], tell: Callable[[str], None]
-) -> tuple[list[Item], list[Scene]]:
-    """Which of all are pictures, and which are scenes.
-
-    Raises:
-        UserError: an option that is for the other kind alone; an address as a picture; a mosaic of pictures.
-    """
-    pictures: list[Item] = []
-    scenes: list[tuple[Item, str]] = []
-    if args.way == "scene":
-        scenes = [(item, "") for item in items]
-    elif args.way == "picture":
-        pictures = list(items)
-    else:
-        from segearth.scenes.ways import is_scene
-
-        for item in items:
-            why = is_scene(item.source)
-            if why is None:
-                pictures.append(item)
-            else:
-                scenes.append((item, why))
-    _check_ways(args, pictures, [item for item, _ in scenes], tell)
-    if not scenes:
-        return pictures, []
-    from segearth.cli.predict_scenes import Scene
-
-    if args.mosaic:
-        item, why = scenes[0]
-        folder = Path(args.images[0]) if len(args.images) == 1 else None
-        name = folder.absolute().name if folder is not None and folder.is_dir() else "mosaic"
-        return [], [Scene(replace(item, name=name, image=name), tuple(one.source for one, _ in scenes), why)]
-    return pictures, [Scene(item, (item.source,), why) for item, why in scenes]
-
-
-def _check_ways(
-    args: argparse.Namespace, pictures: Sequence[Item], scenes: Sequence[Item], tell: Callable[[str], None]
-) -> None:
-    """Refuses, or tells, what does not go with pictures or scenes.
-
-    Raises:
-        UserError: see `_ways`.
-    """
-    given = [name for name in ONLY_SCENES if getattr(args, name) not in (None, False)]
-    if pictures and given:
-        what = f"{option(given[0])} is for scenes, and {pictures[0].shown} is a picture"
-        if not scenes or given[0] in ("shard", "mosaic"):
-            raise UserError(f"{what}: expected scenes alone; leave it out, or map all by {option('as', 'scene')}")
-        tell(f"note: {what}, to which it does nothing")
-    if scenes and not pictures and args.max_pixels is not None:
-        raise UserError(
-            f"{option('max_pixels', args.max_pixels)} is for pictures, and {scenes[0].shown} is a scene: expected any "
-            f"number of pixels in it; leave it out, or map it by {option('as', 'picture')}"
-        )
-    if address := next((item for item in pictures if isinstance(item.source, str)), None):
-        raise UserError(
-            f"{address.shown} is an address: expected a file on this computer as a picture; download it first, or map "
-            f"it by {option('as', 'scene')}"
-        )
 
 
 def _device(device: str, shard: Shard) -> str:
