@@ -6,6 +6,7 @@ A task travels to other processes, its model does not: each process loads it onc
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,6 +79,7 @@ class BlockTask:
         layers: what is written.
         folder: where.
         load: gives the predictor.
+        rows_done: called with the number of pixels whenever rows of a block are finished; None in other processes.
     """
 
     raster: RasterSpec | Raster
@@ -87,6 +89,7 @@ class BlockTask:
     layers: tuple[Layer, ...]
     folder: Path
     load: Loaded
+    rows_done: Callable[[int], None] | None = None
 
     @even_threads()
     def __call__(self, key: str) -> dict[str, Any]:
@@ -113,6 +116,8 @@ class BlockTask:
                         writer.write(layers)
                         own = ClassSums.of(found.labels, layers["confidence"], classes)
                         sums = ClassSums.total((sums, own), classes)
+                        if self.rows_done is not None:
+                            self.rows_done(found.labels.size)
                 sizes = writer.sizes
         seconds = time.perf_counter() - begun
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
