@@ -243,8 +243,8 @@ def test_damage_is_named_and_tried_again(town, capsys):
     printed = capsys.readouterr()
     assert code == 1
     assert "failed: town.tif, block b0001_0002: rows " in printed.err
-    assert "could not be read; nothing is known there (nodata in the map)" in printed.err
-    assert printed.out.splitlines()[-1].startswith("1 map written to out, 1 with parts that could not be read")
+    assert "of town.tif failed; nothing is known there (nodata in the map)" in printed.err
+    assert printed.out.splitlines()[-1].startswith("1 map written to out, 1 with parts that failed")
     with rasterio.open("out/town.labels.tif") as labels:
         assert (labels.read(1)[64:, 128:] == 255).all()
         assert (labels.read(1)[:64, :64] != 255).all()

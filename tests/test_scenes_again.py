@@ -15,6 +15,7 @@ from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
+from segearth.jobs.locks import locked  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.raster import Raster, ReadFailed  # noqa: E402
@@ -71,10 +72,82 @@ def test_all_files_are_listed_and_must_be_there(run, tmp_path):
     ]  # fmt: skip
     again = run()
     assert (again.files, again.summary) == (first.files, first.summary)
-    for name in ("a.overlay.png", "a.summary.csv", "a.labels.qml"):
+    for name in ("a.summary.csv", "a.labels.qml"):
         (tmp_path / "out" / name).unlink()
         assert begin(run)[0] == 0
         assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_file_that_was_cut_off_is_made_anew(run):
+    labels = run().labels
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-100])
+    assert begin(run)[0] == 0
+    assert labels.read_bytes() == whole
+
+
+def test_an_overlay_of_another_look_is_drawn_without_the_model(run, predictor, tmp_path):
+    first = run()
+    drawn, labels = (tmp_path / "out" / name for name in ("a.overlay.png", "a.labels.tif"))
+    before, made = drawn.read_bytes(), labels.stat().st_mtime_ns
+    predictor.model.windows = 0
+    for look in ({"opacity": 0.25}, {"outline": False}):
+        result = run(replace(OPTIONS, **look))
+        assert result.summary["files"]["a.overlay.png"]["sha256"] == sha256_of(drawn)
+        assert drawn.read_bytes() != before
+        assert run(replace(OPTIONS, **look)) == result
+    drawn.unlink()
+    again = run()
+    assert drawn.read_bytes() == before
+    assert (set(again.files), again.summary) == (set(first.files), first.summary)
+    assert json.loads((tmp_path / "out" / "a.summary.json").read_text()) == first.summary
+    assert (predictor.model.windows, labels.stat().st_mtime_ns) == (0, made)
+
+
+def test_a_map_that_is_half_overwritten_is_neither(run, tmp_path, monkeypatch):
+    """A run is killed between the rasters of a new map and its summary."""
+    run(replace(OPTIONS, scores=True))
+    other = replace(OPTIONS, confidence=False, blend="hann")
+
+    def stop(*_):
+        raise Stop
+
+    with monkeypatch.context() as patches, pytest.raises(Stop):
+        patches.setattr("segearth.scenes.scene_files.scene_overlay", stop)
+        run(other, overwrite=True)
+    assert not {"a.scores.tif", "a.summary.json"} & {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UserError, match='was begun with blend "hann", not "mean"'):
+        run()
+    done, result = begin(run, options=other)
+    assert (done, result.summary["settings"]["blend"]) == (9, "hann")
+
+
+def test_rasters_that_are_wanted_later(run, tmp_path):
+    """The map is the same with and without them, and those that are there stay."""
+    plain, scored = replace(OPTIONS, confidence=False), replace(OPTIONS, confidence=False, scores=True)
+    stopped(run, 4, options=plain)
+    confident = run()  # every block has it
+    found = {path.name: sha256_of(path) for path in (confident.labels, confident.confidence)}
+    assert begin(run, options=plain) == (None, replace(confident, confidence=None))
+    stopped(run, 4, options=plain, overwrite=True)
+    done, both = begin(run, options=replace(OPTIONS, scores=True))
+    assert done == 0  # no block has scores
+    (tmp_path / "out" / "a.scores.tif").unlink()
+    assert begin(run) == (None, replace(both, scores=None, files=tuple(f for f in both.files if f != both.scores)))
+    done, again = begin(run, options=scored)
+    assert (done, again.confidence, set(again.files)) == (0, None, set(both.files))
+    assert again.summary["files"] == both.summary["files"]
+    assert {name: about["sha256"] for name, about in again.summary["files"].items() if name in found} == found
+
+
+def test_parts_are_left_to_other_shards(run, tmp_path):
+    kept = replace(OPTIONS, keep_parts=True)
+    run(kept)
+    with locked(tmp_path / "out" / "a.segearth.1-of-2"):
+        assert begin(run)[0] is None
+        assert (tmp_path / "out" / "a.segearth").is_dir()
+    run()
+    assert not (tmp_path / "out" / "a.segearth").exists()
 
 
 def test_what_a_kill_after_the_last_file_left_is_removed(run, tmp_path):

@@ -131,7 +131,7 @@ class SceneResult:
         confidence: GeoTIFF of the best class's score; None if not asked for.
         scores: GeoTIFF of the scores of all classes; None if not asked for.
         summary: what is in NAME.summary.json.
-        failed: blocks that could not be read, and why; they are nodata in the map.
+        failed: blocks that could not be mapped, and why; they are nodata in the map.
         files: all that was written.
     """
 

@@ -110,8 +110,6 @@ class Plan:
             "output_grid": options.output_grid,
             "blend": options.blend,
             "batch": batch,
-            "confidence": options.confidence,
-            "scores": options.scores,
         }
         return cls(
             spec,

@@ -76,7 +76,7 @@ def predict_scene(
         if not overwrite:
             if (result := files.finished()) is not None:
                 files.tidy(shard)
-                return result
+                return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
         side = side_of_blocks(plan.frame, predictor.model, options)

@@ -123,7 +123,7 @@ class BlockTask:
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
 
     def is_there(self, key: str, value: Any) -> bool:
-        """Whether what a task returned still holds: its files are there, as long as they were.
+        """Whether what a task returned still holds: the files that are wanted are there, as long as they were.
 
         Args:
             key: of a block.
@@ -133,6 +133,6 @@ class BlockTask:
             sums, sizes = ClassSums.from_lists(value["sums"]), dict(value["sizes"])
             paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers if sizes}
             complete = sums.pixels.shape == sums.confidence.shape == (len(self.load.vocabulary) + 1,)
-            return complete and sizes == {name: path.stat().st_size for name, path in paths.items()}
+            return complete and all(sizes[name] == path.stat().st_size for name, path in paths.items())
         except (LookupError, TypeError, ValueError, OverflowError, OSError):
             return False
