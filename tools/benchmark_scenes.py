@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 import rasterio.shutil
+from PIL import Image
 
 from benchmark import Parts, clocks, machine, picture, timed
 from check_scenes import empty, idle_mb, whole
@@ -31,6 +32,7 @@ from segearth.models import SegEarth
 from segearth.models.blend import Blend
 from segearth.outputs import atomic
 from segearth.scenes import blocks as blocks_module
+from segearth.scenes import scene_files
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.parts import PartWriter
@@ -46,6 +48,7 @@ PARTS: Parts = {
     "labels and scores": ((blocks_module, "classify"), (blocks_module, "labelled"), (ClassSums, "of")),
     "writing": ((PartWriter, "_open"), (PartWriter, "write"), (PartWriter, "_close"), (PartWriter, "_check")),
     "assembly": ((rasterio.shutil, "copy"),),
+    "overlay": ((scene_files, "scene_overlay"), (Image.Image, "save")),  # as large for every scene
 }
 HALO_SIZE = 20_000  # side of the scene that is cut into blocks of these sides
 BLOCKS = (448, 1008, 2016, 3584, 8064)

@@ -94,7 +94,7 @@ class SceneProgress:
     Attributes:
         done: blocks that are finished or given up, also by earlier runs.
         total: blocks, of this process's share.
-        megapixels: of the map in blocks that are done.
+        megapixels: of the map that are finished.
         megapixels_total: in all blocks.
         megapixels_before: of `megapixels` what earlier runs had done.
         seconds: since this run began.

@@ -6,6 +6,7 @@ A task travels to other processes, its model does not: each process loads it onc
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,6 +82,7 @@ class BlockTask:
         layers: what is written.
         folder: where.
         load: gives the predictor.
+        rows_done: called with the number of pixels whenever rows of a block are finished; None in other processes.
     """
 
     raster: RasterSpec | Raster
@@ -90,6 +92,7 @@ class BlockTask:
     layers: tuple[Layer, ...]
     folder: Path
     load: Loaded
+    rows_done: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
         """Makes sure that other processes, which open the raster by its address, will have the same one.
@@ -135,6 +138,8 @@ class BlockTask:
                         writer.write(layers)
                         own = ClassSums.of(found.labels, layers["confidence"], classes)
                         sums = ClassSums.total((sums, own), classes)
+                        if self.rows_done is not None:
+                            self.rows_done(found.labels.size)
                 sizes = writer.sizes
             check_same(raster)  # as far as the block's pixels were read, it was
         seconds = time.perf_counter() - begun
