@@ -1,10 +1,12 @@
 """What a scene's command finds when it is given again: finished maps, other shards' ones, and what kills have left."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from kills import hidden
 from serving import Server, in_ranges
 
@@ -17,6 +19,7 @@ from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
 from segearth.jobs.locks import locked  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
+from segearth.predictor import Predictor  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.raster import Raster, ReadFailed  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
@@ -287,12 +290,36 @@ def test_a_folder_that_vanishes_is_no_other_shard(run, tmp_path, monkeypatch):
         run()
 
 
+def test_a_map_is_of_one_kind_of_device(run, monkeypatch):
+    stopped(run, 3)
+    monkeypatch.setattr(Predictor, "device", torch.device("cuda:1"))
+    with pytest.raises(UserError, match=r"device .*cpu.*cuda"):
+        run()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_raster_that_is_replaced_amid_a_run(run, raster, tmp_path, alone):
+    def replace_it(step):
+        if step.done == 4:
+            write(tmp_path / "b.tif", noise(3, 180, 170, "uint8", seed=1), colours=["red", "green", "blue"])
+            (tmp_path / "b.tif").replace(raster)
+
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(UserError, match=r"a\.tif has become another raster while it was mapped: expected"):
+            run(executor=None if alone else executor, progress=replace_it)
+        assert not list((tmp_path / "out").glob("a.*"))[1:]  # but the folder of what was done
+        raster.unlink()
+        write(raster, noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+        done, result = begin(run)
+    assert (done >= 4, result.failed) == (True, {})
+
+
 def test_a_url_is_known_by_what_its_server_says_of_it(run, raster):
     server, source = Server(), "/a.tif?key=secret"
     try:
         server.routes[source] = in_ranges(raster.read_bytes(), etag='"one"')
         made = run(source=server.url + source)
-        assert made.summary["settings"]["input"]["version"]["etag"] == '"one"'
+        assert made.summary["settings"]["input"]["versions"][0]["etag"] == '"one"'
         assert begin(run, source=server.url + source)[0] is None
         server.routes[source] = in_ranges(raster.read_bytes(), etag='"two"')
         with pytest.raises(UserError, match="of another image"):

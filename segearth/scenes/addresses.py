@@ -17,6 +17,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+:(?!//)")
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(_streaming)?[/?]|https?://")
 
+_USER = re.compile(r"(://)[^/?\s\"'<>]*@")  # and a password, which may hold an @ as well
+_QUERY = re.compile(r"((?:://|/vsi)[^?\"'<>]*)\?[^\s\"'<>]*")
+
 # GDAL's own settings win where the user makes them, in the environment or by rasterio.Env. rasterio takes whole numbers
 # of GDAL_CACHEMAX as bytes; GDAL's default, 5 % of the memory, is much on a large machine with many processes.
 _SETTINGS: dict[str, Any] = {
@@ -76,9 +79,9 @@ def place_of(address: str) -> PurePosixPath:
     if address.lstrip().startswith("<"):
         return PurePosixPath("raster")
     if is_subdataset(address):
-        file, *inner = (part.strip('"/') for part in address.split(":")[1:])
+        file, *inner = (part.strip('"/') for part in without_keys(address).split(":")[1:])
         return PurePosixPath("-".join([PurePosixPath(file).stem, *inner]).replace("/", "_"))
-    text = re.sub(r"\?.*", "", address) if is_remote(gdal_name(address)) else address
+    text = without_keys(address) if is_remote(gdal_name(address)) else address
     return PurePosixPath(re.sub("://|[!{}]", "/", text).strip("/") or "raster")
 
 
@@ -97,12 +100,20 @@ def shown(address: str | Path) -> str:
     text = str(address)
     if text.lstrip().startswith("<"):
         return "the VRT" if text.lstrip().startswith("<VRT") else "the raster that the XML describes"
-    text = re.sub(r"(://)[^/@\s]*@", r"\1", text)
-    return printable(re.sub(r"\?\S*", "", text) if is_remote(text) or _SCHEME.match(text) else text)
+    return printable(without_keys(text))
 
 
-def gdal_settings(name: str) -> AbstractContextManager[Any]:
+def without_keys(text: str) -> str:
+    """A text without what may be secret in the URLs that it holds: a user with a password, and what follows a "?"."""
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
+
+
+def gdal_settings(name: str, *, has_remote: bool = False) -> AbstractContextManager[Any]:
     """GDAL's settings for a name, in a block and for its thread.
+
+    Args:
+        name: GDAL's.
+        has_remote: whether it is a file on this computer that refers to others on a network.
 
     Credentials are left to GDAL: AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT and so on.
     """
@@ -110,13 +121,25 @@ def gdal_settings(name: str) -> AbstractContextManager[Any]:
     from rasterio.env import getenv, hasenv
     from rasterio.session import DummySession
 
-    own = _SETTINGS | (_REMOTE_SETTINGS if is_remote(name) else {})
+    own = _SETTINGS
+    if is_remote(name):
+        own = own | _REMOTE_SETTINGS
+    elif has_remote:  # what lies beside it counts: it is looked for by name, without a list of the folder
+        own = own | _REMOTE_SETTINGS | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
     chosen = {*os.environ, *(getenv() if hasenv() else ())}
     # rasterio's own session would want boto3 and hide GDAL's ways to credentials
     env: AbstractContextManager[Any] = rasterio.Env(
         session=DummySession(), **{key: value for key, value in own.items() if key not in chosen}
     )
     return env
+
+
+def gdal_setting(key: str) -> str:
+    """The value of one of GDAL's settings for requests: the user's, else ours; empty if there is none."""
+    from rasterio.env import getenv, hasenv
+
+    own = getenv() if hasenv() else {}
+    return str(own.get(key, os.environ.get(key, _SETTINGS.get(key, ""))))
 
 
 def _of_scheme(scheme: str, rest: str, text: str) -> str:

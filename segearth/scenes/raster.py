@@ -19,7 +19,7 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
-from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown
+from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.scenes.bands import Band, Numbers
 from segearth.scenes.checks import check
 from segearth.scenes.spec import RasterSpec
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from segearth.scenes.resampling import Pixels
 
 T = TypeVar("T")
+
+_SERVICES = {"EEDAI", "HTTP", "NGW", "OGCAPI", "PLMosaic", "STACIT", "WCS", "WMS", "WMTS"}  # GDAL's drivers of servers
 
 
 class ReadFailed(Exception):  # noqa: N818 (what happened to a window; the caller lists it and goes on)
@@ -100,7 +102,7 @@ class Raster:
     def close(self) -> None:
         """Closes it, unless somebody else opened it."""
         if self._reopen is not None:
-            with self._lock:
+            with self._lock, self._settings():
                 self._dataset.close()
 
     @property
@@ -123,10 +125,14 @@ class Raster:
         with self._lock, gdal_settings(self.source):
             return tuple(self._dataset.files)
 
-    @property
+    @cached_property
     def is_remote(self) -> bool:
-        """Whether it lies on a network."""
-        return is_remote(self.source)
+        """Whether any of it lies on a network, also where a file on this computer says so."""
+        return is_remote(self.source) or self._dataset.driver in _SERVICES or any(map(is_remote, self.files))
+
+    def _settings(self) -> AbstractContextManager[Any]:
+        """GDAL's settings for it."""
+        return gdal_settings(self.source, has_remote=self.is_remote)
 
     @property
     def nodata(self) -> float | None:
@@ -210,7 +216,7 @@ class Raster:
         Raises:
             UserError: it has none, or it cannot be opened.
         """
-        with self._lock, gdal_settings(self.source):
+        with self._lock, self._settings():
             factors = self._dataset.overviews(1) if self.overview is None else []
         fitting = [number for number, own in enumerate(factors) if own <= factor]
         if not fitting:
@@ -289,7 +295,7 @@ class Raster:
         """What a read gives; if it fails, once more with the raster opened anew."""
         from rasterio.errors import RasterioError
 
-        with self._lock, gdal_settings(self.source):
+        with self._lock, self._settings():
             try:
                 return read()
             except (RasterioError, OSError):
@@ -298,7 +304,7 @@ class Raster:
                 self._open_again()
                 return read()
             except (RasterioError, OSError, UserError) as error:
-                raise ReadFailed(window, _reason(error, self.source)) from None
+                raise ReadFailed(window, _reason(error)) from None
 
     def _open_again(self) -> None:
         """A share that came back, or a file that was put in place anew, needs another handle.
@@ -356,7 +362,7 @@ def open_raster(
         ) from None
     except (rasterio.errors.RasterioError, OSError) as error:
         raise UserError(
-            f"{shown(source)} cannot be opened as a raster ({_reason(error, name)}): expected a whole file of a format "
+            f"{shown(source)} cannot be opened as a raster ({_reason(error)}): expected a whole file of a format "
             "that GDAL reads; check it with gdalinfo"
         ) from None
     try:
@@ -423,11 +429,11 @@ def _not_georeferenced() -> AbstractContextManager[None]:
     return without_warnings(NotGeoreferencedWarning)
 
 
-def _reason(error: BaseException, source: str) -> str:
+def _reason(error: BaseException) -> str:
     """GDAL's own words, the first and the last of the chain: where, and why."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     said = [first_line(some).rstrip(".") for some in (chain[1:] or chain)]
     words = said[0] if said[-1] in said[0] else f"{said[0]}: {said[-1]}"
-    return re.sub(r"\?[^\s,]*", "", words) if is_remote(source) else words  # what follows may be a key
+    return re.sub(r"\?\S*", "", without_keys(words))  # GDAL often gives the end of a URL only

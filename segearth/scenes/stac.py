@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,11 @@ from urllib.parse import urljoin, urlsplit
 
 from segearth.errors import UserError, first_line
 from segearth.json_files import parse_json, read_json
+from segearth.scenes.addresses import shown, without_keys
+from segearth.scenes.web import get
 
 MOST_BYTES = 16 << 20  # of an Item; usual ones have some kilobytes
 COLOURS = ("red", "green", "blue")
-_TIMEOUT_S = 30.0
-_PAUSE_S = 1.0
 
 
 def is_item(text: str) -> bool:
@@ -41,7 +38,7 @@ def read_item(text: str) -> dict[str, Any] | None:
         found = parse_json(_get(text)) if "://" in text else read_json(Path(text), MOST_BYTES)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UserError(
-            f"the STAC Item {text.partition('?')[0]} cannot be read ({first_line(error)}): expected JSON; check the "
+            f"the STAC Item {shown(text)} cannot be read ({without_keys(first_line(error))}): expected JSON; check the "
             "address, or give that of an image in it"
         ) from None
     is_one = isinstance(found, dict) and found.get("type") == "Feature" and isinstance(found.get("assets"), dict)
@@ -73,7 +70,7 @@ def images(item: Mapping[str, Any], address: str) -> list[str]:
     if all(colour in by_colour for colour in COLOURS):
         return [_joined(address, by_colour[colour]) for colour in COLOURS]
     raise UserError(
-        f"the STAC Item {address.partition('?')[0]} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
+        f"the STAC Item {shown(address)} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
         "expected visual, or red, green and blue; give the address of an image in it"
     )
 
@@ -96,20 +93,8 @@ def _joined(address: str, href: str) -> str:
 
 
 def _get(url: str) -> bytes:
-    """What a URL gives, asked for twice where the server fails."""
-    for last in (False, True):
-        try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # by `is_item`, http or https
-                content: bytes = answer.read(MOST_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            if last or error.code < 500:
-                raise
-        except (OSError, http.client.HTTPException):
-            if last:
-                raise
-        else:
-            if len(content) > MOST_BYTES:
-                raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
-            return content
-        time.sleep(_PAUSE_S)
-    raise AssertionError("unreachable")
+    """What a URL gives."""
+    content, _ = get(url, MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+    return content

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from segearth.compute import even_threads
+from segearth.errors import UserError, option
 from segearth.loading import load_model
 from segearth.predictor import Predictor, Recipe
+from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import BlockSettings, map_block
 from segearth.scenes.grid import Block, Frame
+from segearth.scenes.identity import check_same
 from segearth.scenes.layers import Layer
 from segearth.scenes.parts import part_path, part_writer
 from segearth.scenes.raster import Raster, open_raster
@@ -91,6 +94,23 @@ class BlockTask:
     load: Loaded
     rows_done: Callable[[int], None] | None = None
 
+    def __post_init__(self) -> None:
+        """Makes sure that other processes, which open the raster by its address, will have the same one.
+
+        Raises:
+            UserError: they will not.
+        """
+        if not isinstance(self.raster, RasterSpec):
+            return
+        try:
+            with open_raster(self.raster) as raster:
+                check_same(raster)
+        except UserError:
+            raise UserError(
+                f"other processes cannot open {shown(self.raster.address)} as it is open here: expected a raster that "
+                f"is the same for all; save it as a file, or take {option('workers', 1)}"
+            ) from None
+
     @even_threads()
     def __call__(self, key: str) -> dict[str, Any]:
         """What became of a block: `windows` computed, `seconds`, `sums` (see `ClassSums`), `sizes` of its files.
@@ -107,6 +127,8 @@ class BlockTask:
 
         sizes: dict[str, int] = {}
         with open_raster(self.raster) if isinstance(self.raster, RasterSpec) else nullcontext(self.raster) as raster:
+            if raster is not self.raster:
+                check_same(raster)
             rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count)
             first = next(rows, None)
             if first is not None:
@@ -119,6 +141,7 @@ class BlockTask:
                         if self.rows_done is not None:
                             self.rows_done(found.labels.size)
                 sizes = writer.sizes
+            check_same(raster)  # as far as the block's pixels were read, it was
         seconds = time.perf_counter() - begun
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
 
