@@ -94,6 +94,7 @@ def load_model(
     )
     settings = model_settings(name, architecture, upsampler, compute.precision) | {
         "method": method,
+        "ignore_residual": ignore_residual,
         "slide_crop": model.slide_crop,
         "slide_stride": model.slide_stride,
         "cls_token_lambda": model.cls_token_lambda,

@@ -68,12 +68,15 @@ def test_openais_vit_b16_has_quick_gelu():
 
 
 def test_options_reach_the_model():
-    model = load_model(
+    predictor = load_model(
         "tiny", "road; tree", device="cpu", method="GEM", ignore_residual=False, upsampler=None,
         cls_token_lambda=0, prob_thd=0.25, bg_idx=1, slide_crop=0, logit_scale=40.0,
-    ).model  # fmt: skip
+    )  # fmt: skip
+    model = predictor.model
     assert (model.encoder.method, model.encoder.ignore_residual, model.upsampler) == ("GEM", False, None)
     assert (model.prob_thd, model.bg_idx, model.slide_crop, model.logit_scale) == (0.25, 1, 0, 40.0)
+    given = {"method": "GEM", "ignore_residual": False, "cls_token_lambda": 0, "slide_crop": 0, "logit_scale": 40.0}
+    assert {key: predictor.settings[key] for key in given} == given
 
 
 def test_background_of_the_vocabulary_is_the_default():

@@ -15,9 +15,11 @@ rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 from rasterio.env import get_gdal_config  # noqa: E402
 from rasters import noise, write  # noqa: E402
 
+from segearth.batch.inputs import find_images  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown  # noqa: E402
 from segearth.scenes.choice import choose  # noqa: E402
+from segearth.scenes.naming import scene_name  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -91,8 +93,39 @@ def test_unknown_schemes(address):
 def test_keys_are_not_shown():
     assert shown("https://me:secret@host/a.tif?sig=secret") == "https://host/a.tif"
     assert shown("/vsicurl/https://host/a.tif?sig=secret") == "/vsicurl/https://host/a.tif"
+    assert shown("https://me:se@cret@host/a b.tif?box=1,2&sig=secret") == "https://host/a b.tif"
+    assert (
+        shown("/vsizip/{/vsicurl/https://me:secret@host/a.zip}/b.tif") == "/vsizip/{/vsicurl/https://host/a.zip}/b.tif"
+    )
+    assert shown("https://host/a@2.tif") == "https://host/a@2.tif"
     assert shown("is it this?.tif") == "is it this?.tif"
     assert shown("<VRTDataset>" + "x" * 1000) == "the VRT"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:secret@host/a/scene.tif?sig=secret",
+        "/vsicurl/https://me:secret@host/a/scene.tif",
+        "zip+https://me:secret@host/a.zip!in/scene.tif",
+        'WMS:"https://me:secret@host/wms?key=secret"',
+        "WMS:https://me:secret@host/wms?key=secret",
+        "https://me:secret@host",
+    ],
+)
+def test_keys_are_in_no_name(tmp_path, address):
+    items = find_images([address, address.replace("host", "other")], tmp_path)
+    assert items[0].name != items[1].name
+    for item in items:
+        assert "secret" not in f"{item.name} {item.image} {item.shown} {scene_name(item.source)}"
+    assert "host" in items[0].name
+
+
+def test_a_stac_item_is_named_without_keys(server):
+    server.routes["/item.json?sig=secret"] = answer(b"{")
+    with pytest.raises(UserError, match="STAC Item http://127.0.0.1:[0-9]*/item.json cannot be read") as error:
+        choose(f"{server.url}/item.json?sig=secret")
+    assert "secret" not in str(error.value)
 
 
 def test_settings_of_the_user_win(monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from kills import hidden
 from serving import Server, in_ranges
 
@@ -16,6 +17,7 @@ from scenemodels import stub_predictor  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
+from segearth.predictor import Predictor  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.raster import Raster, ReadFailed  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
@@ -211,6 +213,13 @@ def test_a_folder_that_vanishes_is_no_other_shard(run, tmp_path, monkeypatch):
         SceneFiles, "check_disk", lambda *args: make(*args) or (tmp_path / "out/a.segearth/job.json").unlink()
     )
     with pytest.raises(UserError, match="is gone: expected it to stay"):
+        run()
+
+
+def test_a_map_is_of_one_kind_of_device(run, monkeypatch):
+    stopped(run, 3)
+    monkeypatch.setattr(Predictor, "device", torch.device("cuda:1"))
+    with pytest.raises(UserError, match=r"device .*cpu.*cuda"):
         run()
 
 

@@ -17,6 +17,7 @@ from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
+from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
 from segearth.scenes.choice import Choice, look
 from segearth.scenes.counts import Counts, count
@@ -144,7 +145,7 @@ def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[
         asked = parse_stretch(options.stretch)
         told = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)  # by its bits
         how = "" if told else f", percentiles {asked.low:g} and {asked.high:g}"
-        where = f" of {printable(options.stretch_from)}" if options.stretch_from else ""
+        where = f" of {shown(options.stretch_from)}" if options.stretch_from else ""
         stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
     share = 100 * float(valid.mean())
     return {

@@ -17,6 +17,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _SUBDATASET = re.compile(r"[A-Z][A-Z0-9_]+:(?!//)")
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs)(_streaming)?[/?]|https?://")
 
+_USER = re.compile(r"(://)[^/?\s\"'<>]*@")  # and a password, which may hold an @ as well
+_QUERY = re.compile(r"((?:://|/vsi)[^?\"'<>]*)\?[^\s\"'<>]*")
+
 # GDAL's own settings win where the user makes them, in the environment or by rasterio.Env. rasterio takes whole numbers
 # of GDAL_CACHEMAX as bytes; GDAL's default, 5 % of the memory, is much on a large machine with many processes.
 _SETTINGS: dict[str, Any] = {
@@ -76,9 +79,9 @@ def place_of(address: str) -> PurePosixPath:
     if address.lstrip().startswith("<"):
         return PurePosixPath("raster")
     if is_subdataset(address):
-        file, *inner = (part.strip('"/') for part in address.split(":")[1:])
+        file, *inner = (part.strip('"/') for part in without_keys(address).split(":")[1:])
         return PurePosixPath("-".join([PurePosixPath(file).stem, *inner]).replace("/", "_"))
-    text = re.sub(r"\?.*", "", address) if is_remote(gdal_name(address)) else address
+    text = without_keys(address) if is_remote(gdal_name(address)) else address
     return PurePosixPath(re.sub("://|[!{}]", "/", text).strip("/") or "raster")
 
 
@@ -97,8 +100,12 @@ def shown(address: str | Path) -> str:
     text = str(address)
     if text.lstrip().startswith("<"):
         return "the VRT" if text.lstrip().startswith("<VRT") else "the raster that the XML describes"
-    text = re.sub(r"(://)[^/@\s]*@", r"\1", text)
-    return printable(re.sub(r"\?\S*", "", text) if is_remote(text) or _SCHEME.match(text) else text)
+    return printable(without_keys(text))
+
+
+def without_keys(text: str) -> str:
+    """A text without what may be secret in the URLs that it holds: a user with a password, and what follows a "?"."""
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
 
 
 def gdal_settings(name: str) -> AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from segearth.errors import UserError
+from segearth.scenes.addresses import without_keys
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -30,7 +31,7 @@ def check(dataset: DatasetReader, name: str) -> None:
         more = f" and {len(inner) - _MOST} more" if len(inner) > _MOST else ""
         raise UserError(
             f"{name} holds {len(inner)} rasters: expected one; give one of them as the raster: "
-            f"{', '.join(inner[:_MOST])}{more}"
+            f"{without_keys(', '.join(inner[:_MOST]))}{more}"
         )
     if not dataset.transform.is_identity:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from segearth.scenes.addresses import is_subdataset
+from segearth.scenes.addresses import is_subdataset, without_keys
 
 _MOST = 120  # characters: endings are added, and most disks allow 255 bytes
 
@@ -17,11 +17,12 @@ def scene_name(address: str) -> str:
     """
     if address.lstrip().startswith("<"):
         return "mosaic" if address.lstrip().startswith("<VRT") else "scene"
+    address = without_keys(address)
     if is_subdataset(address):
         _, file, *inner = re.split(r':(?=(?:[^"]*"[^"]*")*[^"]*$)', address)  # colons outside of quotes
         parts = [_stem(file.strip('"')), *inner]
     else:
-        parts = [_stem(re.sub(r"\?.*", "", address) if "://" in address or address.startswith("/vsi") else address)]
+        parts = [_stem(address)]
     return re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", "_".join(filter(None, parts))).strip(" ._")[:_MOST] or "scene"
 
 

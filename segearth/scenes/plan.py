@@ -102,6 +102,7 @@ class Plan:
             "raster": {key: value for key, value in spec.as_dict().items() if key != "address"},
             "area": area.as_dict() if is_part else None,
             **predictor.settings,
+            "device": predictor.device.type,  # each kind rounds in its own way, and a map is of one
             "classes": describe_settings(vocabulary),
             "background": vocabulary.background_name,
             "threshold": predictor.threshold,

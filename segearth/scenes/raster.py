@@ -19,7 +19,7 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
-from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown
+from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.scenes.bands import Band, Numbers
 from segearth.scenes.checks import check
 from segearth.scenes.spec import RasterSpec
@@ -298,7 +298,7 @@ class Raster:
                 self._open_again()
                 return read()
             except (RasterioError, OSError, UserError) as error:
-                raise ReadFailed(window, _reason(error, self.source)) from None
+                raise ReadFailed(window, _reason(error)) from None
 
     def _open_again(self) -> None:
         """A share that came back, or a file that was put in place anew, needs another handle.
@@ -356,7 +356,7 @@ def open_raster(
         ) from None
     except (rasterio.errors.RasterioError, OSError) as error:
         raise UserError(
-            f"{shown(source)} cannot be opened as a raster ({_reason(error, name)}): expected a whole file of a format "
+            f"{shown(source)} cannot be opened as a raster ({_reason(error)}): expected a whole file of a format "
             "that GDAL reads; check it with gdalinfo"
         ) from None
     try:
@@ -423,11 +423,11 @@ def _not_georeferenced() -> AbstractContextManager[None]:
     return without_warnings(NotGeoreferencedWarning)
 
 
-def _reason(error: BaseException, source: str) -> str:
+def _reason(error: BaseException) -> str:
     """GDAL's own words, the first and the last of the chain: where, and why."""
     chain = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     said = [first_line(some).rstrip(".") for some in (chain[1:] or chain)]
     words = said[0] if said[-1] in said[0] else f"{said[0]}: {said[-1]}"
-    return re.sub(r"\?[^\s,]*", "", words) if is_remote(source) else words  # what follows may be a key
+    return re.sub(r"\?\S*", "", without_keys(words))  # GDAL often gives the end of a URL only

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from segearth.errors import UserError, first_line
 from segearth.json_files import parse_json, read_json
+from segearth.scenes.addresses import shown, without_keys
 
 MOST_BYTES = 16 << 20  # of an Item; usual ones have some kilobytes
 COLOURS = ("red", "green", "blue")
@@ -41,7 +42,7 @@ def read_item(text: str) -> dict[str, Any] | None:
         found = parse_json(_get(text)) if "://" in text else read_json(Path(text), MOST_BYTES)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UserError(
-            f"the STAC Item {text.partition('?')[0]} cannot be read ({first_line(error)}): expected JSON; check the "
+            f"the STAC Item {shown(text)} cannot be read ({without_keys(first_line(error))}): expected JSON; check the "
             "address, or give that of an image in it"
         ) from None
     is_one = isinstance(found, dict) and found.get("type") == "Feature" and isinstance(found.get("assets"), dict)
@@ -73,7 +74,7 @@ def images(item: Mapping[str, Any], address: str) -> list[str]:
     if all(colour in by_colour for colour in COLOURS):
         return [_joined(address, by_colour[colour]) for colour in COLOURS]
     raise UserError(
-        f"the STAC Item {address.partition('?')[0]} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
+        f"the STAC Item {shown(address)} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
         "expected visual, or red, green and blue; give the address of an image in it"
     )
 
