@@ -139,7 +139,7 @@ class Result:
         """Where a scene lies, for its summary: crs, transform, bounds, and pixel_m; nothing for a picture."""
         if self.transform is None:
             return {}
-        from segearth.scenes.ground import place
+        from segearth.scenes.place import place
 
         return place(self.transform, self.crs, self.labels.shape)
 

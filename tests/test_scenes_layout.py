@@ -6,14 +6,17 @@ import pytest
 
 pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
+from affine import Affine
+from rasterio.crs import CRS
 from scenemodels import CROP, STRIDE, mini_predictor
 
 from segearth.errors import UserError
 from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame
-from segearth.scenes.layout import batch_of, describe, side_of_blocks, windows_in, working_set
+from segearth.scenes.layout import batch_of, describe, frame_of, side_of_blocks, windows_in, working_set
 from segearth.scenes.naming import scene_name
 from segearth.scenes.options import SceneOptions
+from segearth.scenes.place import PixelSize, pixel_size
 from segearth.windows import Window
 
 LARGE = (50_000, 40_000)
@@ -61,7 +64,30 @@ def test_windows_of_a_part():
     ],
 )
 def test_the_first_line(metres, scale, text):
-    assert describe(Frame.of((2000, 1000), scale, 224, 112), metres).endswith(text)
+    size = PixelSize(metres, metres, "")
+    assert describe(Frame.of((2000, 1000), scale, 224, 112), size).endswith(text)
+
+
+def test_pixels_that_are_not_square():
+    """Of degrees at 50° N: `gsd` makes them square, and without it the first line says how."""
+    pixel = pixel_size(Affine(3e-6, 0, 9, 0, -3e-6, 50), CRS.from_epsg(4326), (2000, 1000))
+    assert (pixel.height_m, pixel.width_m) == (pytest.approx(0.3336, abs=1e-3), pytest.approx(0.2151, abs=1e-3))
+    frame = Frame.of((2000, 1000), 1, 224, 112)
+    assert describe(frame, pixel).endswith(
+        "pixels are 0.33 m high and 0.22 m wide, gsd=0.27 makes them square for the model"
+    )
+
+    class Open:
+        size, name, pixel_size = (2000, 1000), "a.tif", pixel
+
+    class Cut:
+        slide_crop, slide_stride = 224, 112
+
+    frame = frame_of(Open, Cut, SceneOptions(gsd=0.5))
+    assert frame.model_size == (round(2000 * pixel.height_m / 0.5), round(1000 * pixel.width_m / 0.5))
+    assert "square" not in describe(frame, pixel)
+    plane = pixel_size(Affine(0.5, 0, 5e5, 0, -0.5, 5.5e6), CRS.from_epsg(32632), (2000, 1000))
+    assert (plane.height_m, plane.width_m) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(

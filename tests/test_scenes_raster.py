@@ -60,7 +60,7 @@ def test_bytes_are_read_as_they_are(tmp_path):
         assert raster.transform == UTM
         assert raster.crs.to_epsg() == 32632
         assert [band.colour for band in raster.bands] == RGB
-        assert raster.pixel_size_m == 0.5
+        assert raster.pixel_size.side_m == 0.5
         assert (raster.nodata, raster.is_remote) == (None, False)
 
 
@@ -284,7 +284,7 @@ def test_an_overview_stands_for_the_raster_if_asked(tmp_path):
     assert (spec.overview, spec.bands) == (0, (3, 2, 1))
     with open_raster(spec) as raster, rasterio.open(path) as file:
         assert raster.size == (35, 45)
-        assert raster.pixel_size_m == 1
+        assert raster.pixel_size.side_m == 1
         assert raster.transform == rasterio.Affine(1, 0, 500000, 0, -1, 5500000)
         assert np.array_equal(raster.read(Window(0, 35, 0, 45))[0], file.read()[::-1, ::2, ::2])
     with pytest.raises(UserError, match="has no overview 3: expected one of its 1, which .* leave overview out"):
@@ -319,19 +319,19 @@ def test_without_coordinates_rotated_and_across_the_antimeridian(tmp_path, recwa
     with open_raster(spec) as raster:
         assert raster.crs is None
         assert raster.transform.is_identity
-        assert raster.pixel_size_m is None
-        assert raster.pixel_size_note == "it has no coordinate system"
+        assert raster.pixel_size.side_m is None
+        assert raster.pixel_size.how == "it has no coordinate system"
     turned = rasterio.Affine(0.4, 0.3, 500000, 0.3, -0.4, 5500000)
     with open_raster(write(tmp_path / "turned.tif", pixels, transform=turned)) as raster:
         assert raster.transform.almost_equals(turned)
-        assert raster.pixel_size_m == pytest.approx(0.5)
+        assert raster.pixel_size.side_m == pytest.approx(0.5)
         assert np.array_equal(raster.read(ALL)[0], pixels)
     world = rasterio.Affine(0.001, 0, 179.95, 0, -0.001, 60)
     with open_raster(write(tmp_path / "fiji.tif", pixels, crs="EPSG:4326", transform=world)) as raster:
         assert raster.transform.almost_equals(world)
         assert np.array_equal(raster.read(ALL)[0], pixels)
-        assert raster.pixel_size_m == pytest.approx(78.8, abs=0.1)  # 111.4 m × 55.8 m
-        assert "ellipsoid" in raster.pixel_size_note
+        assert raster.pixel_size.side_m == pytest.approx(78.8, abs=0.1)  # 111.4 m × 55.8 m
+        assert "ellipsoid" in raster.pixel_size.how
     assert not recwarn.list
 
 

@@ -94,8 +94,8 @@ def raster_facts(raster: Raster) -> dict[str, str]:
     if not raster.transform.is_identity:
         (west, east), (south, north) = _bounds(raster)
         facts["extent"] = f"{west:.10g} to {east:.10g}, {south:.10g} to {north:.10g}"
-    metres = raster.pixel_size_m
-    facts["pixel"] = raster.pixel_size_note if metres is None else f"{metres:.4g} m ({raster.pixel_size_note})"
+    pixel = raster.pixel_size
+    facts["pixel"] = pixel.how if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.how})"
     facts["bands"] = _bands(raster)
     alpha = [str(band.number) for band in raster.bands if band.colour == "alpha"]
     if raster.has_mask:
@@ -171,7 +171,7 @@ def cost_facts(
 ) -> dict[str, str]:
     """What the model would see, in windows and blocks, and with how much memory."""
     frame, window = plan.frame, plan.area.window
-    facts = {"the model sees": describe(frame, raster.pixel_size_m)}
+    facts = {"the model sees": describe(frame, raster.pixel_size)}
     high, broad = window.bottom - window.top, window.right - window.left
     if (high, broad) != frame.output_size:
         shape = "the window of some polygons, " if plan.area.polygons else ""

@@ -201,7 +201,7 @@ class Scenes:
         if options.bbox is not None or options.aoi is not None:
             top, bottom, left, right = area.window
             part = f", a part of {right - left:,} × {bottom - top:,} of"
-        return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size_m)}"
+        return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size)}"
 
 
 @contextmanager

@@ -69,8 +69,7 @@ def run_tasks(
     Raises:
         UserError: there are less than one workers, a task raised one, or the executor broke.
     """
-    if workers < 1:
-        raise UserError(f"{option('workers')} is {workers}: expected at least 1; 1 computes in this process")
+    check_workers(workers)
     known, every = done or {}, list(dict.fromkeys(keys))
     run = _Run(every, {key: known[key] for key in every if key in known}, retries, keep, progress)
     todo = deque(key for key in every if key not in run.done)
@@ -85,6 +84,16 @@ def run_tasks(
         with Workers(min(workers, len(todo)), initializer) as own:
             _run_in(own, attempt, todo, run)
     return run.outcome()
+
+
+def check_workers(workers: int) -> None:
+    """Refuses a number of processes that cannot be.
+
+    Raises:
+        UserError: there are less than one.
+    """
+    if workers < 1:
+        raise UserError(f"{option('workers')} is {workers}: expected at least 1; 1 computes in this process")
 
 
 @dataclass

@@ -104,18 +104,26 @@ class Frame:
 
     @classmethod
     def of(
-        cls, input_size: tuple[int, int], scale: float, crop: int, stride: int, *, output_is_model: bool = False
+        cls,
+        input_size: tuple[int, int],
+        scale: float | tuple[float, float],
+        crop: int,
+        stride: int,
+        *,
+        output_is_model: bool = False,
     ) -> Frame:
         """The frame of a raster.
 
         Args:
             input_size: (H, W).
-            scale: the model's pixels for one of the input, above 0; sides are rounded to whole pixels, at least 1.
+            scale: the model's pixels for one of the input, above 0, or (down, along) where they differ; sides are
+                rounded to whole pixels, at least 1.
             crop: side of a window in pixels of the model.
             stride: step between windows.
             output_is_model: whether the output has the model's pixels.
         """
-        height, width = (max(1, round(side * scale)) for side in input_size)
+        scales = scale if isinstance(scale, tuple) else (scale, scale)
+        height, width = (max(1, round(side * by)) for side, by in zip(input_size, scales, strict=True))
         return cls(input_size, Grid(height, width, crop, stride), (height, width) if output_is_model else input_size)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -94,15 +94,22 @@ class Ground:
             lon, lat = (np.asarray(values) * unit for values in transformer.transform(x, y))
         return lon, np.clip(lat, -math.pi / 2, math.pi / 2)
 
-    def metres(self, column: float, row: float) -> float | None:
+    def metres(self, column: float, row: float, down: bool = False) -> float | None:
         """How many metres on the ground are between two neighbours of a row, around a point in pixels.
+
+        Args:
+            column: of the point.
+            row: likewise.
+            down: whether neighbours of a column are meant.
 
         Returns:
             None where there is no such place, or coordinates have no unit of length.
         """
-        found = self.lonlat([column - 0.5, column + 0.5], [row, row])
+        x, y = (0.0, 0.5) if down else (0.5, 0.0)
+        found = self.lonlat([column - x, column + x], [row - y, row + y])
         if found is None:
-            linear = self.crs.axis_info and math.hypot(self.transform.a, self.transform.d) * self.unit
+            a, b, _, d, e, _ = self.transform[:6]
+            linear = self.crs.axis_info and math.hypot(*((b, e) if down else (a, d))) * self.unit
             return linear or None
         if not np.isfinite(found).all():
             return None
@@ -140,17 +147,6 @@ def bounds(transform: Affine, size: tuple[int, int]) -> tuple[float, float, floa
     corners = [(column, row) for column in (0, size[1]) for row in (0, size[0])]
     x, y = zip(*((a * column + b * row + c, d * column + e * row + f) for column, row in corners), strict=True)
     return min(x), min(y), max(x), max(y)
-
-
-def place(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> dict[str, Any]:
-    """Where a map lies, for its summary: crs, transform, bounds, and pixel_m, the metres of a pixel in its middle."""
-    ground = Ground.of(transform, crs)
-    return {
-        "crs": None if ground is None or crs is None else crs.to_string(),
-        "transform": list(transform[:6]),
-        "bounds": list(bounds(transform, size)),
-        "pixel_m": ground and ground.metres(size[1] / 2, size[0] / 2),
-    }
 
 
 def wrapped(longitudes: ArrayLike) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from segearth.errors import UserError, option
@@ -13,10 +14,12 @@ from segearth.scenes.options import SceneOptions
 from segearth.windows import Window
 
 if TYPE_CHECKING:
+    from segearth.scenes.place import PixelSize
     from segearth.scenes.raster import Raster
 
 MB = 2**20
 FINE_M, COARSE_M = 0.2, 1.5  # what differs much from the sizes of pixels that the paper tried
+OBLONG = 1.05  # of sides of a pixel, from which on it is told
 
 
 class Windows(Protocol):
@@ -37,14 +40,15 @@ def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
     Raises:
         UserError: metres are asked for where nobody knows the size of a pixel; or there are no windows.
     """
-    scale = 1.0 if options.scale is None else options.scale
+    scale: float | tuple[float, float] = 1.0 if options.scale is None else options.scale
     if options.gsd is not None:
-        if raster.pixel_size_m is None:
+        tall, wide = raster.pixel_size.height_m, raster.pixel_size.width_m
+        if tall is None or wide is None:
             raise UserError(
                 f"{option('gsd', options.gsd)}: the size of a pixel of {raster.name} in metres is not known "
-                f"({raster.pixel_size_note}); expected a raster with coordinates, or use {option('scale', 0.5)}"
+                f"({raster.pixel_size.how}); expected a raster with coordinates, or use {option('scale', 0.5)}"
             )
-        scale = raster.pixel_size_m / options.gsd
+        scale = tall / options.gsd, wide / options.gsd
     if model.slide_crop == 0:
         raise UserError("slide_crop is 0, but a scene is mapped by windows: expected a side above 0, such as 224")
     return Frame.of(
@@ -121,7 +125,7 @@ def windows_mb(frame: Frame, model: SegEarth, options: SceneOptions, batch: int)
     return max(options.max_memory_mb / 3, batch * one.encoder / MB, (one.upsampler + one.logits) / MB)
 
 
-def describe(frame: Frame, pixel_m: float | None) -> str:
+def describe(frame: Frame, pixel: PixelSize) -> str:
     """What the model will see, for the first line."""
     height, width = frame.input_size
     text = f"{width:,} × {height:,} pixels"
@@ -129,9 +133,14 @@ def describe(frame: Frame, pixel_m: float | None) -> str:
         text += f", seen as {frame.model_size[1]:,} × {frame.model_size[0]:,}"
         if max(frame.model_size) < frame.grid.crop:
             text += f", less than a window of {frame.grid.crop} × {frame.grid.crop}"
-    if pixel_m is not None:
-        seen = pixel_m * frame.input_size[1] / frame.model_size[1]
+    if pixel.height_m is not None and pixel.width_m is not None:
+        tall = pixel.height_m * frame.input_size[0] / frame.model_size[0]
+        wide = pixel.width_m * frame.input_size[1] / frame.model_size[1]
+        seen = math.sqrt(tall * wide)
         text += f", {seen:.2g} m a pixel: a window is {_metres(seen * frame.grid.crop)} m"
+        if not 1 / OBLONG < tall / wide < OBLONG and min(frame.model_size) > 1:
+            square = option("gsd", float(f"{seen:.2g}"))
+            text += f"; pixels are {tall:.2g} m high and {wide:.2g} m wide, {square} makes them square for the model"
         if seen < FINE_M:
             text += f"; the paper's data sets are seen at 0.3 to 1.2 m: try {option('gsd', 0.6)}"
         elif seen > COARSE_M:

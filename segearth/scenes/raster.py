@@ -5,7 +5,6 @@ What is chosen for the whole raster is a `RasterSpec`: all processes that open i
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
+    from segearth.scenes.place import PixelSize
     from segearth.scenes.resampling import Pixels
 
 T = TypeVar("T")
@@ -172,24 +172,11 @@ class Raster:
         return table
 
     @cached_property
-    def _pixel_size(self) -> tuple[float | None, str]:
-        from segearth.scenes.areas import pixel_areas
+    def pixel_size(self) -> PixelSize:
+        """Of a pixel on the ground, in the middle of the raster."""
+        from segearth.scenes.place import pixel_size
 
-        areas = pixel_areas(self.transform, self.crs, self.size)
-        if areas.values is None:
-            return None, "it has no coordinate system"
-        area = areas.values if isinstance(areas.values, float) else float(areas.values[self.size[0] // 2])
-        return (math.sqrt(area), areas.how) if math.isfinite(area) and area > 0 else (None, areas.how)
-
-    @property
-    def pixel_size_m(self) -> float | None:
-        """Metres on the ground of a pixel's side, in the middle of the raster; None where nobody knows."""
-        return self._pixel_size[0]
-
-    @property
-    def pixel_size_note(self) -> str:
-        """How that was found, or why not."""
-        return self._pixel_size[1]
+        return pixel_size(self.transform, self.crs, self.size)
 
     def read(self, window: Window) -> Pixels:
         """A part of it, as `spec` says.

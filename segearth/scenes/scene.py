@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth.errors import UserError
+from segearth.jobs.executor import check_workers
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.shards import WHOLE, Shard
 from segearth.jobs.workers import threads_each
@@ -69,6 +70,7 @@ def predict_scene(
         ReadFailed: the raster failed before the work began.
     """
     options, begun = options or SceneOptions(), time.perf_counter()
+    check_workers(workers)
     folder = writable_folder(output)
     with open_scene(source, options.overview) as (raster, remarks):
         plan = Plan.of(raster, predictor, options, remarks)

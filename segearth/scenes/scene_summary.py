@@ -16,8 +16,8 @@ from segearth.scenes.areas import pixel_areas
 from segearth.scenes.assemble import opened
 from segearth.scenes.class_areas import ROWS, AreaSums, places
 from segearth.scenes.grid import Block
-from segearth.scenes.ground import place
 from segearth.scenes.layers import LEVELS
+from segearth.scenes.place import place
 from segearth.summary import class_rows
 
 if TYPE_CHECKING:
