@@ -287,7 +287,7 @@ def test_an_overview_stands_for_the_raster_if_asked(tmp_path):
         assert raster.pixel_size_m == 1
         assert raster.transform == rasterio.Affine(1, 0, 500000, 0, -1, 5500000)
         assert np.array_equal(raster.read(Window(0, 35, 0, 45))[0], file.read()[::-1, ::2, ::2])
-    with pytest.raises(UserError, match="has no overview 3: expected one of its 1, from 0 on;.* leave overview out"):
+    with pytest.raises(UserError, match="has no overview 3: expected one of its 1, which count from 0;"):
         choose(path, overview=3)
 
 
@@ -408,7 +408,7 @@ def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatc
         monkeypatch.setattr(raster, "_reopen", lambda reopen=raster._reopen: opened.append(1) or reopen())
         with pytest.raises(ReadFailed, match=r"rows 0 to 69, columns 0 to 89 .*ZIPDecode") as error:
             raster.read(ALL)
-        assert opened == [1]
+        assert opened == [1, 1]  # to read it again, and to go on with a handle that did not fail
         assert error.value.window == ALL
         assert raster.read(Window(0, 32, 0, 90))[1].all()
     again = pickle.loads(pickle.dumps(error.value))
@@ -459,7 +459,7 @@ def test_a_file_that_vanishes(tmp_path):
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(UserError, match=r"no raster at .*a.tif"):
         open_raster(specs[0])
-    with raster, pytest.raises(ReadFailed, match=r"a.tif: No such file"):
+    with raster, pytest.raises(ReadFailed, match=r"a.tif(: No such file| is gone)"):
         raster.read(ALL)
 
 
