@@ -9,7 +9,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -64,14 +64,17 @@ def atomic(path: Path) -> Iterator[Path]:
         part.replace(path)
 
 
-def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
+def write_all(writers: Mapping[Path, Callable[[Path], object]], stale: Sequence[Path] = ()) -> list[Path]:
     """Writes several files: all, or none, and then what was there before stays.
 
     They appear in their order, when the last one is complete. A kill may leave some of them, but never the last one
-    beside others of another run: whoever finds it finds all.
+    beside others of another run: whoever finds it finds all. They are on the disk itself when this returns, so that
+    what they were made of may be deleted.
 
     Args:
         writers: for each path, what writes its content to the temporary path that it is given.
+        stale: files of an earlier run that go when the first of these appears, the last one first: it may tell that
+            all others are there.
 
     Returns:
         The paths.
@@ -87,8 +90,12 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
         for path in paths:
             with told(path):
                 writers[path](parts[path])
-        earlier = {path: files.enter_context(_temporary(path)) for path in paths if path.exists()}
+                _to_disk(parts[path])
+        earlier = {path: files.enter_context(_temporary(path)) for path in (*paths, *stale) if path.exists()}
         _move(parts, earlier)
+        for folder in {path.parent for path in paths}:
+            with suppress(OSError):  # Windows opens no folders, some disks of a network sync none
+                _to_disk(folder)
     return paths
 
 
@@ -114,6 +121,19 @@ def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
             if kept.exists():
                 kept.replace(path)
         raise
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would outlast a power cut.
+
+    Raises:
+        OSError: they would not.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs what can be written
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def refuse_folder(path: Path) -> None:

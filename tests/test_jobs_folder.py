@@ -175,6 +175,23 @@ def test_overwriting_by_shares(path):
         go(path, shard="0/2", overwrite=True)
 
 
+def test_nothing_begins_anew_under_other_shares(path):
+    """Whatever their settings are; what a process that was killed has left is in nobody's way."""
+    with open_job(path, SETTINGS, shard=Shard(1, 2)) as job:
+        job.run(KEYS, partial(work, path=path))
+        for settings in (SETTINGS, {"scale": 2.0}):
+            with pytest.raises(UserError, match="another process works on .*wait until"):
+                go(path, settings, overwrite=True)
+        with pytest.raises(UserError, match="another process works on"), open_job(path, SETTINGS, sole=True):
+            pytest.fail("it is not alone")
+        assert sorted(job.read()[0]) == KEYS[1::2]
+        with open_job(path, SETTINGS, shard=Shard(0, 2)):
+            pass
+    (path.parent / ".map.segearth.1-of-2.lock").touch()
+    assert go(path, overwrite=True) == KEYS
+    assert sorted(os.listdir(path.parent)) == ["log", "results"]
+
+
 def test_the_layout_is_that_of_the_first_run(path):
     with open_job(path, SETTINGS, layout={"block": 448}) as job:
         assert job.layout == {"block": 448}

@@ -3,6 +3,7 @@ import os
 import signal
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,36 @@ def test_the_last_file_is_never_beside_others_of_another_run(tmp_path, monkeypat
     for there in seen:
         if "summary.json" in there:
             assert there in (dict.fromkeys(NAMES, "one"), dict.fromkeys(NAMES, "two"))
+
+
+@pytest.mark.parametrize("error", [None, OSError(5, "Input/output error")])
+def test_stale_files_go_first_and_come_back(tmp_path, monkeypatch, error):
+    for name in ("old.tif", "summary.json"):
+        (tmp_path / name).write_text("old")
+    real, seen = Path.replace, []
+
+    def replace(self, target):
+        if error is not None and target.name == "b.tif":
+            raise error
+        real(self, target)
+        seen.append(sorted(name for name in os.listdir(tmp_path) if not name.startswith(".")))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    writers = {tmp_path / name: lambda part: part.write_text("new") for name in ("a.tif", "b.tif")}
+    with suppress(UserError):
+        write_all(writers, stale=[tmp_path / "old.tif", tmp_path / "summary.json", tmp_path / "never.json"])
+    assert seen[:3] == [["old.tif"], [], ["a.tif"]]
+    old, new = {"old.tif": "old", "summary.json": "old"}, {"a.tif": "new", "b.tif": "new"}
+    assert texts(tmp_path) == (new if error is None else old)
+
+
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    """And the folder that names them before anything else is done."""
+    real, events = Path.replace, []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(Path, "replace", lambda self, target: events.append(target.name) or real(self, target))
+    write_all({tmp_path / name: lambda part: part.write_text("new") for name in NAMES})
+    assert events == [*((tmp_path / name).stat().st_ino for name in NAMES), *NAMES, tmp_path.stat().st_ino]
 
 
 def killed(folder, number):

@@ -324,8 +324,7 @@ def test_stac_items_on_a_disk(tmp_path, kind):
 
 
 @pytest.mark.parametrize("path", ["/c/items/x", "/item.json"])
-def test_stac_items_on_a_server(server, tmp_path, path, monkeypatch):
-    monkeypatch.setattr("segearth.scenes.stac._PAUSE_S", 0)
+def test_stac_items_on_a_server(server, tmp_path, path):
     bands_in(tmp_path)
     folder = path.rpartition("/")[0]
     for name in ("B02", "B03", "B04"):

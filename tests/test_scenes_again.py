@@ -1,6 +1,7 @@
 """What a scene's command finds when it is given again: finished maps, other shards' ones, and what kills have left."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
+from segearth.jobs.locks import locked  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.predictor import Predictor  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
@@ -73,10 +75,82 @@ def test_all_files_are_listed_and_must_be_there(run, tmp_path):
     ]  # fmt: skip
     again = run()
     assert (again.files, again.summary) == (first.files, first.summary)
-    for name in ("a.overlay.png", "a.summary.csv", "a.labels.qml"):
+    for name in ("a.summary.csv", "a.labels.qml"):
         (tmp_path / "out" / name).unlink()
         assert begin(run)[0] == 0
         assert (tmp_path / "out" / name).is_file()
+
+
+def test_a_file_that_was_cut_off_is_made_anew(run):
+    labels = run().labels
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-100])
+    assert begin(run)[0] == 0
+    assert labels.read_bytes() == whole
+
+
+def test_an_overlay_of_another_look_is_drawn_without_the_model(run, predictor, tmp_path):
+    first = run()
+    drawn, labels = (tmp_path / "out" / name for name in ("a.overlay.png", "a.labels.tif"))
+    before, made = drawn.read_bytes(), labels.stat().st_mtime_ns
+    predictor.model.windows = 0
+    for look in ({"opacity": 0.25}, {"outline": False}):
+        result = run(replace(OPTIONS, **look))
+        assert result.summary["files"]["a.overlay.png"]["sha256"] == sha256_of(drawn)
+        assert drawn.read_bytes() != before
+        assert run(replace(OPTIONS, **look)) == result
+    drawn.unlink()
+    again = run()
+    assert drawn.read_bytes() == before
+    assert (set(again.files), again.summary) == (set(first.files), first.summary)
+    assert json.loads((tmp_path / "out" / "a.summary.json").read_text()) == first.summary
+    assert (predictor.model.windows, labels.stat().st_mtime_ns) == (0, made)
+
+
+def test_a_map_that_is_half_overwritten_is_neither(run, tmp_path, monkeypatch):
+    """A run is killed between the rasters of a new map and its summary."""
+    run(replace(OPTIONS, scores=True))
+    other = replace(OPTIONS, confidence=False, blend="hann")
+
+    def stop(*_):
+        raise Stop
+
+    with monkeypatch.context() as patches, pytest.raises(Stop):
+        patches.setattr("segearth.scenes.scene_files.scene_overlay", stop)
+        run(other, overwrite=True)
+    assert not {"a.scores.tif", "a.summary.json"} & {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(UserError, match='was begun with blend "hann", not "mean"'):
+        run()
+    done, result = begin(run, options=other)
+    assert (done, result.summary["settings"]["blend"]) == (9, "hann")
+
+
+def test_rasters_that_are_wanted_later(run, tmp_path):
+    """The map is the same with and without them, and those that are there stay."""
+    plain, scored = replace(OPTIONS, confidence=False), replace(OPTIONS, confidence=False, scores=True)
+    stopped(run, 4, options=plain)
+    confident = run()  # every block has it
+    found = {path.name: sha256_of(path) for path in (confident.labels, confident.confidence)}
+    assert begin(run, options=plain) == (None, replace(confident, confidence=None))
+    stopped(run, 4, options=plain, overwrite=True)
+    done, both = begin(run, options=replace(OPTIONS, scores=True))
+    assert done == 0  # no block has scores
+    (tmp_path / "out" / "a.scores.tif").unlink()
+    assert begin(run) == (None, replace(both, scores=None, files=tuple(f for f in both.files if f != both.scores)))
+    done, again = begin(run, options=scored)
+    assert (done, again.confidence, set(again.files)) == (0, None, set(both.files))
+    assert again.summary["files"] == both.summary["files"]
+    assert {name: about["sha256"] for name, about in again.summary["files"].items() if name in found} == found
+
+
+def test_parts_are_left_to_other_shards(run, tmp_path):
+    kept = replace(OPTIONS, keep_parts=True)
+    run(kept)
+    with locked(tmp_path / "out" / "a.segearth.1-of-2"):
+        assert begin(run)[0] is None
+        assert (tmp_path / "out" / "a.segearth").is_dir()
+    run()
+    assert not (tmp_path / "out" / "a.segearth").exists()
 
 
 def test_what_a_kill_after_the_last_file_left_is_removed(run, tmp_path):
@@ -223,12 +297,29 @@ def test_a_map_is_of_one_kind_of_device(run, monkeypatch):
         run()
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_raster_that_is_replaced_amid_a_run(run, raster, tmp_path, alone):
+    def replace_it(step):
+        if step.done == 4:
+            write(tmp_path / "b.tif", noise(3, 180, 170, "uint8", seed=1), colours=["red", "green", "blue"])
+            (tmp_path / "b.tif").replace(raster)
+
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(UserError, match=r"a\.tif has become another raster while it was mapped: expected"):
+            run(executor=None if alone else executor, progress=replace_it)
+        assert not list((tmp_path / "out").glob("a.*"))[1:]  # but the folder of what was done
+        raster.unlink()
+        write(raster, noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+        done, result = begin(run)
+    assert (done >= 4, result.failed) == (True, {})
+
+
 def test_a_url_is_known_by_what_its_server_says_of_it(run, raster):
     server, source = Server(), "/a.tif?key=secret"
     try:
         server.routes[source] = in_ranges(raster.read_bytes(), etag='"one"')
         made = run(source=server.url + source)
-        assert made.summary["settings"]["input"]["version"]["etag"] == '"one"'
+        assert made.summary["settings"]["input"]["versions"][0]["etag"] == '"one"'
         assert begin(run, source=server.url + source)[0] is None
         server.routes[source] = in_ranges(raster.read_bytes(), etag='"two"')
         with pytest.raises(UserError, match="of another image"):

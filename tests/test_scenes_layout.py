@@ -57,6 +57,7 @@ def test_windows_of_a_part():
         (10, 1, "a window is 2,240 m; that is coarser than the paper's data sets, which are seen at 0.3 to 1.2 m"),
         (0.001, 1, "a window is 0.22 m; the paper's data sets are seen at 0.3 to 1.2 m: try gsd=0.6"),
         (None, 1, "1,000 × 2,000 pixels"),
+        (None, 0.1, "seen as 100 × 200, less than a window of 224 × 224"),
     ],
 )
 def test_the_first_line(metres, scale, text):

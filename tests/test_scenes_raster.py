@@ -287,7 +287,7 @@ def test_an_overview_stands_for_the_raster_if_asked(tmp_path):
         assert raster.pixel_size_m == 1
         assert raster.transform == rasterio.Affine(1, 0, 500000, 0, -1, 5500000)
         assert np.array_equal(raster.read(Window(0, 35, 0, 45))[0], file.read()[::-1, ::2, ::2])
-    with pytest.raises(UserError, match="has no overview 3: expected one of its 1, which count from 0;"):
+    with pytest.raises(UserError, match="has no overview 3: expected one of its 1, which .* leave overview out"):
         choose(path, overview=3)
 
 
@@ -411,7 +411,9 @@ def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatc
         assert opened == [1, 1]  # to read it again, and to go on with a handle that did not fail
         assert error.value.window == ALL
         assert raster.read(Window(0, 32, 0, 90))[1].all()
-    again = pickle.loads(pickle.dumps(error.value))
+    alone = error.value.with_traceback(None)
+    alone.__context__ = None  # once dask is imported, pickles have that as well, and rasterio's errors do not come back
+    again = pickle.loads(pickle.dumps(alone))
     assert (str(again), again.window) == (str(error.value), ALL)
 
 

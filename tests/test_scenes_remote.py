@@ -15,9 +15,12 @@ from rasters import noise, write  # noqa: E402
 from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
+from segearth.scenes.choice import look  # noqa: E402
+from segearth.scenes.identity import identity  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
-from segearth.scenes.raster import ReadFailed  # noqa: E402
+from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.vrt import mosaic  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, block=64)
 
@@ -94,6 +97,94 @@ def test_another_content_at_the_same_url_is_another_scene(server, raster, tmp_pa
         predict_scene(f"{server.url}/a.tif", tmp_path / "out", predictor, options=OPTIONS)
 
 
+@pytest.mark.parametrize("kind", ["archive", "item", "mosaic", "VRT"])
+def test_another_content_is_noticed_through_whatever_leads_to_it(server, raster, tmp_path, predictor, kind):
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes())
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "x", "assets": {"visual": {"href": "./a.tif"}}}
+    server.routes["/item.json"] = answer(json.dumps(item).encode())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(raster, "a.tif")
+    server.routes["/a.zip"] = in_ranges((tmp_path / "a.zip").read_bytes())
+    (tmp_path / "a.vrt").write_text(mosaic([f"{server.url}/a.tif"])[0])
+    source = {
+        "archive": f"zip+{server.url}/a.zip!a.tif",
+        "item": f"{server.url}/item.json",
+        "mosaic": [f"{server.url}/a.tif"],
+        "VRT": tmp_path / "a.vrt",
+    }[kind]
+    predict_scene(source, tmp_path / "out", predictor, options=OPTIONS, name="a")
+    asked = len(server.requests)
+    predict_scene(source, tmp_path / "out", predictor, options=OPTIONS, name="a")
+    assert len(server.requests) > asked
+    for path, file in (("/a.tif", raster), ("/a.zip", tmp_path / "a.zip")):
+        server.routes[path] = in_ranges(file.read_bytes(), etag='"v2"')
+    with pytest.raises(UserError, match="is of another image than"):
+        predict_scene(source, tmp_path / "out", predictor, options=OPTIONS, name="a")
+
+
+def test_a_server_that_does_not_tell_a_version(server, raster, monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_HEADERS", "X-Key: 1")
+    statuses, asked = [], []
+
+    def trouble(handler, _):
+        first = handler.headers["Range"] == "bytes=0-0"  # not GDAL's
+        if first:
+            asked.append((handler.headers["Authorization"], handler.headers["X-Key"]))
+        if first and statuses:
+            answer(b"", status=statuses.pop(0))(handler)
+            return True
+        return False
+
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+    with open_raster(f"{server.url.replace('://', '://me:se%40cret@')}/a.tif") as opened:
+        whole = identity(opened)["versions"]
+        assert whole == [{"etag": '"v1"', "bytes": str(raster.stat().st_size)}]
+        assert asked == [("Basic bWU6c2VAY3JldA==", "1")]
+        statuses[:] = [503]
+        assert identity(opened)["versions"] == whole
+        statuses[:] = [403]
+        assert identity(opened)["versions"] == [{}]
+        statuses[:] = [503, 503]
+        with pytest.raises(UserError, match=r"http://127.0.0.1:\d+/a.tif does not answer \(.*503.*: expected") as error:
+            identity(opened)
+    assert "cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["VRT", "service"])
+def test_a_file_that_leads_to_a_server_that_fails_is_not_damaged(server, raster, tmp_path, predictor, kind):
+    down = threading.Event()
+
+    def trouble(handler, start):
+        if down.is_set() and start > 0:
+            answer(b"", status=500)(handler)
+        return down.is_set() and start > 0
+
+    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+    path = tmp_path / "a.xml"
+    if kind == "VRT":
+        path.write_text(mosaic([f"{server.url}/a.tif"])[0])
+    else:
+        path.write_text(
+            f'<GDAL_WMS><Service name="TMS"><ServerUrl>{server.url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>'
+            "<DataWindow><UpperLeftX>0</UpperLeftX><UpperLeftY>256</UpperLeftY><LowerRightX>256</LowerRightX>"
+            "<LowerRightY>0</LowerRightY><TileLevel>0</TileLevel><TileCountX>1</TileCountX><TileCountY>1</TileCountY>"
+            "</DataWindow><BlockSizeX>256</BlockSizeX><BlockSizeY>256</BlockSizeY><BandsCount>3</BandsCount>"
+            "<ZeroBlockHttpCodes>404</ZeroBlockHttpCodes></GDAL_WMS>"
+        )
+        server.routes["/0/0/0.png"] = answer(b"", status=500)
+    down.set()
+    with open_raster(path) as opened:
+        assert opened.is_remote
+        with pytest.raises(ReadFailed):
+            look(opened)
+    if kind == "VRT":
+        down.clear()
+        assert np.array_equal(
+            pixels_of(predict_scene(path, tmp_path / "out", predictor, options=OPTIONS)),
+            pixels_of(predict_scene(raster, tmp_path / "local", predictor, options=OPTIONS)),
+        )
+
+
 def test_a_server_that_fails_once_at_every_place(server, raster, tmp_path, predictor, expected):
     failed = set()
 
@@ -167,6 +258,11 @@ def test_s3(server, raster, tmp_path, predictor, expected, monkeypatch):
     server.routes["/bucket/scene.tif"] = in_ranges(raster.read_bytes())
     result = predict_scene("s3://bucket/scene.tif", tmp_path / "out", predictor, options=OPTIONS)
     assert result.labels.name == "scene.labels.tif"
+    server.routes["/bucket/scene.tif"] = in_ranges(
+        write(raster, noise(3, 190, 180, "uint8"), colours=["red", "green", "blue"], zlevel=1).read_bytes()
+    )
+    with pytest.raises(UserError, match="is of another image than s3://bucket/scene.tif"):
+        predict_scene("s3://bucket/scene.tif", tmp_path / "out", predictor, options=OPTIONS)
     assert np.array_equal(pixels_of(result), expected)
     assert b"secret" not in everything_below(tmp_path / "out")
 
@@ -182,6 +278,23 @@ def test_an_archive_and_a_stac_item_on_a_server(server, raster, tmp_path, predic
         result = predict_scene(address, tmp_path / "out", predictor, options=OPTIONS)
         assert result.labels.name == f"{name}.labels.tif"
         assert np.array_equal(pixels_of(result), expected)
+
+
+@pytest.mark.parametrize("kind", ["overview", "warped"])
+def test_a_dataset_that_other_processes_would_not_open_alike(raster, tmp_path, predictor, kind):
+    with rasterio.open(raster, "r+") as file:
+        file.build_overviews([2])
+    with rasterio.open(raster, OVERVIEW_LEVEL=0) as smaller, rasterio.open(raster) as file:
+        with (
+            rasterio.vrt.WarpedVRT(file, crs="EPSG:32633") as warped,
+            ThreadPoolExecutor(1) as executor,
+            pytest.raises(UserError, match=r"other processes cannot open .*a\.tif.* as it is open here: .*workers=1"),
+        ):
+            source = smaller if kind == "overview" else warped
+            predict_scene(source, tmp_path / "out", predictor, name="a", options=OPTIONS, executor=executor)
+        assert not list((tmp_path / "out").glob("a.*.tif"))
+        result = predict_scene(smaller, tmp_path / "out", predictor, name="b", options=OPTIONS)
+        assert pixels_of(result).shape == (2, 95, 90)
 
 
 def test_a_dataset_that_is_open(raster, tmp_path, predictor, expected):

@@ -138,11 +138,14 @@ def test_scale(scene, predictor, tmp_path):
 def test_progress_in_megapixels(scene, predictor, tmp_path):
     seen = []
     predict_scene(scene, tmp_path, predictor, options=SceneOptions(block=168), progress=seen.append)
-    assert [(step.done, step.total) for step in seen] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    ends = [next(step for step in seen if step.done == number) for number in range(5)]
     corners = np.cumsum([0, 168 * 168, 132 * 168, 168 * 72, 132 * 72]) / 1e6
-    assert [step.megapixels for step in seen] == pytest.approx(corners)
-    assert {step.megapixels_total for step in seen} == {0.072}
-    assert (seen[0].seconds_left, seen[0].megapixels_per_second, seen[4].seconds_left) == (None, None, 0)
+    assert [step.megapixels for step in ends] == pytest.approx(corners)
+    assert {(step.total, step.megapixels_total) for step in seen} == {(4, 0.072)}
+    assert (ends[0].seconds_left, ends[0].megapixels_per_second, ends[4].seconds_left) == (None, None, 0)
+    rows = [step.megapixels for step in seen if step.done == 0]  # also within a block
+    assert rows == sorted(set(rows))
+    assert 0 < rows[1] < corners[1]
     half = SceneProgress(3, 4, 30.0, 50.0, 10.0, seconds=5.0)  # an earlier run's work is no pace of this one
     assert (half.megapixels_per_second, half.seconds_left) == (4, 5)
 

@@ -19,7 +19,7 @@ class Outcome:
         made: those that were written now, by their summaries.
         there: how many were there.
         failed: why others are not there, a sentence each.
-        damaged: of `made` and `there`, how many lack blocks that could not be read.
+        damaged: of `made` and `there`, how many lack blocks that failed.
         waiting: how many other processes have still to finish.
         rows: of a table, a line for each scene: its name, what became of it, its size and its classes.
     """
@@ -63,6 +63,6 @@ class Outcome:
         parts = [f"{count(len(self.made), 'map')} written to {out}"]
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
-        parts += [f"{self.damaged} with parts that could not be read"] if self.damaged else []
+        parts += [f"{self.damaged} with parts that failed"] if self.damaged else []
         parts += [f"{self.waiting} waiting for other processes"] if self.waiting else []
         return f"{', '.join(parts)}; all in figures: {SUMMARY}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
-_BLOCKS = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} blocks [{elapsed}{postfix}]"
+_SCENE = "{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total:.3g} megapixels [{elapsed}{postfix}]"
 _LONGEST = 40  # characters of a name beside a bar
 
 
@@ -85,7 +85,9 @@ def scene_progress(
             from tqdm.auto import tqdm
 
             title = _title(number + 1, total, item)
-            bar = bars.enter_context(tqdm(total=step.total, dynamic_ncols=True, bar_format=_BLOCKS, desc=title))
+            bar = bars.enter_context(
+                tqdm(total=step.megapixels_total, dynamic_ncols=True, bar_format=_SCENE, desc=title)
+            )
             bars.callback(bar.set_postfix_str, "")
             return partial(_move, bar)
 
@@ -114,12 +116,12 @@ def _scene_line(item: Item, number: int, total: int, step: SceneProgress) -> Non
 
 def _move(bar: Any, step: SceneProgress) -> None:
     """How far a scene is, on a bar."""
-    bar.n = step.done
+    bar.n = step.megapixels
     pace, left = step.megapixels_per_second, step.seconds_left
     if step.done == step.total:
         bar.set_postfix_str("putting the map together", refresh=False)
     elif pace is not None and left is not None:
-        bar.set_postfix_str(f"{pace:.3g} megapixels/s, {bar.format_interval(left)} left", refresh=False)
+        bar.set_postfix_str(f"{pace:.3g} a second, {bar.format_interval(left)} left", refresh=False)
     bar.refresh()
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from segearth.scenes.options import SceneProgress, SceneResult
 
 _MOST_CLASSES = 8  # that a table has; `summary.csv` has all
-_MOST_BLOCKS = 5  # that are named, of those that could not be read; a scene's summary has all
+_MOST_BLOCKS = 5  # that are named, of those that failed; a scene's summary has all
 
 
 @dataclass(frozen=True)
@@ -238,13 +238,13 @@ def _reason(error: Exception) -> str:
 
 
 def _tell_damage(scene: Scene, result: SceneResult) -> None:
-    """Names blocks that could not be read."""
+    """Names blocks that failed."""
     for number, (block, why) in enumerate(result.failed.items()):
         if number == _MOST_BLOCKS:
             say(f"failed: {scene.shown}: {len(result.failed) - number} more blocks, which its summary names")
             break
         say(f"failed: {scene.shown}, block {block}: {why}")
-    what = f"{count(len(result.failed), 'block')} of {scene.shown} could not be read"
+    what = f"{count(len(result.failed), 'block')} of {scene.shown} failed"
     say(f"{what}; nothing is known there (nodata in the map), and the same command tries again")
 
 

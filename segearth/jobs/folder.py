@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +21,7 @@ from segearth.jobs.locks import locked
 from segearth.jobs.settings import first_difference, settings_hash
 from segearth.jobs.shards import WHOLE, Shard
 from segearth.json_files import json_line, misfit, read_json, write_json
-from segearth.outputs import atomic, writable_folder
+from segearth.outputs import writable_folder, write_all
 
 _JOB, _LEDGER = "job.json", "ledger"
 _BEGIN_S = 3.0  # beginning a job, and looking whether it can be concluded, take less; concluding it may take minutes
@@ -132,6 +134,7 @@ def open_job(
     layout: Mapping[str, Any] | None = None,
     shard: Shard = WHOLE,
     overwrite: bool = False,
+    sole: bool = False,
     keep: bool = False,
     way_out: str | None = None,
 ) -> Iterator[Job]:
@@ -147,12 +150,13 @@ def open_job(
             job that goes on keeps that of its first run.
         shard: the share of this process.
         overwrite: whether to begin anew, whatever is there.
+        sole: whether no other process may be at work on any share of it; to begin anew, none may.
         keep: whether the folder stays when the job is concluded.
         way_out: what to do where other settings are in the way; the end of a sentence.
 
     Raises:
         UserError: a job with other settings is there, or something else that is none; another process works on
-            this share; or the folder cannot be written.
+            this share, or on another one where none may; or the folder cannot be written.
     """
     if overwrite and shard.count > 1:
         raise UserError(
@@ -161,8 +165,11 @@ def open_job(
         )
     writable_folder(path.parent)
     busy = f"another process works on {path}: wait until it has ended, or end it, and start again"
-    with locked(path.with_name(f"{path.name}.{shard.index}-of-{shard.count}"), 0, busy):
+    own = path.with_name(f"{path.name}.{shard.index}-of-{shard.count}")
+    with locked(own, 0, busy):
         with _alone(path):
+            if overwrite or sole:
+                _refuse_shares(path, own, busy)
             way_out = way_out or f"use another output folder, or {option('overwrite', True)} to begin anew"
             if overwrite:
                 _make_room(path)
@@ -179,6 +186,24 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
+def _refuse_shares(path: Path, own: Path, busy: str) -> None:
+    """Looks for other processes that work on a share of a job; while it is locked, no further one can begin.
+
+    Args:
+        path: of the job.
+        own: what this process has locked.
+        busy: what is said.
+
+    Raises:
+        UserError: there are some.
+    """
+    for lock in path.parent.glob(f".{glob.escape(path.name.lstrip('.'))}.*-of-*.lock"):
+        share = path.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        if share.name != own.name.lstrip("."):
+            with locked(share, 0, busy):
+                pass
+
+
 def _begin(
     path: Path, settings: Mapping[str, Any], layout: Mapping[str, Any], way_out: str
 ) -> tuple[dict[str, Any], bool]:
@@ -188,8 +213,7 @@ def _begin(
     if not file.exists():
         _refuse_foreign(path, way_out)
         path.mkdir(exist_ok=True)
-        with atomic(file) as part:
-            write_json(part, wanted)
+        write_all({file: partial(write_json, value=wanted)})
         return json.loads(json_line(layout)), False
     try:
         before = read_json(file)

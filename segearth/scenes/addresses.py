@@ -108,8 +108,12 @@ def without_keys(text: str) -> str:
     return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
 
 
-def gdal_settings(name: str) -> AbstractContextManager[Any]:
+def gdal_settings(name: str, *, has_remote: bool = False) -> AbstractContextManager[Any]:
     """GDAL's settings for a name, in a block and for its thread.
+
+    Args:
+        name: GDAL's.
+        has_remote: whether it is a file on this computer that refers to others on a network.
 
     Credentials are left to GDAL: AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT and so on.
     """
@@ -117,13 +121,25 @@ def gdal_settings(name: str) -> AbstractContextManager[Any]:
     from rasterio.env import getenv, hasenv
     from rasterio.session import DummySession
 
-    own = _SETTINGS | (_REMOTE_SETTINGS if is_remote(name) else {})
+    own = _SETTINGS
+    if is_remote(name):
+        own = own | _REMOTE_SETTINGS
+    elif has_remote:  # what lies beside it counts: it is looked for by name, without a list of the folder
+        own = own | _REMOTE_SETTINGS | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
     chosen = {*os.environ, *(getenv() if hasenv() else ())}
     # rasterio's own session would want boto3 and hide GDAL's ways to credentials
     env: AbstractContextManager[Any] = rasterio.Env(
         session=DummySession(), **{key: value for key, value in own.items() if key not in chosen}
     )
     return env
+
+
+def gdal_setting(key: str) -> str:
+    """The value of one of GDAL's settings for requests: the user's, else ours; empty if there is none."""
+    from rasterio.env import getenv, hasenv
+
+    own = getenv() if hasenv() else {}
+    return str(own.get(key, os.environ.get(key, _SETTINGS.get(key, ""))))
 
 
 def _of_scheme(scheme: str, rest: str, text: str) -> str:

@@ -124,8 +124,8 @@ def area_of_box(raster: Raster, box: str | Sequence[float], crs: str | None = No
         east += 360
     if west >= east or south >= north:
         raise UserError(
-            f"the box {west:g},{south:g},{east:g},{north:g} has no area: expected west below east and south below "
-            f"north; correct {option('bbox')}"
+            f"the box {west:.15g},{south:.15g},{east:.15g},{north:.15g} has no area: expected west below east and "
+            f"south below north; correct {option('bbox')}"
         )
     found = _in_pixels(raster, [shapely.box(west, south, east, north)], source, option("bbox"))
     return Area(_window(raster, found, "the box"))
@@ -154,8 +154,10 @@ def area_of_file(raster: Raster, path: str | Path) -> tuple[Area, list[str]]:
     polygons = [shape for shape in shapely.make_valid(shapes) if shape is not None and shapely.area(shape) > 0]
     if not polygons:
         raise UserError(f"{name} holds no polygons: expected at least one; give another file as {option('aoi')}")
-    found = _in_pixels(raster, polygons, known or _own(raster), option("aoi"))
-    return Area(_window(raster, found, name), tuple(shapely.to_wkb(found))), remarks
+    source = known or _own(raster)
+    found = _in_pixels(raster, polygons, source, option("aoi"))
+    place = f"{name}, whose polygons lie {_between(shapely.total_bounds(polygons), source)}"
+    return Area(_window(raster, found, place), tuple(shapely.to_wkb(found))), remarks
 
 
 def _read(path: str | Path) -> tuple[NDArray[Any], str | None, list[str]]:
@@ -271,10 +273,14 @@ def _snapped(left: float, top: float, right: float, bottom: float) -> Window:
 
 def _extent(raster: Raster) -> str:
     """Where a raster lies, for people."""
-    west, south, east, north = bounds(raster.transform, raster.size)
-    own = _own(raster)
-    system = "" if own is None else f" in {own.name}"
-    return f"it lies between {west:.10g} and {east:.10g}, {south:.10g} and {north:.10g}{system}"
+    return f"it lies {_between(bounds(raster.transform, raster.size), _own(raster))}"
+
+
+def _between(box: Sequence[float], crs: CRS | None) -> str:
+    """Where west, south, east and north are, for people."""
+    west, south, east, north = box
+    system = "" if crs is None else f" in {crs.name}"
+    return f"between {west:.10g} and {east:.10g}, {south:.10g} and {north:.10g}{system}"
 
 
 def _own(raster: Raster) -> CRS | None:

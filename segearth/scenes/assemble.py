@@ -47,6 +47,7 @@ def assemble(
     layers: Sequence[Layer],
     output: Mapping[str, Path],
     tags: Mapping[str, str] | None = None,
+    stale: Sequence[Path] = (),
 ) -> list[Path]:
     """Makes the rasters of a scene: all of them, or none.
 
@@ -60,6 +61,7 @@ def assemble(
         output: the place of each, by the layer's name; that of labels gets two more beside it, `.aux.xml` for GDAL and
             `.qml` for QGIS.
         tags: what the files say of themselves; they have no other words.
+        stale: as of `write_all`.
 
     Returns:
         All files.
@@ -67,7 +69,7 @@ def assemble(
     Raises:
         UserError: the disk has no room, or a part cannot be read.
     """
-    files = write_all(raster_writers(folder, blocks, area, transform, crs, layers, output, tags))
+    files = write_all(raster_writers(folder, blocks, area, transform, crs, layers, output, tags), stale)
     for place in output.values():
         if (beside := place.with_name(f"{place.name}.aux.xml")) not in files:
             beside.unlink(missing_ok=True)  # statistics that some program kept of an earlier raster of this name

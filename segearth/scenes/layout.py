@@ -127,6 +127,8 @@ def describe(frame: Frame, pixel_m: float | None) -> str:
     text = f"{width:,} × {height:,} pixels"
     if frame.model_size != frame.input_size:
         text += f", seen as {frame.model_size[1]:,} × {frame.model_size[0]:,}"
+        if max(frame.model_size) < frame.grid.crop:
+            text += f", less than a window of {frame.grid.crop} × {frame.grid.crop}"
     if pixel_m is not None:
         seen = pixel_m * frame.input_size[1] / frame.model_size[1]
         text += f", {seen:.2g} m a pixel: a window is {_metres(seen * frame.grid.crop)} m"

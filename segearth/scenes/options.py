@@ -94,7 +94,7 @@ class SceneProgress:
     Attributes:
         done: blocks that are finished or given up, also by earlier runs.
         total: blocks, of this process's share.
-        megapixels: of the map in blocks that are done.
+        megapixels: of the map that are finished.
         megapixels_total: in all blocks.
         megapixels_before: of `megapixels` what earlier runs had done.
         seconds: since this run began.
@@ -131,7 +131,7 @@ class SceneResult:
         confidence: GeoTIFF of the best class's score; None if not asked for.
         scores: GeoTIFF of the scores of all classes; None if not asked for.
         summary: what is in NAME.summary.json.
-        failed: blocks that could not be read, and why; they are nodata in the map.
+        failed: blocks that could not be mapped, and why; they are nodata in the map.
         files: all that was written.
     """
 

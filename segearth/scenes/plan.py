@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from segearth.json_files import json_line, parse_json
@@ -13,7 +13,7 @@ from segearth.scenes.aoi import Area
 from segearth.scenes.blocks import BlockSettings
 from segearth.scenes.choice import Choice, look
 from segearth.scenes.grid import Frame
-from segearth.scenes.identity import identity
+from segearth.scenes.identity import content, identity
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
 from segearth.scenes.layout import area_of, batch_of, frame_of, windows_mb
 from segearth.scenes.options import SceneOptions
@@ -80,7 +80,7 @@ class Plan:
         frame = frame_of(raster, model, options)
         area, about_area = area_of(raster, frame, options)
         spec, about_raster, _ = choice or look(raster, options.bands, options.stretch, options.stretch_from)
-        raster.spec = spec
+        raster.spec = spec = replace(spec, content=content(raster))
         labels = labels_layer(vocabulary, has_unclassified(vocabulary, predictor.threshold))
         layers: tuple[Layer, ...] = (labels, CONFIDENCE)
         if options.scores:
@@ -99,7 +99,7 @@ class Plan:
         settings = {
             "format": FORMAT,
             "input": identity(raster),
-            "raster": {key: value for key, value in spec.as_dict().items() if key != "address"},
+            "raster": {key: value for key, value in spec.as_dict().items() if key not in ("address", "content")},
             "area": area.as_dict() if is_part else None,
             **predictor.settings,
             "device": predictor.device.type,  # each kind rounds in its own way, and a map is of one
@@ -111,8 +111,6 @@ class Plan:
             "output_grid": options.output_grid,
             "blend": options.blend,
             "batch": batch,
-            "confidence": options.confidence,
-            "scores": options.scores,
         }
         return cls(
             spec,

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SERVICES = {"EEDAI", "HTTP", "NGW", "OGCAPI", "PLMosaic", "STACIT", "WCS", "WMS", "WMTS"}  # GDAL's drivers of servers
+
 
 class ReadFailed(Exception):  # noqa: N818 (what happened to a window; the caller lists it and goes on)
     """A part of a raster could not be read, twice.
@@ -102,7 +104,7 @@ class Raster:
     def close(self) -> None:
         """Closes it, unless somebody else opened it."""
         if self._reopen is not None:
-            with self._lock:
+            with self._lock, self._settings():
                 self._dataset.close()
 
     @property
@@ -125,10 +127,14 @@ class Raster:
         with self._lock, gdal_settings(self.source):
             return tuple(self._dataset.files)
 
-    @property
+    @cached_property
     def is_remote(self) -> bool:
-        """Whether it lies on a network."""
-        return is_remote(self.source)
+        """Whether any of it lies on a network, also where a file on this computer says so."""
+        return is_remote(self.source) or self._dataset.driver in _SERVICES or any(map(is_remote, self.files))
+
+    def _settings(self) -> AbstractContextManager[Any]:
+        """GDAL's settings for it."""
+        return gdal_settings(self.source, has_remote=self.is_remote)
 
     @property
     def nodata(self) -> float | None:
@@ -212,7 +218,7 @@ class Raster:
         Raises:
             UserError: it has none, or it cannot be opened.
         """
-        with self._lock, gdal_settings(self.source):
+        with self._lock, self._settings():
             factors = self._dataset.overviews(1) if self.overview is None else []
         fitting = [number for number, own in enumerate(factors) if own <= factor]
         if not fitting:
@@ -293,7 +299,7 @@ class Raster:
         """What a read gives; if it fails, once more with the raster opened anew."""
         from rasterio.errors import RasterioError
 
-        with self._lock, gdal_settings(self.source):
+        with self._lock, self._settings():
             try:
                 return read()
             except (RasterioError, OSError):

@@ -59,7 +59,7 @@ def predict_scene(
         executor: computes instead, such as that of a dask client.
         shard: the share of this process, where several are started by hand; the last one puts the map together.
         overwrite: whether to begin anew, whatever is there.
-        progress: called at the beginning and after every block.
+        progress: called at the beginning and after every block; in this process also within blocks.
 
     Returns:
         The files; None where other shards have not finished theirs.
@@ -76,7 +76,7 @@ def predict_scene(
         if not overwrite:
             if (result := files.finished()) is not None:
                 files.tidy(shard)
-                return result
+                return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
         side = side_of_blocks(plan.frame, predictor.model, options)
@@ -98,7 +98,17 @@ def predict_scene(
             cut = {block.name: block for block in blocks(plan.area.window, job.layout["block"])}
             alone = workers == 1 and executor is None
             load = Loaded.here(predictor) if alone else Loaded.for_processes(predictor)
-            task = BlockTask(raster if alone else plan.spec, plan.frame, cut, plan.blocks, plan.layers, job.path, load)
+            teller = None if progress is None else _Teller(cut, told, progress, begun)
+            task = BlockTask(
+                raster if alone else plan.spec,
+                plan.frame,
+                cut,
+                plan.blocks,
+                plan.layers,
+                job.path,
+                load,
+                teller.within if alone and teller is not None else None,
+            )
             job.is_done = task.is_there
             done, _ = job.read()
             files.check_disk(sum(block.pixels for key, block in cut.items() if key not in done))
@@ -108,7 +118,7 @@ def predict_scene(
                 executor=executor,
                 workers=workers,
                 initializer=partial(_share_cores, workers),
-                progress=None if progress is None else _Teller(cut, told, progress, begun),
+                progress=teller,
             )
             result = job.finish(
                 list(cut),
@@ -169,10 +179,22 @@ class _Teller:
     ) -> None:
         self._cut, self._remarks, self._progress, self._begun = cut, remarks, progress, begun
         self._before: float | None = None
+        self._blocks, self._megapixels = (0, 0), (0.0, 0.0)  # done, of all
+        self._within = 0.0  # megapixels of the block at work
 
     def __call__(self, ended: Collection[str], keys: Collection[str]) -> None:
         """After every block: those that are done or given up, and all of them."""
         done, total = (sum(self._cut[key].pixels for key in some) / 1e6 for some in (ended, keys))
         self._before = done if self._before is None else self._before
-        seconds = time.perf_counter() - self._begun
-        self._progress(SceneProgress(len(ended), len(keys), done, total, self._before, seconds, self._remarks))
+        self._blocks, self._megapixels, self._within = (len(ended), len(keys)), (done, total), 0.0
+        self._tell()
+
+    def within(self, pixels: int) -> None:
+        """When so many more pixels of a block are finished; of one that is tried again they count once."""
+        self._within += pixels / 1e6
+        self._tell()
+
+    def _tell(self) -> None:
+        (done, total), seconds = self._megapixels, time.perf_counter() - self._begun
+        done = min(done + self._within, total)
+        self._progress(SceneProgress(*self._blocks, done, total, self._before or 0.0, seconds, self._remarks))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segearth.batch.earlier import made_with
 from segearth.errors import UserError, option
@@ -17,7 +17,8 @@ from segearth.files import bytes_text
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
-from segearth.outputs import write_all
+from segearth.json_files import read_json
+from segearth.outputs import atomic, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
 from segearth.scenes.grid import Block
@@ -26,8 +27,12 @@ from segearth.scenes.options import SceneOptions, SceneResult
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster
 from segearth.scenes.scene_overlay import picture_of, scene_overlay
-from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
+from segearth.scenes.scene_summary import ClassSums, file_facts, map_figures, summarise_scene
 from segearth.summary import csv_table, json_writer
+from segearth.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,88 @@ class SceneFiles:
         return self.place("segearth")
 
     @property
+    def overlay(self) -> Path:
+        """The place of the picture for people."""
+        return self.place("overlay.png")
+
+    @property
+    def _look(self) -> dict[str, Any]:
+        """How the overlay is drawn."""
+        return {"opacity": self.options.opacity, "outline": self.options.outline}
+
+    @property
     def summary(self) -> Path:
         """The file that is written last."""
         return self.place("summary.json")
 
+    @property
+    def rasters(self) -> dict[str, Path]:
+        """The places of the rasters that are wanted, by their layers."""
+        return {layer.name: self.place(f"{layer.name}.tif") for layer in self.layers}
+
+    @property
+    def others(self) -> list[Path]:
+        """The places of the rasters that a map may have, but that are not wanted."""
+        return [self.place(f"{name}.tif") for name in ("confidence", "scores") if name not in self.rasters]
+
     def finished(self) -> SceneResult | None:
-        """The map that is there, complete and of the same settings; None if there is none."""
+        """The map that is there, complete and of the same settings; None if there is none.
+
+        Its overlay may be another one, or missing, see `with_overlay`.
+        """
+        summary, whole = self._earlier()
+        if not summary:
+            return None
+        needed = {*summary["files"], *(path.name for path in self.rasters.values())}
+        if needed - whole - {path.name for path in (*self.others, self.overlay)}:
+            return None
+        return self._result(summary, {}, [self.folder / name for name in summary["files"] if name in whole])
+
+    def with_overlay(self, found: SceneResult, raster: Raster, vocabulary: Vocabulary) -> SceneResult:
+        """A map that is there with the overlay that is asked for, which is drawn anew if it is another one.
+
+        Args:
+            found: the map.
+            raster: open.
+            vocabulary: of the map.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if found.summary.get("overlay") == self._look and self.overlay in found.files:
+            return found
+        drawn, about_picture = self._drawn(raster, vocabulary, found.summary["classes"])
+        write_all({self.overlay: drawn.save})
+        summary = found.summary | {
+            "files": found.summary["files"] | {self.overlay.name: file_facts(self.overlay)},
+            "overlay": self._look,
+            "remarks": [*self.plan.remarks, *about_picture],
+        }
+        with atomic(self.summary) as part:  # always there: without it, the map would be no map of ours
+            json_writer(summary)(part)
+        return self._result(summary, {}, list(dict.fromkeys([*found.files[:-1], self.overlay])))
+
+    def _earlier(self) -> tuple[dict[str, Any], set[str]]:
+        """The summary of a map of the same settings without failures, and which of its files are as long as it says.
+
+        Both are empty if there is none.
+        """
         try:
             summary = made_with(self.summary, self.plan.settings, self.name)
-            files = [self.folder / name for name in summary["files"]]
-            if summary["failed"]:
-                return None
-        except (UserError, LookupError, TypeError):
-            return None
-        files.append(self.summary)
-        return self._result(summary, {}, files) if all(path.is_file() for path in files) else None
+            sizes = {name: about["bytes"] for name, about in summary["files"].items()}
+            if not summary["failed"]:
+                return summary, {name for name, size in sizes.items() if _size(self.folder / name) == size}
+        except (UserError, LookupError, TypeError, AttributeError):
+            pass
+        return {}, set()
+
+    def _stale(self) -> list[Path]:
+        """What has to go before the first file of a new map is in its place, the summary first: it is the last one."""
+        try:
+            listed = set(read_json(self.summary)["files"])
+        except (OSError, ValueError, LookupError, TypeError):
+            listed = set()
+        return [path for path in self.others if path.name in listed] + [self.summary]
 
     def check_disk(self, left: int) -> None:
         """Looks at the free disk before work begins.
@@ -101,11 +173,11 @@ class SceneFiles:
         """Removes what is left of a run that was killed when its last file was in place, or is kept no longer.
 
         Args:
-            shard: of this process; where another one works on it, that is left alone.
+            shard: of this process; where another one works on any share, all is left alone.
         """
         locks = self.folder.glob(f".{glob.escape(self.job.name)}*.lock")
         if not self.options.keep_parts and (is_job(self.job) or any(locks)):
-            with suppress(UserError), open_job(self.job, self.plan.settings, shard=shard) as job:
+            with suppress(UserError), open_job(self.job, self.plan.settings, shard=shard, sole=True) as job:
                 job.discard()
 
     def refuse_others(self, image: str) -> None:
@@ -120,7 +192,7 @@ class SceneFiles:
         if self.summary.exists():
             made_with(self.summary, self.plan.settings, image)
             return
-        others = [*(self.place(f"{layer.name}.tif") for layer in self.layers), self.place("overlay.png")]
+        others = [*self.rasters.values(), self.overlay]
         if foreign := next((path for path in others if os.path.lexists(path)), None):
             raise UserError(
                 f"{foreign} is there, but no {self.summary.name}, so it is no map of ours: expected no such file; use "
@@ -138,6 +210,8 @@ class SceneFiles:
         seconds: float,
     ) -> SceneResult:
         """Puts the parts of the blocks together; the summary is the last of the files.
+
+        Further rasters of the same map, made for an earlier run that wanted them, stay; those of another map go.
 
         Args:
             raster: open.
@@ -157,40 +231,59 @@ class SceneFiles:
                 "start again"
             )
         plan, vocabulary = self.plan, predictor.vocabulary
-        layers = self.layers
+        whole = self._earlier()[1]
+        kept = [path for path in self.others if path.name in whole]
         rasters = assemble(
             parts,
             [blocks[key] for key, value in done.items() if value["sizes"]],
             plan.area.window,
             plan.transform,
             plan.crs,
-            layers,
-            {layer.name: self.place(f"{layer.name}.tif") for layer in layers},
+            self.layers,
+            self.rasters,
             {"segearth_settings": settings_hash(plan.settings)},
+            [path for path in self._stale() if path not in kept],
         )
         labels, sums = self.place("labels.tif"), (ClassSums.from_lists(value["sums"]) for value in done.values())
         figures = map_figures(labels, vocabulary, plan.has_unclassified, ClassSums.total(sums, len(vocabulary)))
-        size, onto = plan.frame.output_size, plan.frame.input_size
-        picture, about_picture = picture_of(raster, plan.area.scaled(size, onto).window)
-        overlay = scene_overlay(picture, labels, vocabulary, figures.rows, self.options.opacity, self.options.outline)
+        drawn, about_picture = self._drawn(raster, vocabulary, figures.rows)
         table = csv_table([{"image": self.name, "classes": figures.rows}]).encode(errors="backslashreplace")
         files = rasters + write_all(
-            {self.place("overlay.png"): overlay.save, self.place("summary.csv"): lambda path: path.write_bytes(table)}
+            {self.overlay: drawn.save, self.place("summary.csv"): lambda path: path.write_bytes(table)}
         )
         summary = summarise_scene(
             self.name,
             labels,
             figures,
-            files=files,
+            files=files + kept,
             failed=[(blocks[key], why) for key, why in failed.items()],
             settings=plan.settings,
+            overlay=self._look,
             device=str(predictor.device),
             seconds=seconds,
             remarks=[*plan.remarks, *about_picture],
         )
-        return self._result(summary, failed, files + write_all({self.summary: json_writer(summary)}))
+        write_all({self.summary: json_writer(summary)})
+        return self._result(summary, failed, files + kept)
+
+    def _drawn(
+        self, raster: Raster, vocabulary: Vocabulary, rows: Sequence[dict[str, Any]]
+    ) -> tuple[Image.Image, list[str]]:
+        """The overlay of the map whose labels are in their place, and remarks on it."""
+        size, onto = self.plan.frame.output_size, self.plan.frame.input_size
+        picture, remarks = picture_of(raster, self.plan.area.scaled(size, onto).window)
+        opacity, outline = self.options.opacity, self.options.outline
+        return scene_overlay(picture, self.place("labels.tif"), vocabulary, rows, opacity, outline), remarks
 
     def _result(self, summary: dict[str, Any], failed: dict[str, str], files: Sequence[Path]) -> SceneResult:
         confidence = self.place("confidence.tif") if self.options.confidence else None
         scores = self.place("scores.tif") if self.options.scores else None
-        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, tuple(files))
+        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, (*files, self.summary))
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None if there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):  # a name that can be none
+        return None

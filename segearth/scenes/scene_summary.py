@@ -152,6 +152,7 @@ def summarise_scene(
     files: Sequence[Path] = (),
     failed: Sequence[tuple[Block, str]] = (),
     settings: Mapping[str, Any],
+    overlay: Mapping[str, Any] | None = None,
     device: str = "",
     seconds: float = 0.0,
     remarks: Sequence[str] = (),
@@ -162,9 +163,10 @@ def summarise_scene(
         name: of the scene.
         labels: its finished raster.
         figures: of `map_figures`.
-        files: what was written; each gets its size and SHA-256.
-        failed: blocks whose area could not be read, and why; they are nodata in the map.
+        files: of the map; each gets its size and SHA-256.
+        failed: blocks that could not be mapped, and why; they are nodata in the map.
         settings: what the map depends on.
+        overlay: how it was drawn.
         device: where it was computed.
         seconds: what computing took.
         remarks: a sentence each.
@@ -182,13 +184,19 @@ def summarise_scene(
         "area_method": figures.how,
         "miou": None,
         "failed": [{"block": block.name, "area": list(block.area), "reason": reason} for block, reason in failed],
-        "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files},
+        "files": {path.name: file_facts(path) for path in files},
+        "overlay": dict(overlay or {}),
         "settings": dict(settings),
         "device": device,
         "seconds": round(seconds, 2),
         "versions": versions() | scene_versions(),
         "remarks": list(remarks),
     }
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """What tells whether a file is still the one that was written: `bytes` and `sha256`."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def scene_versions() -> dict[str, str]:

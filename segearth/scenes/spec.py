@@ -22,6 +22,7 @@ class RasterSpec:
         palette: whether the band is expanded by its table of colours.
         overview: which of the raster's own overviews stands for the raster, from 0; None: the raster itself.
         sample: SHA-256 of the pixels that this was chosen from: tells rasters apart that are no files.
+        content: SHA-256 of what else tells it from others, see `segearth.scenes.identity`; empty if nobody looked.
     """
 
     address: str
@@ -31,6 +32,7 @@ class RasterSpec:
     palette: bool = False
     overview: int | None = None
     sample: str = field(default="", compare=False)
+    content: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +11,10 @@ from urllib.parse import urljoin, urlsplit
 from segearth.errors import UserError, first_line
 from segearth.json_files import parse_json, read_json
 from segearth.scenes.addresses import shown, without_keys
+from segearth.scenes.web import get
 
 MOST_BYTES = 16 << 20  # of an Item; usual ones have some kilobytes
 COLOURS = ("red", "green", "blue")
-_TIMEOUT_S = 30.0
-_PAUSE_S = 1.0
 
 
 def is_item(text: str) -> bool:
@@ -97,20 +93,8 @@ def _joined(address: str, href: str) -> str:
 
 
 def _get(url: str) -> bytes:
-    """What a URL gives, asked for twice where the server fails."""
-    for last in (False, True):
-        try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # by `is_item`, http or https
-                content: bytes = answer.read(MOST_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            if last or error.code < 500:
-                raise
-        except (OSError, http.client.HTTPException):
-            if last:
-                raise
-        else:
-            if len(content) > MOST_BYTES:
-                raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
-            return content
-        time.sleep(_PAUSE_S)
-    raise AssertionError("unreachable")
+    """What a URL gives."""
+    content, _ = get(url, MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+    return content

@@ -6,6 +6,7 @@ A task travels to other processes, its model does not: each process loads it onc
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from segearth.compute import even_threads
+from segearth.errors import UserError, option
 from segearth.loading import load_model
 from segearth.predictor import Predictor, Recipe
+from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import BlockSettings, map_block
 from segearth.scenes.grid import Block, Frame
+from segearth.scenes.identity import check_same
 from segearth.scenes.layers import Layer
 from segearth.scenes.parts import part_path, part_writer
 from segearth.scenes.raster import Raster, open_raster
@@ -78,6 +82,7 @@ class BlockTask:
         layers: what is written.
         folder: where.
         load: gives the predictor.
+        rows_done: called with the number of pixels whenever rows of a block are finished; None in other processes.
     """
 
     raster: RasterSpec | Raster
@@ -87,6 +92,24 @@ class BlockTask:
     layers: tuple[Layer, ...]
     folder: Path
     load: Loaded
+    rows_done: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Makes sure that other processes, which open the raster by its address, will have the same one.
+
+        Raises:
+            UserError: they will not.
+        """
+        if not isinstance(self.raster, RasterSpec):
+            return
+        try:
+            with open_raster(self.raster) as raster:
+                check_same(raster)
+        except UserError:
+            raise UserError(
+                f"other processes cannot open {shown(self.raster.address)} as it is open here: expected a raster that "
+                f"is the same for all; save it as a file, or take {option('workers', 1)}"
+            ) from None
 
     @even_threads()
     def __call__(self, key: str) -> dict[str, Any]:
@@ -104,6 +127,8 @@ class BlockTask:
 
         sizes: dict[str, int] = {}
         with open_raster(self.raster) if isinstance(self.raster, RasterSpec) else nullcontext(self.raster) as raster:
+            if raster is not self.raster:
+                check_same(raster)
             rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count)
             first = next(rows, None)
             if first is not None:
@@ -113,12 +138,15 @@ class BlockTask:
                         writer.write(layers)
                         own = ClassSums.of(found.labels, layers["confidence"], classes)
                         sums = ClassSums.total((sums, own), classes)
+                        if self.rows_done is not None:
+                            self.rows_done(found.labels.size)
                 sizes = writer.sizes
+            check_same(raster)  # as far as the block's pixels were read, it was
         seconds = time.perf_counter() - begun
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
 
     def is_there(self, key: str, value: Any) -> bool:
-        """Whether what a task returned still holds: its files are there, as long as they were.
+        """Whether what a task returned still holds: the files that are wanted are there, as long as they were.
 
         Args:
             key: of a block.
@@ -128,6 +156,6 @@ class BlockTask:
             sums, sizes = ClassSums.from_lists(value["sums"]), dict(value["sizes"])
             paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers if sizes}
             complete = sums.pixels.shape == sums.confidence.shape == (len(self.load.vocabulary) + 1,)
-            return complete and sizes == {name: path.stat().st_size for name, path in paths.items()}
+            return complete and all(sizes[name] == path.stat().st_size for name, path in paths.items())
         except (LookupError, TypeError, ValueError, OverflowError, OSError):
             return False
