@@ -58,16 +58,15 @@ def test_shards(large, stub, tmp_path):
 
 
 def killed(work, out, kill_at):
-    """Runs work until it ends by itself; each of the points ends one run before."""
+    """Ends runs of work at each of the points, from the last one on; each goes on with what the one before left."""
     out.mkdir()
-    while kill_at:
-        _, code, words = kills.run(work, out, kill_at[-1], kills.SIGNALS[0])
-        if code == 0:  # it came to its end before that point
+    for point in reversed(kill_at):
+        _, code, words = kills.run(work, out, point, kills.SIGNALS[0])
+        if code == 0:  # what was left ended before that point: it is one of a run that begins anew
             shutil.rmtree(out)
             out.mkdir()
-        else:
-            assert code == kills.ENDS[kills.SIGNALS[0]], words
-            kill_at.pop()
+            _, code, words = kills.run(work, out, point, kills.SIGNALS[0])
+        assert code == kills.ENDS[kills.SIGNALS[0]], words or "it came to its end before that point"
 
 
 def test_killed_at_ten_random_points(tmp_path):

@@ -15,7 +15,7 @@ from processes import forked
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
-from rasters import break_tile, noise, write  # noqa: E402
+from rasters import UTM, break_tile, noise, write  # noqa: E402
 from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
@@ -24,6 +24,7 @@ from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such limits, rights and signals")
+RGB = ["red", "green", "blue"]
 OPTIONS = SceneOptions(confidence=True, scores=True, block=64)
 
 
@@ -40,7 +41,7 @@ def predictor():
 def raster(tmp_path):
     """Nine blocks of noise, in a folder of its own."""
     (tmp_path / "in").mkdir()
-    return write(tmp_path / "in" / "a.tif", noise(3, 180, 170, "uint8"), colours=["red", "green", "blue"])
+    return write(tmp_path / "in" / "a.tif", noise(3, 180, 170, "uint8"), colours=RGB)
 
 
 def run(raster, out, predictor, **options):
@@ -228,6 +229,28 @@ def test_the_inputs_folder_vanishes_and_comes_back(raster, tmp_path, predictor, 
     result = run(raster, tmp_path / "out", predictor, progress=lambda step: counts.append(step.done))
     assert counts[0] >= 3
     assert hashes(result) == undisturbed
+
+
+def test_a_mosaics_tile_vanishes_and_comes_back(raster, tmp_path, predictor):
+    transform = UTM @ rasterio.Affine.translation(170, 0)
+    tiles = [raster, write(tmp_path / "b.tif", noise(3, 180, 60, "uint8"), transform=transform, colours=RGB)]
+    expected = hashes(run(tiles, tmp_path / "whole", predictor))
+
+    def remove(step):
+        if step.done == 3 and tiles[1].exists():
+            tiles[1].rename(tmp_path / "elsewhere")
+
+    gone = r"takes pixels from .*b.tif, which cannot be found: expected all of its files; put it back"
+    with ThreadPoolExecutor(1) as executor, pytest.raises(UserError, match=gone):  # each block opens it anew
+        run(tiles, tmp_path / "other", predictor, progress=remove, executor=executor)
+    assert not list((tmp_path / "other").glob("mosaic.*.tif"))
+    (tmp_path / "elsewhere").rename(tiles[1])
+    result = run(tiles, tmp_path / "here", predictor, progress=remove)
+    assert len(result.failed) == 9  # of twelve; the handle that this process has may not know of it
+    assert all("b.tif" in why for why in result.failed.values())
+    (tmp_path / "elsewhere").rename(tiles[1])
+    for folder in ("other", "here"):
+        assert hashes(run(tiles, tmp_path / folder, predictor)) == expected
 
 
 @pytest.mark.parametrize("at", [0, 4, 9])

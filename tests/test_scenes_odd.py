@@ -67,6 +67,7 @@ def check_map(result, path, predictor, pixels, valid):
         assert file.shape == own.shape == valid.shape
         assert (file.crs, file.transform, file.bounds) == (own.crs, own.transform, own.bounds)
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert bool(file.overviews(1)) == (max(file.shape) > 512)  # a side of GDAL's tiles
         for factor in file.overviews(1):
             smaller = file.read(1, out_shape=tuple(-(-side // factor) for side in file.shape))
             assert set(np.unique(smaller)) <= set(np.unique(found))

@@ -408,7 +408,7 @@ def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatc
         monkeypatch.setattr(raster, "_reopen", lambda reopen=raster._reopen: opened.append(1) or reopen())
         with pytest.raises(ReadFailed, match=r"rows 0 to 69, columns 0 to 89 .*ZIPDecode") as error:
             raster.read(ALL)
-        assert opened == [1]
+        assert opened == [1, 1]  # to read it again, and to go on with a handle that did not fail
         assert error.value.window == ALL
         assert raster.read(Window(0, 32, 0, 90))[1].all()
     alone = error.value.with_traceback(None)
@@ -461,7 +461,7 @@ def test_a_file_that_vanishes(tmp_path):
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(UserError, match=r"no raster at .*a.tif"):
         open_raster(specs[0])
-    with raster, pytest.raises(ReadFailed, match=r"a.tif: No such file"):
+    with raster, pytest.raises(ReadFailed, match=r"a.tif(: No such file| is gone)"):
         raster.read(ALL)
 
 

@@ -1,21 +1,26 @@
 """Mosaics: tiles as one raster."""
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import forked
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
+from rasterio.shutil import copy  # noqa: E402
 from rasters import UTM, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.choice import choose  # noqa: E402
-from segearth.scenes.raster import open_raster  # noqa: E402
+from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.vrt import mosaic  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
+WHOLE = Window(0, 70, 0, 90)
 RGB = ["red", "green", "blue"]
 MASK = noise(1, 70, 90, "uint8", 0, 2)[0] * 255
 COLOURS = {0: (1, 2, 3, 255), 1: (200, 10, 20, 255), 2: (30, 220, 40, 255)}
@@ -114,3 +119,59 @@ def test_tiles_that_do_not_fit(tmp_path, kind, options, message):
     other = write(tmp_path / "b.tif", **KINDS[kind] | options)
     with pytest.raises(UserError, match=f"a.tif and .*b.tif make no mosaic, as they have other {message}.*: expected"):
         mosaic([one, other])
+
+
+def vrts_of(folder):
+    """A VRT of a file, one of that VRT, and a mosaic of both."""
+    tile = write(folder / "a.tif", **KINDS["bytes"])
+    copy(tile, folder / "a.vrt", driver="VRT")
+    outer = folder / "outer.vrt"
+    copy(tile, outer, driver="VRT")
+    outer.write_text(outer.read_text().replace("a.tif", "a.vrt"))
+    return tile, [folder / "a.vrt", outer, mosaic([tile])[0], mosaic([outer])[0]]
+
+
+def test_a_missing_source_is_refused_and_named(tmp_path):
+    tile, vrts = vrts_of(tmp_path)
+    with rasterio.open(vrts[0]) as dataset:
+        tile.unlink()
+        for vrt in (*vrts, dataset):
+            with pytest.raises(UserError, match=r"takes pixels from .*a.tif, which cannot be found: expected .*; put"):
+                open_raster(vrt)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("no raster")])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_source_that_is_lost_fails_at_every_read_until_it_is_back(tmp_path, change, number):
+    tile, vrts = vrts_of(tmp_path)
+    content = tile.read_bytes()
+    with open_raster(vrts[number], choose(tile)[0]) as raster:
+        change(tile)
+        for window in (WHOLE, WHOLE, Window(40, 50, 40, 50), Window(0, 9, 0, 9)):
+            with pytest.raises(ReadFailed):
+                raster.read(window)
+        tile.write_bytes(content)
+        assert np.array_equal(raster.read(WHOLE)[0], KINDS["bytes"]["pixels"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_source_of_a_vrt_in_a_vrt_stays_lost(tmp_path, number):
+    """In a copy of this process: GDAL keeps the failure, and gives whatever is in the memory for later reads."""
+    tile, vrts = vrts_of(tmp_path)
+    content, spec = tile.read_bytes(), choose(tile)[0]
+
+    def work():
+        with open_raster(vrts[number], spec) as raster:
+            tile.write_text("no raster")
+            for window in (WHOLE, WHOLE, Window(40, 50, 40, 50)):
+                with pytest.raises(ReadFailed):
+                    raster.read(window)
+            tile.write_bytes(content)
+            with pytest.raises(ReadFailed, match="a.tif is gone, or was while it was read"):
+                raster.read(WHOLE)
+        return 0
+
+    process = forked(work, tmp_path / "log")
+    process.join(60)
+    assert process.exitcode == 0, (tmp_path / "log").read_text()

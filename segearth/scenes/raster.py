@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from segearth.extras import install_command
 from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.scenes.bands import Band, Numbers
 from segearth.scenes.checks import check
+from segearth.scenes.sources import Sources, refuse_missing
 from segearth.scenes.spec import RasterSpec
 from segearth.scenes.stac import COLOURS, images, is_item, read_item
 from segearth.scenes.stretch import stretched
@@ -87,6 +88,7 @@ class Raster:
         self._dataset = dataset
         self._spec = spec
         self._reopen = reopen
+        self._sources = Sources(dataset, reopen is not None)
         self._lock = RLock()  # GDAL's datasets are for one thread at a time
         self.size: tuple[int, int] = (dataset.height, dataset.width)
         self.transform: Affine = dataset.transform
@@ -230,7 +232,9 @@ class Raster:
         """
 
         def once() -> tuple[NDArray[Any], NDArray[np.bool_]]:
-            return self._stored(window, bands), self._valid(window, bands)
+            found = self._stored(window, bands), self._valid(window, bands)
+            self._sources.check()
+            return found
 
         samples, valid = self._twice(window, once)
         if samples.dtype.kind == "f":
@@ -286,11 +290,13 @@ class Raster:
             try:
                 return read()
             except (RasterioError, OSError):
-                pass
+                self._sources.failed()
             try:
                 self._open_again()
                 return read()
             except (RasterioError, OSError, UserError) as error:
+                with suppress(RasterioError, OSError, UserError):
+                    self._open_again()  # of a VRT whose file is missing, the same handle would go on with zeros
                 raise ReadFailed(window, _reason(error)) from None
 
     def _open_again(self) -> None:
@@ -333,6 +339,7 @@ def open_raster(
         raise UserError(f"scenes need {error.name}, which is not installed: {install_command('geo')}") from None
     if not isinstance(source, str | Path):
         check(source, shown(source.name))
+        refuse_missing(source, shown(source.name))
         return Raster(source, source.name, spec)
     address = absolute(source)
     name = _dataset_name(address)
@@ -354,6 +361,7 @@ def open_raster(
         ) from None
     try:
         check(dataset, shown(source))
+        refuse_missing(dataset, shown(source))
     except UserError:
         dataset.close()
         raise
