@@ -73,4 +73,5 @@ def _draw_scene(out: Path, size: int, seed: int) -> None:
     print(f"a drawn scene of {size:,} × {size:,} pixels of {PIXEL_M} m: {picture}, and its classes: {labels}")
     print(f"It is a patchwork of drawings of {DRAWN} × {DRAWN} pixels: it shows how a map looks, not how good it is.")
     classes = shlex.quote("; ".join(",".join(names) for names in LAND_COVER))
-    print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} -o {shlex.quote(str(out / 'map'))}")
+    way = f"-o {shlex.quote(str(out / 'map'))} --model tiny"
+    print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} {way}")

@@ -371,9 +371,11 @@ def open_raster(
         try:
             smaller = connect()
         except (rasterio.errors.RasterioError, OSError):
+            count = len(dataset.overviews(1))
+            known = f"a number from 0 to {count - 1}" if count else "a raster that has some"
             raise UserError(
-                f"{shown(source)} has no overview {overview}: expected one of its {len(dataset.overviews(1))}, which "
-                f"count from 0; build them with gdaladdo, or leave {option('overview')} out"
+                f"{shown(source)} has no overview {overview}: expected {known}; build overviews with gdaladdo, or "
+                f"leave {option('overview')} out"
             ) from None
         raster = Raster(smaller, address, spec, connect, overview)
         # GDAL gives an overview no descriptions, and no transform where the raster has none: rasterio would take
