@@ -372,7 +372,7 @@ def open_raster(
             smaller = connect()
         except (rasterio.errors.RasterioError, OSError):
             count = len(dataset.overviews(1))
-            known = f"a number from 0 to {count - 1}" if count else "a raster that has some"
+            known = " or ".join(map(str, range(count))) if count else "a raster that has some"
             raise UserError(
                 f"{shown(source)} has no overview {overview}: expected {known}; build overviews with gdaladdo, or "
                 f"leave {option('overview')} out"
