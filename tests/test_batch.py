@@ -59,6 +59,17 @@ def test_addresses(tmp_path):
     assert again.name == "scene"
 
 
+def test_results_that_a_shell_has_found_are_passed_over(tmp_path):
+    for name in ("a.png", "a.labels.png", "b.labels.png"):
+        image(tmp_path / name)
+    names = [str(tmp_path / name) for name in ("a.png", "a.labels.png")]
+    assert [item.name for item in find_images(names, tmp_path / "out")] == ["a"]
+    assert [item.name for item in find_images(["-"], tmp_path / "out", names)] == ["a"]
+    assert [item.name for item in find_images(names[1:], tmp_path / "out")] == ["a.labels"]
+    with pytest.raises(UserError, match="no images in"):
+        find_images([names[1], str(tmp_path / "b.labels.png")], tmp_path / "out")
+
+
 def test_results_are_not_mapped_again(tmp_path):
     image(tmp_path / "a.png")
     image(tmp_path / "out" / "a.overlay.png")

@@ -49,7 +49,7 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     """The images that are meant, each once, in order.
 
     Subfolders of a folder are mirrored in the names. Where two images would have one name, both keep their suffix, or
-    the folders that tell them apart.
+    the folders that tell them apart. Results of ours are passed over, unless one is the only thing that is asked for.
 
     Args:
         arguments: files, folders, patterns such as "tiles/*.tif", addresses of rasters, and "-" for those of `listed`.
@@ -59,6 +59,7 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     Raises:
         UserError: something is not there, or there is no image.
     """
+    several = len(arguments) > 1 or "-" in arguments  # a shell has resolved a pattern, perhaps
     found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
     for argument in _expanded(arguments, listed):
         if is_address(argument):
@@ -69,6 +70,8 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
         if path.is_dir():
             for image in _in_folder(path, out):
                 found.setdefault(image.absolute(), (image, image.relative_to(path)))
+        elif path.is_file() and several and path.name.lower().endswith(OWN):
+            continue
         elif path.is_file():
             found.setdefault(path.absolute(), (path, Path(path.name)))
         else:
