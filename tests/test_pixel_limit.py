@@ -141,5 +141,8 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert "--max-pixels 1999" in capsys.readouterr().err
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     out = ["-o", str(tmp_path / "out")]
-    assert main(["predict", str(path), "-c", "road; tree", *out, "--model", "tiny", "--long-side", "0"]) == 0
+    assert (
+        main(["predict", str(path), "-c", "road; tree", *out, "--model", "tiny", "--as", "picture", "--long-side", "0"])
+        == 0
+    )
     assert (tmp_path / "out" / "a.labels.png").is_file()

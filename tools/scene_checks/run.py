@@ -66,7 +66,7 @@ class Run:
 
     def command(self) -> list[str]:
         """What starts it; the environment's PYTHONPATH has this package."""
-        return [sys.executable, "-m", "scene_checks.run", json.dumps(asdict(self))]
+        return [sys.executable, "-m", "scene_checks.run", json.dumps(asdict(self), allow_nan=False)]
 
 
 def main(argv: list[str]) -> int:
@@ -135,7 +135,7 @@ def _tell(step: SceneProgress) -> None:
 
 
 def _say(**words: object) -> None:
-    print(json.dumps(words), flush=True)
+    print(json.dumps(words, allow_nan=False), flush=True)
 
 
 if __name__ == "__main__":
