@@ -81,6 +81,21 @@ def first_line(error: BaseException) -> str:
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
+def one_of_two(one: str, first: object, other: str, second: object) -> UserError:
+    """The error of two options that say one thing.
+
+    Args:
+        one: the first one's name.
+        first: its value.
+        other: the second one's name.
+        second: its value.
+    """
+    return UserError(
+        f"{option(one, first)} and {option(other, second)} say one thing in two ways: expected one of them; leave the "
+        "other out"
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was not enough: torch says so by a RuntimeError of many wordings."""
     wordings = r"alloc|out of memory|size calculation overflowed"

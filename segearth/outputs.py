@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.exits import run as run
+from segearth.files import bytes_text
 
 _HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40]
 _TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9-]*)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part(\..*)?")
@@ -121,6 +123,31 @@ def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
             if kept.exists():
                 kept.replace(path)
         raise
+
+
+def check_room(folder: Path, needed: float, what: str, kept: str = "") -> None:
+    """Looks at the free disk before work begins.
+
+    Args:
+        folder: where the files will be.
+        needed: bytes.
+        what: needs them: the begin of a sentence.
+        kept: its end: what is not lost.
+
+    Raises:
+        UserError: the files will probably not fit.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{what} about {bytes_text(needed)} in {folder}, which has {bytes_text(free)} left: free some space, or "
+            f"use another {option('out')}{kept}"
+        )
+
+
+def bytes_writer(content: bytes) -> Callable[[Path], object]:
+    """What writes some bytes, for `write_all`."""
+    return lambda path: path.write_bytes(content)
 
 
 def _to_disk(path: Path) -> None:

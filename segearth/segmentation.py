@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from PIL import Image
 
-from segearth.errors import UserError, checks_options, option, printable
+from segearth.errors import UserError, checks_options, one_of_two, option, printable
 from segearth.images import ImageLike, read_header
 from segearth.loading import load_model
 from segearth.predictor import Predictor
@@ -20,6 +20,7 @@ from segearth.progress import Progress
 from segearth.result import Result
 from segearth.scenes.options import SceneOptions
 from segearth.vocabulary import Classes
+from segearth.windows import LONG_SIDE
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Source: TypeAlias = "ImageLike | SceneSource"
 
 _WAYS = ("picture", "scene")
-LONG_SIDE = 448  # of pictures, as in the paper
 
 
 @checks_options
@@ -96,10 +96,7 @@ def segment(
     asked |= {"bbox": bbox, "bbox_crs": bbox_crs, "aoi": aoi, "scores": scores or None}
     given = {name: value for name, value in asked.items() if value is not None}
     if long_side is not None and scale is not None:
-        raise UserError(
-            f"{option('long_side', long_side)} and {option('scale', scale)} say one thing in two ways: expected one of "
-            "them; leave the other out"
-        )
+        raise one_of_two("long_side", long_side, "scale", scale)
     scene, why = _scene(source, way)
     if scene is None:
         _refuse_for_picture(source, {*given} - {"scale", "scores"} | ({"options"} if options else set()))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segearth.result import Result
+    from segearth.scenes.class_areas import AreaSums
     from segearth.vocabulary import Vocabulary
 
 _BAND_PIXELS = 1 << 20  # that are counted at once
@@ -34,6 +35,11 @@ def figures(result: Result) -> list[dict[str, Any]]:
         As `class_rows`, with *unclassified* where there can be such pixels; of a scene also `area_m2`, None where areas
         are not known.
     """
+    return _rows(result, result.area_sums())
+
+
+def _rows(result: Result, sums: AreaSums | None) -> list[dict[str, Any]]:
+    """As `figures`, with the areas of the classes, where they are known."""
     count = len(result.classes)
     nodata = label_values(count).nodata
     pixels, confidence = np.zeros(count + 1, np.int64), np.zeros(count + 1)
@@ -45,7 +51,7 @@ def figures(result: Result) -> list[dict[str, Any]]:
         pixels += np.bincount(values, minlength=count + 1)
         confidence += np.bincount(values, weights=result.confidence[band][valid], minlength=count + 1)
     rows = class_rows(result.vocabulary, pixels, confidence, result.has_unclassified)
-    if (sums := result.area_sums()) is not None:
+    if sums is not None:
         for row, area in zip(rows, sums.areas_m2(), strict=False):
             row["area_m2"] = area
     return rows
@@ -95,7 +101,7 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
         it is unknown), settings, device, seconds, versions, remarks; of a scene also crs, transform, bounds, pixel_m,
         valid_pixels, nodata_pixels, area_m2 and area_method.
     """
-    height, width = result.labels.shape
+    (height, width), sums = result.labels.shape, result.area_sums()
     if truth is not None:
         truth = np.where(result.valid, truth, 255)  # what the image does not have cannot be found in it
     miou = None if truth is None else mean_iou(result.labels, truth, len(result.classes))
@@ -104,8 +110,8 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
         "height": height,
         "width": width,
         **result.place(),
-        "classes": figures(result),
-        **_valid_part(result),
+        "classes": _rows(result, sums),
+        **_valid_part(result, sums),
         "miou": None if miou is None or math.isnan(miou) else round(miou, 4),
         "settings": dict(result.settings),
         "device": result.device,
@@ -115,9 +121,9 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
     }
 
 
-def _valid_part(result: Result) -> dict[str, Any]:
+def _valid_part(result: Result, sums: AreaSums | None) -> dict[str, Any]:
     """How much of a scene has data."""
-    if (sums := result.area_sums()) is None:
+    if sums is None:
         return {}
     valid = int(sums.pixels.sum())
     return {

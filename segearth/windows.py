@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+LONG_SIDE = 448  # that pictures are resized to, as in the paper
 CROP, STRIDE = 224, 112  # side of a window and step between windows, in pixels: SegEarth-OV's released settings
 
 

@@ -95,3 +95,14 @@ def in_ranges(body, trouble=None, etag='"v1"'):
         answer(body[start:end], status=206 if asked else 200, Accept_Ranges="bytes", ETag=etag, **more)(handler)
 
     return route
+
+
+def failing_ranges(content, down):
+    """A route that gives ranges of some bytes, but for the first one only while an event is not set."""
+
+    def trouble(handler, start):
+        if down.is_set() and start > 0:
+            answer(b"", status=500)(handler)
+        return down.is_set() and start > 0
+
+    return in_ranges(content, trouble)

@@ -13,7 +13,7 @@ from serving import Server, in_ranges
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from rasters import noise, write  # noqa: E402
-from scenemodels import stub_predictor  # noqa: E402
+from scenemodels import colour_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.files import sha256_of  # noqa: E402
@@ -34,7 +34,7 @@ class Stop(Exception):  # noqa: N818 (ends a run, and is no error)
 
 @pytest.fixture
 def predictor():
-    return stub_predictor(lambda pixels: (pixels - pixels.mean(dim=(1, 2), keepdim=True)) / 30, 3)
+    return colour_predictor()
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_damaged_block_is_nodata_and_tried_again(run, tmp_path, monkeypatch, p
 
 def test_the_disk_is_looked_at_before_work(run, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10_000})
-    monkeypatch.setattr("segearth.scenes.scene_files.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(
         UserError, match="the map and its parts need about .* kB .* which has 10 kB left: free some space"
     ):

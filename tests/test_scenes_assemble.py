@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,6 @@ from rasterio.errors import NotGeoreferencedWarning  # noqa: E402
 
 from segearth import outputs  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes import assemble as module  # noqa: E402
 from segearth.scenes.assemble import assemble  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import CONFIDENCE, labels_layer, quantised, scores_layer, scores_of  # noqa: E402
@@ -231,8 +231,8 @@ def test_the_disk_is_looked_at_before(tmp_path, monkeypatch):
     maps = drawn((300, 300))
     kinds = layers("labels")
     parts = written(tmp_path / "parts", maps, 112, kinds)
-    usage = module.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="needs about 1.07 MB in .* 1 kB left.* what was computed is kept"):
         assemble(tmp_path / "parts", parts, Window(0, 300, 0, 300), UTM, None, kinds, {"labels": tmp_path / "a.tif"})
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from serving import Server, answer, in_ranges
+from serving import Server, answer, failing_ranges, in_ranges
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from rasters import noise, write  # noqa: E402
-from scenemodels import stub_predictor  # noqa: E402
+from scenemodels import colour_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.choice import look  # noqa: E402
@@ -37,7 +37,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def predictor():
-    return stub_predictor(lambda pixels: (pixels - pixels.mean(dim=(1, 2), keepdim=True)) / 30, 3)
+    return colour_predictor()
 
 
 @pytest.fixture
@@ -153,13 +153,7 @@ def test_a_server_that_does_not_tell_a_version(server, raster, monkeypatch):
 @pytest.mark.parametrize("kind", ["VRT", "service"])
 def test_a_file_that_leads_to_a_server_that_fails_is_not_damaged(server, raster, tmp_path, predictor, kind):
     down = threading.Event()
-
-    def trouble(handler, start):
-        if down.is_set() and start > 0:
-            answer(b"", status=500)(handler)
-        return down.is_set() and start > 0
-
-    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+    server.routes["/a.tif"] = failing_ranges(raster.read_bytes(), down)
     path = tmp_path / "a.xml"
     if kind == "VRT":
         path.write_text(mosaic([f"{server.url}/a.tif"])[0])
@@ -204,13 +198,7 @@ def test_a_server_that_fails_once_at_every_place(server, raster, tmp_path, predi
 
 def test_a_server_that_goes_away_and_comes_back(server, raster, tmp_path, predictor, expected):
     down = threading.Event()
-
-    def trouble(handler, start):
-        if down.is_set() and start > 0:
-            answer(b"", status=500)(handler)
-        return down.is_set() and start > 0
-
-    server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
+    server.routes["/a.tif"] = failing_ranges(raster.read_bytes(), down)
 
     def leave(step):
         if step.done == 4:

@@ -21,6 +21,7 @@ from segearth.errors import UserError, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
 from segearth.paths import user_path
 from segearth.vocabulary import LAND_COVER, Vocabulary
+from segearth.windows import LONG_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 HELP = "Tell what images and scenes are, whether they can be mapped, and what it would cost."
 MODEL = "clip-vit-b16"
-LONG_SIDE = 448  # of predict, and of the paper
 
 _TURNS = {
     1: "upright",

@@ -21,7 +21,7 @@ from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
 from segearth.scenes.choice import Choice, look
 from segearth.scenes.counts import Counts, count
-from segearth.scenes.ground import Ground
+from segearth.scenes.ground import Ground, bounds
 from segearth.scenes.layout import describe, side_of_blocks, working_set
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.plan import Plan
@@ -92,7 +92,7 @@ def raster_facts(raster: Raster) -> dict[str, str]:
         "coordinates": ground.name if ground else "no system",
     }
     if not raster.transform.is_identity:
-        (west, east), (south, north) = _bounds(raster)
+        west, south, east, north = bounds(raster.transform, raster.size)
         facts["extent"] = f"{west:.10g} to {east:.10g}, {south:.10g} to {north:.10g}"
     pixel = raster.pixel_size
     facts["pixel"] = pixel.how if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.how})"
@@ -103,14 +103,6 @@ def raster_facts(raster: Raster) -> dict[str, str]:
     else:
         facts["nodata"] = "none" if raster.nodata is None else f"{raster.nodata:.10g}"
     return facts
-
-
-def _bounds(raster: Raster) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The least and the largest x, and y, of the corners."""
-    height, width = raster.size
-    corners = [raster.transform * corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
-    xs, ys = zip(*corners, strict=True)
-    return (min(xs), max(xs)), (min(ys), max(ys))
 
 
 def _bands(raster: Raster) -> str:

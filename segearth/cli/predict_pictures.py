@@ -16,12 +16,10 @@ from segearth.cli.predict_progress import picture_progress
 from segearth.errors import UserError, printable
 from segearth.images import check_image
 from segearth.resizing import resized_size
-from segearth.windows import CROP, STRIDE, sliding_windows
+from segearth.windows import CROP, LONG_SIDE, STRIDE, sliding_windows
 
 if TYPE_CHECKING:
     from segearth.predictor import Predictor
-
-LONG_SIDE = 448  # of the paper
 
 
 class Pictures:

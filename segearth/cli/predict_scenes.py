@@ -20,9 +20,8 @@ from segearth.exits import go_on_unless_ending, say
 from segearth.scenes.grid import block_side
 from segearth.scenes.layout import area_of, describe, frame_of, windows_in
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.raster import Raster, ReadFailed, open_raster
-from segearth.scenes.scene import predict_scene
-from segearth.scenes.vrt import mosaic
+from segearth.scenes.raster import Raster, ReadFailed
+from segearth.scenes.scene import open_scene, predict_scene
 from segearth.summary import hectares
 from segearth.windows import CROP, STRIDE
 
@@ -105,7 +104,7 @@ class Scenes:
         folder, name = self._place(scene)
         kinds = ["labels", *(kind for kind in ("confidence", "scores") if getattr(self._options, kind))]
         try:
-            with _opened(scene, self._options) as raster:
+            with open_scene(scene.source, self._options.overview) as (raster, _):
                 files = " ".join(str(folder / f"{name}.{kind}.tif") for kind in kinds)
                 return f"{self._described(scene, raster)} -> {files}", False
         except (UserError, ReadFailed) as error:
@@ -143,7 +142,7 @@ class Scenes:
         folder, name = self._place(scene)
         begun, told = False, tuple[str, ...]()
         try:
-            with _opened(scene, self._options) as raster:
+            with open_scene(scene.source, self._options.overview) as (raster, _):
                 options = self._scaled(raster)
                 tell(self._described(scene, raster))
             with scene_progress(self._args, tell, scene.item, number, self.number) as show:
@@ -202,14 +201,6 @@ class Scenes:
             top, bottom, left, right = area.window
             part = f", a part of {right - left:,} × {bottom - top:,} of"
         return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size)}"
-
-
-@contextmanager
-def _opened(scene: Scene, options: SceneOptions) -> Iterator[Raster]:
-    """A scene as a raster."""
-    source = scene.tiles[0] if len(scene.tiles) == 1 else mosaic(scene.tiles)[0]
-    with open_raster(source, overview=options.overview) as raster:
-        yield raster
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segearth.errors import UserError, option
+from segearth.errors import UserError, one_of_two, option
 
 if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions
@@ -80,10 +80,7 @@ def check_scene_options(args: argparse.Namespace) -> None:
     check_reading_options(args)
     for name in ("scale", "gsd"):
         if args.long_side and getattr(args, name) is not None:
-            raise UserError(
-                f"{option('long_side', args.long_side)} and {option(name, getattr(args, name))} say one thing in two "
-                "ways: expected one of them; leave the other out"
-            )
+            raise one_of_two("long_side", args.long_side, name, getattr(args, name))
 
 
 def check_reading_options(args: argparse.Namespace) -> None:

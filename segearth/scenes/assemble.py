@@ -6,7 +6,6 @@ the overviews. How the scene was cut into blocks leaves no trace: equal maps are
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from segearth.cells import fitting
-from segearth.errors import UserError, option, without_warnings
-from segearth.files import bytes_text
-from segearth.outputs import atomic, write_all
+from segearth.errors import without_warnings
+from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.scenes import styles
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import OFFSET, SCALE, Layer
@@ -92,8 +90,8 @@ def raster_writers(
     for layer in layers:
         place = output[layer.name]
         if layer.entries:
-            writers[place.with_suffix(".qml")] = _text_writer(styles.qml(layer))
-            writers[place.with_name(f"{place.name}.aux.xml")] = _text_writer(styles.pam(layer))
+            writers[place.with_suffix(".qml")] = bytes_writer(styles.qml(layer).encode())
+            writers[place.with_name(f"{place.name}.aux.xml")] = bytes_writer(styles.pam(layer).encode())
         mosaic = folder / f"{layer.name}.vrt"
         with atomic(mosaic) as part:
             part.write_text(_vrt(blocks, area, transform, crs, layer, tags or {}), encoding="utf-8")
@@ -109,16 +107,7 @@ def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], o
     """
     parts = sum(part_path(folder, block, layer).stat().st_size for block in blocks for layer in layers)
     # as much as the parts, and a megabyte for what is always there
-    needed, free = round(parts * WITH_OVERVIEWS) + 2**20, shutil.disk_usage(out).free
-    if needed > free:
-        raise UserError(
-            f"the map needs about {bytes_text(needed)} in {out}, which has {bytes_text(free)} left: free some space, "
-            f"or use another {option('out')}; what was computed is kept"
-        )
-
-
-def _text_writer(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(text.encode())
+    check_room(out, round(parts * WITH_OVERVIEWS) + 2**20, "the map needs", "; what was computed is kept")
 
 
 def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:

@@ -43,15 +43,21 @@ def identity(raster: Raster) -> dict[str, Any]:
     return {**_outline(raster), "files": files, "versions": _versions(_remote(raster))}
 
 
-def content(raster: Raster) -> str:
+def content(raster: Raster, known: list[Any] | None = None) -> str:
     """SHA-256 of what can be looked at again for each block: `identity`, but of many files their sizes alone.
+
+    Args:
+        raster: open.
+        known: `versions` of its identity, if servers were asked a moment ago.
 
     Raises:
         UserError: a server does not answer.
     """
     files, remote = _files(raster), _remote(raster)
     looked_at = [_fingerprint(path) if len(files) <= _FEW else _size(path) for path in files]
-    versions: list[Any] = _versions(remote) if len(remote) <= _FEW else list(map(without_keys, remote))
+    if known is None:
+        known = _versions(remote) if len(remote) <= _FEW else []
+    versions: list[Any] = known if len(remote) <= _FEW else list(map(without_keys, remote))
     return settings_hash({**_outline(raster), "files": looked_at, "versions": versions})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -170,7 +171,8 @@ class _Share:
 def _shares(cut: list[Block], plan: Plan, shown: WindowsDone | None) -> list[_Share]:
     """What counts the windows of each block."""
     counts = [len(plan.frame.grid.windows(plan.frame.model_area(block.area))) for block in cut]
-    return [_Share(sum(counts[:number]), count, sum(counts), shown) for number, count in enumerate(counts)]
+    *before, total = accumulate(counts, initial=0)
+    return [_Share(done, count, total, shown) for done, count in zip(before, counts, strict=True)]
 
 
 def _check_memory(name: str, size: tuple[int, int], classes: int, scores: bool) -> None:

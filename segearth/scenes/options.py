@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth.errors import UserError, option
+from segearth.errors import UserError, one_of_two, option
 from segearth.models.blend import BLENDS
 from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
@@ -77,10 +77,7 @@ class SceneOptions:
         for one, other in (("scale", "gsd"), ("bbox", "aoi")):
             pair = getattr(self, one), getattr(self, other)
             if None not in pair:
-                raise UserError(
-                    f"{option(one, pair[0])} and {option(other, pair[1])} say one thing in two ways: expected one of "
-                    "them; leave the other out"
-                )
+                raise one_of_two(one, pair[0], other, pair[1])
         if not 0 <= self.opacity <= 1:
             raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:

@@ -59,9 +59,8 @@ def pixel_size(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> Pix
 
 def place(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> dict[str, Any]:
     """Where a map lies, for its summary: crs, transform, bounds, and pixel_m, the side of a pixel in metres."""
-    known = crs is not None and Ground.of(transform, crs) is not None
     return {
-        "crs": crs.to_string() if known and crs is not None else None,
+        "crs": None if crs is None or Ground.of(transform, crs) is None else crs.to_string(),
         "transform": list(transform[:6]),
         "bounds": list(bounds(transform, size)),
         "pixel_m": pixel_size(transform, crs, size).side_m,

@@ -80,7 +80,8 @@ class Plan:
         frame = frame_of(raster, model, options)
         area, about_area = area_of(raster, frame, options)
         spec, about_raster, _ = choice or look(raster, options.bands, options.stretch, options.stretch_from)
-        raster.spec = spec = replace(spec, content=content(raster))
+        known = identity(raster)
+        raster.spec = spec = replace(spec, content=content(raster, known["versions"]))
         labels = labels_layer(vocabulary, has_unclassified(vocabulary, predictor.threshold))
         layers: tuple[Layer, ...] = (labels, CONFIDENCE)
         if options.scores:
@@ -98,7 +99,7 @@ class Plan:
         )
         settings = {
             "format": FORMAT,
-            "input": identity(raster),
+            "input": known,
             "raster": {key: value for key, value in spec.as_dict().items() if key not in ("address", "content")},
             "area": area.as_dict() if is_part else None,
             **predictor.settings,

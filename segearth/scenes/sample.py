@@ -6,7 +6,7 @@ It is a patchwork of the drawn images of `segearth.synthetic`: what a map does a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from segearth.errors import UserError, option
-from segearth.outputs import atomic, writable_folder, write_all
+from segearth.outputs import atomic, bytes_writer, writable_folder, write_all
 from segearth.progress import Progress, window_progress
 from segearth.scenes import styles
 from segearth.scenes.assemble import ENVIRONMENT
@@ -78,7 +78,7 @@ def write_sample_scene(folder: Path, size: int, seed: int = 0, progress: Progres
         _add_overviews(colours, Resampling.average)
         _add_overviews(classes, Resampling.mode)
     beside = {".qml": styles.qml(layer), ".tif.aux.xml": styles.pam(layer)}
-    write_all({labels.with_suffix(ending): _writer(text) for ending, text in beside.items()})
+    write_all({labels.with_suffix(ending): bytes_writer(text.encode()) for ending, text in beside.items()})
     return picture, labels
 
 
@@ -163,7 +163,3 @@ def _check_disk(folder: Path, size: int) -> None:
             f"a scene of {size:,} × {size:,} pixels needs about {needed / 1e9:.3g} GB in {folder}, which has "
             f"{free / 1e9:.3g} GB left: free some space, or give a smaller {option('size')}"
         )
-
-
-def _writer(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(text.encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.batch.earlier import made_with
+from segearth.batch.inputs import JOB
 from segearth.errors import UserError, option
-from segearth.files import bytes_text
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
 from segearth.json_files import read_json
-from segearth.outputs import atomic, write_all
+from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
 from segearth.scenes.grid import Block
@@ -63,7 +62,7 @@ class SceneFiles:
     @property
     def job(self) -> Path:
         """The place of the job's folder."""
-        return self.place("segearth")
+        return self.folder / f"{self.name}{JOB}"
 
     @property
     def overlay(self) -> Path:
@@ -162,12 +161,7 @@ class SceneFiles:
         pixels = (window.bottom - window.top) * (window.right - window.left)
         parts = sum(layer.bytes_of(left) for layer in self.plan.layers)
         needed = parts + sum(layer.bytes_of(pixels) for layer in self.layers) * WITH_OVERVIEWS
-        free = shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise UserError(
-                f"the map and its parts need about {bytes_text(needed)} in {self.folder}, which has "
-                f"{bytes_text(free)} left: free some space, or use another {option('out')}"
-            )
+        check_room(self.folder, needed, "the map and its parts need")
 
     def tidy(self, shard: Shard) -> None:
         """Removes what is left of a run that was killed when its last file was in place, or is kept no longer.
@@ -248,9 +242,7 @@ class SceneFiles:
         figures = map_figures(labels, vocabulary, plan.has_unclassified, ClassSums.total(sums, len(vocabulary)))
         drawn, about_picture = self._drawn(raster, vocabulary, figures.rows)
         table = csv_table([{"image": self.name, "classes": figures.rows}]).encode(errors="backslashreplace")
-        files = rasters + write_all(
-            {self.overlay: drawn.save, self.place("summary.csv"): lambda path: path.write_bytes(table)}
-        )
+        files = rasters + write_all({self.overlay: drawn.save, self.place("summary.csv"): bytes_writer(table)})
         summary = summarise_scene(
             self.name,
             labels,
