@@ -1,6 +1,7 @@
 """Attacks on everything that reads files; `SEGEARTH_FUZZ_CASES=3000` makes more than a few, and so does tests/fuzz."""
 
 import ctypes
+import gc
 import os
 import socket
 import subprocess
@@ -130,6 +131,19 @@ def test_memory_is_limited_and_measured(tmp_path):
     assert 190 << 20 < outcome.memory < 260 << 20
     outcome = run(Naughty(lambda case: bytearray(3 << 30)), 0, 0, tmp_path)
     assert (outcome.verdict, "MemoryError" in outcome.detail) == ("traceback", True)
+
+
+def test_what_the_parent_left_to_be_freed_is_not_given_back_by_a_case(tmp_path):
+    ring = [bytearray(b"x" * (300 << 20))]
+    ring.append(ring)
+    gc.disable()
+    try:
+        del ring
+        outcome = run(Naughty(lambda case: (gc.collect(), bytearray(200 << 20))), 0, 0, tmp_path)
+    finally:
+        gc.enable()
+        gc.collect()
+    assert 190 << 20 < outcome.memory < 260 << 20
 
 
 @pytest.mark.parametrize("hang", [lambda case: time.sleep(30), lambda case: [None for _ in iter(int, 1)]])

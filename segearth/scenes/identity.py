@@ -71,11 +71,17 @@ def check_same(raster: Raster) -> None:
         UserError: it is another one, or a server does not answer.
     """
     expected = raster.spec.content
-    if expected and content(raster) != expected and all(path.exists() for path in _files(raster)):
+    if expected and content(raster) != expected and not _is_gone(raster):
         raise UserError(
             f"{raster.name} has become another raster while it was mapped: expected it to stay as it was; put the "
             "first one back and start again to go on, or make a new map of this one"
         )
+
+
+def _is_gone(raster: Raster) -> bool:
+    """Whether files of it are not there; GDAL tells none where they went while it was opened."""
+    files = _files(raster)
+    return not all(path.exists() for path in files) or not (files or _remote(raster))
 
 
 def _outline(raster: Raster) -> dict[str, Any]:
