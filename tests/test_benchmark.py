@@ -6,6 +6,8 @@ import pytest
 import torch
 from conftest import load_script, mini_clip
 
+from benchmarks.published import upsample
+from benchmarks.workload import window_batch
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
@@ -13,7 +15,7 @@ from segearth.vocabulary import Vocabulary
 benchmark = load_script("tools/benchmark.py")
 
 
-def small_models(precisions=("fp32", "bf16")):
+def small_models(precisions=("fp32", "bf16"), _=None):
     """A mini CLIP in place of the ViT-B/16; windows stay 224."""
     clip = mini_clip(image_size=224)
     queries = torch.nn.functional.normalize(torch.randn(2, 16), dim=-1)
@@ -44,10 +46,10 @@ def test_report(tmp_path, capsys, monkeypatch):
 @torch.inference_mode()
 def test_unfolded_window_is_the_same_computation():
     """What is compared with gives the same logits, or the comparison would mean nothing."""
-    _, predictors = benchmark.models()
+    _, predictors = small_models(("fp32",))
     model = predictors["fp32"].model
     source = torch.randn(1, 16, 14, 14)
-    guidance = benchmark.window_batch(224)
+    guidance = window_batch(224)
     expected = torch.nn.functional.normalize(model.upsampler(source, guidance), dim=1)
     expected = torch.einsum("bdhw,qd->bqhw", expected, model.query_features)
-    assert torch.allclose(benchmark.unfolded(model, source, guidance), expected, atol=1e-5)
+    assert torch.allclose(upsample(model.upsampler, source, guidance, model.query_features), expected, atol=1e-5)

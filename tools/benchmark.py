@@ -11,6 +11,12 @@ interleaved and medians compared, so that what else the machine does falls on al
 (c) its parts: encoder, guidance kernels, adaptive convolution, the rest
 (d) --full: SimFeatUp of one window by unfolding the whole 512-channel map, times nine (takes 15 GB)
 
+    python tools/benchmark.py --device cuda          # five minutes at most; also cpu and mps
+    python tools/benchmark.py --device cpu --quick
+
+measures another thing, on any device: whole predictions by precision, side and batch, with the operations that they
+start and their memory, the ways to compute the upsampling, and the published method (`benchmarks.on_device`).
+
 Scenes, beside the model: tools/benchmark_scenes.py.
 """
 
@@ -21,20 +27,22 @@ import json
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from benchmarks.clocks import Parts, clocks, forget_peak, resident_mb, timed
+from benchmarks.device_report import device_report
+from benchmarks.on_device import QUICK, Extent, measure
+from benchmarks.published import upsample
 from benchmarks.workload import machine, models, picture, window_batch
+from segearth.compute import choose_device
 from segearth.json_files import write_json
-from segearth.models import DenseCLIP, SegEarth, tiles
-from segearth.models.simfeatup import JBUStep
+from segearth.models import DenseCLIP, tiles
 from segearth.outputs import atomic
 from segearth.predictor import Predictor
 
@@ -58,10 +66,19 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "--memory", type=int, nargs="*", default=[448], help="image sides to take the peak memory of (Linux)"
     )
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    on_device = parser.add_argument_group("on a device, in place of all this")
+    on_device.add_argument("--device", help="cpu, cuda, cuda:N or mps: tables by precision, size and batch")
+    on_device.add_argument("--quick", action="store_true", help="small sizes, each measured once: to try it")
+    on_device.add_argument("--sides", type=int, nargs="+", help="sides of the images in pixels (448 896 1792)")
+    on_device.add_argument("--batches", type=int, nargs="+", help="images at once (1 4 16)")
+    on_device.add_argument("--seconds", type=float, help="after which no other row is begun (300)")
     args = parser.parse_args(argv)
     if args.peak is not None:
         print(json.dumps(peak_memory(args.peak), allow_nan=False))
         return {}
+
+    if args.device is not None:
+        return measure_device(args)
 
     found: dict[str, Any] = {"machine": machine(), "side": args.side}
     clip, predictors = models()
@@ -75,15 +92,34 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             torch.set_num_threads(threads)
             model = predictors["fp32"].model
             source = torch.randn(1, model.encoder.dim, 14, 14)
-            found["unfolded, one window"] = timed(lambda: unfolded(model, source, window_batch(224)))
+            window, queries = window_batch(224), model.query_features
+            found["unfolded, one window"] = timed(lambda: upsample(model.upsampler, source, window, queries))
     linux = Path("/proc/self/clear_refs").exists()
     found["memory"] = [measure_memory(side) for side in args.memory] if linux else []
     print(report(found))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(args.out) as part:
-        write_json(part, found)
+    write(args.out, found)
     print(f"\nwritten to {args.out}")
     return found
+
+
+def measure_device(args: argparse.Namespace) -> dict[str, Any]:
+    """The tables of a device, as asked for on the command line."""
+    device = choose_device(args.device)
+    extent = QUICK if args.quick else Extent()
+    asked = {"sides": args.sides, "batches": args.batches, "seconds": args.seconds}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    extent = replace(extent, **given)
+    found = measure(models, device, extent, lambda known: write(args.out, known))
+    print(device_report(found))
+    print(f"\nwritten to {args.out}")
+    return found
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    """Writes what was found as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part:
+        write_json(part, found)
 
 
 def compare(clip: Any, predictors: dict[str, Predictor], side: int, rounds: int) -> dict[str, Any]:
@@ -120,32 +156,6 @@ def one_size(clip: Any, predictor: Predictor, side: int) -> dict[str, float]:
     visual = sum(timed(lambda part=part: clip.visual(part)) for part in windows.split(9))  # type: ignore[misc]
     whole = timed(lambda: predictor.predict(pixels, side))
     return {"side": side, "windows": len(windows), "visual": visual / len(windows), "fp32": whole / len(windows)}
-
-
-def unfolded(model: SegEarth, source: Tensor, guidance: Tensor) -> Tensor:
-    """SimFeatUp in the published way: unfold the whole map, multiply by the kernels, sum over the taps.
-
-    Args:
-        model: with a `JBUOne`.
-        source: (1, D, 14, 14), patch features.
-        guidance: (1, 3, 224, 224), the window.
-
-    Returns:
-        Cosines with the queries, (1, Q, 224, 224).
-    """
-    upsampler: Any = model.upsampler
-    step: JBUStep = upsampler.up
-    radius, border = step.radius, [step.radius] * 4
-    for _ in upsampler.steps(16):
-        height, width = 2 * source.shape[-2], 2 * source.shape[-1]
-        pooled = F.adaptive_avg_pool2d(guidance, (height, width))
-        kernel = step.kernel(F.pad(step.keys(pooled), border, mode="reflect"), pooled)
-        enlarged = F.interpolate(source, size=(height, width), mode="bicubic")
-        patches = F.unfold(F.pad(enlarged, border, mode="reflect"), 2 * radius + 1)
-        patches = patches.view(1, source.shape[1], -1, height, width)
-        source = torch.einsum("bcthw,bthw->bchw", patches, kernel)
-    features = F.normalize(source + 0.1 * upsampler.fixup_proj(source), dim=1)
-    return torch.einsum("bdhw,qd->bqhw", features, model.query_features)
 
 
 def measure_memory(side: int) -> dict[str, float]:
