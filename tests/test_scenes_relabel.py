@@ -20,7 +20,7 @@ from segearth.labels import label_values, labelled  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
 from segearth.scenes.layers import quantised, scores_of  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
-from segearth.scenes.reclassify import Changed, Changes, change, reclassify, rules_of  # noqa: E402
+from segearth.scenes.reclassify import Changed, LabelChanges, change, reclassify, rules_of  # noqa: E402
 from segearth.scenes.relabel import relabel_scene  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
@@ -82,7 +82,7 @@ def test_unchanged_files_are_the_same_bytes(scene, tmp_path):
 
 
 def test_thresholds_merges_and_drops_are_those_of_a_plain_loop(scene, tmp_path):
-    changes = Changes(0.26, {"water": 0.3}, {"green": ["forest", "water"]}, ["road"], colours={"green": "#010203"})
+    changes = LabelChanges(0.26, {"water": 0.3}, {"green": ["forest", "water"]}, ["road"], colours={"green": "#010203"})
     result = relabel_scene(scene.scores, tmp_path / "out", changes)
     bands, found = read(scene.scores), read(result.labels)[0]
     scores, half = scores_of(bands), 0.5 / 254 + 1e-6
@@ -110,13 +110,13 @@ def test_thresholds_merges_and_drops_are_those_of_a_plain_loop(scene, tmp_path):
 
 
 def test_blocks_leave_no_trace(scene, tmp_path, monkeypatch):
-    expected = relabel_scene(scene.scores, tmp_path / "one", Changes(0.3), confidence=True)
+    expected = relabel_scene(scene.scores, tmp_path / "one", LabelChanges(0.3), confidence=True)
     monkeypatch.setattr(relabel, "TILE", 48)
     monkeypatch.setattr(relabel, "_VALUES", 1)
     monkeypatch.setattr(relabel, "_STEP", 999)
     steps = []
     found = relabel_scene(
-        scene.scores, tmp_path / "many", Changes(0.3), confidence=True, progress=lambda *step: steps.append(step)
+        scene.scores, tmp_path / "many", LabelChanges(0.3), confidence=True, progress=lambda *step: steps.append(step)
     )
     assert steps == [(done, 16) for done in range(1, 17)]
     for ours, theirs in ((found.labels, expected.labels), (found.confidence, expected.confidence)):
@@ -125,7 +125,7 @@ def test_blocks_leave_no_trace(scene, tmp_path, monkeypatch):
 
 
 def test_a_background_takes_what_is_uncertain(scene, tmp_path):
-    result = relabel_scene(scene.scores, tmp_path / "out", Changes(background="building"))
+    result = relabel_scene(scene.scores, tmp_path / "out", LabelChanges(background="building"))
     before, after = read(scene.labels)[0], read(result.labels)[0]
     assert (before == 254).any()
     assert np.array_equal(after, np.where(before == 254, 3, before))
@@ -139,44 +139,44 @@ def test_many_classes_have_labels_of_16_bits(tmp_path):
     before = predict_scene(path, tmp_path / "out", mini_predictor(names).with_threshold(0.0045), options=OPTIONS)
     same = relabel_scene(before.scores, tmp_path / "same")
     assert np.array_equal(read(same.labels), read(before.labels))
-    few = relabel_scene(before.scores, tmp_path / "few", Changes(drop=[f"c{i}" for i in range(10, 260)]))
+    few = relabel_scene(before.scores, tmp_path / "few", LabelChanges(drop=[f"c{i}" for i in range(10, 260)]))
     assert (read(few.labels).dtype, read(few.labels).max() in range(10)) == (np.uint8, False)
     assert set(np.unique(read(few.labels))) <= {*range(10), label_values(10).unclassified}
 
 
 def test_changes_of_classes():
     vocabulary = Vocabulary.from_list(["road", "tree,forest | threshold=0.3", "grass | colour=#010101", "clutter"])
-    found = change(vocabulary, Changes(merge={"green": ["grass", "Forest"]}, rename={"ROAD": "street"}))
+    found = change(vocabulary, LabelChanges(merge={"green": ["grass", "Forest"]}, rename={"ROAD": "street"}))
     assert found.members == ((0,), (1, 2), (3,))
     assert found.vocabulary.classes == (("street",), ("green", "tree", "forest", "grass"), ("clutter",))
     assert (found.vocabulary.background, found.vocabulary.thresholds) == (2, (None, 0.3, None))
     assert found.vocabulary.palette[1:] == (vocabulary.palette[1], vocabulary.palette[3])
-    assert change(vocabulary, Changes(drop=["clutter"])).vocabulary.background is None
-    assert change(vocabulary, Changes(background="road")).vocabulary.background == 0
+    assert change(vocabulary, LabelChanges(drop=["clutter"])).vocabulary.background is None
+    assert change(vocabulary, LabelChanges(background="road")).vocabulary.background == 0
     for wrong, message in [
-        (Changes(drop=["lake"]), "'lake' is none of the classes"),
-        (Changes(drop=["tree"], merge={"a": ["forest", "road"]}), "'tree' is merged or dropped more than once"),
-        (Changes(drop=["road", "tree", "grass", "clutter"]), "no class is left"),
-        (Changes(rename={"lake": "sea"}), "'lake' is none"),
-        (Changes(thresholds={"road": 2}), "threshold"),
+        (LabelChanges(drop=["lake"]), "'lake' is none of the classes"),
+        (LabelChanges(drop=["tree"], merge={"a": ["forest", "road"]}), "'tree' is merged or dropped more than once"),
+        (LabelChanges(drop=["road", "tree", "grass", "clutter"]), "no class is left"),
+        (LabelChanges(rename={"lake": "sea"}), "'lake' is none"),
+        (LabelChanges(thresholds={"road": 2}), "threshold"),
     ]:
         with pytest.raises(UserError, match=message):
             change(vocabulary, wrong)
 
 
 def test_what_is_there_is_not_made_again(scene, tmp_path, monkeypatch):
-    first = relabel_scene(scene.scores, tmp_path / "out", Changes(0.3))
+    first = relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.3))
     with monkeypatch.context() as patch:
         patch.setattr(relabel, "_write", None)
-        assert relabel_scene(scene.scores, tmp_path / "out", Changes(0.3)).files == first.files
+        assert relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.3)).files == first.files
     with pytest.raises(UserError, match=r"made with threshold 0\.3, not 0\.2"):
-        relabel_scene(scene.scores, tmp_path / "out", Changes(0.2))
-    relabel_scene(scene.scores, tmp_path / "out", Changes(0.2), overwrite=True)
+        relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.2))
+    relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.2), overwrite=True)
     first.labels.unlink()
-    assert relabel_scene(scene.scores, tmp_path / "out", Changes(0.2)).labels.is_file()
+    assert relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.2)).labels.is_file()
     (tmp_path / "out" / "a.summary.json").unlink()
     with pytest.raises(UserError, match=r"a\.labels\.tif is there, but no a\.summary\.json"):
-        relabel_scene(scene.scores, tmp_path / "out", Changes(0.2))
+        relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.2))
 
 
 def test_files_that_do_not_belong_together(scene, tmp_path):

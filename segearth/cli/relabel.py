@@ -45,12 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Makes the maps."""
-    from segearth.scenes.reclassify import Changes
+    from segearth.scenes.reclassify import LabelChanges
     from segearth.scenes.relabel import relabel_scene
 
     thresholds = _pairs("class_threshold", args.class_threshold, "NAME=T, such as water=0.4")
     merged = _pairs("merge", args.merge, "NEW=A,B, such as vegetation=tree,grass")
-    changes = Changes(
+    changes = LabelChanges(
         args.threshold,
         {name: _number(name, text) for name, text in thresholds.items()},
         {new: [name.strip() for name in names.split(",")] for new, names in merged.items()},

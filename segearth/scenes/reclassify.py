@@ -30,7 +30,7 @@ _NOTHING = -1  # where a label of the old map has no place in the new one
 
 
 @dataclass(frozen=True)
-class Changes:
+class LabelChanges:
     """What is to be other than in the map that is there. Classes are called by any of their names.
 
     Attributes:
@@ -64,7 +64,7 @@ class Changed(NamedTuple):
     members: tuple[tuple[int, ...], ...]
 
 
-def change(vocabulary: Vocabulary, changes: Changes) -> Changed:
+def change(vocabulary: Vocabulary, changes: LabelChanges) -> Changed:
     """The classes after all changes.
 
     Merged classes stand where the first of them stood, with its colour, threshold and scale.

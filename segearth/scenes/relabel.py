@@ -24,7 +24,7 @@ from segearth.scenes.grid import BLOCK, TILE, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer
 from segearth.scenes.options import SceneResult
 from segearth.scenes.parts import part_writer
-from segearth.scenes.reclassify import Changed, Changes, Rules, change, reclassify, rules_of
+from segearth.scenes.reclassify import Changed, LabelChanges, Rules, change, reclassify, rules_of
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
 from segearth.summary import csv_table, json_writer
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
@@ -67,7 +67,7 @@ class _Source:
 def relabel_scene(
     scores: str | os.PathLike[str],
     output: str | os.PathLike[str],
-    changes: Changes | None = None,
+    changes: LabelChanges | None = None,
     *,
     confidence: bool = False,
     overwrite: bool = False,
@@ -97,7 +97,7 @@ def relabel_scene(
         import rasterio  # noqa: F401
     except ImportError:
         raise UserError(f"scenes need rasterio, which is not installed: {install_command('geo')}") from None
-    changes = changes or Changes()
+    changes = changes or LabelChanges()
     source, folder = _source(Path(scores)), Path(output)
     if folder.exists() and folder.samefile(source.scores.parent):
         raise UserError(
