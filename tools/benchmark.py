@@ -18,38 +18,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import date
 from pathlib import Path
-from typing import Any, TypeAlias
-from unittest.mock import patch
+from typing import Any
 
-import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
+from benchmarks.clocks import Parts, clocks, forget_peak, resident_mb, timed
+from benchmarks.workload import machine, models, picture, window_batch
 from segearth.json_files import write_json
-from segearth.models import DenseCLIP, JBUOne, SegEarth, tiles
+from segearth.models import DenseCLIP, SegEarth, tiles
 from segearth.models.simfeatup import JBUStep
 from segearth.outputs import atomic
-from segearth.predictor import Predictor, normalise
-from segearth.vocabulary import Vocabulary
-from segearth.windows import sliding_windows
+from segearth.predictor import Predictor
 
-CLASSES = "background; bareland; grass; pavement; road; tree; water; cropland; building"
 FULL_SIDES = (448, 896, 1792)
-Parts: TypeAlias = "dict[str, tuple[tuple[Any, str], ...]]"  # part -> the functions that are timed, by owner and name
 PARTS: Parts = {
     "encoder": ((DenseCLIP, "forward"),),
     "guidance kernels": ((tiles.Guide, "kernels"),),
@@ -97,56 +86,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """The processor, threads, versions and date."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        processor = f"{len(names)} × {names[0]}" if names else processor
-    return {
-        "processor": processor,
-        "cpu capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "open_clip": open_clip.__version__,
-        "python": platform.python_version(),
-        "date": date.today().isoformat(),
-    }
-
-
-def models(precisions: tuple[str, ...] = ("fp32", "bf16")) -> tuple[Any, dict[str, Predictor]]:
-    """A random ViT-B/16, and predictors with it and a random SimFeatUp, by precision of the encoder."""
-    torch.manual_seed(0)
-    clip = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16-quickgelu")).eval().requires_grad_(False)
-    upsampler = JBUOne(512).eval().requires_grad_(False)
-    vocabulary = Vocabulary.from_string(CLASSES)
-    queries = F.normalize(torch.randn(len(vocabulary.queries), 512), dim=-1)
-    predictors = {}
-    for precision in precisions:
-        encoder = DenseCLIP(clip)
-        if precision == "bf16":
-            half = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16-quickgelu")).eval().requires_grad_(False)
-            half.load_state_dict(clip.state_dict())
-            encoder = DenseCLIP(half).to(torch.bfloat16)
-        model = SegEarth(encoder, queries, torch.tensor(vocabulary.query_to_class), upsampler)
-        predictors[precision] = Predictor(model, vocabulary)
-    return clip, predictors
-
-
-def picture(side: int) -> NDArray[np.uint8]:
-    """A smooth random picture (side, side, 3)."""
-    small = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    large = F.interpolate(small, size=(side, side), mode="bicubic").clamp(0, 1)
-    return (255 * large[0].permute(1, 2, 0)).byte().numpy()
-
-
-def window_batch(side: int) -> Tensor:
-    """All windows of the picture, (n, 3, 224, 224)."""
-    image = normalise(torch.from_numpy(picture(side)).permute(2, 0, 1)[None])
-    return torch.cat([image[:, :, w.top : w.bottom, w.left : w.right] for w in sliding_windows(side, side, 224, 112)])
-
-
 def compare(clip: Any, predictors: dict[str, Predictor], side: int, rounds: int) -> dict[str, Any]:
     """Medians over interleaved rounds of (a), (b) and (c), in seconds."""
     windows, pixels = window_batch(side), picture(side)
@@ -155,7 +94,7 @@ def compare(clip: Any, predictors: dict[str, Predictor], side: int, rounds: int)
     for number in range(rounds + 1):
         one = {"visual": timed(lambda: clip.visual(windows))}
         for precision, predictor in predictors.items():
-            with clocks() as spent:
+            with clocks(PARTS) as spent:
                 one[precision] = timed(lambda p=predictor: p.predict(pixels, side))  # type: ignore[misc]
             spent["rest"] = one[precision] - sum(spent.values())
             if number:
@@ -209,35 +148,6 @@ def unfolded(model: SegEarth, source: Tensor, guidance: Tensor) -> Tensor:
     return torch.einsum("bdhw,qd->bqhw", features, model.query_features)
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-@contextmanager
-def clocks(parts: Parts = PARTS) -> Iterator[dict[str, float]]:
-    """Adds up the seconds spent in each of some parts, none of which calls another, while the block runs."""
-    spent = dict.fromkeys(parts, 0.0)
-
-    def watch(part: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                spent[part] += time.perf_counter() - started
-
-        return call
-
-    with ExitStack() as patches:
-        for part, functions in parts.items():
-            for owner, name in functions:
-                patches.enter_context(patch.object(owner, name, watch(part, getattr(owner, name))))
-        yield spent
-
-
 def measure_memory(side: int) -> dict[str, float]:
     """Resident memory of a process of its own, with the model loaded and at its peak, in MB."""
     command = [sys.executable, __file__, "--peak", str(side)]
@@ -250,18 +160,10 @@ def peak_memory(side: int) -> dict[str, float]:
     _, predictors = models(("fp32",))
     pixels = picture(side)
     loaded = resident_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
+    forget_peak()  # of loading
     seconds = timed(lambda: predictors["fp32"].predict(pixels, side))
     peak = resident_mb("VmHWM")
     return {"side": side, "loaded": loaded, "peak": peak, "prediction": peak - loaded, "seconds": seconds}
-
-
-def resident_mb(entry: str) -> float:
-    """Resident memory of this process (VmRSS) or its peak (VmHWM) in MB, as Linux counts it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{entry}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {entry} in /proc/self/status")
 
 
 def report(found: dict[str, Any]) -> str:
