@@ -54,6 +54,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def products_of_torch() -> None:
+    """So that a command that runs in this process does not change the bits of later tests; 1 tests all with oneDNN."""
+    os.environ.setdefault("SEGEARTH_ONEDNN", "0")
+
+
 @pytest.fixture(scope="session")
 def clip() -> open_clip.CLIP:
     return mini_clip()
