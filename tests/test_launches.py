@@ -38,10 +38,10 @@ class Kernel:
     def __init__(self, launches: Launches) -> None:
         self.launches = launches
 
-    def __getitem__(self, grid):
+    def __getitem__(self, _):
         return self
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *_, **__):
         self.launches.count += 1
 
 
