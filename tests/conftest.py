@@ -60,6 +60,26 @@ def products_of_torch() -> None:
     os.environ.setdefault("SEGEARTH_ONEDNN", "0")
 
 
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    """The processor, and the GPU where there is one."""
+    return torch.device("cpu") if request.param == "cpu" else gpu_or_skip()
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    """The GPU, for tests that say nothing without one; they are marked `gpu`."""
+    return gpu_or_skip()
+
+
+def gpu_or_skip() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    pytest.skip("there is no GPU here: run pytest -m gpu on a machine with one")
+
+
 @pytest.fixture(scope="session")
 def clip() -> open_clip.CLIP:
     return mini_clip()

@@ -38,7 +38,7 @@ class Kernel:
     def __init__(self, launches: Launches) -> None:
         self.launches = launches
 
-    def __getitem__(self, grid):
+    def __getitem__(self, _):
         return self
 
     def __call__(self, *_, **__):
