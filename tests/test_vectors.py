@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("rasterio", reason="vectors need the extra geo")
 shapely = pytest.importorskip("shapely", reason="vectors need the extra geo")
 
-from rasterio.features import shapes as gdal_shapes  # noqa: E402
 from hypothesis import example, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as arrays  # noqa: E402
+from rasterio.features import shapes as gdal_shapes  # noqa: E402
 
 from segearth.vectors.assembly import assembled  # noqa: E402
 from segearth.vectors.groups import grouped, in_order  # noqa: E402
