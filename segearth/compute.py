@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from segearth.errors import UserError, option
+from segearth.models.onednn import onednn_is_used
 from segearth.models.window_memory import MAX_MEMORY_MB
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,6 +61,11 @@ def memory_for(device: torch.device) -> float:
         return MAX_MEMORY_MB
     free, _ = torch.cuda.mem_get_info(device)
     return max(MAX_MEMORY_MB, min(CUDA_MEMORY_MB, free / 2 / 2**20))
+
+
+def arithmetic(device: torch.device) -> str:
+    """What decides the last bits on a device: its kind, and on a CPU whether oneDNN computes the products."""
+    return "cpu, products by oneDNN" if device.type == "cpu" and onednn_is_used() else device.type
 
 
 @contextmanager

@@ -22,13 +22,14 @@ from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
-from segearth.models.dense_clip import MEAN, STD
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
-from segearth.resizing import resize, resized_size
+from segearth.resizing import resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
+from segearth.transfer import normalise as normalise
+from segearth.transfer import to_model
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
@@ -283,8 +284,7 @@ class Predictor:
 
     def _tensor(self, picture: _Picture) -> Tensor:
         """A picture as the model takes it, (1, 3, H, W)."""
-        pixels = torch.from_numpy(resize(picture.pixels, picture.mapped_at).copy())
-        return normalise(pixels.permute(2, 0, 1)[None]).to(self.device)
+        return to_model(picture.pixels, picture.mapped_at, self.device)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
@@ -417,9 +417,3 @@ def _check_fork(device: torch.device) -> None:
             "this process was forked from one that had used CUDA, and CUDA does not work in it: expected a process "
             'of its own; start workers by multiprocessing\'s "spawn" method, or use device="cpu"'
         )
-
-
-def normalise(image: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB from 0 to 255 to what CLIP expects: minus `MEAN`, divided by `STD`."""
-    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (MEAN, STD))
-    return (image.float() - mean) / std

@@ -54,6 +54,32 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def products_of_torch() -> None:
+    """So that a command that runs in this process does not change the bits of later tests; 1 tests all with oneDNN."""
+    os.environ.setdefault("SEGEARTH_ONEDNN", "0")
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    """The processor, and the GPU where there is one."""
+    return torch.device("cpu") if request.param == "cpu" else gpu_or_skip()
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    """The GPU, for tests that say nothing without one; they are marked `gpu`."""
+    return gpu_or_skip()
+
+
+def gpu_or_skip() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    pytest.skip("there is no GPU here: run pytest -m gpu on a machine with one")
+
+
 @pytest.fixture(scope="session")
 def clip() -> open_clip.CLIP:
     return mini_clip()

@@ -31,6 +31,7 @@ def test_report(tmp_path, capsys, monkeypatch):
     found = benchmark.main(["--rounds", "1", "--side", "336", "--memory", "224", "--out", str(tmp_path / "b.json")])
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert found["windows"] == 4
+    assert found["products"] == "SEGEARTH_ONEDNN is 0"
     for precision, seconds in (("fp32", found["seconds"]["fp32"]), ("bf16", found["seconds"]["bf16"])):
         parts = found["parts"][precision]
         assert set(parts) == {*benchmark.PARTS, "rest"}
@@ -39,6 +40,8 @@ def test_report(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "adaptive convolution" in printed
     assert "× (a)" in printed
+    assert f"{found['seconds']['fp32'] / found['seconds']['best visual']:.2f} × (A)" in printed
+    assert f"as {found['products']}" in printed
 
 
 @torch.inference_mode()

@@ -82,6 +82,17 @@ def test_initial_values():
     assert 0 < dims.uncertainty.conv.weight.abs().max() <= 0.1 / 8  # torch's bound is 1 / √64
 
 
+def test_initial_values_touch_no_generator(monkeypatch):
+    """Neither of the CPU nor of a GPU; and the caller's default device changes nothing."""
+    expected = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+    before = torch.get_rng_state()
+    monkeypatch.setattr(torch, "manual_seed", lambda _: pytest.fail("reseeds the generators of all devices"))
+    with torch.device("meta"):
+        found = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+    assert_close(found, expected, atol=0, rtol=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def losses_of(trainee, recipe, jitter, images, source, seen, target, draws):
     def last(maps):
         return maps.permute(0, 2, 3, 1).contiguous()

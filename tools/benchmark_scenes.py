@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that 
 import rasterio.shutil
 from PIL import Image
 
-from benchmark import Parts, clocks, machine, picture, timed
+from benchmarks.clocks import Parts, clocks, timed
+from benchmarks.workload import machine, picture
 from check_scenes import empty, idle_mb, whole
 from scene_checks.raster import write_raster
 from scene_checks.run import Run

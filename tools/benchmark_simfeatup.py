@@ -25,7 +25,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmark import machine, resident_mb, timed
+from benchmarks.clocks import resident_mb, timed
+from benchmarks.workload import machine
 from segearth.architectures import build_clip, clip_config
 from segearth.compute import choose_device
 from segearth.errors import UserError

@@ -23,6 +23,7 @@ from segearth.streams import open_streams
 
 VERBS = (
     "predict",
+    "relabel",
     "vectorize",
     "demo",
     "eval",

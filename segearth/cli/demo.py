@@ -68,9 +68,11 @@ def demo(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     say(f"loading {model}: {about}")
     from segearth.loading import load_model
+    from segearth.models.onednn import use_onednn
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
+    use_onednn()
     predictor = load_model(
         model,
         vocabulary,

@@ -166,7 +166,9 @@ def _make(
         return OK
 
     from segearth.loading import load_model
+    from segearth.models.onednn import use_onednn
 
+    use_onednn()
     predictor = load_model(
         args.model or MODEL,
         vocabulary,

@@ -52,13 +52,14 @@ class Reduced(NamedTuple):
         return torch.cat([maps, maps @ self.queries], dim=-1)
 
     def norms(self, upsampled: Tensor) -> Tensor:
-        """Lengths (..., 1) of the features from their upsampled channels (..., r), at least 1e-12."""
-        return torch.linalg.vector_norm(upsampled + self.shift, dim=-1, keepdim=True).clamp_(min=1e-12)
+        """Lengths (..., 1) of the features, at least 1e-12, from their upsampled channels (..., r), in their place."""
+        return torch.linalg.vector_norm(upsampled.add_(self.shift), dim=-1, keepdim=True).clamp_(min=1e-12)
 
     def logits(self, upsampled: Tensor) -> Tensor:
-        """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q)."""
+        """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q), in its place."""
         rank = len(self.shift)
-        return (upsampled[..., rank:] + self.shift @ self.queries).div_(self.norms(upsampled[..., :rank]))
+        norms = self.norms(upsampled[..., :rank])
+        return upsampled[..., rank:].add_(self.shift @ self.queries).div_(norms)
 
 
 def is_linear(upsampler: nn.Module | None) -> bool:

@@ -18,7 +18,7 @@ from segearth.models.factored import cosine_logits, is_linear, pixel_norms, quer
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
 from segearth.models.window_groups import WindowGroup, cut, group_windows
-from segearth.models.window_memory import MAX_MEMORY_MB, WindowMemory, window_memory
+from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import CROP, STRIDE, Grid, Window
 
 WindowsDone = Callable[[int, int], None]  # (windows done, windows in all)
@@ -276,7 +276,8 @@ class SegEarth(nn.Module):
         """What a window of a grid takes."""
         encoder, queries = self.encoder, len(self.query_features)
         upsampled = self.upsampler is not None
-        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled)
+        most = GPU_BATCH if self.query_features.device.type in ("cuda", "mps") else CPU_BATCH
+        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled, most)
 
     def with_queries(
         self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
@@ -444,11 +445,24 @@ def _softmax(logits: Tensor) -> Tensor:
     last bit. Exponentials, sums and quotients of single values do not.
     """
     powers = (logits - logits.amax(dim=1, keepdim=True)).exp_()
+    if logits.device.type != "cpu":
+        return powers / _halved(powers)
     first, *others = powers.unbind(dim=1)
     total = first.clone()
     for other in others:
         total += other
     return powers / total[:, None]
+
+
+def _halved(values: Tensor) -> Tensor:
+    """Sums over the queries, (B, 1, H, W): one half is added to the other, in few operations, which a GPU waits for."""
+    while (count := values.shape[1]) > 1:
+        half = count // 2
+        pairs = values[:, :half] + values[:, half : 2 * half]
+        if count % 2:
+            pairs[:, -1] += values[:, -1]
+        values = pairs
+    return values
 
 
 def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -96,11 +96,11 @@ class Trainee(nn.Module):
             dim: width of the features.
             patch: the CLIP's patch side in pixels.
             recipe: what to train.
-            seed: of the weights; torch's own generator is left as it was.
+            seed: of the weights; torch's own generators are left as they were, those of GPUs, too.
         """
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(seed, Purpose.INITIAL))
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # where weights are the same on every machine
+            torch.default_generator.manual_seed(key(seed, Purpose.INITIAL))
             build = UPSAMPLERS[recipe.upsampler]
             self.upsampler: JBU = build(dim) if recipe.radius is None else build(dim, recipe.radius)
             if recipe.start == "bilateral":

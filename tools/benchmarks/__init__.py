@@ -1,0 +1,1 @@
+"""What the benchmarks share: models and pictures to measure with, clocks, and the published upsampling."""
