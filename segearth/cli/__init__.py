@@ -24,6 +24,7 @@ from segearth.streams import open_streams
 VERBS = (
     "predict",
     "relabel",
+    "vectorize",
     "demo",
     "eval",
     "eval-all",

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_max_pixels(parser)
     parser.add_argument(
-        "--max-memory", type=float, metavar="MB", help="working memory (pictures 400, on CUDA up to 2000; scenes 1200)"
+        "--max-memory", type=float, metavar="MB", help="working memory (pictures 400, on a GPU up to 2000; scenes 1200)"
     )
     parser.add_argument(
         "--progress",
