@@ -76,7 +76,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
     model = {
         key: value
         for key, value in config.model.to_dict().items()
-        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg")
+        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg", "max_memory_mb")
     }
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
