@@ -93,6 +93,13 @@ def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
     assert plain == fast
 
 
+def test_the_bound_of_memory_does_not_begin_a_run_anew(config):
+    draw_upsampler(config.parent / "weights" / "mine.safetensors")
+    bounds = ("model.max_memory_mb=50", "model.max_memory_mb=400")
+    first, second = (evaluate(config, "out", options=[bound], quiet=True)[0]["fingerprint"] for bound in bounds)
+    assert first == second
+
+
 def test_the_same_weights_by_two_ways():
     """`model` replaces the other keys, whatever they say."""
     by_name = {"model": "tiny", "clip_type": "CLIP", "feature_up_cfg": {"model_name": "bilinear", "model_path": "x"}}
