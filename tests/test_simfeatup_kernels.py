@@ -11,6 +11,7 @@ from segearth.models.tiles import axis
 from segearth.training.simfeatup import adaptive_conv, kernels
 from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, axis_positions, gather, reads, scatter
 from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsample
+from segearth.training.simfeatup.upload import upload
 
 
 def upsampler(kind, dim=3, radius=None, dtype=torch.double):
@@ -179,7 +180,7 @@ def test_dropout_is_that_of_the_modules(kind, monkeypatch):
     """With the drawn channels put in place of `Dropout2d`'s, the plain upsampler gives the same."""
     model = upsampler("jbu_one" if kind is JBUOne else "jbu_stack")
     source, guidance = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 3, 48, 48).double()
-    drops = draw_drops(model, 4, generators(1, 2), source)
+    drops = upload(draw_drops(model, 4, generators(1, 2)), source.device, source.dtype)
     ours, _ = tiled(model, source, guidance, drops)
     # in the order in which the plain modules ask for them, each step's in every band of rows once
     asked = []
@@ -194,11 +195,11 @@ def test_dropout_is_that_of_the_modules(kind, monkeypatch):
 
 def test_dropout_of_an_image_is_its_own():
     model = upsampler("jbu_one", dim=64)
-    both = draw_drops(model, 4, generators(1, 2), torch.zeros(()))
-    second = draw_drops(model, 4, generators(2), torch.zeros(()))
+    both = draw_drops(model, 4, generators(1, 2))
+    second = draw_drops(model, 4, generators(2))
     assert_close(both.channels[1:], second.channels)
     assert_close(both.fixups[3][1:], second.fixups[3])
     assert not torch.equal(both.channels[0], both.channels[1])
-    fixups = torch.cat([draw_drops(model, 4, generators(seed), torch.zeros(())).fixups[0] for seed in range(60)])
+    fixups = torch.cat([draw_drops(model, 4, generators(seed)).fixups[0] for seed in range(60)])
     assert fixups.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
     assert (fixups > 0).float().mean() == pytest.approx(0.9, abs=0.02)  # of 7260 draws: 5 sigma are 0.018

@@ -186,9 +186,9 @@ def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> None:
 
 def operations_for(device: torch.device, dtype: torch.dtype) -> Operations | None:
     """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None."""
-    if device.type != "cuda":
+    if device.type not in ("cuda", "mps"):
         return None
-    if find_spec("triton") is not None:
+    if device.type == "cuda" and find_spec("triton") is not None:
         from segearth.models import triton_kernels
 
         if triton_kernels.run_on(device, dtype):

@@ -28,7 +28,9 @@ def no_autocast() -> Iterator[None]:
 
 @contextmanager
 def true_float32() -> Iterator[None]:
-    """Matrix products of float32 tensors are float32: no TF32, no bfloat16, no autocast.
+    """Matrix products and convolutions of float32 tensors are float32: no TF32, no bfloat16, no autocast.
+
+    Of convolutions on CUDA PyTorch rounds to TF32 without being asked.
 
     What PyTorch may round is set for the whole process: the first thread that enters sets it, and the last one that
     leaves puts it back.
@@ -37,6 +39,7 @@ def true_float32() -> Iterator[None]:
         if _state.inside == 0:
             _state.before = _allowed()
             _allow(_Allowed("highest", "none", "ieee"))
+            _state.convolutions = _allow_convolutions("ieee")
         _state.inside += 1
     try:
         with no_autocast():
@@ -46,6 +49,7 @@ def true_float32() -> Iterator[None]:
             _state.inside -= 1
             if _state.inside == 0:
                 _allow(_state.before)
+                _allow_convolutions(_state.convolutions)
 
 
 class _Allowed(NamedTuple):
@@ -67,6 +71,7 @@ class _State:
 
     inside = 0
     before = _Allowed("highest", "none", "none")
+    convolutions = "none"
 
 
 _LOCK = Lock()
@@ -104,3 +109,19 @@ def _allow(wanted: _Allowed) -> None:
     if hasattr(torch.backends.mkldnn, "matmul"):
         # with the permission to round, products go to oneDNN; where it is used, it was seen not to round them
         torch.backends.mkldnn.matmul.fp32_precision = "bf16" if onednn_is_used() else wanted.processor
+
+
+def _allow_convolutions(precision: str) -> str:
+    """Sets what CUDA's convolutions of float32 may be rounded to, and returns what was set before.
+
+    Args:
+        precision: "ieee", "tf32", or "none", which leaves it to PyTorch's general setting.
+    """
+    cudnn = torch.backends.cudnn
+    conv = getattr(cudnn, "conv", None)
+    if conv is None:  # torch before 2.9
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, precision != "ieee"
+        return "tf32" if before else "ieee"
+    found: str = conv.fp32_precision
+    conv.fp32_precision = precision
+    return found

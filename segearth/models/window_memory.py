@@ -55,13 +55,17 @@ class WindowMemory(NamedTuple):
             columns: windows in a row of the grid.
             max_memory_mb: bound of the working set.
         """
-        together = max(1, _fitting(max_memory_mb, self.upsampler + self.logits))
+        together = self.together(max_memory_mb)
         side = min(math.isqrt(together), columns)
         rows = together // side
         # logits are added in the order of the grid, so that a whole strip of such rows is held
         if side < columns and rows * columns * self.logits > max_memory_mb * 2**20:
             return 1, together
         return rows, side
+
+    def together(self, max_memory_mb: float) -> int:
+        """How many windows are upsampled at once, at most."""
+        return max(1, _fitting(max_memory_mb, self.upsampler + self.logits))
 
     def working_set(self, grid: Grid, max_memory_mb: float) -> int:
         """Bytes of the windows that are computed at once."""

@@ -41,22 +41,19 @@ class Drops(NamedTuple):
     channels: Tensor
 
 
-def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator], like: Tensor) -> Drops:
-    """Draws the channel dropout of one pass.
+def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator]) -> Drops:
+    """Draws the channel dropout of one pass, on the CPU.
 
     Args:
         upsampler: the model.
         doublings: number of its steps, each of which drops channels of its own.
         generators: one for each image, on the CPU, so that an image's dropout does not depend on its batch.
-        like: gives dtype and device.
     """
     taps = (2 * upsampler.radius + 1) ** 2
     sizes = [KEY_DIM] * doublings + [taps] * doublings + [upsampler.feat_dim]
     rates = [KEY_DROPOUT] * doublings + [FIXUP_DROPOUT] * doublings + [CHANNEL_DROPOUT]
     uniform = torch.stack([torch.rand(sum(sizes), generator=one) for one in generators])
-    factors = [
-        ((part >= rate) / (1 - rate)).to(like) for part, rate in zip(uniform.split(sizes, dim=1), rates, strict=True)
-    ]
+    factors = [(part >= rate) / (1 - rate) for part, rate in zip(uniform.split(sizes, dim=1), rates, strict=True)]
     return Drops(factors[:doublings], factors[doublings:-1], factors[-1])
 
 
