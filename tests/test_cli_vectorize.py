@@ -196,6 +196,7 @@ def test_what_is_refused(capsys, monkeypatch):
     write(Path("scores.tif"), np.zeros((2, 5, 5), np.uint8))
     write(Path("height.tif"), np.zeros((1, 5, 5), np.float32))
     Path("text.tif").write_text("no raster")
+    write(Path("below.tif"), np.full((1, 5, 5), -3, np.int16), nodata=-1)
     monkeypatch.setattr(job, "MOST", 4)
     for arguments, part in (
         (["town.labels.tif", "--vector", "shp"], "convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"),
@@ -208,6 +209,7 @@ def test_what_is_refused(capsys, monkeypatch):
         (["scores.tif"], "scores.tif has 2 bands of uint8: expected a label map"),
         (["height.tif"], "height.tif has 1 band of float32"),
         (["text.tif"], "text.tif cannot be opened"),
+        (["below.tif"], "below.tif has the value -3: expected labels from 0 on"),
     ):
         assert run(*arguments, "-o", "out") == 2
         assert part in capsys.readouterr().err
@@ -245,11 +247,25 @@ def test_a_run_that_ends_early_leaves_nothing(monkeypatch, of):
     assert list(Path("out").iterdir()) == []
 
 
+def test_a_map_of_another_program():
+    """It has neither names nor a palette, and large numbers."""
+    values = np.kron([[70_000, 3], [-1, 3]], np.ones((8, 8), int)).astype(np.int32)
+    write(Path("fields.tif"), values[None], nodata=-1)
+    assert run("fields.tif") == 0
+    _, _, fields = rows("fields.polygons.gpkg", "fields")
+    assert sorted(zip(fields["class"], fields["class_id"], fields["pixels"], strict=True)) == [
+        ("3", 3, 128),
+        ("70000", 70_000, 64),
+    ]
+    colours = [one["colour"] for one in json.loads(Path("fields.polygons.gpkg.json").read_text())["classes"]]
+    assert colours[0] != colours[1]
+
+
 def test_a_map_of_nodata():
     write(Path("empty.labels.tif"), np.full((1, 20, 20), 255, np.uint8), nodata=255)
     for of in ("gpkg", "fgb", "geojson"):
         assert run("empty.labels.tif", "--vector", of) == 0
-        assert pyogrio.read_info(f"empty.polygons.{of}", layer="empty")["features"] == 0
+        assert pyogrio.read_info(f"empty.polygons.{of}", layer="empty", force_feature_count=True)["features"] == 0
 
 
 def test_predict_makes_polygons(monkeypatch, capsys):

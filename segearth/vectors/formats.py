@@ -105,15 +105,13 @@ def _write_geopackage(path: Path, layer: Layer, parts: Iterable[Features], index
     import pyogrio
     import shapely
 
-    names = np.full(max((entry.value for entry in layer.entries), default=0) + 1, None, object)
-    for entry in layer.entries:
-        names[entry.value] = entry.name
+    names = {entry.value: entry.name for entry in layer.entries}
     nothing = np.empty(0)
     first = Features(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
     try:
         for number, part in enumerate(_after(first, parts)):
             columns = [
-                names[part.values],
+                np.array([names[value] for value in part.values.tolist()], object),
                 part.values.astype(np.int32),
                 part.pixels.astype(np.int64),
                 part.areas,

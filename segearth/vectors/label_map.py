@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from segearth.colours import palette
 from segearth.errors import UserError, first_line
+from segearth.labels import UNCLASSIFIED_COLOUR
 from segearth.scenes.areas import PixelAreas, pixel_areas
 from segearth.scenes.assemble import opened
 from segearth.scenes.layers import LEVELS, Entry
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from segearth.windows import Window
 
 NODATA = -1
+_MOST_COLOURS = 254  # that are found for classes by their names; with more, none can be told from another
 _HALF = 26  # bits: areas of pixel rows have 52, in two whole numbers, so that their sums are exact in any order
 
 
@@ -58,6 +60,13 @@ class LabelMap:
         """
         found = self._read(self._file, window)
         values = found.astype(np.int32)
+        if self._file.nodata is not None:
+            values[found == self._file.nodata] = 0
+        if values.min(initial=0) < 0:
+            raise UserError(
+                f"{self._path} has the value {values.min()}: expected labels from 0 on, and nodata; give a "
+                "NAME.labels.tif of segearth predict"
+            )
         if self._file.nodata is not None:
             values[found == self._file.nodata] = NODATA
         return values
@@ -109,11 +118,15 @@ class LabelMap:
         """What some values mean: their names, by the file's tags, and their colours, by its palette, else by names."""
         tags = self._file.tags(1)
         names = [tags.get(f"class_{value}", str(value)) for value in values.tolist()]
-        try:
-            colours = self._file.colormap(1)
-        except ValueError:  # it has none
+        colours = {}
+        if len(names) <= _MOST_COLOURS:
             colours = dict(zip(values.tolist(), palette([[name] for name in names]), strict=True))
-        return [Entry(value, name, colours[value][:3]) for value, name in zip(values.tolist(), names, strict=True)]
+        with suppress(ValueError):  # it has no palette
+            colours |= {value: colour[:3] for value, colour in self._file.colormap(1).items()}
+        return [
+            Entry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
+            for value, name in zip(values.tolist(), names, strict=True)
+        ]
 
     def known_values(self) -> list[int]:
         """The values that the file's tags name."""

@@ -78,7 +78,7 @@ class Partition:
             parts.append(tile.pieces)
             borders.append(Borders(tile.borders.one + count, tile.borders.other + count, tile.borders.length))
             count += len(tile.pieces)
-            check(tile.pieces.values[~self._on_seams(tile, place)])
+            check(tile.pieces.values[~self._may_change(tile, place)])
         self._final, self.pieces = self._joined(Pieces.joined(parts), Borders.joined(borders))
 
     def window(self, place: Place) -> Window:
@@ -127,6 +127,11 @@ class Partition:
         tile = _Tile(numbers, pieces, _without_nodata(Borders.inside(numbers), own))
         groups, pieces, borders = sieved(pieces, tile.borders, self._is_small, self._on_seams(tile, place))
         return _Tile(groups[numbers], pieces, borders)
+
+    def _may_change(self, tile: _Tile, place: Place) -> NDArray[np.bool_]:
+        """Which pieces of a tile may become parts of others."""
+        found = self._on_seams(tile, place)
+        return found if self._is_small is None else found | self._is_small(tile.pieces)
 
     def _on_seams(self, tile: _Tile, place: Place) -> NDArray[np.bool_]:
         """Which pieces of a tile may go on in another one."""

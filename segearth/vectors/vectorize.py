@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import segearth
 from segearth.batch.earlier import made_with
 from segearth.errors import UserError, option
 from segearth.files import sha256_of
 from segearth.outputs import bytes_writer, writable_folder, write_all
 from segearth.progress import Progress, window_progress
-from segearth.provenance import versions
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
@@ -71,7 +73,7 @@ def vectorize(
             files[path.name] = file_facts(part)
 
         def write_record(part: Path) -> None:
-            summary.update(job.summary(settings), files=files, versions=versions() | scene_versions())
+            summary.update(job.summary(settings), files=files, versions=_versions())
             json_writer(summary)(part)
 
         writers: dict[Path, Callable[[Path], object]] = {path: write}
@@ -114,3 +116,18 @@ def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) 
     known = facts.get(path.name) if isinstance(facts, dict) else None
     whole = path.is_file() and isinstance(known, dict) and known.get("bytes") == path.stat().st_size
     return found if whole else None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what polygons may depend on; no model is, and importing torch takes more memory than a map."""
+    import pyogrio
+    import shapely
+
+    return {
+        "segearth": segearth.__version__,
+        "numpy": np.__version__,
+        "pyogrio": pyogrio.__version__,
+        "shapely": shapely.__version__,
+        "geos": shapely.geos_version_string,
+        **scene_versions(),
+    }
