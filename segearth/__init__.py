@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions as SceneOptions
     from segearth.scenes.options import SceneProgress as SceneProgress
     from segearth.scenes.options import SceneResult as SceneResult
+    from segearth.scenes.reclassify import LabelChanges as LabelChanges
+    from segearth.scenes.relabel import relabel_scene as relabel_scene
     from segearth.scenes.scene import predict_scene as predict_scene
     from segearth.segmentation import segment as segment
     from segearth.vocabulary import Vocabulary as Vocabulary
@@ -29,6 +31,7 @@ __version__ = "0.2.0"
 
 _HOME = {
     "Encoded": "segearth.predictor",
+    "LabelChanges": "segearth.scenes.reclassify",
     "Predictor": "segearth.predictor",
     "Result": "segearth.result",
     "SceneOptions": "segearth.scenes.options",
@@ -38,10 +41,12 @@ _HOME = {
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
     "predict_scene": "segearth.scenes.scene",
+    "relabel_scene": "segearth.scenes.relabel",
     "segment": "segearth.segmentation",
 }
 __all__ = [
     "Encoded",
+    "LabelChanges",
     "Predictor",
     "Result",
     "SceneOptions",
@@ -51,6 +56,7 @@ __all__ = [
     "Vocabulary",
     "load_model",
     "predict_scene",
+    "relabel_scene",
     "segment",
 ]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segearth.labels import label_values
 from segearth.models.segearth import SegEarth
+from segearth.transfer import down
 from segearth.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def classify(model: SegEarth, vocabulary: Vocabulary, logits: Tensor, *, scores:
     if any(scale != 1 for scale in vocabulary.scales):
         scaled = found * torch.tensor(vocabulary.scales, device=logits.device)[:, None, None]
     chosen = scaled.max(dim=0).indices  # the first of equals, as argmax, which takes eight times as long on a processor
-    return Classified(
-        chosen.cpu().numpy().astype(label_values(len(vocabulary)).type),
-        found.gather(0, chosen[None])[0].cpu().numpy(),
-        found.cpu().numpy() if scores else None,
-    )
+    confidence = found.gather(0, chosen[None])[0]
+    # as few bytes as hold the classes; not every device knows uint16
+    best = chosen.to(torch.uint8 if len(vocabulary) <= 256 else torch.int32)
+    labels, *rest = down(best, confidence, *([found] if scores else []))
+    return Classified(labels.astype(label_values(len(vocabulary)).type), rest[0], rest[1] if scores else None)

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from segearth.errors import UserError, option
+from segearth.models.onednn import onednn_is_used
 from segearth.models.window_memory import MAX_MEMORY_MB
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CUDA_MEMORY_MB = 2000  # more windows at once bring nothing (ViT-B/16 on an H200, images of 896 and 1792 pixels)
+GPU_MEMORY_MB = 2000  # more windows at once bring nothing (ViT-B/16 on an H200, images of 896 and 1792 pixels)
 
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # of Intel and AMD, and of ARM
 _AMPERE = (8, 0)  # the first NVIDIA GPUs with bf16
@@ -55,11 +56,24 @@ class Compute:
 
 
 def memory_for(device: torch.device) -> float:
-    """The bound of the working set that suits a device, in MB: on CUDA at most half of what is free there."""
-    if device.type != "cuda":
+    """The bound of the working set that suits a device, in MB: on a GPU at most half of what is free there.
+
+    What PyTorch keeps of its own earlier calls is free, too: else the second image would be computed in other parts
+    than the first one.
+    """
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    elif device.type == "mps":  # of the memory that it shares with the processor
+        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    else:
         return MAX_MEMORY_MB
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(MAX_MEMORY_MB, min(CUDA_MEMORY_MB, free / 2 / 2**20))
+    return max(MAX_MEMORY_MB, min(GPU_MEMORY_MB, free / 2 / 2**20))
+
+
+def arithmetic(device: torch.device) -> str:
+    """What decides the last bits on a device: its kind, and on a CPU whether oneDNN computes the products."""
+    return "cpu, products by oneDNN" if device.type == "cpu" and onednn_is_used() else device.type
 
 
 @contextmanager

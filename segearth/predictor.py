@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -22,13 +24,15 @@ from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
-from segearth.models.dense_clip import MEAN, STD
+from segearth.models.factored import joins_windows
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
-from segearth.resizing import resize, resized_size
+from segearth.resizing import resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
+from segearth.transfer import normalise as normalise
+from segearth.transfer import to_model
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
@@ -168,7 +172,7 @@ class Predictor:
             progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
                 (windows done, windows in all).
             max_memory_mb: bound of the working set beside the model, the image and the map; None: what suits the
-                device (400, on CUDA up to 2000). The result does not depend on it.
+                device (400, on a GPU up to 2000). The result does not depend on it.
             scores: whether the result keeps the score of every class, (C, H, W) float32.
             max_pixels: the most that an image file may have; None: as many as Pillow allows, and as many as the file's
                 bytes can hold. Arrays and PIL images may have any number.
@@ -199,7 +203,8 @@ class Predictor:
         """Maps images one after another, each as `predict` does.
 
         Args:
-            images: as in `predict`; they are read when it is their turn.
+            images: as in `predict`; they are read when it is their turn, on a GPU some before: those of one size are
+                mapped together, as many as the memory holds.
             long_side: as in `predict`.
             progress: as in `predict`; counts images, those that are read so far being all where `images` has no length.
             max_memory_mb: as in `predict`.
@@ -226,16 +231,59 @@ class Predictor:
         long_side: int | None,
         max_pixels: int | None,
         progress: Progress,
-        max_memory_mb: float | None,
+        max_memory_mb: float,
         scores: bool,
     ) -> Iterator[Result]:
         """As `predict_many`."""
         total = len(images) if isinstance(images, Sized) else 0
+        if joins_windows(self.model.upsampler, self.device):
+            read = partial(self._read, long_side=long_side, max_pixels=max_pixels)
+            results = self._predict_together(map(read, images), max_memory_mb, scores)
+        else:
+            results = (
+                self.predict(image, long_side, False, max_memory_mb, scores=scores, max_pixels=max_pixels)
+                for image in images
+            )
         with window_progress(progress, "images") as shown:
-            for done, image in enumerate(images, start=1):
-                yield self.predict(image, long_side, False, max_memory_mb, scores=scores, max_pixels=max_pixels)
+            for done, result in enumerate(results, start=1):
+                yield result
                 if shown is not None:
                     shown(done, max(done, total))
+
+    def _predict_together(self, pictures: Iterator[_Picture], memory: float, scores: bool) -> Iterator[Result]:
+        """On a GPU: maps images that follow each other and have one size at once, as many as the memory holds."""
+        held: list[_Picture] = []
+        while True:
+            try:
+                picture = next(pictures, None)
+            except BaseException:  # when it is its turn: after the images before it
+                yield from self._maps(held, memory, scores)
+                raise
+            if held and (picture is None or (picture.size, picture.mapped_at) != (held[0].size, held[0].mapped_at)):
+                yield from self._maps(held, memory, scores)
+                held = []
+            if picture is None:
+                return
+            held.append(picture)
+            if len(held) >= self._at_once(picture, memory):
+                yield from self._maps(held, memory, scores)
+                held = []
+
+    @torch.inference_mode()
+    def _maps(self, pictures: list[_Picture], memory: float, scores: bool) -> list[Result]:
+        """The maps of images of one size."""
+        if not pictures:
+            return []
+        image = torch.cat([self._tensor(picture) for picture in pictures])
+        logits = self.model.logits(image, pictures[0].size, None, memory)
+        return [self._result(picture, own, scores) for picture, own in zip(pictures, logits, strict=True)]
+
+    def _at_once(self, picture: _Picture, memory: float) -> int:
+        """How many images like this one are mapped at once."""
+        grid = self.model.grid(*picture.mapped_at)
+        window = self.model.memory(grid)
+        sums = 4 * len(self.model.query_features) * (math.prod(picture.mapped_at) + 2 * math.prod(picture.size))
+        return max(1, int(memory * 2**20 // (grid.count * (window.upsampler + window.logits) + sums)))
 
     @checks_options
     @torch.inference_mode()
@@ -283,8 +331,7 @@ class Predictor:
 
     def _tensor(self, picture: _Picture) -> Tensor:
         """A picture as the model takes it, (1, 3, H, W)."""
-        pixels = torch.from_numpy(resize(picture.pixels, picture.mapped_at).copy())
-        return normalise(pixels.permute(2, 0, 1)[None]).to(self.device)
+        return to_model(picture.pixels, picture.mapped_at, self.device)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
@@ -417,9 +464,3 @@ def _check_fork(device: torch.device) -> None:
             "this process was forked from one that had used CUDA, and CUDA does not work in it: expected a process "
             'of its own; start workers by multiprocessing\'s "spawn" method, or use device="cpu"'
         )
-
-
-def normalise(image: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB from 0 to 255 to what CLIP expects: minus `MEAN`, divided by `STD`."""
-    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (MEAN, STD))
-    return (image.float() - mean) / std

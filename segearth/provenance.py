@@ -21,6 +21,8 @@ def versions() -> dict[str, str]:
     """Versions of what figures may depend on."""
     import torch
 
+    from segearth.models.onednn import onednn_is_used
+
     found = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     for name, distributions in {
         "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
@@ -35,6 +37,8 @@ def versions() -> dict[str, str]:
                 break
             except metadata.PackageNotFoundError:
                 continue
+    if onednn_is_used():
+        found["float32 products"] = "oneDNN"
     return found
 
 

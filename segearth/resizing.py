@@ -38,8 +38,8 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """
     if pixels.shape[:2] == size:
         return pixels
-    (left, right), (from_left, from_right) = _columns(pixels.shape[1], size[1])
-    above, (from_above, from_below) = _taps(pixels.shape[0], size[0])
+    (left, right), (from_left, from_right) = columns(pixels.shape[1], size[1])
+    above, (from_above, from_below) = taps(pixels.shape[0], size[0])
     neighbours = np.stack([above, above + 1]).clip(0, pixels.shape[0] - 1)
     from_left, from_right = from_left.repeat(3), from_right.repeat(3)  # the three bands of a pixel
     resized = np.empty((*size, 3), np.uint8)
@@ -62,7 +62,7 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return resized
 
 
-def _taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """The first of the two neighbours of each of `size` pixels, -1 before the first one; and (2, size) weights.
 
     Args:
@@ -77,8 +77,8 @@ def _taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     return first.astype(np.intp), weights.astype(np.int32)
 
 
-def _columns(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+def columns(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """(2, size) neighbours and weights; where one neighbour is missing, the other has all the weight."""
-    first, weights = _taps(length, size)
+    first, weights = taps(length, size)
     weights[:, (first < 0) | (first >= length - 1)] = [[_ONE], [0]]
     return np.stack([first, first + 1]).clip(0, length - 1), weights

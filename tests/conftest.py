@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,39 @@ def load_script(path: str) -> ModuleType:
 def one_thread() -> None:
     """So small a model is no faster with more, and on a busy machine ten times slower: threads wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def products_of_torch() -> None:
+    """So that a command that runs in this process does not change the bits of later tests; 1 tests all with oneDNN."""
+    os.environ.setdefault("SEGEARTH_ONEDNN", "0")
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    """The processor, and the GPU where there is one."""
+    return torch.device("cpu") if request.param == "cpu" else gpu_or_skip()
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    """The GPU, for tests that say nothing without one; they are marked `gpu`."""
+    return gpu_or_skip()
+
+
+def gpu_or_skip() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    pytest.skip("there is no GPU here: run pytest -m gpu on a machine with one")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def test_report(tmp_path, capsys, monkeypatch):
     found = benchmark.main(["--rounds", "1", "--side", "336", "--memory", "224", "--out", str(tmp_path / "b.json")])
     assert json.loads((tmp_path / "b.json").read_text()) == found
     assert found["windows"] == 4
+    assert found["products"] == "SEGEARTH_ONEDNN is 0"
     for precision, seconds in (("fp32", found["seconds"]["fp32"]), ("bf16", found["seconds"]["bf16"])):
         parts = found["parts"][precision]
         assert set(parts) == {*benchmark.PARTS, "rest"}
@@ -41,6 +42,8 @@ def test_report(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "adaptive convolution" in printed
     assert "× (a)" in printed
+    assert f"{found['seconds']['fp32'] / found['seconds']['best visual']:.2f} × (A)" in printed
+    assert f"as {found['products']}" in printed
 
 
 @torch.inference_mode()
@@ -48,8 +51,8 @@ def test_unfolded_window_is_the_same_computation():
     """What is compared with gives the same logits, or the comparison would mean nothing."""
     _, predictors = small_models(("fp32",))
     model = predictors["fp32"].model
-    source = torch.randn(1, 16, 14, 14)
-    guidance = window_batch(224)
+    source = torch.randn(1, 16, 4, 4)
+    guidance = window_batch(64)
     expected = torch.nn.functional.normalize(model.upsampler(source, guidance), dim=1)
     expected = torch.einsum("bdhw,qd->bqhw", expected, model.query_features)
     assert torch.allclose(upsample(model.upsampler, source, guidance, model.query_features), expected, atol=1e-5)

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from segearth.compute import even_threads
+from segearth.compute import even_threads, memory_for
 from segearth.models import DenseCLIP
+from segearth.models.flat import chunk_mb
 
 
 @pytest.fixture
@@ -31,3 +34,22 @@ def test_threads_are_put_back_after_an_error(threads):
     with pytest.raises(ValueError, match="so"), even_threads():
         raise ValueError("so")
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(("free", "kept", "expected"), [(60_000, 0, 2000), (900, 1100, 1000), (300, 100, 400)])
+def test_memory_of_a_gpu(monkeypatch, free, kept, expected):
+    """Half of what is free, together with what PyTorch keeps for itself; at least what a processor gets."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free * 2**20, 80_000 * 2**20))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: (kept + 50) * 2**20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 50 * 2**20)
+    assert memory_for(torch.device("cuda")) == expected
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: (free + kept + 50) * 2**20)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 50 * 2**20)
+    assert memory_for(torch.device("mps")) == expected
+
+
+def test_tiles_at_once_by_the_memory_of_a_gpu(monkeypatch):
+    for total, expected in ((80_000, 1536), (16_000, 1000), (8_000, 500)):
+        properties = SimpleNamespace(total_memory=total * 2**20)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, found=properties: found)
+        assert chunk_mb(torch.device("cuda")) == expected

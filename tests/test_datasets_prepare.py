@@ -207,7 +207,7 @@ def test_worker_ends_with_its_parent(tmp_path):
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     out = subprocess.run([sys.executable, tmp_path / "main.py"], env=env, capture_output=True, text=True, check=False)
     pid = int(out.stdout.split()[0])
-    for _ in range(100):
+    for _ in range(600):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

@@ -42,6 +42,16 @@ def test_drawn_scene(tmp_path, capsys):
     assert "604 MB" in printed
 
 
+def test_memory_is_bounded_and_changes_nothing(tmp_path, capsys):
+    for memory in ("20", "400"):
+        options = ["--long-side", "300", "--out", memory, "--max-memory", memory]
+        assert demo.main(["--model", "tiny", *options]) == 0
+    few, many = ((tmp_path / memory / "labels.png").read_bytes() for memory in ("20", "400"))
+    assert few == many
+    assert demo.main(["--model", "tiny", "--max-memory", "0"]) == 2
+    assert "--max-memory 0.0: expected a number of megabytes" in capsys.readouterr().err
+
+
 def test_without_network_it_says_so_and_goes_on_with_tiny(tmp_path, capsys):
     assert demo.main(["--out", "out", "--long-side", "100"]) == 0
     err = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import queue
 import socket
 import threading
 import time
@@ -192,9 +193,9 @@ def test_a_stalled_body(server, tmp_path, monkeypatch):
     def half(handler):
         answer(CONTENT[:100], length=len(CONTENT))(handler)
         handler.wfile.flush()
-        server.released.wait(5)
+        server.released.wait(60)
 
-    monkeypatch.setattr(connection, "STALL_S", 0.2)
+    monkeypatch.setattr(connection, "STALL_S", 1.0)  # the first bytes have to come in that time, too
     server.routes["/w"] = half
     file = File("w", f"{server.url}/w", sha256=SHA256)
     fails(file, tmp_path / "w", "connection broke: timed out", kept=100)
@@ -320,7 +321,7 @@ def test_reachable_asks_once(server):
 
 def silent(server):
     """Accepts and never answers."""
-    server.routes["/w"] = lambda _: server.released.wait(5)
+    server.routes["/w"] = lambda _: server.released.wait(60)
 
 
 def dripping(server):
@@ -328,8 +329,8 @@ def dripping(server):
 
     def route(handler):
         handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
-        for _ in range(80):
-            if server.released.wait(0.05):
+        for _ in range(95):  # http.client takes 100
+            if server.released.wait(0.15):
                 return
             handler.wfile.write(b"X-Patience: please\r\n")
 
@@ -344,7 +345,7 @@ def test_a_server_that_does_not_answer(server, tmp_path, monkeypatch, behaviour)
     start = time.monotonic()
     assert not reachable(file, timeout=0.3)
     fails(file, tmp_path / "w", r"no answer within 0\.[35] s|timed out", timeout=0.3)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 12  # of the 14 s that it takes
 
 
 def test_a_server_that_is_slow_to_answer(server, tmp_path):
@@ -363,11 +364,11 @@ def test_a_server_that_is_slow_to_answer(server, tmp_path):
 
 def test_a_name_server_that_does_not_answer(tmp_path, monkeypatch):
     released = threading.Event()
-    asked = []
+    asked = queue.Queue()
 
     def blocked(host, *_args, **_options):
-        asked.append(host)
-        released.wait(10)
+        asked.put(host)
+        released.wait(60)
         raise socket.gaierror("released")
 
     monkeypatch.setattr(socket, "getaddrinfo", blocked)
@@ -375,8 +376,8 @@ def test_a_name_server_that_does_not_answer(tmp_path, monkeypatch):
     start = time.monotonic()
     assert not reachable(file, timeout=0.3)
     fails(file, tmp_path / "w", "no answer within 0.3 s", timeout=0.3)
-    assert time.monotonic() - start < 2
-    assert asked == ["weights.example"] * 2
+    assert time.monotonic() - start < 40
+    assert [asked.get(timeout=60) for _ in range(2)] == ["weights.example"] * 2  # its threads may come late
     released.set()
 
 

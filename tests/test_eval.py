@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import load_script
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
+from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
@@ -113,6 +114,16 @@ def rows(folder: Path) -> list[dict]:
     return json.loads((folder / "results.json").read_text())
 
 
+def test_the_config_is_written_without_a_cache_that_processes_share(run, here, monkeypatch):
+    for name in ("yapf", "yapf.yapflib.yapf_api"):  # it keeps one, and others see it before it is whole
+        monkeypatch.setitem(sys.modules, name, None)
+    loveda(here / "data", SIZES[:1])
+    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out")[0] == 0
+    written = Config.fromfile(here / "out/logs/cfg_loveda.py").to_dict()
+    assert written["test_dataloader"]["dataset"]["type"] == "LoveDADataset"
+    assert written["model"]["prob_thd"] == 0.3
+
+
 def test_a_run(run, here):
     loveda(here / "data", SIZES)
     shown = here / "shown"
@@ -206,6 +217,7 @@ def test_official_style_config_runs_unchanged(run, here, tmp_path_factory):
 
 OWN = """
 from mmengine.config import read_base
+from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 with read_base():
     from .official import *

@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 
 from segearth.errors import UserError
 from segearth.models import JBUOne
-from segearth.openmmlab.identity import weight_files
+from segearth.openmmlab.config import load_config
+from segearth.openmmlab.datasets import open_dataset
+from segearth.openmmlab.identity import fingerprint, weight_files
 from segearth.openmmlab.model_weights import model_weights
 from segearth.openmmlab.runner import evaluate
 
@@ -68,6 +70,34 @@ def test_a_named_file_that_is_used_is_recorded(config):
     row, _ = evaluate(config, "out", quiet=True)
     assert row["upsampler"] == "jbu_one (mine.safetensors)"
     assert row["weights"]["upsampler"] == {"file": "mine.safetensors", "sha256": sha256}
+
+
+def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
+    """Figures of oneDNN's products are not mixed with those of others; those of a GPU have none of either."""
+    settings = load_config(config, options=["model.feature_up=False"])
+    dataset = open_dataset(settings.test_dataloader.dataset)
+
+    def both(gpu):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+        found = []
+        for used in (False, True):
+            for place in ("segearth.compute", "segearth.models.onednn"):
+                monkeypatch.setattr(f"{place}.onednn_is_used", lambda used=used: used)
+            found.append(fingerprint(settings, dataset))
+        return found
+
+    plain, fast = both(gpu=False)
+    assert plain != fast
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some Card")
+    plain, fast = both(gpu=True)
+    assert plain == fast
+
+
+def test_the_bound_of_memory_does_not_begin_a_run_anew(config):
+    draw_upsampler(config.parent / "weights" / "mine.safetensors")
+    bounds = ("model.max_memory_mb=50", "model.max_memory_mb=400")
+    first, second = (evaluate(config, "out", options=[bound], quiet=True)[0]["fingerprint"] for bound in bounds)
+    assert first == second
 
 
 def test_the_same_weights_by_two_ways():

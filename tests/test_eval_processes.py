@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,40 +74,22 @@ def given(data: Path, work_dir: str) -> list[str]:
     return [*SMALL, "--data-root", str(data), "--work-dir", work_dir, "--datasets", *SETS, "--pictures", "1"]
 
 
-def written() -> set[tuple[str, int]]:
-    """Names and sizes of what is in the folder of results."""
-    return {(str(path), size) for path in Path("parts").glob("**/*") if (size := size_of(path)) is not None}
-
-
-def size_of(path: Path) -> int | None:
-    """None for what is gone again."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
 def test_ended_at_random_points_it_comes_to_the_same_counts(program, data, tmp_path):
-    process = forked(lambda: program.main(given(data, "whole")), tmp_path / "whole.txt")
-    process.join(300)
-    assert process.exitcode == 0, (tmp_path / "whole.txt").read_text()
+    def run(name: str, point: int | None = None, number: int = 0) -> tuple[int, int, str]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        points, code, said = kills.run(lambda: program.main(given(data, str(folder))), folder, point, number)
+        assert "Traceback" not in said
+        return points, code, said
 
-    dice, ends = random.Random(6), []
-    for number in (*kills.SIGNALS, *kills.SIGNALS[:2]):
-        process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
-        for _ in range(dice.randint(1, 4)):  # so many times something is written, and a moment
-            before = written()
-            while process.is_alive() and written() == before:
-                time.sleep(0.005)
-        time.sleep(dice.uniform(0, 0.05))
-        os.kill(process.pid, number)
-        process.join(60)
-        ends.append(process.exitcode)
-        assert "Traceback" not in (tmp_path / "parts.txt").read_text()
-    assert ends[:3] == [kills.ENDS[number] for number in kills.SIGNALS]
-    process = forked(lambda: program.main(given(data, "parts")), tmp_path / "parts.txt")
-    process.join(300)
-    assert process.exitcode == 0, (tmp_path / "parts.txt").read_text()
+    points, code, said = run("whole")
+    assert code == 0, said
+    dice = random.Random(6)
+    for number in (*kills.SIGNALS, *kills.SIGNALS[:2]):  # five of them come before the end
+        _, code, said = run("parts", dice.randrange(points // 4), number)
+        assert code == kills.ENDS[number], said
+    _, code, said = run("parts")
+    assert code == 0, said
 
     assert list(counts("whole")) == list(SETS)
     assert counts("parts") == counts("whole")

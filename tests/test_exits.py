@@ -45,6 +45,7 @@ def ended(folder: Path, number: int, then: str = "") -> tuple[int | None, str]:
 
     def child() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
         if then == "ignored":
             signal.signal(number, signal.SIG_IGN)
         sys.stderr = (folder.parent / "said").open("w")

@@ -62,9 +62,9 @@ def test_any_patch_size_and_few_patches(patch, h, w):
 
 @torch.inference_mode()
 def test_labels_are_equal_where_the_best_scores_differ():
-    """One window as it is with a ViT-B/16: 14 × 14 patches, 512 channels, so that N + 1 < D."""
-    upsampler, queries = random_upsampler(JBUOne, 512), unit(9, 512)
-    features, picture = torch.randn(1, 512, 14, 14), torch.randn(3, 224, 224)
+    """One window with the patches of a ViT-B/16, 14 × 14, and so many channels that N + 1 < D."""
+    upsampler, queries = random_upsampler(JBUOne, 256), unit(9, 256)
+    features, picture = torch.randn(1, 256, 14, 14), torch.randn(3, 224, 224)
     ours = cosine_logits(upsampler, features, picture, [(0, 0)], queries, 16)
     expected = plain(upsampler, features, picture, [(0, 0)], queries, 16)
     assert_close(ours, expected, atol=1e-5, rtol=0)

@@ -4,6 +4,7 @@ The small ones lie in `tests/golden`, written by `make_golden.py` with `referenc
 package. The official ones are read from the folder that SEGEARTH_TEST_DATA names; without it those tests skip.
 """
 
+import copy
 import functools
 import json
 
@@ -16,7 +17,8 @@ from make_golden import CHAINS, GOLDEN, JBU, METHODS
 from PIL import Image
 
 from segearth.loading import load_tokenizer, read_upsampler
-from segearth.models import Bilinear, DenseCLIP, JBUOne, JBUStack, SegEarth, encode_text
+from segearth.models import Bilinear, DenseCLIP, JBUOne, JBUStack, SegEarth, encode_text, factored
+from segearth.models.flat import TorchOperations
 from segearth.vocabulary import Vocabulary
 
 TOLERANCE = 1e-5  # of the largest value; what float32 allows between two implementations is a tenth of it
@@ -34,6 +36,19 @@ OFFICIAL_JBU = {
 }
 OFFICIAL_CHAINS = [f"segearth_{name}" for name in ("448", "thd", "small", "lam0", "whole")]
 OFFICIAL_CHAINS += ["clearclip_noup", "sclip_noup_cls", "gem_noup", "vanilla_noup_whole_odd"]
+
+
+@pytest.fixture(params=["banded", "flat", pytest.param("gpu", marks=pytest.mark.gpu)])
+def way(request, monkeypatch):
+    """The device for each way to upsample: in bands of tiles, in one list of them, and what a GPU does."""
+    if request.param == "flat":
+        monkeypatch.setattr(factored, "operations_for", lambda *_: TorchOperations())
+    return request.getfixturevalue("gpu") if request.param == "gpu" else torch.device("cpu")
+
+
+def placed(model, device):
+    """A model on a device; its parts, which tests share, stay where they are."""
+    return model if device.type == "cpu" else copy.deepcopy(model).to(device)
 
 
 @functools.cache
@@ -69,7 +84,7 @@ def part(arrays, prefix):
 
 def assert_close(actual, expected, tolerance=TOLERANCE, of=None):
     """Equal shapes, and no difference above `tolerance` times `of` (default: the largest expected value)."""
-    actual = np.asarray(actual)
+    actual = np.asarray(torch.as_tensor(actual).cpu())
     assert actual.shape == expected.shape
     largest = np.abs(expected).max() if of is None else of
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
@@ -119,11 +134,12 @@ def build_jbu(kind, weights):
     return upsampler.requires_grad_(False)
 
 
-def dense(clip, case, image):
+def dense(clip, case, image, device):
     """Features (B, D, h, w) and class vectors of a case that is named METHOD|ignore_residual=BOOL|INPUT."""
     method, residual, _ = case.split("|")
     with torch.inference_mode():
-        return DenseCLIP(clip, method, residual == "ignore_residual=True").eval()(tensor(image))
+        model = placed(DenseCLIP(clip, method, residual == "ignore_residual=True").eval(), device)
+        return model(tensor(image).to(device))
 
 
 # The reference is what the small goldens came from: they cannot be edited by hand.
@@ -175,9 +191,9 @@ def test_every_own_array_is_checked():
 
 
 @pytest.mark.parametrize("case", DENSE)
-def test_dense(case):
+def test_dense(case, device):
     arrays = own("dense_features")
-    features, cls = dense(own_clip(), case, arrays[case.split("|")[-1]])
+    features, cls = dense(own_clip(), case, arrays[case.split("|")[-1]], device)
     expected = part(arrays, f"{case}|")
     assert_close(features, expected.pop("features"))
     if cls is not None:
@@ -201,7 +217,7 @@ def test_upsampler(case):
 
 
 @pytest.mark.parametrize("case", CHAINS)
-def test_chain(case):
+def test_chain(case, way):
     arrays = part(own("chains"), f"{case}|")
     params = json.loads(str(arrays.pop("params")))
     upsampler = {"jbu_one": own_jbu("jbu_one"), "bilinear": Bilinear(), None: None}[params["upsampler"]]
@@ -212,9 +228,10 @@ def test_chain(case):
         upsampler,
         **{k: params[k] for k in ("cls_token_lambda", "prob_thd", "bg_idx", "slide_crop", "slide_stride")},
     ).eval()
+    model = placed(model, way)
     with torch.inference_mode():
-        logits = model.logits(tensor(own("chains")[params["image"]]), tuple(params["out_size"]))
-        scores = model.scores(logits)
+        logits = model.logits(tensor(own("chains")[params["image"]]).to(way), tuple(params["out_size"]))
+        scores = model.scores(logits).cpu()
         labels = model.labels(scores)
     assert_close(logits[..., ::5, ::5], arrays.pop("logits[..., ::5, ::5]"), of=1)
     assert_close(scores[..., ::5, ::5], arrays.pop("scores[..., ::5, ::5]"), 5e-5, of=1)  # logits are times 50 in them
@@ -237,9 +254,9 @@ def test_every_official_array_is_checked(official, test_data):
 
 
 @pytest.mark.parametrize("case", OFFICIAL_DENSE)
-def test_official_dense(official, test_data, case):
+def test_official_dense(official, test_data, case, device):
     arrays = official("dense_features")
-    features, cls = dense(official_clip(test_data / "golden"), case, arrays["x_" + case.split("|")[-1]])
+    features, cls = dense(official_clip(test_data / "golden"), case, arrays["x_" + case.split("|")[-1]], device)
     expected = part(arrays, f"{case}|")
     assert_close(features.flatten(2).transpose(1, 2), expected.pop("tokens"))
     if cls is not None:
@@ -286,7 +303,7 @@ def test_official_text(official, test_data):
 
 
 @pytest.mark.parametrize("case", OFFICIAL_CHAINS)
-def test_official_chain(official, test_data, case):
+def test_official_chain(official, test_data, case, way):
     arrays = part(official("pipeline"), f"{case}|")
     params = json.loads(str(arrays.pop("params")))
     height, width = params["resized_to_hw"]
@@ -300,10 +317,11 @@ def test_official_chain(official, test_data, case):
         bg_idx=params.get("bg_idx", 0),
         slide_crop=params.get("slide_crop", 224),
     ).eval()
+    model = placed(model, way)
     with torch.inference_mode():
         image = normalised(city(test_data).resize((width, height), Image.Resampling.BILINEAR))
-        logits = model.logits(image, tuple(arrays.pop("ori_shape").tolist()))
-        scores = model.scores(logits)
+        logits = model.logits(image.to(way), tuple(arrays.pop("ori_shape").tolist()))
+        scores = model.scores(logits).cpu()
         labels = model.labels(scores)
     assert_close(logits[0, ::2, ::9, ::9], arrays.pop("logits[::2, ::9, ::9]"), of=1)
     assert_close(scores[0, :, ::9, ::9], arrays.pop("scores[:, ::9, ::9]"), 5e-5, of=1)  # logits are times 50 in them

@@ -253,10 +253,12 @@ class Cancelling(Executor):
     """Takes nothing."""
 
     def submit(self, fn, /, *args, **_):
+        free = threading.Event()
         with ThreadPoolExecutor(1) as other:
-            other.submit(time.sleep, 0.05)
+            other.submit(free.wait)
             future = other.submit(fn, *args)
             future.cancel()
+            free.set()
             return future
 
 
@@ -325,7 +327,8 @@ def test_the_end_of_the_parent_is_the_end_of_the_workers(tmp_path, number, code,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not all((tmp_path / f"{key}.pid").exists() for key in range(3)):
+    notes = [tmp_path / f"{key}.pid" for key in range(3)]
+    while not all(note.exists() and note.read_text() for note in notes):
         assert time.monotonic() < deadline
         assert parent.poll() is None
         time.sleep(0.02)
@@ -337,7 +340,7 @@ def test_the_end_of_the_parent_is_the_end_of_the_workers(tmp_path, number, code,
     assert parent.returncode == code
     if said is not None:
         assert err == said + "\n"
-    workers = {int((tmp_path / f"{key}.pid").read_text()) for key in range(3)}
+    workers, deadline = {int(note.read_text()) for note in notes}, time.monotonic() + 120
     while not all(map(gone, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import os
 import signal
-import time
 import warnings
 
 import pytest
@@ -110,13 +109,19 @@ def test_who_waits_says_so_and_knows_it(tmp_path):
         assert not waited
 
 
-def test_a_short_wait_is_not_told(tmp_path):
-    path, held = tmp_path / "table", FORK.Event()
+def test_a_short_wait_is_not_told(tmp_path, monkeypatch):
+    path, held, free, real = tmp_path / "table", FORK.Event(), FORK.Event(), locks._waited_for
 
     def hold() -> None:
         with locked(path):
             held.set()
-            time.sleep(0.1)
+            free.wait(60)
+
+    def waited_for(*arguments):
+        free.set()
+        return real(*arguments)
+
+    monkeypatch.setattr(locks, "_waited_for", waited_for)
 
     process = FORK.Process(target=hold)
     process.start()

@@ -35,6 +35,21 @@ def test_prediction_needs_neither_cv2_nor_openmmlab():
     assert not {"cv2", "mmseg", "mmengine", "mmcv", *GEO} & loaded
 
 
+def test_polygons_need_no_torch(tmp_path):
+    pytest.importorskip("pyogrio", reason="vectors need the extra geo")
+    loaded = modules_after(
+        "import numpy as np, rasterio\n"
+        f"path = {str(tmp_path / 'map.tif')!r}\n"
+        "profile = dict(driver='GTiff', width=9, height=9, count=1, dtype='uint8', crs='EPSG:32632')\n"
+        "with rasterio.open(path, 'w', transform=rasterio.Affine(1, 0, 0, 0, -1, 0), **profile) as file:\n"
+        "    file.write(np.eye(9, dtype=np.uint8), 1)\n"
+        "from segearth.vectors.vectorize import vectorize\n"
+        "vectorize(path)"
+    )
+    assert "pyogrio" in loaded
+    assert not {"torch", "open_clip"} & loaded
+
+
 def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):
     """Used, they say what to install."""
     loaded = modules_after(

@@ -220,7 +220,9 @@ def test_wrong_options(options, message):
 
 def test_without_the_key_nothing_of_the_cls_token_is_subtracted():
     """As in the official system: configs that omit it mean 0."""
-    assert SegEarthSegmentation(CLASSES, model="tiny").net.cls_token_lambda == 0
+    segmentor = SegEarthSegmentation(CLASSES, model="tiny", device="cpu", max_memory_mb=50)
+    assert segmentor.net.cls_token_lambda == 0
+    assert segmentor.max_memory_mb == 50
 
 
 def test_thresholds_and_factors_of_classes_are_refused(tmp_path):

@@ -110,3 +110,18 @@ def test_the_last_thread_that_leaves_puts_the_setting_back():
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_convolutions_are_float32_and_the_setting_is_put_back(allowed):
+    """PyTorch allows TF32 there by default."""
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        with true_float32():
+            if hasattr(torch.backends.cudnn, "conv"):
+                assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+            else:
+                assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.allow_tf32 is allowed
+    finally:
+        torch.backends.cudnn.allow_tf32 = True

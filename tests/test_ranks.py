@@ -26,6 +26,7 @@ from segearth.openmmlab.runner import evaluate
 
 TORCHRUN = [sys.executable, "-m", "segearth.distributed.torchrun", "--standalone"]
 SIZES = [(40, 60), (60, 60), (64, 48), (30, 50), (52, 44)]
+BUSY = 240  # seconds for what takes a minute on a machine with nothing else to do; the others would sleep for ten
 
 
 EVALUATE = f"""
@@ -95,20 +96,20 @@ print(ranks.one_a_machine_first(lambda: ranks.rank * 2))
 def long():
     if ranks.rank == 1:
         raise UserError("image 7 is damaged")
-    for i in range(1200):
+    for steps[0] in range(1200):
         time.sleep(0.05)
         ranks.go_on()
+steps = [0]
 try:
     ranks.everywhere(long)
 except UserError as error:
-    print(error)
+    print(error, steps[0] < 1199)  # the long work was not finished
 ranks.everywhere(ranks.go_on)
 """
-    started = time.monotonic()
     for rank, (code, out, err) in enumerate(pair(joined(body), tmp_path)):
         assert code == 0, err
-        assert out.splitlines() == [f"{rank} no such file", f"[10, 11] {rank}", str(2 * rank), "image 7 is damaged"]
-    assert time.monotonic() - started < 60  # the long work was not finished
+        said = [f"{rank} no such file", f"[10, 11] {rank}", str(2 * rank), "image 7 is damaged True"]
+        assert out.splitlines() == said
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="names of threads are read from Linux's /proc")
@@ -139,7 +140,7 @@ if ranks.rank == 1:
 time.sleep(600)
 """
     (code, _, err), (other, died, _) = pair(joined(body), tmp_path)
-    assert time.monotonic() - float(died) < 60
+    assert time.monotonic() - float(died) < BUSY
     assert (code, other) == (1, -signal.SIGKILL)
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: another process died or cannot be reached")
@@ -155,7 +156,7 @@ if ranks.rank == 1:
 time.sleep(600)
 """
     (code, _, err), (other, failed, reason) = pair(joined(body), tmp_path)
-    assert time.monotonic() - float(failed) < 60
+    assert time.monotonic() - float(failed) < BUSY
     assert (code, other) == (1, 2)
     assert "error: process 1 failed" in err
     assert reason.strip().splitlines()[-1] == "error: image 7 is damaged"
@@ -408,8 +409,8 @@ def test_a_killed_process_ends_the_command_within_a_minute(tmp_path):
     (_, pid, _) = notes[0].stem.rsplit("-", 2)  # of a process that has finished an image
     os.kill(int(pid), signal.SIGKILL)
     killed = time.monotonic()
-    out, err = whole.communicate(timeout=60)
-    assert time.monotonic() - killed < 60
+    out, err = whole.communicate(timeout=300)
+    assert time.monotonic() - killed < BUSY
     assert (whole.returncode, out) == (1, "")
     assert re.search(r"^error: process [01] was killed \(SIGKILL\): .* start the same command again", err, re.MULTILINE)
     assert "Traceback" not in err
@@ -453,7 +454,7 @@ def test_torchrun_that_is_to_end_says_so(tmp_path, number, code, sentence):
     while not (tmp_path / "begun").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=BUSY)
     assert process.returncode == code
     assert err.strip().splitlines()[-1] == (
         f"{sentence}: start the same command again (a training: with --resume): it goes on where it stopped"

@@ -18,6 +18,7 @@ def test_on_a_processor_the_encoder_is_called_as_it_is():
     assert not copy.deepcopy(replay).seen
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @torch.inference_mode()
 def test_graphs_give_the_encoders_numbers():

@@ -3,8 +3,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
 from segearth.resizing import resize, resized_size
+from segearth.transfer import resize_on
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -34,6 +36,23 @@ def test_every_value_is_opencvs(before, after):
     ours = resize(pixels, after)
     assert (ours.shape, ours.dtype) == ((*after, 3), np.uint8)
     assert np.array_equal(ours, cv2.resize(pixels, after[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+@pytest.mark.parametrize(("before", "after"), SHAPES)
+def test_on_a_device_it_gives_the_same_values(before, after, device):
+    pixels = noise(*before)
+    pixels.flags.writeable = False
+    with torch.inference_mode():
+        there = resize_on(device, pixels, after)
+    assert there.device.type == device.type
+    assert (there.shape, there.dtype) == ((*after, 3), torch.uint8)
+    assert np.array_equal(there.cpu().numpy(), resize(pixels, after))
+
+
+def test_on_a_device_bands_of_rows_are_one_image(monkeypatch, device):
+    monkeypatch.setattr("segearth.transfer._VALUES", 3 * 90 * 7)
+    for before in ((60, 80), (400, 80)):
+        assert np.array_equal(resize_on(device, noise(*before), (100, 90)).cpu(), resize(noise(*before), (100, 90)))
 
 
 @pytest.mark.parametrize(

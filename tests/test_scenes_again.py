@@ -195,6 +195,14 @@ def test_a_map_that_is_being_made_over_another_goes_on(run):
     assert (done, result.summary["settings"]["blend"]) == (4, "hann")
 
 
+def test_a_map_of_other_products_is_another_one(run, monkeypatch):
+    """The last bits of oneDNN are not those of MKL."""
+    run()
+    monkeypatch.setattr("segearth.compute.onednn_is_used", lambda: True)
+    with pytest.raises(UserError, match='device "cpu"'):
+        run()
+
+
 def test_a_run_that_goes_on_keeps_its_blocks_and_says_so(run):
     stopped(run, 4)
     seen = []

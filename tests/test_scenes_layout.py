@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from scenemodels import CROP, STRIDE, mini_predictor
 
 from segearth.errors import UserError
+from segearth.models.window_memory import CPU_BATCH
 from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame
 from segearth.scenes.layout import batch_of, describe, frame_of, side_of_blocks, windows_in, working_set
@@ -38,7 +39,7 @@ def test_blocks_fit_into_the_memory_whatever_the_names_and_the_scale(names, scal
         wide = side_of_blocks(frame, model, replace(options, block=20_000))  # what is asked for is a bound
         assert working_set(frame, round(wide * scale), model, options) <= megabytes * 2**20
         sides.append(side)
-        assert batch_of(frame, model, options) == 16  # bits may depend on it, so it depends on no memory
+        assert batch_of(frame, model, options) == CPU_BATCH  # bits may depend on it, so it depends on no memory
     assert sides == sorted(sides)
     with pytest.raises(UserError, match=rf"max_memory=0.2 is too little for {names} names: expected \d+ or more"):
         side_of_blocks(frame, model, SceneOptions(max_memory_mb=0.2))

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from segearth.errors import UserError, UserNotice
+from segearth.training.simfeatup import images as reading
 from segearth.training.simfeatup.images import Crops, batches, cut, find_images, normalise, usable_images
 
 
@@ -94,6 +95,20 @@ def test_neither_processes_nor_workers_change_a_sample(folder, ranks, workers):
     assert sorted(found) == [(step, place) for step in steps for place in range(4)]
     for (step, place), image in found.items():
         assert torch.equal(image, crops[4 * step + place].image)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_images_for_a_gpu_are_pinned(folder, monkeypatch, pinned):
+    """What pins them is PyTorch's loader, which can do so beside a GPU alone."""
+    asked = []
+
+    def loader(*arguments, pin_memory, **options):
+        asked.append(pin_memory)
+        return torch.utils.data.DataLoader(*arguments, **options)
+
+    monkeypatch.setattr(reading, "DataLoader", loader)
+    next(batches(Crops([folder / "a.png"], 64, seed=0), 1, range(1), 0, 1, 0, pinned))
+    assert asked == [pinned]
 
 
 def test_crops():

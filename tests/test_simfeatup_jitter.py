@@ -22,7 +22,7 @@ def picture(size, channels=2):
 
 
 def applied(maps, rows, columns, side):
-    out = resample(maps.permute(0, 2, 3, 1).contiguous(), blocks(rows, side, maps), blocks(columns, side, maps))
+    out = resample(maps.permute(0, 2, 3, 1).contiguous(), blocks(rows, side), blocks(columns, side))
     return out.permute(0, 3, 1, 2)
 
 
@@ -54,7 +54,7 @@ def test_only_what_is_seen_is_needed():
     (top, bottom), (left, right) = support(rows), support(columns)
     assert bottom - top < 30
     part = maps[:, :, top:bottom, left:right].permute(0, 2, 3, 1).contiguous()
-    out = resample(part, blocks(rows, 16, maps, top), blocks(columns, 16, maps, left)).permute(0, 3, 1, 2)
+    out = resample(part, blocks(rows, 16).after(top), blocks(columns, 16).after(left)).permute(0, 3, 1, 2)
     assert_close(out, applied(maps, rows, columns, 16))
 
 
@@ -66,7 +66,7 @@ def test_fit_is_torchs_bilinear_resizing():
 
 def test_gradcheck():
     maps = picture(24, channels=1)[:1].permute(0, 2, 3, 1).contiguous().requires_grad_()
-    rows, columns = (blocks(one, 8, maps) for one in Jitter(1.3, 20, 11, True).matrices(24))
+    rows, columns = (blocks(one, 8) for one in Jitter(1.3, 20, 11, True).matrices(24))
     assert torch.autograd.gradcheck(lambda m: resample(m, rows, columns), (maps,), fast_mode=True)
 
 

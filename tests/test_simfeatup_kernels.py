@@ -9,8 +9,9 @@ from segearth.models import JBUOne, JBUStack
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.models.tiles import axis
 from segearth.training.simfeatup import adaptive_conv, kernels
-from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, gather
+from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, axis_positions, gather, reads, scatter
 from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsample
+from segearth.training.simfeatup.upload import upload
 
 
 def upsampler(kind, dim=3, radius=None, dtype=torch.double):
@@ -43,12 +44,13 @@ def convolution_over_tiles(source, taps, radius):
     """The same by way of tiles; both axes have whole ones."""
     h, w = source.shape[-2:]
     rows, columns = (axis(side, radius, source.device) for side in (h, w))
+    down_positions, across_positions = (axis_positions(side, radius)[1] for side in (h, w))
     tiles = taps.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
     batch, ty, tx = tiles.shape[:3]
     across = columns.weights.to(source)[None, None].expand(batch, ty, -1, -1, -1).flatten(0, 2)
     down = rows.weights.to(source)[None, :, None].expand(batch, -1, tx, -1, -1).flatten(0, 2)
     matrices = kernels._OnSource.apply(tiles.flatten(0, 2), across, down, radius).unflatten(0, (batch, ty, tx))
-    out = adaptive_convolution(channels_last(source), matrices, rows.positions, columns.positions)
+    out = adaptive_convolution(channels_last(source), matrices, down_positions, across_positions)
     return out.permute(0, 3, 1, 2)
 
 
@@ -70,14 +72,14 @@ def test_convolution_and_its_gradients_agree_with_an_unfold(radius, band_floats,
 
 def test_gradcheck_of_the_convolution():
     generator = torch.Generator().manual_seed(0)
-    rows, columns = axis(4, 1, torch.device("cpu")), axis(8, 1, torch.device("cpu"))
-    sides = rows.positions.shape[1], columns.positions.shape[1]
+    rows, columns = axis_positions(4, 1)[1], axis_positions(8, 1)[1]
+    sides = len(rows[0]), len(columns[0])
     assert sides[0] < sides[1]  # a map smaller than a halo
     source = torch.randn(1, 4, 8, 2, generator=generator, dtype=torch.double, requires_grad=True)
     shape = (1, 1, 2, 64, sides[0] * sides[1])
     matrices = torch.randn(shape, generator=generator, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda s, m: adaptive_convolution(s, m, rows.positions, columns.positions), (source, matrices), fast_mode=True
+        lambda s, m: adaptive_convolution(s, m, rows, columns), (source, matrices), fast_mode=True
     )
 
 
@@ -90,7 +92,43 @@ def test_gradcheck_of_taps_and_gathering():
     products = torch.randn(2, 64, 100, generator=generator, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: kernels._Taps.apply(p, 1), (products,), fast_mode=True)
     maps = torch.randn(2, 16, 16, 1, generator=generator, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda m: gather(m, rows.enlarged, rows.enlarged), (maps,), fast_mode=True)
+    enlarged, _ = axis_positions(8, 1)
+    assert torch.autograd.gradcheck(lambda m: gather(m, enlarged, enlarged), (maps,), fast_mode=True)
+
+
+def scattered_tile_by_tile(pieces, rows, columns, out):
+    strips = out.new_zeros(*pieces.shape[:2], pieces.shape[3], *out.shape[2:])
+    for number, positions in enumerate(columns):
+        strips.index_add_(3, torch.tensor(positions), pieces[:, :, number])
+    for number, positions in enumerate(rows):
+        out.index_add_(1, torch.tensor(positions), strips[:, number])
+
+
+@pytest.mark.parametrize("radius", [3, 5])
+@pytest.mark.parametrize("number", [0, 1], ids=["enlarged", "source"])
+def test_scatter_sums_in_the_order_of_the_tiles(number, radius):
+    """To the last bit; a GPU does so as well, because no turn adds to a position twice."""
+    (h, w), parts = (11, 24), (slice(1, 3), slice(0, 5))  # of 3 and 6 tiles; the last rows' tile reaches beyond the map
+    rows, columns = (axis_positions(side, radius)[number] for side in (h, w))
+    generator = torch.Generator().manual_seed(0)
+    size = (2 * h, 2 * w) if number == 0 else (h, w)
+    for down, across in ((rows, columns), (rows[parts[0]], columns[parts[1]])):
+        pieces = torch.randn(2, len(down), len(across), len(down[0]), len(across[0]), 3, generator=generator)
+        ours, expected = (torch.randn(2, *size, 3, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+        scatter(pieces, down, across, ours)
+        scattered_tile_by_tile(pieces, down, across, expected)
+        assert torch.equal(ours, expected)
+        for one in (down, across):
+            turns = reads(one, torch.device("cpu")).turns
+            assert all(len(positions.unique()) == len(positions) for positions, _, _ in turns)
+            assert sum(len(positions) for positions, _, _ in turns) == len(one) * len(one[0])
+
+
+@pytest.mark.parametrize(("length", "most"), [(14, 6), (28, 4), (56, 4), (112, 4)])
+def test_scatter_takes_few_turns(length, most):
+    """However many tiles there are; a radius of 5, a crop of 224 pixels."""
+    for positions in axis_positions(length, 5):
+        assert len(reads(positions, torch.device("cpu")).turns) <= most
 
 
 @pytest.mark.parametrize("recompute", [True, False])
@@ -142,7 +180,7 @@ def test_dropout_is_that_of_the_modules(kind, monkeypatch):
     """With the drawn channels put in place of `Dropout2d`'s, the plain upsampler gives the same."""
     model = upsampler("jbu_one" if kind is JBUOne else "jbu_stack")
     source, guidance = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 3, 48, 48).double()
-    drops = draw_drops(model, 4, generators(1, 2), source)
+    drops = upload(draw_drops(model, 4, generators(1, 2)), source.device, source.dtype)
     ours, _ = tiled(model, source, guidance, drops)
     # in the order in which the plain modules ask for them, each step's in every band of rows once
     asked = []
@@ -157,11 +195,11 @@ def test_dropout_is_that_of_the_modules(kind, monkeypatch):
 
 def test_dropout_of_an_image_is_its_own():
     model = upsampler("jbu_one", dim=64)
-    both = draw_drops(model, 4, generators(1, 2), torch.zeros(()))
-    second = draw_drops(model, 4, generators(2), torch.zeros(()))
+    both = draw_drops(model, 4, generators(1, 2))
+    second = draw_drops(model, 4, generators(2))
     assert_close(both.channels[1:], second.channels)
     assert_close(both.fixups[3][1:], second.fixups[3])
     assert not torch.equal(both.channels[0], both.channels[1])
-    fixups = torch.cat([draw_drops(model, 4, generators(seed), torch.zeros(())).fixups[0] for seed in range(60)])
+    fixups = torch.cat([draw_drops(model, 4, generators(seed)).fixups[0] for seed in range(60)])
     assert fixups.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
     assert (fixups > 0).float().mean() == pytest.approx(0.9, abs=0.02)  # of 7260 draws: 5 sigma are 0.018

@@ -8,11 +8,12 @@ from torch.testing import assert_close
 
 from segearth.models import DenseCLIP
 from segearth.training.simfeatup import losses
-from segearth.training.simfeatup.draws import Purpose
+from segearth.training.simfeatup.draws import Purpose, generator
+from segearth.training.simfeatup.inputs import draw, jitter_matrices
 from segearth.training.simfeatup.jitter import Jitter
-from segearth.training.simfeatup.kernels import draw_drops
 from segearth.training.simfeatup.losses import ContentRetention, Downsampler, Uncertainty
-from segearth.training.simfeatup.step import Draws, Recipe, Trainee, jitter_losses
+from segearth.training.simfeatup.step import Recipe, Trainee, jitter_losses
+from segearth.training.simfeatup.upload import upload
 
 JITTERS = [Jitter(1.0, 0, 40, True), Jitter(1.0, 17, 5, False), Jitter(1.37, 30, 63, True), Jitter(1.99, 3, 110, False)]
 
@@ -82,11 +83,31 @@ def test_initial_values():
     assert 0 < dims.uncertainty.conv.weight.abs().max() <= 0.1 / 8  # torch's bound is 1 / √64
 
 
-def losses_of(trainee, recipe, jitter, images, source, seen, target, draws):
+def test_initial_values_touch_no_generator(monkeypatch):
+    """Neither of the CPU nor of a GPU; and the caller's default device changes nothing."""
+    expected = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+    before = torch.get_rng_state()
+    monkeypatch.setattr(torch, "manual_seed", lambda _: pytest.fail("reseeds the generators of all devices"))
+    with torch.device("meta"):
+        found = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+    assert_close(found, expected, atol=0, rtol=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def drawn_for(trainee, recipe, samples, numbers, dtype=torch.double, side=3):
+    """For a step of `numbers` (seed, step, jitter), square images of `side` patches and four doublings."""
+    cpu = torch.device("cpu")
+    return upload(draw(trainee.upsampler, side, 4, samples, recipe.dropout, numbers, cpu), cpu, dtype)
+
+
+def losses_of(trainee, recipe, jitter, images, source, seen, target, drawn):
     def last(maps):
         return maps.permute(0, 2, 3, 1).contiguous()
 
-    return jitter_losses(trainee, images, last(source), last(seen), last(target), jitter, draws, recipe, len(images))
+    crop = images.shape[-1]
+    matrices = upload(jitter_matrices(jitter, crop // source.shape[-1], crop, 4), images.device, images.dtype)
+    maps = images, last(source), last(seen), last(target)
+    return jitter_losses(trainee, *maps, matrices, drawn, recipe, len(images))
 
 
 @pytest.mark.parametrize("jitter", JITTERS)
@@ -98,25 +119,23 @@ def test_a_jitter_and_its_gradients(kind, patch, jitter, monkeypatch):
     trainee = enliven(Trainee(4, patch, recipe))
     images, source, target = normal(2, 3, crop, crop), normal(2, 4, 3, 3, seed=1), normal(2, 4, 3, 3, seed=2)
     seen = plain.jittered(images, *jitter)
-    draws = Draws(0, 7, [3, 9], 1, torch.device("cpu"))
-    ours = losses_of(trainee, recipe, jitter, images, source, seen, target, draws)
+    drawn = drawn_for(trainee, recipe, [3, 9], (0, 7, 1))
+    ours = losses_of(trainee, recipe, jitter, images, source, seen, target, drawn)
 
-    drops = draw_drops(trainee.upsampler, 4, draws.of(Purpose.UPSAMPLER_DROPOUT), source)
+    drops = drawn.drops
     factors = [one for pair in zip(drops.keys, drops.fixups, strict=True) for one in pair] + [drops.channels]
     with monkeypatch.context() as patched:
         patched.setattr(torch.nn.Dropout2d, "forward", lambda _, x: x * factors.pop(0)[:, :, None, None])
         maps = plain.jittered(trainee.upsampler(source, images), *jitter)
     assert not factors
-    generators = draws.of(Purpose.PIXEL_DROPOUT)
+    generators = [generator(0, Purpose.PIXEL_DROPOUT, 7, sample, 1) for sample in (3, 9)]
     rows = [torch.stack([losses.draw_pixels((patch, crop, 4), one) for one in generators]) for _ in range(3)]
-    kept = torch.stack([losses.draw_kept(9, one) for one in draws.of(Purpose.PATCHES)]).view(-1, 3, 3).double()
-    projection = torch.stack([losses.draw_projection(4, one) for one in draws.of(Purpose.PROJECTION)]).double()
     down = plain.downsampled(
-        maps, named(trainee.downsampler), kept, torch.cat(rows, dim=1) / (1 - 13107 / 2**16), patch
+        maps, named(trainee.downsampler), drawn.kept, torch.cat(rows, dim=1) / (1 - 13107 / 2**16), patch
     )
     sigma = plain.uncertainty(target, named(trainee.uncertainty))
     expected = (
-        plain.reconstruction(down, target, sigma, projection),
+        plain.reconstruction(down, target, sigma, drawn.projection),
         plain.image_reconstruction(maps, seen, named(trainee.crn)),
     )
     for one, other in zip(ours, expected, strict=True):
@@ -133,9 +152,9 @@ def test_single_precision():
     trainee = enliven(Trainee(4, 16, recipe))
     images, source, target = normal(1, 3, 64, 64), normal(1, 4, 4, 4, seed=1), normal(1, 4, 4, 4, seed=2)
     inputs = [images, source, plain.jittered(images, *jitter), target]
-    draws = Draws(0, 0, [0], 0, torch.device("cpu"))
-    double = losses_of(trainee, recipe, jitter, *inputs, draws)
-    single = losses_of(trainee.float(), recipe, jitter, *(one.float() for one in inputs), draws)
+    double = losses_of(trainee, recipe, jitter, *inputs, drawn_for(trainee, recipe, [0], (0, 0, 0), side=4))
+    drawn = drawn_for(trainee, recipe, [0], (0, 0, 0), torch.float32, side=4)
+    single = losses_of(trainee.float(), recipe, jitter, *(one.float() for one in inputs), drawn)
     for one, other in zip(single, double, strict=True):
         assert_close(one.double(), other, atol=1e-5, rtol=1e-5)
 
@@ -145,8 +164,8 @@ def test_without_image_loss():
     trainee = enliven(Trainee(4, 16, recipe))
     assert trainee.crn is None
     images, features = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1)
-    draws = Draws(0, 0, [0], 0, torch.device("cpu"))
-    pair = losses_of(trainee, recipe, JITTERS[0], images, features, images, features, draws)
+    drawn = drawn_for(trainee, recipe, [0], (0, 0, 0))
+    pair = losses_of(trainee, recipe, JITTERS[0], images, features, images, features, drawn)
     assert pair[1] == 0
     sum(pair).backward()
     assert all(p.grad.abs().sum() > 0 for name, p in trainee.named_parameters() if name != "downsampler.attention.bias")
@@ -154,13 +173,14 @@ def test_without_image_loss():
 
 def test_scaled_features():
     """A scale is as if the CLIP gave smaller features; the upsampler's only constant term stays in the CLIP's units."""
-    scale, draws = 0.1, Draws(0, 0, [0], 0, torch.device("cpu"))
-    trainee = enliven(Trainee(4, 16, Recipe()))
+    scale, trainee = 0.1, enliven(Trainee(4, 16, Recipe()))
     images, source, target = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1), normal(1, 4, 3, 3, seed=2)
     seen = plain.jittered(images, *JITTERS[2])
-    scaled = losses_of(trainee, Recipe(scale=scale), JITTERS[2], images, source, seen, target, draws)
+    inputs = images, source, seen, target
+    scaled = losses_of(trainee, Recipe(scale=scale), JITTERS[2], *inputs, drawn_for(trainee, Recipe(), [0], (0, 0, 0)))
     trainee.upsampler.fixup_proj[1].bias.data *= scale
-    smaller = losses_of(trainee, Recipe(), JITTERS[2], images, scale * source, seen, scale * target, draws)
+    inputs = images, scale * source, seen, scale * target
+    smaller = losses_of(trainee, Recipe(), JITTERS[2], *inputs, drawn_for(trainee, Recipe(), [0], (0, 0, 0)))
     for one, other in zip(scaled, smaller, strict=True):
         assert_close(one, other, atol=1e-9, rtol=1e-9)
 

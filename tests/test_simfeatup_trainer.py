@@ -149,6 +149,19 @@ t.train(t.small_clip(), "small", [Path({str(images)!r})], Path({str(tmp_path / "
     assert tables[0] == tables[1]
 
 
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_resumed_numbers_that_the_processor_reads_are_not_on_the_gpu(images, tmp_path):
+    """NAdam would wait for the GPU twice for every weight in every step; the meta device stands for it."""
+    run(images, tmp_path / "up.ckpt", steps=1)
+    files, trainee = checkpoint.Files(tmp_path / "up.ckpt"), Trainee(8, 16, RECIPE).to("meta")
+    optimiser = torch.optim.NAdam(trainee.parameters())
+    checkpoint.restore(files, trainee, optimiser, {})
+    assert len(optimiser.state) > 10
+    for state in optimiser.state.values():
+        assert (state["step"].item(), state["exp_avg"].device.type) == (1, "meta")
+        assert 0 < state["mu_product"].item() < 1
+
+
 def test_resuming_another_run_is_refused(images, tmp_path):
     out = tmp_path / "up.ckpt"
     run(images, out, steps=2)

@@ -23,6 +23,8 @@ from segearth.streams import open_streams
 
 VERBS = (
     "predict",
+    "relabel",
+    "vectorize",
     "demo",
     "eval",
     "eval-all",

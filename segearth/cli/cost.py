@@ -18,6 +18,7 @@ from segearth.compute import PRECISIONS, Compute, memory_for
 from segearth.errors import UserError
 from segearth.loading import load_model, load_upsampler
 from segearth.models import Bilinear, DenseCLIP, SegEarth
+from segearth.models.onednn import use_onednn
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.vocabulary import Vocabulary
 
@@ -104,6 +105,7 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
 
 def timed_model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
     """The model and what its weights are: random ones cost the same where the real ones are not here."""
+    use_onednn()
     row = weights.MODELS.get(args.model)
     needed = [] if row is None else [file for file in (row.file, row.upsampler_file) if file is not None]
     if args.upsampler is not None:

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
-from segearth.cli.options import add_max_pixels, add_model_options, check_long_side, check_max_pixels, check_model
+from segearth.cli.options import (
+    add_max_memory,
+    add_max_pixels,
+    add_model_options,
+    check_long_side,
+    check_max_memory,
+    check_max_pixels,
+    check_model,
+)
 from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
 from segearth.outputs import refuse_folder, writable_folder
@@ -43,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
     add_max_pixels(parser)
+    add_max_memory(parser, "400, on a GPU up to 2000")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,6 +66,7 @@ def demo(args: argparse.Namespace) -> None:
     check_model(args)
     check_long_side(args)
     check_max_pixels(args)
+    check_max_memory(args)
     folder = writable_folder(user_path(args.out, "output folder"))
     files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
     for file in files:
@@ -68,9 +78,11 @@ def demo(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     say(f"loading {model}: {about}")
     from segearth.loading import load_model
+    from segearth.models.onednn import use_onednn
     from segearth.outputs import write_all
     from segearth.summary import json_writer, table
 
+    use_onednn()
     predictor = load_model(
         model,
         vocabulary,
@@ -80,7 +92,9 @@ def demo(args: argparse.Namespace) -> None:
         upsampler=args.upsampler or "default",
     )
     loaded = time.perf_counter()
-    result = predictor.predict(pixels, args.long_side or None, max_pixels=args.max_pixels)
+    result = predictor.predict(
+        pixels, args.long_side or None, max_memory_mb=args.max_memory, max_pixels=args.max_pixels
+    )
     seconds = {"load": round(loaded - started, 2), "predict": round(time.perf_counter() - loaded, 2)}
     summary = result.summary(truth) | {
         "image": name,

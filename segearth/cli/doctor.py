@@ -27,7 +27,14 @@ from segearth.json_files import json_text
 HELP = "Test that segearth computes right here, and show what a bug report needs."
 
 PACKAGES = ("torch", "torchvision", "open_clip", "numpy", "PIL", "safetensors", "tqdm", "huggingface_hub")
-VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SEGEARTH_OFFLINE", "HF_HUB_OFFLINE", "SEGEARTH_NO_PROGRESS")
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "SEGEARTH_OFFLINE",
+    "HF_HUB_OFFLINE",
+    "SEGEARTH_NO_PROGRESS",
+    "SEGEARTH_ONEDNN",
+)
 # Their values are nobody's business.
 PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "HTTPS_PROXY", "https_proxy")
 
@@ -80,10 +87,13 @@ def devices() -> dict[str, str]:
         import torch
 
         from segearth.compute import bf16_in_hardware
+        from segearth.models.onednn import use_onednn
     except ImportError as error:
         return {"torch": f"cannot be imported: {first_line(error)}"}
     cpu = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
     found = {"CPU": f"{cpu}, {_bf16(bf16_in_hardware(torch.device('cpu')))}"}
+    reason = use_onednn()
+    found["float32 products"] = "by oneDNN" if reason is None else f"as torch chooses; not by oneDNN, as {reason}"
     for i in range(torch.cuda.device_count()):
         try:
             facts = torch.cuda.get_device_properties(i)
@@ -91,7 +101,7 @@ def devices() -> dict[str, str]:
             found[f"CUDA {i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
         except RuntimeError as error:  # a driver that does not fit, a card that is in use alone
             found[f"CUDA {i}"] = f"cannot be used: {first_line(error)}"
-    if len(found) == 1:
+    if not torch.cuda.device_count():
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
         found["CUDA"] = f"no device; this torch is built for {build}"
     found["MPS"] = "yes" if torch.backends.mps.is_available() else "no"

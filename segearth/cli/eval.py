@@ -55,9 +55,11 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         if folder is not None and Path(folder).is_file():
             raise UserError(f"{option(name, folder)} is a file: give a folder")
 
+    from segearth.models.onednn import use_onednn
     from segearth.openmmlab import runner
     from segearth.results import table
 
+    use_onednn()
     row, folder = runner.evaluate(
         config,
         args.out,

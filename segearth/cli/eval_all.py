@@ -76,11 +76,13 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
         ranks.everywhere(lambda: read_config(first, args.cfg_options))
     work_dir = writable_folder(args.out)
 
+    from segearth.models.onednn import use_onednn
     from segearth.paper.tables import FILES, write_tables
     from segearth.paper.text import plain
 
     failures: list[str] = []
     if not args.tables_only:
+        use_onednn()
         settings = Settings(
             configs,
             work_dir,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segearth.cli.columns import columns, duration, megabytes
 from segearth.cli.options import (
+    add_max_memory,
     add_max_pixels,
     add_model_options,
     add_way,
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
     scenes = parser.add_argument_group("scenes", "what has coordinates, many bands, more than 8 bits or many pixels")
     add_reading_options(scenes)
-    scenes.add_argument("--max-memory", type=float, metavar="MB", help="working memory (1200)")
+    add_max_memory(scenes, "1200")
     scenes.add_argument("--time", action="store_true", help="time a few windows, too")
 
 

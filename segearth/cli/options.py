@@ -104,6 +104,16 @@ def check_max_pixels(args: argparse.Namespace) -> None:
         raise UserError(f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000")
 
 
+def add_max_memory(parser: argparse._ActionsContainer, default: str) -> None:
+    """How much memory the windows that are computed at once may take.
+
+    Args:
+        parser: of the verb, or a group of its options.
+        default: what its help says is taken without the option.
+    """
+    parser.add_argument("--max-memory", type=float, metavar="MB", help=f"working memory ({default})")
+
+
 def check_max_memory(args: argparse.Namespace) -> None:
     """Refuses a `--max-memory` that cannot be.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from segearth import weights
 from segearth.cli.columns import columns, count
 from segearth.cli.options import (
+    add_max_memory,
     add_max_pixels,
     add_model_options,
     add_quiet,
@@ -84,9 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     add_max_pixels(parser)
-    parser.add_argument(
-        "--max-memory", type=float, metavar="MB", help="working memory (pictures 400, on CUDA up to 2000; scenes 1200)"
-    )
+    add_max_memory(parser, "pictures 400, on a GPU up to 2000; scenes 1200")
     parser.add_argument(
         "--progress",
         choices=("auto", "bar", "json", "none"),
@@ -166,7 +165,9 @@ def _make(
         return OK
 
     from segearth.loading import load_model
+    from segearth.models.onednn import use_onednn
 
+    use_onednn()
     predictor = load_model(
         args.model or MODEL,
         vocabulary,

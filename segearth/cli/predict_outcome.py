@@ -20,6 +20,7 @@ class Outcome:
         there: how many were there.
         failed: why others are not there, a sentence each.
         damaged: of `made` and `there`, how many lack blocks that failed.
+        without_polygons: of `made` and `there`, how many lack the polygons that were asked for.
         waiting: how many other processes have still to finish.
         rows: of a table, a line for each scene: its name, what became of it, its size and its classes.
     """
@@ -28,6 +29,7 @@ class Outcome:
     there: int = 0
     failed: list[str] = field(default_factory=list)
     damaged: int = 0
+    without_polygons: int = 0
     waiting: int = 0
     rows: list[Sequence[str]] = field(default_factory=list)
 
@@ -40,6 +42,7 @@ class Outcome:
             whole.there += part.there
             whole.failed += part.failed
             whole.damaged += part.damaged
+            whole.without_polygons += part.without_polygons
             whole.waiting += part.waiting
             whole.rows += part.rows
         return whole
@@ -47,7 +50,7 @@ class Outcome:
     @property
     def code(self) -> int:
         """The exit code, where more was asked for than one map."""
-        return SOME_FAILED if self.failed or self.damaged else OK
+        return SOME_FAILED if self.failed or self.damaged or self.without_polygons else OK
 
     def line(self, out: str) -> str:
         """It in a line.
@@ -55,7 +58,7 @@ class Outcome:
         Args:
             out: the folder of the maps.
         """
-        if not (self.made or self.failed or self.damaged or self.waiting):
+        if not (self.made or self.failed or self.damaged or self.without_polygons or self.waiting):
             return f"{'the map is' if self.there == 1 else f'all {self.there:,} maps are'} in {out} already"
         if self.waiting and not (self.made or self.failed or self.there):
             others = "one map waits" if self.waiting == 1 else f"{self.waiting} maps wait"
@@ -64,5 +67,6 @@ class Outcome:
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         parts += [f"{self.damaged} with parts that failed"] if self.damaged else []
+        parts += [f"{self.without_polygons} without polygons"] if self.without_polygons else []
         parts += [f"{self.waiting} waiting for other processes"] if self.waiting else []
         return f"{', '.join(parts)}; all in figures: {SUMMARY}"

@@ -15,6 +15,7 @@ from segearth.cli.columns import count
 from segearth.cli.predict_outcome import Outcome
 from segearth.cli.predict_progress import scene_progress
 from segearth.cli.scene_options import scene_options
+from segearth.cli.vector_options import polygons_told
 from segearth.errors import UserError, is_out_of_memory, option
 from segearth.exits import go_on_unless_ending, say
 from segearth.scenes.grid import block_side
@@ -23,6 +24,8 @@ from segearth.scenes.options import SceneOptions
 from segearth.scenes.raster import Raster, ReadFailed
 from segearth.scenes.scene import open_scene, predict_scene
 from segearth.summary import hectares
+from segearth.vectors.options import VectorOptions
+from segearth.vectors.vectorize import vectorize
 from segearth.windows import CROP, STRIDE
 
 if TYPE_CHECKING:
@@ -87,6 +90,7 @@ class Scenes:
     def __init__(self, args: argparse.Namespace, scenes: Sequence[Scene], shard: Shard) -> None:
         self._args, self._scenes, self._shard = args, scenes, shard
         self._options = scene_options(args)
+        self._vectors = None if args.vector is None else VectorOptions(args.vector, args.min_area or 0.0)
         self.number = len(scenes)
 
     @property
@@ -170,10 +174,24 @@ class Scenes:
         for remark in result.summary["remarks"]:
             if remark not in told:
                 tell(f"note: {remark}")
+        if self._vectors is not None:
+            self._vectorize(scene, result, begun or self._args.overwrite, outcome, tell)
         if result.failed:
             outcome.damaged += 1
             _tell_damage(scene, result)
         return scene.item.name, "written" if begun else "was there", *_figures(result.summary)
+
+    def _vectorize(
+        self, scene: Scene, result: SceneResult, anew: bool, outcome: Outcome, tell: Callable[[str], None]
+    ) -> None:
+        """Writes the polygons of a map; where they cannot be written, the map stays."""
+        progress = None if self._args.progress in ("auto", "bar") and not self._args.quiet else False
+        try:
+            tell(polygons_told(vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)))
+        except UserError as error:
+            go_on_unless_ending(error)
+            outcome.without_polygons += 1
+            say(f"failed: polygons of {scene.shown}: {error}")
 
     def _tell_block(self, tell: Callable[[str], None]) -> None:
         """Says that another side of blocks is taken than the one that is asked for."""

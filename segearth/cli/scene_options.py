@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segearth.cli.vector_options import add_vector_options
 from segearth.errors import UserError, one_of_two, option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ONLY_SCENES = (
     *("scale", "gsd", "resampling", "output_grid", "bands", "stretch", "stretch_from", "bbox", "bbox_crs", "aoi"),
     *("overview", "mosaic", "blend", "block", "batch", "confidence", "keep_parts", "workers", "shard", "executor"),
-    *("scheduler",),
+    *("scheduler", "vector", "min_area"),
 )
 
 
@@ -28,6 +29,8 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--output-grid", choices=("input", "model"), help="whose pixels the map has (input)")
     scenes.add_argument("--blend", choices=("mean", "hann"), help="how windows that overlap are weighted (mean)")
     scenes.add_argument("--confidence", action="store_true", help="also NAME.confidence.tif: the best score")
+    scenes.add_argument("--vector", metavar="FORMAT", help="also NAME.polygons.FORMAT: gpkg, fgb or geojson")
+    add_vector_options(scenes)
     scenes.add_argument("--keep-parts", action="store_true", help="keep the parts that the map is put together from")
     scenes.add_argument("-j", "--workers", type=int, metavar="N", help="processes that compute (1)")
     scenes.add_argument(
@@ -76,6 +79,11 @@ def check_scene_options(args: argparse.Namespace) -> None:
         raise UserError(
             f"{option('executor', 'dask')} and {option('scheduler', 'ADDRESS')} belong together: expected both; give "
             "the other one, too, or leave both out"
+        )
+    if args.vector is None and args.min_area is not None:
+        raise UserError(
+            f"{option('min_area', args.min_area)} is of polygons: expected {option('vector', 'gpkg')}, too; give it, "
+            "or leave the area out"
         )
     check_reading_options(args)
     for name in ("scale", "gsd"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -60,10 +61,11 @@ class Blend:
         height = self.area.bottom - self.area.top
         rows = height if rows is None else min(rows, height)
         self.sums = torch.zeros(queries, rows, self.area.right - self.area.left, dtype=torch.float32, device=device)
-        self._row_weights, self._column_weights = (BLENDS[blend](side).float().to(device) for side in grid.window_size)
         self._is_mean = blend == "mean"
-        self._row_sums = _sums(grid.height, grid, BLENDS[blend])[self.area.top : self.area.bottom].to(device)
-        self._column_sums = _sums(grid.width, grid, BLENDS[blend])[self.area.left : self.area.right].to(device)
+        self._row_weights, sums = _axis(grid.height, grid.crop, grid.stride, blend, self.sums.device)
+        self._row_sums = sums[self.area.top : self.area.bottom]
+        self._column_weights, sums = _axis(grid.width, grid.crop, grid.stride, blend, self.sums.device)
+        self._column_sums = sums[self.area.left : self.area.right]
 
     def add(self, window: Window, logits: Tensor) -> None:
         """Adds the part of a window that lies in the rows held.
@@ -119,10 +121,12 @@ class Blend:
         return taken
 
 
-def _sums(length: int, grid: Grid, weights: Weights) -> Tensor:
-    """Sum of the weights of all windows over each pixel of an axis, (length,) float32."""
-    own = weights(min(length, grid.crop))
+@lru_cache(maxsize=16)  # on a GPU, making them takes longer than a window's sum
+@torch.inference_mode(False)  # the tables outlive the call: they must be ordinary tensors
+def _axis(length: int, crop: int, stride: int, blend: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A window's weights along an axis of `length` pixels, and the sum of all windows' weights at each of these."""
+    own = BLENDS[blend](min(length, crop))
     total = torch.zeros(length, dtype=torch.float64, device="cpu")
-    for start in starts(length, grid.crop, grid.stride):
+    for start in starts(length, crop, stride):
         total[start : start + len(own)] += own
-    return total.float()
+    return own.float().to(device), total.float().to(device)

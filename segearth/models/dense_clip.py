@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from segearth.errors import UserError
 from segearth.models.attention import METHODS
+from segearth.models.precision import true_float32
 
 # On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
 MEAN = (122.771, 116.746, 104.094)
@@ -139,7 +141,10 @@ class DenseCLIP(nn.Module):
     def _embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(B, 3, H, W) to tokens with positions (B, 1 + hw, width), and the grid (h, w)."""
         visual = self.visual
-        x = visual.conv1(image.to(visual.conv1.weight.dtype))  # (B, width, h, w)
+        weight = visual.conv1.weight
+        # CUDA would round float32 here though its matrix products, which are all the rest, are not rounded
+        with true_float32() if weight.is_cuda and weight.dtype == torch.float32 else nullcontext():
+            x = visual.conv1(image.to(weight.dtype))  # (B, width, h, w)
         h, w = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)

@@ -52,13 +52,14 @@ class Reduced(NamedTuple):
         return torch.cat([maps, maps @ self.queries], dim=-1)
 
     def norms(self, upsampled: Tensor) -> Tensor:
-        """Lengths (..., 1) of the features from their upsampled channels (..., r), at least 1e-12."""
-        return torch.linalg.vector_norm(upsampled + self.shift, dim=-1, keepdim=True).clamp_(min=1e-12)
+        """Lengths (..., 1) of the features, at least 1e-12, from their upsampled channels (..., r), in their place."""
+        return torch.linalg.vector_norm(upsampled.add_(self.shift), dim=-1, keepdim=True).clamp_(min=1e-12)
 
     def logits(self, upsampled: Tensor) -> Tensor:
-        """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q)."""
+        """Cosines (..., Q) from what `with_products` gave, upsampled, (..., r + Q), in its place."""
         rank = len(self.shift)
-        return (upsampled[..., rank:] + self.shift @ self.queries).div_(self.norms(upsampled[..., :rank]))
+        norms = self.norms(upsampled[..., :rank])
+        return upsampled[..., rank:].add_(self.shift @ self.queries).div_(norms)
 
 
 def is_linear(upsampler: nn.Module | None) -> bool:
@@ -166,7 +167,7 @@ def cosine_logits(
         guides = _guides(picture, offsets, (h * patch, w * patch))
         maps = [upsampler(f[None].float(), g[None]) for f, g in zip(features, guides, strict=True)]
         return torch.cat([torch.einsum("ndhw,qd->nqhw", F.normalize(m, dim=1), queries) for m in maps])
-    if (flat := _flat(upsampler, features, picture, offsets, patch, queries)) is not None:
+    if (flat := _flat(upsampler, features, [picture], [offsets], patch, queries)) is not None:
         norms, products = flat
         return products.div_(norms)
     reduced = reduce(features, upsampler, queries)
@@ -179,6 +180,42 @@ def cosine_logits(
         lambda i, pixels: reduced[i].logits(pixels),
         lambda i, source: reduced[i].with_products(source),
     )
+
+
+def joins_windows(upsampler: nn.Module | None, device: torch.device) -> bool:
+    """Whether windows of several pictures are better upsampled together: on a GPU."""
+    return isinstance(upsampler, JBU) and operations_for(device, torch.float32) is not None
+
+
+@torch.no_grad()
+@true_float32()
+def joined_logits(
+    upsampler: nn.Module,
+    features: Tensor,
+    pictures: list[Tensor],
+    places: list[list[tuple[int, int]]],
+    queries: Tensor,
+    patch: int,
+) -> Tensor:
+    """`cosine_logits` of windows of several pictures, on a GPU all at once.
+
+    Args:
+        upsampler: as in `cosine_logits`.
+        features: (n, D, h, w) of all windows, picture by picture.
+        pictures: (3, H, W) each.
+        places: (top, left) of the windows in each picture.
+        queries: as in `cosine_logits`.
+        patch: likewise.
+
+    Returns:
+        (n, Q, h · patch, w · patch).
+    """
+    if (flat := _flat(upsampler, features, pictures, places, patch, queries)) is not None:
+        norms, products = flat
+        return products.div_(norms)
+    own = features.split([len(offsets) for offsets in places])
+    parts = zip(own, pictures, places, strict=True)
+    return torch.cat([cosine_logits(upsampler, *part, queries, patch) for part in parts])
 
 
 @torch.no_grad()
@@ -196,7 +233,7 @@ def pixel_norms(
         patch: side of a patch in pixels.
     """
     none = picture.new_empty(0, features.shape[1])
-    if (flat := _flat(upsampler, features, picture, offsets, patch, none)) is not None:
+    if (flat := _flat(upsampler, features, [picture], [offsets], patch, none)) is not None:
         return flat[0]
     reduced = reduce(features, upsampler, none)
     sources = [one.source for one in reduced]
@@ -226,7 +263,7 @@ def query_products(
     Returns:
         (n, Q, h · patch, w · patch).
     """
-    if (flat := _flat(upsampler, features, picture, offsets, patch, queries, norms=False)) is not None:
+    if (flat := _flat(upsampler, features, [picture], [offsets], patch, queries, norms=False)) is not None:
         return flat[1]
     count = len(queries)
     sources, shift = [], picture.new_zeros(count)
@@ -240,8 +277,8 @@ def query_products(
 def _flat(
     upsampler: nn.Module,
     features: Tensor,
-    picture: Tensor,
-    offsets: list[tuple[int, int]],
+    pictures: list[Tensor],
+    places: list[list[tuple[int, int]]],
     patch: int,
     queries: Tensor,
     norms: bool = True,
@@ -257,7 +294,9 @@ def _flat(
         return None
     if h * w * patch**2 > MOST_PIXELS:
         return None
-    windows = torch.stack(_guides(picture, offsets, (h * patch, w * patch)))
+    size = (h * patch, w * patch)
+    guides = [_guides(picture, offsets, size) for picture, offsets in zip(pictures, places, strict=True)]
+    windows = torch.stack([window for own in guides for window in own])
     tokens, bias = fold(features, upsampler)
     vectors = torch.cat([tokens, bias.expand(n, 1, -1)], dim=1)
     if not norms:
@@ -272,7 +311,7 @@ def _flat(
     if storage == torch.float16:  # each window within the range of float16; undone below
         scale = maps.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-20)
         maps, shift = (maps / scale).half(), shift / scale[:, 0, 0]
-    pixels = Upsampled(upsampler, maps, windows, (tuple(offsets),), operations)
+    pixels = Upsampled(upsampler, maps, windows, tuple(map(tuple, places)), operations)
     lengths = pixels.norms(shift) if norms else tokens.new_zeros(n, 1, 1, 1)
     found = pixels.channels(slice(rank, rank + len(queries)))
     if scale is not None:

@@ -24,7 +24,9 @@ from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
 Places = tuple[tuple[tuple[int, int], ...], ...]
 """(top, left) of the windows in each picture, in pixels."""
 
-CHUNK_MB = 1024  # working set of an operation on the list of tiles: 1,000 tiles of radius 5 and more
+# Working set of an operation on the list of tiles: that many MB hold all tiles of a 448 × 448 image, on a GPU of 24 GB
+# and more; on a smaller one a sixteenth of its memory, as maps and kernels take some, too.
+CHUNK_MB = 1536
 
 MOST_PIXELS = 1 << 22  # of a window: each takes 1.1 kB in a step (4.6 GB); more is for the bands of `tiles`
 
@@ -37,12 +39,16 @@ class Plan(NamedTuple):
         slots: (n · tiles,), for each tile the number of its kernels in `jobs`.
         rows: tiles along a window's height.
         columns: tiles along its width.
+        places: (n · tiles, 3), for each tile its window, and its row and column of tiles there.
+        job_places: (J, 3), the same of `jobs`.
     """
 
     jobs: Tensor
     slots: Tensor
     rows: int
     columns: int
+    places: Tensor
+    job_places: Tensor
 
 
 class Operations(Protocol):
@@ -92,34 +98,43 @@ def make_plan(
     _, slots = torch.cat(found, dim=1).unique(dim=1, return_inverse=True)
     jobs = torch.full((int(slots.max()) + 1,), len(slots), device=cpu)
     jobs.scatter_reduce_(0, slots, torch.arange(len(slots), device=cpu), reduce="amin")
-    return Plan(jobs.to(device), slots.to(device), rows, columns)
+    windows = torch.arange(len(slots) // (rows * columns), device=cpu)
+    where = torch.cartesian_prod(windows, ty[:, 0], tx[0]).view(-1, 3)
+    return Plan(jobs.to(device), slots.to(device), rows, columns, where.to(device), where[jobs].to(device))
 
 
 class TorchOperations:
     """`Operations` on any device that PyTorch knows."""
 
+    def __init__(self) -> None:
+        self.taps: dict[JBUStep, Taps] = {}
+
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
         """See `Operations`."""
         rows, columns = (axis(side // 2, step.radius, guidance.device) for side in guidance.shape[2:])
-        colours = guidance.permute(0, 2, 3, 1)
-        keys, taps = project(step, colours), Taps(step)
+        colours = guidance.permute(0, 2, 3, 1).contiguous()
+        if step not in self.taps:
+            self.taps[step] = Taps(step)
+        keys, taps = project(step, colours), self.taps[step]
         inner, side = slice(step.radius, step.radius + TILE), rows.enlarged.shape[1]
         found = []
-        for jobs in plan.jobs.split(_at_once(side * side * (keys.shape[-1] + 4 * PIXELS))):
-            window, ty, tx = _places(jobs, plan)
+        at_once = _at_once(side * side * (keys.shape[-1] + 4 * PIXELS), keys.device)
+        for places in plan.job_places.split(at_once):
+            window, ty, tx = places.unbind(dim=1)
             y, x = rows.enlarged[ty][:, :, None], columns.enlarged[tx][:, None, :]
-            banded = keys.new_zeros(len(jobs), PIXELS, side, side)
+            banded = keys.new_zeros(len(places), PIXELS, side, side)
+            window = window[:, None, None]
             taps.write(banded, keys[window, y, x], colours[window, y[:, inner], x[..., inner]])
             kernel = torch.bmm(banded.flatten(1, 2), columns.weights[tx]).unflatten(1, (PIXELS, side))  # (j, 64, S, A)
             kernel = torch.bmm(rows.weights[ty].transpose(1, 2), kernel.transpose(1, 2).flatten(2))
             kernel = kernel.unflatten(2, (PIXELS, -1)).transpose(1, 2)  # (j, 64, A, A)
             found.append(kernel.flatten(2).to(dtype))
-        return torch.cat(found)
+        return _joined(found)
 
     def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """See `Operations`."""
         source = source[..., : out.shape[-1]]
-        out.copy_(_untile(torch.cat([tiles for _, tiles in self._tiles(matrices, radius, source, plan)]), plan, out))
+        _untile(_joined([tiles for _, tiles in self._tiles(matrices, radius, source, plan)]), plan, out)
 
     def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
         """See `Operations`."""
@@ -129,41 +144,51 @@ class TorchOperations:
             torch.linalg.vector_norm(tiles + shift[window], dim=-1, keepdim=True)
             for window, tiles in self._tiles(matrices, radius, source, plan)
         ]
-        return out.copy_(_untile(torch.cat(found), plan, out))[..., 0]
+        _untile(_joined(found), plan, out)
+        return out[..., 0]
 
     def _tiles(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields parts of the list of doubled tiles (m, 64, C), with their windows (m, 1)."""
         rows, columns = (axis(side, radius, source.device) for side in source.shape[1:3])
-        numbers = torch.arange(len(plan.slots), device=source.device)
-        at_once = _at_once((matrices.shape[2] + PIXELS) * source.shape[-1] + PIXELS * matrices.shape[2])
-        for number, slots in zip(numbers.split(at_once), plan.slots.split(at_once), strict=True):
-            window, ty, tx = _places(number, plan)
-            pixels = source[window, rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
-            yield window[:, 0], torch.bmm(matrices[slots], pixels.flatten(1, 2))
+        at_once = _at_once((matrices.shape[2] + PIXELS) * source.shape[-1] + PIXELS * matrices.shape[2], source.device)
+        for places, slots in zip(plan.places.split(at_once), plan.slots.split(at_once), strict=True):
+            window, ty, tx = places.unbind(dim=1)
+            window = window[:, None]
+            pixels = source[window[..., None], rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
+            yield window, torch.bmm(matrices[slots], pixels.flatten(1, 2))
 
 
-def _at_once(floats: int) -> int:
-    """How many tiles fit into `CHUNK_MB` if each needs so many floats."""
-    return max(1, CHUNK_MB * 2**18 // floats)
+def chunk_mb(device: torch.device) -> float:
+    """The working set of an operation on the list of tiles; the same in every call on a device."""
+    if device.type != "cuda":
+        return CHUNK_MB
+    return min(CHUNK_MB, torch.cuda.get_device_properties(device).total_memory / 16 / 2**20)
 
 
-def _places(tiles: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows (m, 1, 1), tile rows (m,) and tile columns (m,) of numbered tiles (m,)."""
-    window, place = tiles // (plan.rows * plan.columns), tiles % (plan.rows * plan.columns)
-    return window[:, None, None], place // plan.columns, place % plan.columns
+def _at_once(floats: int, device: torch.device) -> int:
+    """How many tiles fit into `chunk_mb` if each needs so many floats."""
+    return max(1, int(chunk_mb(device) * 2**18) // floats)
 
 
-def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> Tensor:
-    """Tiles (n · tiles, 64, C) to pixels of the size of `out`, (n, H, W, C)."""
-    pixels = tiles.view(len(out), plan.rows, plan.columns, TILE, TILE, -1).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-    return pixels[:, : out.shape[1], : out.shape[2]]
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Parts of a list of tiles, one after another; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> None:
+    """Writes tiles (n · tiles, 64, C) as pixels to `out`, (n, H, W, C)."""
+    pixels = tiles.view(len(out), plan.rows, plan.columns, TILE, TILE, -1).transpose(2, 3)
+    if out.shape[1:3] == (plan.rows * TILE, plan.columns * TILE):
+        out.unflatten(1, (plan.rows, TILE)).unflatten(3, (plan.columns, TILE)).copy_(pixels)
+    else:  # without the overhang of the last tiles
+        out.copy_(pixels.flatten(3, 4).flatten(1, 2)[:, : out.shape[1], : out.shape[2]])
 
 
 def operations_for(device: torch.device, dtype: torch.dtype) -> Operations | None:
     """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None."""
-    if device.type != "cuda":
+    if device.type not in ("cuda", "mps"):
         return None
-    if find_spec("triton") is not None:
+    if device.type == "cuda" and find_spec("triton") is not None:
         from segearth.models import triton_kernels
 
         if triton_kernels.run_on(device, dtype):

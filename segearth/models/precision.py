@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
+from typing import Any, NamedTuple
 
 import torch
+
+from segearth.models.onednn import onednn_is_used
 
 
 @contextmanager
@@ -25,14 +28,18 @@ def no_autocast() -> Iterator[None]:
 
 @contextmanager
 def true_float32() -> Iterator[None]:
-    """Matrix products of float32 tensors are float32: no TF32, no bfloat16, no autocast.
+    """Matrix products and convolutions of float32 tensors are float32: no TF32, no bfloat16, no autocast.
+
+    Of convolutions on CUDA PyTorch rounds to TF32 without being asked.
 
     What PyTorch may round is set for the whole process: the first thread that enters sets it, and the last one that
     leaves puts it back.
     """
     with _LOCK:
         if _state.inside == 0:
-            _state.before = _allow("highest")
+            _state.before = _allowed()
+            _allow(_Allowed("highest", "none", "ieee"))
+            _state.convolutions = _allow_convolutions("ieee")
         _state.inside += 1
     try:
         with no_autocast():
@@ -41,14 +48,30 @@ def true_float32() -> Iterator[None]:
         with _LOCK:
             _state.inside -= 1
             if _state.inside == 0:
-                _allow(*_state.before)
+                _allow(_state.before)
+                _allow_convolutions(_state.convolutions)
+
+
+class _Allowed(NamedTuple):
+    """What float32 products may be rounded to.
+
+    Attributes:
+        everywhere: as `torch.set_float32_matmul_precision` takes it.
+        cuda: as `torch.backends.cuda.matmul.fp32_precision`, of torch 2.9 and later; "none" leaves it.
+        processor: as `torch.backends.mkldnn.matmul.fp32_precision`, likewise.
+    """
+
+    everywhere: str
+    cuda: str
+    processor: str
 
 
 class _State:
     """How many are inside of `true_float32`, and what was allowed before the first."""
 
     inside = 0
-    before: tuple[str, str] = ("highest", "none")
+    before = _Allowed("highest", "none", "none")
+    convolutions = "none"
 
 
 _LOCK = Lock()
@@ -61,20 +84,44 @@ def forget_locks() -> None:
     _LOCK, _state.inside = Lock(), 0
 
 
-def _allow(precision: str, backend: str = "none") -> tuple[str, str]:
-    """Sets what float32 products may be rounded to, and returns what was set before.
+def _allowed() -> _Allowed:
+    """What is allowed now."""
+    cuda, processor = getattr(torch.backends.cuda.matmul, "fp32_precision", "none"), _processor()
+    try:
+        return _Allowed(torch.get_float32_matmul_precision(), cuda, processor)
+    except RuntimeError:  # they disagree, because only a newer one was set
+        return _Allowed("highest", cuda, processor)
+
+
+def _processor() -> str:
+    """What a caller said of products on a processor; "none" where nothing was said, or of all that oneDNN does."""
+    mkldnn: Any = torch.backends.mkldnn
+    if onednn_is_used() or not hasattr(mkldnn, "matmul"):  # before torch 2.9
+        return "none"
+    own = str(mkldnn.matmul.fp32_precision)
+    return "none" if own == mkldnn.fp32_precision else own
+
+
+def _allow(wanted: _Allowed) -> None:
+    torch.set_float32_matmul_precision(wanted.everywhere)  # sets the others, too
+    if wanted.cuda != "none":
+        torch.backends.cuda.matmul.fp32_precision = wanted.cuda
+    if hasattr(torch.backends.mkldnn, "matmul"):
+        # with the permission to round, products go to oneDNN; where it is used, it was seen not to round them
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16" if onednn_is_used() else wanted.processor
+
+
+def _allow_convolutions(precision: str) -> str:
+    """Sets what CUDA's convolutions of float32 may be rounded to, and returns what was set before.
 
     Args:
-        precision: as `torch.set_float32_matmul_precision` takes it.
-        backend: as `torch.backends.cuda.matmul.fp32_precision`, of torch 2.9 and later; "none" leaves it.
+        precision: "ieee", "tf32", or "none", which leaves it to PyTorch's general setting.
     """
-    matmul = torch.backends.cuda.matmul
-    backend_before = getattr(matmul, "fp32_precision", "none")
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # they disagree, because only the newer one was set
-        before = "highest"
-    torch.set_float32_matmul_precision(precision)
-    if backend != "none":
-        matmul.fp32_precision = backend
-    return before, backend_before
+    cudnn = torch.backends.cudnn
+    conv = getattr(cudnn, "conv", None)
+    if conv is None:  # torch before 2.9
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, precision != "ieee"
+        return "tf32" if before else "ieee"
+    found: str = conv.fp32_precision
+    conv.fp32_precision = precision
+    return found

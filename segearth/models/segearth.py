@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice, tee
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +14,24 @@ from torch import Tensor, nn
 from segearth.errors import UserError, option
 from segearth.models.blend import Blend
 from segearth.models.dense_clip import DenseCLIP
-from segearth.models.factored import cosine_logits, is_linear, pixel_norms, query_products
+from segearth.models.factored import (
+    cosine_logits,
+    is_linear,
+    joined_logits,
+    joins_windows,
+    pixel_norms,
+    query_products,
+)
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
 from segearth.models.window_groups import WindowGroup, cut, group_windows
-from segearth.models.window_memory import MAX_MEMORY_MB, WindowMemory, window_memory
+from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import CROP, STRIDE, Grid, Window
 
 WindowsDone = Callable[[int, int], None]  # (windows done, windows in all)
 
 Key = TypeVar("Key", bound=Hashable)
+Part: TypeAlias = "tuple[int, WindowGroup, Tensor, Tensor | None]"  # number of an image, windows, features, [CLS]
 
 
 class EncodedGroup(NamedTuple):
@@ -276,7 +284,8 @@ class SegEarth(nn.Module):
         """What a window of a grid takes."""
         encoder, queries = self.encoder, len(self.query_features)
         upsampled = self.upsampler is not None
-        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled)
+        most = GPU_BATCH if self.query_features.device.type in ("cuda", "mps") else CPU_BATCH
+        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled, most)
 
     def with_queries(
         self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
@@ -340,17 +349,19 @@ class SegEarth(nn.Module):
         self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
     ) -> Iterator[tuple[int, Window, Tensor]]:
         """Yields the number of an image of (B, 3, H, W), a window in it, and its logits, in this order."""
+        encoded = self._encoded_groups(image, windows, batch, max_memory_mb)
         parts = (
             ((b, window), own)
-            for b, group, features, cls in self._encoded_groups(image, windows, batch, max_memory_mb)
-            for window, own in zip(group.windows, self._group_logits(group, features, cls), strict=True)
+            for joined in _joined(encoded, self._together(image, windows, max_memory_mb))
+            for (b, group, *_), logits in zip(joined, self._joined_logits(joined), strict=True)
+            for window, own in zip(group.windows, logits, strict=True)
         )
         for (b, window), own in _in_order([(b, window) for b in range(len(image)) for window in windows], parts):
             yield b, window, own
 
     def _encoded_groups(
         self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
-    ) -> Iterator[tuple[int, WindowGroup, Tensor, Tensor | None]]:
+    ) -> Iterator[Part]:
         """Runs the encoder: yields the number of an image, a group of its windows, their features, [CLS] vectors."""
         if not windows:
             return
@@ -373,6 +384,29 @@ class SegEarth(nn.Module):
             for i in range(len(call)):
                 yield features[i], None if cls is None else cls[i]
 
+    def _together(self, image: Tensor, windows: Sequence[Window], max_memory_mb: float) -> int:
+        """How many windows of several groups are upsampled together; 0: each group by itself."""
+        if not windows or not joins_windows(self.upsampler, image.device):
+            return 0
+        size = (windows[0].bottom - windows[0].top, windows[0].right - windows[0].left)
+        return self.memory(Grid(*size, *size)).together(max_memory_mb)
+
+    def _joined_logits(self, parts: list[Part]) -> list[Tensor]:
+        """`_group_logits` of several groups."""
+        if len(parts) == 1 or self.upsampler is None:
+            return [self._group_logits(*part[1:]) for part in parts]
+        groups = [group for _, group, _, _ in parts]
+        logits = joined_logits(
+            self.upsampler,
+            torch.cat([features for _, _, features, _ in parts]),
+            [group.picture.float() for group in groups],
+            [group.offsets for group in groups],
+            self.query_features,
+            self.encoder.patch_size,
+        )
+        own = logits.split([len(group.windows) for group in groups])
+        return [self._finished(*part) for part in zip(groups, own, (cls for *_, cls in parts), strict=True)]
+
     def _group_logits(
         self, group: WindowGroup, features: Tensor, cls: Tensor | None, norms: Tensor | None = None
     ) -> Tensor:
@@ -387,6 +421,10 @@ class SegEarth(nn.Module):
                 logits = cosine_logits(self.upsampler, features, *where)
             else:
                 logits = query_products(self.upsampler, features, *where) / norms
+        return self._finished(group, logits, cls)
+
+    def _finished(self, group: WindowGroup, logits: Tensor, cls: Tensor | None) -> Tensor:
+        """Logits of a group's windows with the [CLS] token's share and without padding."""
         if (share := self._cls_share(cls)) is not None:
             logits += share
         return logits[(slice(None), slice(None), *group.inner)]
@@ -425,6 +463,18 @@ class SegEarth(nn.Module):
         return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), self.query_features)
 
 
+def _joined(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:
+    """Puts parts together that have at most so many windows, or are one part."""
+    held: list[Part] = []
+    for part in parts:
+        if held and sum(len(group.windows) for _, group, *_ in [*held, part]) > most:
+            yield held
+            held = []
+        held.append(part)
+    if held:
+        yield held
+
+
 def _in_order(order: Iterable[Key], parts: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, Tensor]]:
     """Yields parts in a given order; those that come early are held until it is their turn."""
     early: dict[Key, Tensor] = {}
@@ -444,11 +494,24 @@ def _softmax(logits: Tensor) -> Tensor:
     last bit. Exponentials, sums and quotients of single values do not.
     """
     powers = (logits - logits.amax(dim=1, keepdim=True)).exp_()
+    if logits.device.type != "cpu":
+        return powers / _halved(powers)
     first, *others = powers.unbind(dim=1)
     total = first.clone()
     for other in others:
         total += other
     return powers / total[:, None]
+
+
+def _halved(values: Tensor) -> Tensor:
+    """Sums over the queries, (B, 1, H, W): one half is added to the other, in few operations, which a GPU waits for."""
+    while (count := values.shape[1]) > 1:
+        half = count // 2
+        pairs = values[:, :half] + values[:, half : 2 * half]
+        if count % 2:
+            pairs[:, -1] += values[:, -1]
+        values = pairs
+    return values
 
 
 def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import pprint
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
@@ -95,6 +97,20 @@ def segmentor(config: Any) -> SegEarthSegmentation:
     return SegEarthSegmentation(**settings)
 
 
+class PlainConfig(Config):  # type: ignore[misc]
+    """A config that is written as it is.
+
+    mmengine has yapf format it, which keeps a grammar in the user's cache folder and puts it there before it is whole:
+    of two processes that are the first, one reads an empty file ("EOFError: Ran out of input"), and after a kill at
+    that moment so does every later one.
+    """
+
+    @property
+    def pretty_text(self) -> str:
+        """Python that can be loaded again."""
+        return "".join(f"{key} = {pprint.pformat(value, width=120)}\n" for key, value in sorted(self.to_dict().items()))
+
+
 class TestRunner(Runner):  # type: ignore[misc]
     """Leaves the model where it is, as it is: nothing is trained."""
 
@@ -154,7 +170,7 @@ def runner(
             visualizer=Visualizer.get_instance(f"segearth-{time.time_ns()}"),  # without a backend: writes nothing
             default_scope="mmseg",
             randomness={"seed": 0},  # nothing is random; mmengine would draw a seed and set it everywhere
-            cfg=config,
+            cfg=PlainConfig(config.to_dict(), config.text, config.filename),
         )
         _ = made.test_loop  # builds it, and the data loader
     except (AssertionError, AttributeError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:

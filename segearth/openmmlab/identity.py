@@ -10,10 +10,13 @@ from typing import Any
 
 from segearth.architectures import clip_config
 from segearth.closure import code_digest
+from segearth.compute import arithmetic
 from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
 
+# Not of what segearth itself is: `_DECIDING` tells that; and products of a CPU say nothing of a GPU's figures.
+_NO_VERSIONS = ("segearth", "python", "float32 products")
 # What decides labels and counts, with all that they import; what only writes, draws or prints may change during a run.
 _DECIDING = ("segearth.openmmlab.segmentor", "segearth.openmmlab.metric", "segearth.openmmlab.datasets")
 
@@ -73,7 +76,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
     model = {
         key: value
         for key, value in config.model.to_dict().items()
-        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg")
+        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg", "max_memory_mb")
     }
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
@@ -91,8 +94,8 @@ def fingerprint(config: Any, dataset: Any) -> str:
             "metric": config.test_evaluator,
             "preprocessing": config.get("data_preprocessor"),
             "batch": config.test_dataloader.get("batch_size", 1),
-            "device": torch.cuda.get_device_name() if gpu else "cpu",
+            "device": torch.cuda.get_device_name() if gpu else arithmetic(torch.device("cpu")),
             "code": code_digest(*_DECIDING),
-            "versions": {name: text for name, text in versions().items() if name not in ("segearth", "python")},
+            "versions": {name: text for name, text in versions().items() if name not in _NO_VERSIONS},
         }
     )

@@ -222,6 +222,7 @@ MODEL = table(
         ),
         "model": or_none(TEXT),
         "precision": one_of("fp32", "bf16", "fp16", "auto"),
+        "max_memory_mb": or_none(FACTOR),
         "data_preprocessor": or_none(PREPROCESSOR),
         "init_cfg": or_none(ANY),
     },

@@ -48,6 +48,8 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             by default SimFeatUp's published weights.
         model: a name of `segearth.weights.MODELS`; replaces `clip_type`, `vit_type` and `feature_up_cfg`.
         precision: of the image encoder, "fp32", "bf16" or "fp16".
+        max_memory_mb: bound of the working set of windows; by default what suits the device. Results do not depend
+            on it.
         data_preprocessor: by default CLIP's mean and standard deviation on BGR images.
         init_cfg: for mmengine; unused.
 
@@ -73,6 +75,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         feature_up_cfg: dict[str, Any] | None = None,
         model: str | None = None,
         precision: str = "fp32",
+        max_memory_mb: float | None = None,
         data_preprocessor: Any = None,
         init_cfg: Any = None,
     ) -> None:
@@ -93,7 +96,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 f"{name_path} sets a threshold or scale for a class, which evaluation does not know: expected names "
                 "alone (a colour does no harm); remove it, and set prob_thd in the config"
             )
-        compute = Compute.choose(_device(device), precision)
+        compute = Compute.choose(_device(device), precision, max_memory_mb)
         self.net, _ = build_model(
             self.source.name,
             vocabulary,

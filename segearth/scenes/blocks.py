@@ -18,11 +18,12 @@ from torch import Tensor
 from segearth.classification import classify
 from segearth.labels import label_values, labelled
 from segearth.models.blend import Blend
-from segearth.predictor import Predictor, normalise
+from segearth.predictor import Predictor
 from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame, common, within
 from segearth.scenes.layers import quantised
 from segearth.scenes.resampling import interpolate, resample
+from segearth.transfer import normalise, up
 from segearth.windows import Grid, Window
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _model_rows(
         settings: likewise.
         windows_done: likewise.
     """
-    picture = normalise(torch.from_numpy(np.ascontiguousarray(pixels))[None]).to(predictor.device)[0]
+    picture = normalise(up(pixels, predictor.device)[None])[0]
     model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     computed = model.window_logits(picture, inside, settings.batch, settings.max_memory_mb)

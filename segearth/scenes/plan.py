@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from segearth.compute import arithmetic
 from segearth.json_files import json_line, parse_json
 from segearth.labels import has_unclassified
 from segearth.predictor import Predictor
@@ -103,7 +104,7 @@ class Plan:
             "raster": {key: value for key, value in spec.as_dict().items() if key not in ("address", "content")},
             "area": area.as_dict() if is_part else None,
             **predictor.settings,
-            "device": predictor.device.type,  # each kind rounds in its own way, and a map is of one
+            "device": arithmetic(predictor.device),  # each kind rounds in its own way, and a map is of one
             "classes": describe_settings(vocabulary),
             "background": vocabulary.background_name,
             "threshold": predictor.threshold,

@@ -17,6 +17,7 @@ from typing import Any
 from segearth.compute import even_threads
 from segearth.errors import UserError, option
 from segearth.loading import load_model
+from segearth.models.onednn import SWITCH, onednn_is_used, use_onednn
 from segearth.predictor import Predictor, Recipe
 from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import BlockSettings, map_block
@@ -39,26 +40,37 @@ class Loaded:
         predictor: it; None in place of what a recipe gives.
         vocabulary: of the predictor.
         threshold: likewise.
+        onednn: whether oneDNN computes products, as in the process that asks for the map.
     """
 
     recipe: Recipe | None
     predictor: Predictor | None
     vocabulary: Vocabulary
     threshold: float
+    onednn: bool
 
     @classmethod
     def for_processes(cls, predictor: Predictor) -> Loaded:
         """One that other processes can use: by its recipe, if it has one."""
         held = predictor if predictor.recipe is None else None
-        return cls(predictor.recipe, held, predictor.vocabulary, predictor.threshold)
+        return cls(predictor.recipe, held, predictor.vocabulary, predictor.threshold, onednn_is_used())
 
     @classmethod
     def here(cls, predictor: Predictor) -> Loaded:
         """One for this process."""
-        return cls(None, predictor, predictor.vocabulary, predictor.threshold)
+        return cls(None, predictor, predictor.vocabulary, predictor.threshold, onednn_is_used())
 
     def __call__(self) -> Predictor:
-        """The predictor."""
+        """The predictor.
+
+        Raises:
+            UserError: this computer's oneDNN is not as that of the process that asks.
+        """
+        if self.onednn != onednn_is_used() and (reason := use_onednn(self.onednn)) is not None:
+            raise UserError(
+                f"float32 products are by oneDNN where this map was begun, and here they cannot be: {reason}; expected "
+                f"computers that are alike; set {SWITCH}=0 for all"
+            )
         if self.predictor is not None:
             return self.predictor
         assert self.recipe is not None  # one of them is there

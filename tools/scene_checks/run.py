@@ -22,6 +22,7 @@ from segearth.jobs.executor import run_tasks
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import parse_shard
 from segearth.loading import load_model
+from segearth.models.onednn import use_onednn
 from segearth.predictor import Predictor
 from segearth.scenes.options import MAX_MEMORY_MB, SceneOptions, SceneProgress, SceneResult
 from segearth.scenes.scene import predict_scene
@@ -72,6 +73,7 @@ class Run:
 def main(argv: list[str]) -> int:
     """Does one run."""
     run = Run(**json.loads(argv[0]))
+    use_onednn()
     predictor = run.predictor()
     if run.idle:
         _idle(run, predictor)

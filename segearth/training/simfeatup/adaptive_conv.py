@@ -10,18 +10,62 @@ computed band by band with the source pixels gathered anew. Kept for it are the 
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from segearth.models.tiles import PIXELS, TILE
+from segearth.models.tiles import PIXELS, TILE, axis
+from segearth.training.simfeatup.upload import upload
 
-BAND_FLOATS = 1 << 22  # gathered source pixels at once: 16 MB, near a processor's cache; any value gives the same
+# Gathered source pixels at once; any value gives the same. A processor wants them near its cache, a GPU few operations.
+BAND_FLOATS = 1 << 22  # 16 MB
+GPU_BAND_FLOATS = 1 << 26  # 256 MB
+
+Positions = tuple[tuple[int, ...], ...]
+"""(tiles, S), what each tile reads along an axis: numbers, so that parts of an axis need no copy from a GPU."""
 
 
-def adaptive_convolution(source: Tensor, kernels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def axis_positions(length: int, radius: int) -> tuple[Positions, Positions]:
+    """What tiles read along the enlarged axis, and along the source axis of `length`; see `segearth.models.tiles`."""
+    tables = axis(length, radius, torch.device("cpu"))
+    enlarged, source = (tuple(map(tuple, table.tolist())) for table in (tables.enlarged, tables.positions))
+    return enlarged, source
+
+
+class Reads(NamedTuple):
+    """Positions that tiles read along an axis, as tensors, and the way back.
+
+    Attributes:
+        positions: (tiles, S).
+        turns: (position, tile, number among the tile's S) of every read. In the first turn each position that is read
+            has its first reader, in the second one its second, if it has, and so on: no position twice in a turn.
+    """
+
+    positions: Tensor
+    turns: list[tuple[Tensor, Tensor, Tensor]]
+
+
+@lru_cache(maxsize=1024)
+def reads(positions: Positions, device: torch.device) -> Reads:
+    """The tensors for an axis or a part of it; they are brought to the device once."""
+    turns: list[list[tuple[int, int, int]]] = []
+    times: dict[int, int] = {}
+    for tile, own in enumerate(positions):
+        for number, position in enumerate(own):
+            turn = times[position] = times.get(position, -1) + 1
+            if turn == len(turns):
+                turns.append([])
+            turns[turn].append((position, tile, number))
+    tables = [torch.tensor(positions), *(torch.tensor(turn).T for turn in turns)]
+    whole, *parts = upload(tables, device, torch.int64)
+    return Reads(whole, [(part[0], part[1], part[2]) for part in parts])
+
+
+def adaptive_convolution(source: Tensor, kernels: Tensor, rows: Positions, columns: Positions) -> Tensor:
     """Doubles a map with a matrix for every tile; differentiable in the map and in the matrices.
 
     Args:
@@ -36,7 +80,7 @@ def adaptive_convolution(source: Tensor, kernels: Tensor, rows: Tensor, columns:
     return _AdaptiveConvolution.apply(source, kernels, rows, columns)
 
 
-def gather(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def gather(maps: Tensor, rows: Positions, columns: Positions) -> Tensor:
     """The tiles' pieces of a map; differentiable.
 
     Args:
@@ -50,73 +94,85 @@ def gather(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return _Gather.apply(maps, rows, columns)
 
 
-def scatter(pieces: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:
+def scatter(pieces: Tensor, rows: Positions, columns: Positions, out: Tensor) -> None:
     """Adds pieces (B, ty, tx, S, S', C) to a map (B, H, W, C), in place: the transpose of `gather`.
 
-    One axis at a time, and tile by tile, so that a CPU always sums in the same order.
+    One axis at a time. A turn adds to no position twice, so that a GPU, too, always sums in the same order: for every
+    position the order of the tiles.
     """
     batch, ty, _, side, _, channels = pieces.shape
-    strips = out.new_zeros(batch, ty, side, out.shape[2], channels)
-    for number, positions in enumerate(columns):
-        strips.index_add_(3, positions, pieces[:, :, number])
-    for number, positions in enumerate(rows):
-        out.index_add_(1, positions, strips[:, number])
+    strips = out.new_zeros(batch, ty, out.shape[2], side, channels)
+    by_columns, by_rows = pieces.transpose(3, 4), strips.transpose(2, 3)
+    for positions, tiles, numbers in reads(columns, out.device).turns:
+        strips.index_add_(2, positions, by_columns[:, :, tiles, numbers])
+    for positions, tiles, numbers in reads(rows, out.device).turns:
+        out.index_add_(1, positions, by_rows[:, tiles, numbers])
 
 
 class _Gather(Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        ctx.shape = maps.shape
-        ctx.save_for_backward(rows, columns)
-        return maps[:, rows[:, None, :, None], columns[None, :, None, :]]
+    def forward(ctx: Any, maps: Tensor, rows: Positions, columns: Positions) -> Tensor:
+        ctx.shape, ctx.rows, ctx.columns = maps.shape, rows, columns
+        down, across = (reads(one, maps.device).positions for one in (rows, columns))
+        return maps[:, down[:, None, :, None], across[None, :, None, :]]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        rows, columns = ctx.saved_tensors
         out = grad.new_zeros(ctx.shape)
-        scatter(grad, rows, columns, out)
+        scatter(grad, ctx.rows, ctx.columns, out)
         return out, None, None
 
 
 class _AdaptiveConvolution(Function):
     @staticmethod
-    def forward(ctx: Any, source: Tensor, kernels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        ctx.save_for_backward(source, kernels, rows, columns)
+    def forward(ctx: Any, source: Tensor, kernels: Tensor, rows: Positions, columns: Positions) -> Tensor:
+        ctx.rows, ctx.columns = rows, columns
+        ctx.save_for_backward(source, kernels)
         batch, ty, tx = kernels.shape[:3]
         out = source.new_empty(batch, ty, TILE, tx, TILE, source.shape[-1])
-        for number, band in _bands(source, kernels):
-            pixels = _pixels(source[number], rows[band], columns)
-            tiles = torch.bmm(kernels[number, band].flatten(0, 1), pixels)
-            out[number, band] = tiles.view(-1, tx, TILE, TILE, out.shape[-1]).transpose(1, 2)
+        for images, band in _bands(source, kernels):
+            pixels = _pixels(source[images], rows[band], columns)
+            tiles = torch.bmm(kernels[images, band].flatten(0, 2), pixels)
+            into = out[images, band]
+            into.copy_(tiles.view(*into.shape[:2], tx, TILE, TILE, -1).transpose(2, 3))
         return out.view(batch, ty * TILE, tx * TILE, -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        source, kernels, rows, columns = ctx.saved_tensors
+        source, kernels = ctx.saved_tensors
+        rows, columns = ctx.rows, ctx.columns
         batch, ty, tx = kernels.shape[:3]
         for_source, for_kernels = ctx.needs_input_grad[:2]
         d_source = torch.zeros_like(source) if for_source else None
         d_kernels = torch.empty_like(kernels) if for_kernels else None
         grad = grad.reshape(batch, ty, TILE, tx, TILE, -1)
-        for number, band in _bands(source, kernels):
-            tiles = grad[number, band].transpose(1, 2).reshape(-1, PIXELS, grad.shape[-1])
+        for images, band in _bands(source, kernels):
+            tiles = grad[images, band].transpose(2, 3).reshape(-1, PIXELS, grad.shape[-1])
             if d_kernels is not None:
-                pixels = _pixels(source[number], rows[band], columns)
-                d_kernels[number, band] = torch.bmm(tiles, pixels.transpose(1, 2)).view(-1, *kernels.shape[2:])
+                pixels, into = _pixels(source[images], rows[band], columns), d_kernels[images, band]
+                into.copy_(torch.bmm(tiles, pixels.transpose(1, 2)).view(into.shape))
             if d_source is not None:
-                pieces = torch.bmm(kernels[number, band].flatten(0, 1).transpose(1, 2), tiles)
-                pieces = pieces.view(1, -1, tx, columns.shape[1], rows.shape[1], pieces.shape[-1]).transpose(3, 4)
-                scatter(pieces, rows[band], columns, d_source[number : number + 1])
+                into = d_source[images]
+                pieces = torch.bmm(kernels[images, band].flatten(0, 2).transpose(1, 2), tiles)
+                pieces = pieces.view(len(into), -1, tx, len(columns[0]), len(rows[0]), pieces.shape[-1])
+                scatter(pieces.transpose(3, 4), rows[band], columns, into)
         return d_source, d_kernels, None, None
 
 
-def _bands(source: Tensor, kernels: Tensor) -> list[tuple[int, slice]]:
-    """Image by image, rows of tiles that are worked on at once."""
+def _bands(source: Tensor, kernels: Tensor) -> list[tuple[slice, slice]]:
+    """Images, and rows of tiles in them, that are worked on at once."""
     batch, ty, tx, _, squared = kernels.shape
-    rows = max(1, BAND_FLOATS // (tx * squared * source.shape[-1]))
-    return [(number, slice(top, min(top + rows, ty))) for number in range(batch) for top in range(0, ty, rows)]
+    floats = BAND_FLOATS if source.device.type == "cpu" else GPU_BAND_FLOATS
+    rows = max(1, floats // (tx * squared * source.shape[-1]))
+    images = max(1, rows // ty)
+    return [
+        (slice(first, first + images), slice(top, min(top + rows, ty)))
+        for first in range(0, batch, images)
+        for top in range(0, ty, rows)
+    ]
 
 
-def _pixels(source: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Source pixels (tiles, A · A, C), in (x, y) order, from a map (h, w, C)."""
-    return source[rows[:, None, None, :], columns[None, :, :, None]].flatten(2, 3).flatten(0, 1)
+def _pixels(source: Tensor, rows: Positions, columns: Positions) -> Tensor:
+    """Source pixels (tiles, A' · A, C), in (x, y) order, from maps (B, h, w, C)."""
+    down, across = (reads(one, source.device).positions for one in (rows, columns))
+    return source[:, down[:, None, None, :], across[None, :, :, None]].flatten(3, 4).flatten(0, 2)

@@ -151,6 +151,9 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
         )
     trainee.load_state_dict(content["trainee"])
     optimiser.load_state_dict(content["optimiser"])
+    for saved, state in zip(content["optimiser"]["state"].values(), optimiser.state.values(), strict=True):
+        # now on the weights' device, from which NAdam would read it back for every weight in every step
+        state["mu_product"] = saved["mu_product"]
     return step
 
 

@@ -202,7 +202,7 @@ def normalise(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def batches(
-    crops: Crops, batch: int, steps: range, rank: int, ranks: int, workers: int
+    crops: Crops, batch: int, steps: range, rank: int, ranks: int, workers: int, pinned: bool = False
 ) -> Iterator[tuple[int, list[int], Tensor, dict[str, str]]]:
     """This process's part of each step's batch.
 
@@ -213,6 +213,7 @@ def batches(
         rank: which process this is.
         ranks: how many there are; each takes every `ranks`-th image.
         workers: processes that read images ahead of time; 0 for none.
+        pinned: whether the images are put where a CUDA device reads them by itself, so that copying them needs no wait.
 
     Yields:
         The step; places in its batch; the images (n, 3, crop, crop); and files that could not be read, with the reason.
@@ -226,6 +227,7 @@ def batches(
         batch_sampler=[[step * batch + place for place in places] for step in steps],
         num_workers=workers,
         collate_fn=_collate,
+        pin_memory=pinned,
     )
     for step, (images, left_out) in zip(steps, loader, strict=True):
         if not images.numel():  # raised here and not where they are read, which may be another process

@@ -117,6 +117,10 @@ class Blocks(NamedTuple):
     outputs: int
     parts: list[tuple[int, int, Tensor]]
 
+    def after(self, offset: int) -> Blocks:
+        """The same for a map without its first `offset` inputs, which none of them reads."""
+        return Blocks(self.outputs, [(first, start - offset, block) for first, start, block in self.parts])
+
 
 def support(matrix: Tensor) -> tuple[int, int]:
     """First input that a matrix reads, and the one after the last."""
@@ -124,20 +128,18 @@ def support(matrix: Tensor) -> tuple[int, int]:
     return int(used[0]), int(used[-1]) + 1
 
 
-def blocks(matrix: Tensor, side: int, like: Tensor, offset: int = 0) -> Blocks:
+def blocks(matrix: Tensor, side: int) -> Blocks:
     """Cuts a matrix into blocks of `side` rows, each as wide as what it reads.
 
     Args:
         matrix: (outputs, inputs).
         side: rows of a block.
-        like: gives dtype and device.
-        offset: first input that will be there when the matrix is applied.
     """
     parts = []
     for first in range(0, len(matrix), side):
         rows = matrix[first : first + side]
         start, stop = support(rows)
-        parts.append((first, start - offset, rows[:, start:stop].to(like)))
+        parts.append((first, start, rows[:, start:stop]))
     return Blocks(len(matrix), parts)
 
 

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from segearth.models.simfeatup import JBU, KEY_DIM, JBUStep, pointwise
 from segearth.models.tiles import PIXELS, TILE, axis, project
-from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, gather
+from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, axis_positions, gather
 
 CHUNK_TILES = 224  # tiles whose kernels are computed at once; any number gives the same kernels
 KEY_DROPOUT, FIXUP_DROPOUT, CHANNEL_DROPOUT = 0.1, 0.1, 0.2  # as in the modules of JBU
@@ -41,22 +41,19 @@ class Drops(NamedTuple):
     channels: Tensor
 
 
-def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator], like: Tensor) -> Drops:
-    """Draws the channel dropout of one pass.
+def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator]) -> Drops:
+    """Draws the channel dropout of one pass, on the CPU.
 
     Args:
         upsampler: the model.
         doublings: number of its steps, each of which drops channels of its own.
         generators: one for each image, on the CPU, so that an image's dropout does not depend on its batch.
-        like: gives dtype and device.
     """
     taps = (2 * upsampler.radius + 1) ** 2
     sizes = [KEY_DIM] * doublings + [taps] * doublings + [upsampler.feat_dim]
     rates = [KEY_DROPOUT] * doublings + [FIXUP_DROPOUT] * doublings + [CHANNEL_DROPOUT]
     uniform = torch.stack([torch.rand(sum(sizes), generator=one) for one in generators])
-    factors = [
-        ((part >= rate) / (1 - rate)).to(like) for part, rate in zip(uniform.split(sizes, dim=1), rates, strict=True)
-    ]
+    factors = [(part >= rate) / (1 - rate) for part, rate in zip(uniform.split(sizes, dim=1), rates, strict=True)]
     return Drops(factors[:doublings], factors[doublings:-1], factors[-1])
 
 
@@ -118,26 +115,29 @@ def _double(
 ) -> tuple[list[Tensor], tuple[int, int]]:
     """One doubling of all maps; see `upsample`."""
     h, w = maps[0].shape[1:3]
-    rows, columns = (axis(side, step.radius, guidance.device) for side in (h, w))
+    rows, columns = (axis(side, step.radius, guidance.device).weights for side in (h, w))
+    (halo_rows, source_rows), (halo_columns, source_columns) = (axis_positions(side, step.radius) for side in (h, w))
     top, bottom, left, right = window or (0, 2 * h, 0, 2 * w)
     down, across = (slice(a // TILE, -(-b // TILE)) for a, b in ((top, bottom), (left, right)))
     colours = F.adaptive_avg_pool2d(guidance, (2 * h, 2 * w)).permute(0, 2, 3, 1)
     keys = project(step, colours, None if drops is None else drops[0][:, None, None])
-    halo_rows, halo_columns = rows.enlarged[down], columns.enlarged[across]
+    halos = gather(keys, halo_rows[down], halo_columns[across])  # (B, ty, tx, S, S, 32)
     inner = slice(step.radius, step.radius + TILE)
-    halos = gather(keys, halo_rows, halo_columns)  # (B, ty, tx, S, S, 32)
-    seen = gather(colours, halo_rows[:, inner], halo_columns[:, inner])  # (B, ty, tx, 8, 8, 3)
+    inner_rows, inner_columns = (tuple(own[inner] for own in one) for one in (halo_rows[down], halo_columns[across]))
+    seen = gather(colours, inner_rows, inner_columns)  # (B, ty, tx, 8, 8, 3)
     batch, ty, tx = halos.shape[:3]
     # the bicubic weights of each tile, for `_tile_kernels`
-    y_weights = rows.weights[down].to(keys)[None, :, None].expand(batch, -1, tx, -1, -1).flatten(0, 2)
-    x_weights = columns.weights[across].to(keys)[None, None].expand(batch, ty, -1, -1, -1).flatten(0, 2)
-    fixups = None if drops is None else drops[1].repeat_interleave(ty * tx, dim=0)[:, None]  # (tiles, 1, T)
+    y_weights = rows[down].to(keys)[None, :, None].expand(batch, -1, tx, -1, -1).flatten(0, 2)
+    x_weights = columns[across].to(keys)[None, None].expand(batch, ty, -1, -1, -1).flatten(0, 2)
+    fixups = (
+        None if drops is None else drops[1][:, None].expand(-1, ty * tx, -1).flatten(0, 1)[:, None]
+    )  # (tiles, 1, T)
     inputs = [halos.flatten(0, 2), seen.flatten(0, 2), x_weights, y_weights, fixups]
     parts = [[None] * len(x_weights) if one is None else one.split(CHUNK_TILES) for one in inputs]
     compute: Callable[..., Tensor] = _recomputed if recompute else _tile_kernels
     # the dropout, if off, is a list of None that is longer than the others
     kernels = torch.cat([compute(step, *chunk) for chunk in zip(*parts, strict=False)]).unflatten(0, (batch, ty, tx))
-    doubled = [adaptive_convolution(one, kernels, rows.positions[down], columns.positions[across]) for one in maps]
+    doubled = [adaptive_convolution(one, kernels, source_rows[down], source_columns[across]) for one in maps]
     if window is None:
         return [one[:, : 2 * h, : 2 * w] for one in doubled], (0, 0)
     return doubled, (down.start * TILE, across.start * TILE)

@@ -15,17 +15,10 @@ from segearth.models.simfeatup import JBU, UPSAMPLERS, pointwise
 from segearth.training.simfeatup import losses
 from segearth.training.simfeatup.bilateral import begin_as_bilateral_filter
 from segearth.training.simfeatup.draws import Purpose, generator, key
-from segearth.training.simfeatup.jitter import (
-    PAD,
-    Jitter,
-    blocks,
-    blur_matrix,
-    draw_jitter,
-    fit_matrix,
-    resample,
-    support,
-)
-from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsample
+from segearth.training.simfeatup.inputs import Drawn, Matrices, step_inputs
+from segearth.training.simfeatup.jitter import PAD, resample
+from segearth.training.simfeatup.kernels import mix_channels, upsample
+from segearth.training.simfeatup.upload import upload
 
 IMAGE_WEIGHT = 0.1  # of the image reconstruction: SimFeatUp's training
 
@@ -96,11 +89,11 @@ class Trainee(nn.Module):
             dim: width of the features.
             patch: the CLIP's patch side in pixels.
             recipe: what to train.
-            seed: of the weights; torch's own generator is left as it was.
+            seed: of the weights; torch's own generators are left as they were, those of GPUs, too.
         """
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(seed, Purpose.INITIAL))
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # where weights are the same on every machine
+            torch.default_generator.manual_seed(key(seed, Purpose.INITIAL))
             build = UPSAMPLERS[recipe.upsampler]
             self.upsampler: JBU = build(dim) if recipe.radius is None else build(dim, recipe.radius)
             if recipe.start == "bilateral":
@@ -157,15 +150,24 @@ def accumulate(
     pixels = images.permute(0, 2, 3, 1).contiguous()
     source = _channels_last(features(images))
     patch = crop // source.shape[1]
-    for number in range(recipe.jitters):
-        jitter = draw_jitter(generator(seed, Purpose.JITTER, step, number), crop)
-        rows, columns = jitter.matrices(crop)
-        seen = resample(pixels, blocks(rows, patch, images), blocks(columns, patch, images))  # J(x), channels last
+    parts = [slice(first, first + at_once) for first in range(0, len(images), at_once)]
+    inputs = step_inputs(
+        trainee.upsampler,
+        crop,
+        patch,
+        [samples[part] for part in parts],
+        recipe.jitters,
+        recipe.dropout,
+        seed,
+        step,
+        images.device,
+    )
+    for matrices, drawn in upload(inputs, images.device, images.dtype):
+        seen = resample(pixels, *matrices.image)  # J(x), channels last
         target = _channels_last(features(seen.permute(0, 3, 1, 2).contiguous()))
-        for part in (slice(first, first + at_once) for first in range(0, len(images), at_once)):
-            draws = Draws(seed, step, samples[part], number, images.device)
+        for part, own in zip(parts, drawn, strict=True):
             pair = jitter_losses(
-                trainee, images[part], source[part], seen[part], target[part], jitter, draws, recipe, total
+                trainee, images[part], source[part], seen[part], target[part], matrices, own, recipe, total
             )
             loss = (pair[0] + IMAGE_WEIGHT * pair[1]) / recipe.jitters
             loss.backward()
@@ -178,29 +180,14 @@ def _channels_last(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).contiguous()
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The generators of the images of a batch for one jitter of one step."""
-
-    seed: int
-    step: int
-    samples: list[int]
-    jitter: int
-    device: torch.device
-
-    def of(self, purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
-        """One generator for each image."""
-        return [generator(self.seed, purpose, self.step, sample, self.jitter, device=device) for sample in self.samples]
-
-
 def jitter_losses(
     trainee: Trainee,
     images: Tensor,
     source: Tensor,
     seen: Tensor,
     target: Tensor,
-    jitter: Jitter,
-    draws: Draws,
+    matrices: Matrices,
+    drawn: Drawn,
     recipe: Recipe,
     total: int,
 ) -> tuple[Tensor, Tensor]:
@@ -212,56 +199,46 @@ def jitter_losses(
         source: (B, h, w, D), their features.
         seen: (B, crop, crop, 3), the jittered images.
         target: (B, h, w, D), their features.
-        jitter: the same for all images.
-        draws: all that is random in the rest.
+        matrices: the jitter, the same for all images.
+        drawn: all that is random in the rest.
         recipe: how.
         total: images of the step in all processes.
 
     Returns:
         Reconstruction and image reconstruction (0 without it), this batch's shares.
     """
-    upsampler, crop = trainee.upsampler, images.shape[-1]
-    h, w, dim = source.shape[1:]
+    crop = images.shape[-1]
+    h, _, dim = source.shape[1:]
     patch = crop // h
-    on_rows, on_columns = jitter.matrices(crop)
-    doublings = len(upsampler.steps(patch))
-    drops = draw_drops(upsampler, doublings, draws.of(Purpose.UPSAMPLER_DROPOUT), source) if recipe.dropout else None
-    mixed, shift = (recipe.scale * part for part in mix_channels(upsampler, source, drops))
+    mixed, shift = (recipe.scale * part for part in mix_channels(trainee.upsampler, source, drawn.drops))
     target = recipe.scale * target
     maps = [mixed]
     if trainee.crn is not None:
         weight, bias = pointwise(trainee.crn.first)
         maps.append(mixed @ weight.T)
         hidden_shift = shift @ weight.T + bias
-    size = h * 2**doublings
-    if size != crop:
-        fit = fit_matrix(size, crop)
-        on_rows, on_columns = on_rows @ fit, on_columns @ fit
-    window = (*support(on_rows), *support(on_columns))
-    maps, (top, left) = upsample(upsampler, maps, images, drops, window, recipe.recompute)
-
-    blur = blur_matrix(crop)
-    blurred = resample(
-        maps.pop(0), blocks(blur @ on_rows, patch, source, top), blocks(blur @ on_columns, patch, source, left)
+    maps, corner = upsample(trainee.upsampler, maps, images, drawn.drops, matrices.window, recipe.recompute)
+    blurring, showing = (
+        [side.after(offset) for side, offset in zip(sides, corner, strict=True)]
+        for sides in (matrices.blurred, matrices.hidden)
     )
-    generators = draws.of(Purpose.PIXEL_DROPOUT, draws.device)
-    kept = torch.stack([losses.draw_kept(h * w, one) for one in draws.of(Purpose.PATCHES)]).view(-1, h, w)
+    blurred = resample(maps.pop(0), *blurring)
     reconstructed = losses.reconstruction(
         blurred,
         shift,
         trainee.uncertainty(target),
         target,
-        torch.stack([losses.draw_projection(dim, one) for one in draws.of(Purpose.PROJECTION)]).to(source),
-        kept.to(source),
+        drawn.projection,
+        drawn.kept,
         trainee.downsampler,
         total,
-        (lambda _: torch.stack([losses.draw_pixels((patch, crop, dim), one) for one in generators]))
+        (lambda _: torch.stack([losses.draw_pixels((patch, crop, dim), one) for one in drawn.pixels]))
         if recipe.dropout
         else None,
     )
     del blurred  # as large as anything here
     if trainee.crn is None:
         return reconstructed, reconstructed.new_zeros(())
-    hidden = resample(maps.pop(), blocks(on_rows, patch, source, top), blocks(on_columns, patch, source, left))
+    hidden = resample(maps.pop(), *showing)
     painted = losses.image_reconstruction(hidden, hidden_shift, seen, trainee.crn, patch, total)
     return reconstructed, painted

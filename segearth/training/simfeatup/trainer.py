@@ -200,16 +200,18 @@ def _train(
         f"steps {done + 1} to {steps} of {run.batch} crops on {ranks.size} × {device}"
     )
     started = saved_at = time.perf_counter()
-    order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers)
+    pinned = device.type == "cuda"
+    order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers, pinned)
     for step, samples, pictures, failed in order:
         for unreadable in ranks.gather(failed):
             warner(unreadable)
+        pictures = pictures.to(device, non_blocking=pinned)
         if step == done:
-            say(_size(features(pictures[:1].to(device)), recipe.scale))
+            say(_size(features(pictures[:1]), recipe.scale))
         optimiser.zero_grad(set_to_none=False)
-        found = accumulate(trainee, features, pictures.to(device), samples, recipe, run.seed, step, run.batch)
-        norm = finish(trainee, found, optimiser, step, ranks)
-        reconstruction, image = found.tolist()
+        found = accumulate(trainee, features, pictures, samples, recipe, run.seed, step, run.batch)
+        total = finish(trainee, found, optimiser, step, ranks)
+        reconstruction, image, norm = torch.cat([found, total[None]]).tolist()  # the only wait for a GPU
         loss = reconstruction + IMAGE_WEIGHT * image
         late = log is not None and time.perf_counter() - saved_at > SAVE_SECONDS
         saved = late or (step + 1) % run.save_every == 0 or step + 1 == steps
@@ -231,11 +233,11 @@ def _train(
     return trainee
 
 
-def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks) -> float:
+def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks) -> Tensor:
     """Adds up gradients and losses over the processes, and steps.
 
     Returns:
-        The gradient's norm before it is clipped, which it is in the first steps.
+        The gradient's norm before it is clipped, which it is in the first steps; on the device.
     """
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
     ranks.add_up([*gradients, found])
@@ -243,7 +245,7 @@ def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, st
     if step < WARM_UP:
         nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)
     optimiser.step()
-    return float(norm)
+    return norm
 
 
 def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:

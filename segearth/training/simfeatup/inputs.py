@@ -1,0 +1,148 @@
+"""What a step takes beside images and weights: the jitters' matrices, and everything that is drawn.
+
+All of it is made on the CPU before the step begins, so that it goes to a GPU in one copy. Only the dropout of single
+elements, as large as a pixel map, is drawn where it is used.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from segearth.models.simfeatup import JBU
+from segearth.training.simfeatup.draws import Purpose, generator
+from segearth.training.simfeatup.jitter import Blocks, Jitter, blocks, blur_matrix, draw_jitter, fit_matrix, support
+from segearth.training.simfeatup.kernels import Drops, draw_drops
+from segearth.training.simfeatup.losses import draw_kept, draw_projection
+
+
+class Matrices(NamedTuple):
+    """A jitter in the forms in which it is applied; each for rows and for columns.
+
+    Attributes:
+        image: of the image.
+        hidden: of the upsampler's map, whose size may be larger.
+        blurred: the same, and the blur after it.
+        window: (top, bottom, left, right), the pixels of the upsampler's map that they read.
+    """
+
+    image: tuple[Blocks, Blocks]
+    hidden: tuple[Blocks, Blocks]
+    blurred: tuple[Blocks, Blocks]
+    window: tuple[int, int, int, int]
+
+
+class Drawn(NamedTuple):
+    """What is drawn for B images in one jitter.
+
+    Attributes:
+        drops: channel dropout, or None.
+        projection: (B, D, 30), P of each image.
+        kept: (B, h, w), 1 or 0 for each patch.
+        pixels: a generator of each image's element-wise dropout, on the device; empty without dropout.
+    """
+
+    drops: Drops | None
+    projection: Tensor
+    kept: Tensor
+    pixels: list[torch.Generator]
+
+
+class JitterInputs(NamedTuple):
+    """Of one jitter: its matrices, and what is drawn for each part of the batch."""
+
+    matrices: Matrices
+    parts: list[Drawn]
+
+
+def step_inputs(
+    upsampler: JBU,
+    crop: int,
+    patch: int,
+    parts: list[list[int]],
+    jitters: int,
+    dropout: bool,
+    seed: int,
+    step: int,
+    device: torch.device,
+) -> list[JitterInputs]:
+    """Makes them all, on the CPU.
+
+    Args:
+        upsampler: the model.
+        crop: side of the images in pixels.
+        patch: the CLIP's patch side.
+        parts: the samples that are worked on at once, by which draws are keyed.
+        jitters: how many there are in a step.
+        dropout: whether channels and elements are dropped.
+        seed: the run's.
+        step: number of the step.
+        device: of the element-wise dropout.
+    """
+    doublings = len(upsampler.steps(patch))
+    with torch.device("cpu"):  # whatever the caller's default device is
+        return [
+            JitterInputs(
+                jitter_matrices(
+                    draw_jitter(generator(seed, Purpose.JITTER, step, number), crop), patch, crop, doublings
+                ),
+                [
+                    draw(upsampler, crop // patch, doublings, part, dropout, (seed, step, number), device)
+                    for part in parts
+                ],
+            )
+            for number in range(jitters)
+        ]
+
+
+def jitter_matrices(jitter: Jitter, patch: int, crop: int, doublings: int) -> Matrices:
+    """The jitter of images of `crop` pixels a side, float64; see `Matrices`."""
+    rows, columns = jitter.matrices(crop)
+    image = blocks(rows, patch), blocks(columns, patch)
+    size = crop // patch * 2**doublings
+    if size != crop:
+        fit = fit_matrix(size, crop)
+        rows, columns = rows @ fit, columns @ fit
+    blur = blur_matrix(crop)
+    return Matrices(
+        image,
+        (blocks(rows, patch), blocks(columns, patch)),
+        (blocks(blur @ rows, patch), blocks(blur @ columns, patch)),
+        (*support(rows), *support(columns)),
+    )
+
+
+def draw(
+    upsampler: JBU,
+    patches: int,
+    doublings: int,
+    samples: list[int],
+    dropout: bool,
+    numbers: tuple[int, int, int],
+    device: torch.device,
+) -> Drawn:
+    """Draws for some images, by keys of their own.
+
+    Args:
+        upsampler: the model.
+        patches: along a side.
+        doublings: steps of the upsampler.
+        samples: number of each image in the step's batch.
+        dropout: whether channels and elements are dropped.
+        numbers: seed, step, jitter.
+        device: of the element-wise dropout.
+    """
+    seed, step, jitter = numbers
+
+    def of(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
+        return [generator(seed, purpose, step, sample, jitter, device=device) for sample in samples]
+
+    kept = [draw_kept(patches * patches, one) for one in of(Purpose.PATCHES)]
+    return Drawn(
+        draw_drops(upsampler, doublings, of(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
+        torch.stack([draw_projection(upsampler.feat_dim, one) for one in of(Purpose.PROJECTION)]),
+        torch.stack(kept).view(-1, patches, patches),
+        of(Purpose.PIXEL_DROPOUT, device) if dropout else [],
+    )

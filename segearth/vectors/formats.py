@@ -1,0 +1,176 @@
+"""Files of polygons: GeoPackage, FlatGeobuf and GeoJSON, written some polygons at a time."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from segearth.errors import UserError, first_line, option, without_warnings
+from segearth.scenes.layers import Entry
+from segearth.vectors import styles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMATS = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "geojson": "GeoJSON"}
+FIELDS = ("class", "class_id", "pixels", "area_m2", "mean_confidence", "source")
+_GEOMETRY = "geom"
+
+
+class Features(NamedTuple):
+    """Some polygons with what is known of each.
+
+    Attributes:
+        shapes: (n,) of shapely.
+        values: (n,) in the map.
+        pixels: (n,).
+        areas: (n,) in m², NaN where they are not known.
+        confidences: (n,), NaN where they are not known.
+    """
+
+    shapes: NDArray[np.object_]
+    values: NDArray[np.integer]
+    pixels: NDArray[np.int64]
+    areas: NDArray[np.float64]
+    confidences: NDArray[np.float64]
+
+
+class Layer(NamedTuple):
+    """What all polygons of a file have in common.
+
+    Attributes:
+        name: of the layer.
+        kind: Polygon or MultiPolygon.
+        crs: the coordinate system as WKT; None if there is none.
+        entries: what values mean.
+        source: the name of the map's file.
+    """
+
+    name: str
+    kind: str
+    crs: str | None
+    entries: Sequence[Entry]
+    source: str
+
+
+def check_format(name: str) -> str:
+    """The name of a format that can be written.
+
+    Raises:
+        UserError: it is another one; shapefiles cut names and texts, and are refused with what makes one.
+    """
+    found = name.lower().lstrip(".")
+    if found in ("shp", "shapefile", "esri shapefile"):
+        raise UserError(
+            f"{option('vector', name)}: shapefiles hold at most 2 GB and cut names, so none is written: expected "
+            f"{', '.join(FORMATS)}; write a gpkg, and convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"
+        )
+    if found not in FORMATS:
+        raise UserError(f"{option('vector', name)}: expected {', '.join(FORMATS)}")
+    return found
+
+
+def write_features(path: Path, of: str, layer: Layer, parts: Iterable[Features]) -> None:
+    """Writes a file of polygons.
+
+    FlatGeobuf and GeoJSON cannot be written bit by bit: they are made from a GeoPackage, which can.
+
+    Args:
+        path: the file.
+        of: its format, a key of `FORMATS`.
+        layer: what its polygons have in common.
+        parts: the polygons.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _errors():
+        if of == "gpkg":
+            _write_geopackage(path, layer, parts)
+            styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.qml(layer.entries))
+            return
+        with tempfile.TemporaryDirectory(prefix="segearth-") as folder:
+            whole = Path(folder) / "polygons.gpkg"
+            _write_geopackage(whole, layer, parts, indexed=False)
+            _convert(whole, path, of, layer)
+
+
+def _write_geopackage(path: Path, layer: Layer, parts: Iterable[Features], indexed: bool = True) -> None:
+    import pyogrio
+    import shapely
+
+    names = {entry.value: entry.name for entry in layer.entries}
+    nothing = np.empty(0)
+    first = Features(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
+    try:
+        for number, part in enumerate(_after(first, parts)):
+            columns = [
+                np.array([names[value] for value in part.values.tolist()], object),
+                part.values.astype(np.int32),
+                part.pixels.astype(np.int64),
+                part.areas,
+                part.confidences,
+                np.full(len(part.values), layer.source, object),
+            ]
+            with without_warnings(UserWarning):  # that there is no coordinate system
+                pyogrio.raw.write(
+                    path,
+                    shapely.to_wkb(part.shapes),
+                    columns,
+                    FIELDS,
+                    layer=layer.name,
+                    driver="GPKG",
+                    geometry_type=layer.kind,
+                    crs=layer.crs,
+                    append=number > 0,
+                    layer_options=None
+                    if number
+                    else {"GEOMETRY_NAME": _GEOMETRY, "SPATIAL_INDEX": "YES" if indexed else "NO"},
+                )
+    finally:
+        for ending in ("-journal", "-wal", "-shm"):  # of SQLite, where it was ended
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _after(first: Features, others: Iterable[Features]) -> Iterator[Features]:
+    """One and then others."""
+    yield first
+    yield from others
+
+
+def _convert(source: Path, path: Path, of: str, layer: Layer) -> None:
+    """Copies a GeoPackage to another format, with bounded memory."""
+    import pyogrio
+
+    # RFC 7946: GDAL turns coordinates into longitudes and latitudes of 7 decimals
+    choices: dict[str, Any] = {"RFC7946": "YES"} if of == "geojson" else {"SPATIAL_INDEX": "YES"}
+    with without_warnings(UserWarning), pyogrio.raw.open_arrow(source, layer=layer.name) as (meta, stream):
+        pyogrio.raw.write_arrow(
+            stream,
+            path,
+            layer=layer.name,
+            driver=FORMATS[of],
+            geometry_name=meta["geometry_name"] or "wkb_geometry",
+            geometry_type=layer.kind,
+            crs=layer.crs,
+            layer_options=choices,
+        )
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Makes an `OSError` of what GDAL and SQLite report of a file that cannot be written."""
+    import sqlite3
+
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+
+    try:
+        yield
+    except (DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError, sqlite3.Error) as error:
+        raise OSError(errno.EIO, f"GDAL: {first_line(error)}") from None

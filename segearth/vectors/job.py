@@ -1,0 +1,194 @@
+"""One label map on its way to polygons."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segearth.errors import UserError, option
+from segearth.scenes.layers import Entry
+from segearth.vectors.assembly import assembled
+from segearth.vectors.formats import Features, Layer, write_features
+from segearth.vectors.label_map import LabelMap, base_name
+from segearth.vectors.options import MOST, VectorOptions
+from segearth.vectors.partition import Partition
+from segearth.vectors.pieces import Pieces
+from segearth.vectors.rings import Polygons
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TILE = 1024  # pixels: two tiles of a map's file; where every pixel is a piece of its own, one takes some 500 MB
+_POINTS = 1_000_000  # of polygons that are written at once
+
+
+class VectorJob:
+    """One label map on its way to polygons.
+
+    Args:
+        source: the map, open.
+        name: of its file.
+        options: how.
+        show: called with (steps done, steps in all); None: nobody wants to know.
+
+    Attributes:
+        partition: its pieces.
+        entries: what the values of those that become polygons mean.
+    """
+
+    def __init__(
+        self, source: LabelMap, name: str, options: VectorOptions, show: Callable[[int, int], object] | None
+    ) -> None:
+        self._source, self._name, self._options = source, name, options
+        self._show, self._done = show, 0
+        self._only = self._values(source)
+        self._sure = 0
+        limit = options.min_area
+        small = (lambda pieces: source.areas_of(pieces) < limit) if limit else None
+        self.partition = Partition(source, TILE, small, self._check)
+        pieces = self.partition.pieces
+        self._wanted = np.ones(len(pieces), bool) if self._only is None else np.isin(pieces.values, self._only)
+        self._refuse_more(int(self._wanted.sum()), "")
+        self.entries: list[Entry] = source.entries(np.unique(pieces.values[self._wanted]))
+
+    def write(self, path: Path) -> None:
+        """Writes the file of polygons.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        kind = "MultiPolygon" if self._options.dissolve else "Polygon"
+        crs = None if self._source.crs is None else self._source.crs.to_wkt()
+        layer = Layer(base_name(Path(self._name)), kind, crs, self.entries, self._name)
+        tolerance = self._options.simplify / self._source.mean_pixel()
+        found = assembled(self.partition, self._source.size[1], TILE, self._wanted, tolerance, self._step)
+        features = self._dissolved(found) if self._options.dissolve else map(self._features, _batches(found))
+        write_features(path, self._options.vector, layer, features)
+
+    def summary(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The polygons in figures."""
+        chosen = self._table(self._wanted)
+        rows = []
+        for entry in self.entries:
+            of = self._table(self._wanted & (self.partition.pieces.values == entry.value))
+            rows.append(
+                {
+                    "label": entry.value,
+                    "name": entry.name,
+                    "colour": list(entry.colour),
+                    "polygons": 1 if self._options.dissolve else len(of),
+                    "pieces": len(of),
+                    "pixels": int(of.pixels.sum()),
+                    "area_m2": self._area(of),
+                }
+            )
+        return {
+            "image": self._name,
+            "classes": rows,
+            "polygons": sum(row["polygons"] for row in rows),
+            "pixels": int(chosen.pixels.sum()),
+            "area_m2": self._area(chosen),
+            "area_method": self._source.areas.how,
+            "settings": settings,
+        }
+
+    def _table(self, wanted: NDArray[np.bool_]) -> Pieces:
+        pieces = self.partition.pieces
+        return Pieces(pieces.values[wanted], pieces.sums[wanted], pieces.first[wanted])
+
+    def _area(self, pieces: Pieces) -> float | None:
+        """Of some pieces together, to 12 digits as in the summary of the map."""
+        if self._source.areas.values is None:
+            return None
+        total = Pieces(np.zeros(1, np.int32), pieces.sums.sum(axis=0, keepdims=True), np.zeros(1, np.int64))
+        return float(f"{self._source.areas_of(total)[0]:.12g}")
+
+    def _features(self, found: Polygons) -> Features:
+        """Polygons with their fields."""
+        pieces = self.partition.pieces
+        of = Pieces(pieces.values[found.piece], pieces.sums[found.piece], pieces.first[found.piece])
+        return self._described(found.geometries(self._source.transform), of)
+
+    def _described(self, shapes: NDArray[np.object_], of: Pieces) -> Features:
+        known = self._source.areas.values is not None
+        areas = self._source.areas_of(of) if known else np.full(len(of), np.nan)
+        return Features(shapes, of.values, of.pixels, areas, self._source.confidence_of(of))
+
+    def _dissolved(self, found: Iterator[Polygons]) -> Iterator[Features]:
+        """One multipolygon for each class."""
+        parts = list(found)
+        if not parts:
+            return
+        polygons = Polygons.joined(parts)
+        polygons = polygons.in_groups(polygons.piece)
+        pieces = self.partition.pieces
+        values, group = np.unique(pieces.values[polygons.piece], return_inverse=True)
+        polygons = polygons.in_groups(group.astype(np.int32))
+        wanted = self._table(self._wanted)
+        table = wanted.merged(np.searchsorted(values, wanted.values).astype(np.int32), len(values))
+        shapes = polygons.geometries(self._source.transform, np.bincount(group))
+        yield self._described(shapes, table)
+
+    def _check(self, values: NDArray[np.int32]) -> None:
+        """Counts the pieces of a tile that are whole, and refuses too many as soon as that is sure."""
+        known = values >= 0 if self._only is None else np.isin(values, self._only)
+        self._sure += int(known.sum())
+        self._refuse_more(self._sure, "more than ")
+        self._step()
+
+    def _refuse_more(self, count: int, about: str) -> None:
+        if count > MOST and not self._options.force:
+            advice = "a larger " if self._options.min_area else ""
+            unit = "pixels" if self._source.areas.values is None else "m²"
+            raise UserError(
+                f"{self._name} has {about}{count:,} pieces: expected at most {MOST:,}, as more are noise; give "
+                f"{advice}{option('min_area', 25)} (in {unit}), which adds small ones to their neighbours, or "
+                f"{option('force', True)}"
+            )
+
+    def _step(self) -> None:
+        self._done += 1
+        if self._show is not None:
+            self._show(self._done, 2 * self.partition_tiles)
+
+    @property
+    def partition_tiles(self) -> int:
+        """How many tiles there are."""
+        return math.prod(-(-length // TILE) for length in self._source.size)
+
+    def _values(self, source: LabelMap) -> NDArray[np.int32] | None:
+        """The values of the classes that are wanted; None for all.
+
+        Raises:
+            UserError: a name that no class has.
+        """
+        if not self._options.only:
+            return None
+        known = {entry.name: entry.value for entry in source.entries(np.array(source.known_values(), np.int32))}
+        for name in self._options.only:
+            if name not in known and not name.isdecimal():
+                near = difflib.get_close_matches(name, known, n=1)
+                advice = (
+                    f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known) or 'its values'}"
+                )
+                raise UserError(f"{option('only', name)}: {self._name} has no class of this name: {advice}")
+        return np.array(
+            sorted(known.get(name, int(name) if name.isdecimal() else -1) for name in self._options.only), np.int32
+        )
+
+
+def _batches(found: Iterator[Polygons]) -> Iterator[Polygons]:
+    """Fewer and larger parts: every one costs the opening of the file."""
+    waiting: list[Polygons] = []
+    for part in found:
+        waiting.append(part)
+        if sum(len(one.points) for one in waiting) > _POINTS:
+            yield Polygons.joined(waiting)
+            waiting = []
+    if waiting:
+        yield Polygons.joined(waiting)

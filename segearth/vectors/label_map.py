@@ -1,0 +1,218 @@
+"""A label map that is to become polygons: its values tile by tile, what they mean, and how large its pixels are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from segearth.colours import palette
+from segearth.errors import UserError, first_line
+from segearth.labels import UNCLASSIFIED_COLOUR
+from segearth.scenes.areas import PixelAreas, pixel_areas
+from segearth.scenes.assemble import opened
+from segearth.scenes.layers import LEVELS, Entry
+from segearth.scenes.parts import gdal_errors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from segearth.vectors.pieces import Numbers, Pieces
+    from segearth.windows import Window
+
+NODATA = -1
+_MOST_COLOURS = 254  # that are found for classes by their names; with more, none can be told from another
+_HALF = 26  # bits: areas of pixel rows have 52, in two whole numbers, so that their sums are exact in any order
+
+
+class LabelMap:
+    """A label map that is open.
+
+    Args:
+        path: of a raster with one band of whole numbers.
+        file: it, open.
+        confidence: the raster of confidence, open; None if there is none.
+
+    Attributes:
+        size: (H, W).
+        transform: from (column, row) to coordinates.
+        crs: the coordinate system, or None.
+        areas: of its pixels.
+        is_scored: whether there are confidences.
+    """
+
+    def __init__(self, path: Path, file: Any, confidence: Any | None) -> None:
+        self._path, self._file, self._confidence = path, file, confidence
+        self.size: tuple[int, int] = file.shape
+        self.transform, self.crs = file.transform, file.crs
+        self.areas: PixelAreas = pixel_areas(file.transform, file.crs, file.shape)
+        self.is_scored = confidence is not None
+        self._rows = _row_units(self.areas.values) if isinstance(self.areas.values, np.ndarray) else None
+
+    def values(self, window: Window) -> Numbers:
+        """The values of a part (h, w), `NODATA` where there is none.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        found = self._read(self._file, window)
+        values = found.astype(np.int32)
+        if self._file.nodata is not None:
+            values[found == self._file.nodata] = 0
+        if values.min(initial=0) < 0:
+            raise UserError(
+                f"{self._path} has the value {values.min()}: expected labels from 0 on, and nodata; give a "
+                "NAME.labels.tif of segearth predict"
+            )
+        if self._file.nodata is not None:
+            values[found == self._file.nodata] = NODATA
+        return values
+
+    def sums(self, numbers: Numbers, count: int, window: Window, scored: bool) -> NDArray[np.int64]:
+        """Sums over the pieces of a part, for `figures`.
+
+        Args:
+            numbers: (h, w) the piece of each pixel.
+            count: of pieces.
+            window: which part.
+            scored: whether confidences are summed up, too.
+
+        Returns:
+            (count, k).
+        """
+        flat = numbers.ravel()
+        columns = [np.bincount(flat, minlength=count)]
+        weights = []
+        if self._rows is not None:
+            width = window.right - window.left
+            weights = [np.repeat(half[window.top : window.bottom], width) for half in self._rows.halves]
+        if self._confidence is not None:
+            found = self._read(self._confidence, window) if scored else np.zeros_like(numbers)
+            weights.append(np.maximum(found, 1).ravel().astype(np.float64) - 1)
+        columns += [
+            np.bincount(flat, weights=one, minlength=count).astype(np.int64) for one in weights
+        ]  # below 2 ** 53
+        return np.column_stack(columns).astype(np.int64)
+
+    def areas_of(self, pieces: Pieces) -> NDArray[np.float64]:
+        """The area of each in m², or in pixels where there is no coordinate system."""
+        if self._rows is not None:
+            high, low = pieces.sums[:, 1].astype(np.float64), pieces.sums[:, 2].astype(np.float64)
+            return (high * 2**_HALF + low) * self._rows.unit
+        return pieces.pixels.astype(np.float64) * (1.0 if self.areas.values is None else float(self.areas.values))
+
+    def confidence_of(self, pieces: Pieces) -> NDArray[np.float64]:
+        """The mean confidence of each, from 0 to 1, to 4 digits; NaN where it is not known."""
+        if self._confidence is None:
+            return np.full(len(pieces), np.nan)
+        return np.round(pieces.sums[:, -1] / LEVELS / pieces.pixels, 4)
+
+    def mean_pixel(self) -> float:
+        """The side of a pixel in metres on the average, as the root of its area; 1 without coordinate system."""
+        return 1.0 if self.areas.values is None else float(np.sqrt(np.mean(self.areas.values)))
+
+    def entries(self, values: NDArray[np.integer]) -> list[Entry]:
+        """What some values mean: their names, by the file's tags, and their colours, by its palette, else by names."""
+        tags = self._file.tags(1)
+        names = [tags.get(f"class_{value}", str(value)) for value in values.tolist()]
+        colours = {}
+        if len(names) <= _MOST_COLOURS:
+            colours = dict(zip(values.tolist(), palette([[name] for name in names]), strict=True))
+        with suppress(ValueError):  # it has no palette
+            colours |= {value: colour[:3] for value, colour in self._file.colormap(1).items()}
+        return [
+            Entry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
+            for value, name in zip(values.tolist(), names, strict=True)
+        ]
+
+    def known_values(self) -> list[int]:
+        """The values that the file's tags name."""
+        found = (key.removeprefix("class_") for key in self._file.tags(1) if key.startswith("class_"))
+        return sorted(int(text) for text in found if text.isdecimal())
+
+    def _read(self, file: Any, window: Window) -> NDArray[np.integer]:
+        try:
+            with gdal_errors():
+                return file.read(1, window=((window.top, window.bottom), (window.left, window.right)))
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be read to its end ({first_line(error)}): expected a whole file; make the map "
+                "anew, or copy it again"
+            ) from None
+
+
+class _RowUnits(NamedTuple):
+    """Areas of pixels, row by row, as whole numbers: halves[0] · 2 ** 26 + halves[1] units of so many m²."""
+
+    halves: tuple[NDArray[np.float64], NDArray[np.float64]]
+    unit: float
+
+
+def _row_units(areas: NDArray[np.float64]) -> _RowUnits:
+    unit = float(2.0 ** (np.floor(np.log2(areas.max(initial=2.0**-500))) + 1 - 2 * _HALF))
+    whole = np.rint(areas / unit)
+    high = np.floor(whole / 2**_HALF)
+    return _RowUnits((high, whole - high * 2**_HALF), unit)
+
+
+@contextmanager
+def open_label_map(path: Path) -> Iterator[LabelMap]:
+    """Opens a label map, and the confidence beside it.
+
+    Args:
+        path: such as `town.labels.tif`; confidence is taken from `town.confidence.tif` if that is there.
+
+    Raises:
+        UserError: it is no label map, or the confidence is that of another one.
+    """
+    with ExitStack() as files:
+        file = files.enter_context(_opened(path))
+        whole_numbers = np.dtype(file.dtypes[0]).kind in "ui" and np.dtype(file.dtypes[0]).itemsize <= 4
+        if file.count != 1 or not whole_numbers or file.dtypes[0] == "uint32":
+            bands = f"{file.count} band{'s' * (file.count > 1)} of {file.dtypes[0]}"
+            raise UserError(
+                f"{path} has {bands}: expected a label map, one band of whole numbers; give a NAME.labels.tif of "
+                "segearth predict"
+            )
+        other = confidence_path(path)
+        confidence = files.enter_context(_opened(other)) if other is not None else None
+        if confidence is not None and (confidence.shape != file.shape or confidence.dtypes != ("uint8",)):
+            raise UserError(
+                f"{other} is not the confidence of {path}, which has other pixels: expected one made with it; move it "
+                "away, or make the map anew"
+            )
+        yield LabelMap(path, file, confidence)
+
+
+def confidence_path(labels: Path) -> Path | None:
+    """The raster of confidence beside a label map; None if there is none."""
+    stem = base_name(labels)
+    path = labels.with_name(f"{stem}.confidence.tif")
+    return path if stem != labels.stem and path.is_file() else None
+
+
+def base_name(labels: Path) -> str:
+    """What a map is called: `town` of town.labels.tif."""
+    return labels.stem.removesuffix(".labels")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A raster, open.
+
+    Raises:
+        UserError: it is none.
+    """
+    with ExitStack() as files:
+        try:
+            with gdal_errors():
+                file = files.enter_context(opened(path))
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be opened ({first_line(error)}): expected a raster; give a NAME.labels.tif of segearth "
+                "predict"
+            ) from None
+        yield file

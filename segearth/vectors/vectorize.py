@@ -1,0 +1,133 @@
+"""From a label map to a file of polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import segearth
+from segearth.batch.earlier import made_with
+from segearth.errors import UserError, option
+from segearth.files import sha256_of
+from segearth.outputs import bytes_writer, writable_folder, write_all
+from segearth.progress import Progress, window_progress
+from segearth.scenes.scene_summary import file_facts, scene_versions
+from segearth.summary import json_writer
+from segearth.vectors import styles
+from segearth.vectors.job import VectorJob
+from segearth.vectors.label_map import base_name, confidence_path, open_label_map
+from segearth.vectors.options import VectorOptions, VectorResult
+
+_VERSION = 1  # of what the files hold
+_ENDING = "polygons"
+
+
+def vectorize(
+    labels: str | Path,
+    output: str | Path | None = None,
+    options: VectorOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = False,
+) -> VectorResult:
+    """Writes the pieces of a label map as polygons, with bounded memory.
+
+    A piece is what touches along the sides of pixels. Areas and confidences are sums over its pixels, so that they add
+    up to those of the map's summary.
+
+    Args:
+        labels: a raster with one band of whole numbers, such as `town.labels.tif`.
+        output: folder for `town.polygons.gpkg`; None: that of the map.
+        options: how.
+        overwrite: whether to begin anew, whatever is there.
+        progress: as of `Predictor.predict`, of tiles.
+
+    Raises:
+        UserError: no label map, no such class, a format that needs a coordinate system, too many pieces, files of other
+            settings, or a full disk.
+    """
+    labels, options = Path(labels), options or VectorOptions()
+    if not labels.is_file():
+        raise UserError(f"no file at {labels}: expected a NAME.labels.tif of segearth predict; correct the path")
+    folder = writable_folder(labels.parent if output is None else output)
+    path = folder / f"{base_name(labels)}.{_ENDING}.{options.vector}"
+    record = path.with_name(f"{path.name}.json")
+    settings = _settings(labels, options)
+    if not overwrite and (found := _finished(path, record, settings, labels)) is not None:
+        return VectorResult(path, found, True)
+    with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
+        if options.vector == "geojson" and source.crs is None:
+            raise UserError(
+                f"{labels} has no coordinate system, and GeoJSON is in longitudes and latitudes: expected a map of a "
+                f"georeferenced scene; write it in pixels by {option('vector', 'gpkg')}"
+            )
+        job = VectorJob(source, labels.name, options, show)
+        files: dict[str, Any] = {}
+        summary: dict[str, Any] = {}
+
+        def write(part: Path) -> None:
+            job.write(part)
+            files[path.name] = file_facts(part)
+
+        def write_record(part: Path) -> None:
+            summary.update(job.summary(settings), files=files, versions=_versions())
+            json_writer(summary)(part)
+
+        writers: dict[Path, Callable[[Path], object]] = {path: write}
+        if options.vector != "gpkg":  # which holds its style itself
+            writers[path.with_suffix(".qml")] = bytes_writer(styles.qml(job.entries).encode())
+        write_all({**writers, record: write_record})
+    return VectorResult(path, summary, False)
+
+
+def _settings(labels: Path, options: VectorOptions) -> dict[str, Any]:
+    """All that the polygons depend on."""
+    confidence = confidence_path(labels)
+    return {
+        "input": {"labels": sha256_of(labels), "confidence": None if confidence is None else sha256_of(confidence)},
+        "source": labels.name,
+        "vector": options.vector,
+        "min_area": float(options.min_area),
+        "simplify": float(options.simplify),
+        "only": sorted(set(options.only)),
+        "dissolve": options.dissolve,
+        "version": _VERSION,
+    }
+
+
+def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) -> dict[str, Any] | None:
+    """The summary of a file that is there and whole; None if there is none.
+
+    Raises:
+        UserError: it was made with other settings, or is none of ours.
+    """
+    if not record.exists():
+        if path.exists():
+            raise UserError(
+                f"{path} is there, but no {record.name}, so it is no file of ours: expected no such file; use another "
+                f"{option('out')}, or {option('overwrite', True)} to write over it"
+            )
+        return None
+    found = made_with(record, settings, labels)
+    facts = found.get("files")
+    known = facts.get(path.name) if isinstance(facts, dict) else None
+    whole = path.is_file() and isinstance(known, dict) and known.get("bytes") == path.stat().st_size
+    return found if whole else None
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what polygons may depend on; no model is, and importing torch takes more memory than a map."""
+    import pyogrio
+    import shapely
+
+    return {
+        "segearth": segearth.__version__,
+        "numpy": np.__version__,
+        "pyogrio": pyogrio.__version__,
+        "shapely": shapely.__version__,
+        "geos": shapely.geos_version_string,
+        **scene_versions(),
+    }
