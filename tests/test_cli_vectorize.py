@@ -204,7 +204,7 @@ def test_what_is_refused(capsys, monkeypatch):
         (["town.labels.tif", "--min-area", "-1"], "--min-area -1.0: expected a number from 0 on"),
         (["town.labels.tif"], "pieces: expected at most 4, as more are noise; give --min-area 25 (in m²)"),
         (["town.labels.tif", "--min-area", "1"], "give a larger --min-area 25 (in m²)"),
-        (["plain.labels.tif", "--vector", "geojson"], "write it in pixels by --vector gpkg"),
+        (["plain.labels.tif", "--vector", "geojson"], "write polygons in pixels by --vector gpkg"),
         (["missing.tif"], "no file at missing.tif"),
         (["scores.tif"], "scores.tif has 2 bands of uint8: expected a label map"),
         (["height.tif"], "height.tif has 1 band of float32"),
@@ -276,6 +276,10 @@ def test_predict_makes_polygons(monkeypatch, capsys):
     assert "--min-area 2.0 is of polygons: expected --vector gpkg, too" in capsys.readouterr().err
     assert cli.main([*words, "--vector", "shp"]) == 2
     assert "convert it: ogr2ogr" in capsys.readouterr().err
+    write(Path("plain.tif"), np.zeros((3, 40, 50), np.uint8), crs=None)
+    assert cli.main(["predict", "plain.tif", *words[2:], "--as", "scene", "--vector", "geojson", "-o", "none"]) == 2
+    assert "plain.tif has no coordinate system, and GeoJSON" in capsys.readouterr().err
+    assert not list(Path("none").iterdir())
     assert not Path("out/town.labels.tif").exists()
     assert cli.main([*words, "--vector", "gpkg", "--confidence"]) == 0
     _, _, fields = rows("out/town.polygons.gpkg")

@@ -25,7 +25,7 @@ from segearth.scenes.raster import Raster, ReadFailed
 from segearth.scenes.scene import open_scene, predict_scene
 from segearth.summary import hectares
 from segearth.vectors.options import VectorOptions
-from segearth.vectors.vectorize import vectorize
+from segearth.vectors.vectorize import check_crs, vectorize
 from segearth.windows import CROP, STRIDE
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ class Scenes:
         try:
             with open_scene(scene.source, self._options.overview) as (raster, _):
                 options = self._scaled(raster)
+                if self._vectors is not None:
+                    check_crs(raster.name, raster.crs, self._vectors)
                 tell(self._described(scene, raster))
             with scene_progress(self._args, tell, scene.item, number, self.number) as show:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from segearth.vectors import styles
 from segearth.vectors.job import VectorJob
 from segearth.vectors.label_map import base_name, confidence_path, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
 
 _VERSION = 1  # of what the files hold
 _ENDING = "polygons"
@@ -59,11 +62,7 @@ def vectorize(
     if not overwrite and (found := _finished(path, record, settings, labels)) is not None:
         return VectorResult(path, found, True)
     with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
-        if options.vector == "geojson" and source.crs is None:
-            raise UserError(
-                f"{labels} has no coordinate system, and GeoJSON is in longitudes and latitudes: expected a map of a "
-                f"georeferenced scene; write it in pixels by {option('vector', 'gpkg')}"
-            )
+        check_crs(str(labels), source.crs, options)
         job = VectorJob(source, labels.name, options, show)
         files: dict[str, Any] = {}
         summary: dict[str, Any] = {}
@@ -81,6 +80,24 @@ def vectorize(
             writers[path.with_suffix(".qml")] = bytes_writer(styles.qml(job.entries).encode())
         write_all({**writers, record: write_record})
     return VectorResult(path, summary, False)
+
+
+def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
+    """Refuses a format that needs a coordinate system where there is none.
+
+    Args:
+        name: of the raster, for messages.
+        crs: its coordinate system, or None.
+        options: of its polygons.
+
+    Raises:
+        UserError: that is so.
+    """
+    if options.vector == "geojson" and crs is None:
+        raise UserError(
+            f"{name} has no coordinate system, and GeoJSON is in longitudes and latitudes: expected a georeferenced "
+            f"scene or a map of one; write polygons in pixels by {option('vector', 'gpkg')}"
+        )
 
 
 def _settings(labels: Path, options: VectorOptions) -> dict[str, Any]:
