@@ -35,7 +35,7 @@ def image(request) -> np.ndarray:
 
 
 @pytest.fixture
-def expected(image):
+def expected(gpu, image):  # noqa: ARG001 (without a GPU there is nothing to compare)
     """The map of a processor in float32."""
     return load("cpu").predict(image)
 
