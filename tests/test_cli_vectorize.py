@@ -296,3 +296,32 @@ def test_predict_makes_polygons(monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "failed: polygons of town.tif: town.labels.tif has " in printed.err
     assert printed.out.splitlines()[-1].startswith("0 maps written to out, 1 was there, 1 without polygons")
+
+
+def test_a_file_that_somebody_worked_on_is_not_replaced(capsys):
+    town()
+    assert run("town.labels.tif") == 0
+    with sqlite3.connect("town.polygons.gpkg") as file:
+        file.execute("CREATE TABLE notes AS SELECT randomblob(100000)")
+    file.close()
+    before = Path("town.polygons.gpkg").read_bytes()
+    assert run("town.labels.tif") == 2
+    assert "town.polygons.gpkg was changed since it was written" in capsys.readouterr().err
+    Path("town.polygons.gpkg-wal").write_bytes(b"a")
+    assert run("town.labels.tif", "--overwrite") == 2
+    assert "is open in another program" in capsys.readouterr().err
+    assert Path("town.polygons.gpkg").read_bytes() == before
+    Path("town.polygons.gpkg-wal").unlink()
+    assert run("town.labels.tif", "--overwrite") == 0
+
+
+def test_maps_of_one_name_and_values_that_are_none(capsys):
+    town("a/town.labels.tif")
+    town("b/town.labels.tif")
+    assert run("a/town.labels.tif", "b/town.labels.tif", "-o", "out") == 2
+    assert "would both become town.polygons" in capsys.readouterr().err
+    assert not Path("out").exists()
+    assert run("a/town.labels.tif", "b/town.labels.tif") == 0
+    for value in ("77", "99999999999"):
+        assert run("a/town.labels.tif", "-o", "out", "--only", value) == 2
+        assert f"--only {value}: town.labels.tif has no class of this name" in capsys.readouterr().err

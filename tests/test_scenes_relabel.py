@@ -146,7 +146,8 @@ def test_many_classes_have_labels_of_16_bits(tmp_path):
 
 def test_changes_of_classes():
     vocabulary = Vocabulary.from_list(["road", "tree,forest | threshold=0.3", "grass | colour=#010101", "clutter"])
-    found = change(vocabulary, LabelChanges(merge={"green": ["grass", "Forest"]}, rename={"ROAD": "street"}))
+    merge = {"green": ["grass", "Forest"]}
+    found = change(vocabulary, LabelChanges(None, {"green": 0.3}, merge, rename={"ROAD": "street"}))
     assert found.members == ((0,), (1, 2), (3,))
     assert found.vocabulary.classes == (("street",), ("green", "tree", "forest", "grass"), ("clutter",))
     assert (found.vocabulary.background, found.vocabulary.thresholds) == (2, (None, 0.3, None))
@@ -155,6 +156,7 @@ def test_changes_of_classes():
     assert change(vocabulary, LabelChanges(background="road")).vocabulary.background == 0
     for wrong, message in [
         (LabelChanges(drop=["lake"]), "'lake' is none of the classes"),
+        (LabelChanges(merge=merge), r"'green' have different thresholds of their own \(grass none, tree 0\.3\)"),
         (LabelChanges(drop=["tree"], merge={"a": ["forest", "road"]}), "'tree' is merged or dropped more than once"),
         (LabelChanges(drop=["road", "tree", "grass", "clutter"]), "no class is left"),
         (LabelChanges(rename={"lake": "sea"}), "'lake' is none"),
@@ -228,6 +230,27 @@ def test_the_command(scene, tmp_path, capsys):
     ]:
         assert cli.main(["relabel", str(scene.scores), "-o", str(tmp_path / "other"), *wrong]) == 2
         assert message in capsys.readouterr().err
-    assert cli.main(["relabel", str(tmp_path / "b.scores.tif"), str(scene.scores), "-o", str(tmp_path / "two")]) == 1
+    lonely = tmp_path / "b.scores.tif"
+    two = ["relabel", str(lonely), str(scene.scores), "-o", str(tmp_path / "two")]
+    assert cli.main(two) == 2
+    assert f"no file at {lonely}" in capsys.readouterr().err
+    shutil.copy(scene.scores, lonely)
+    assert cli.main(two) == 1
     assert "failed: " in capsys.readouterr().err
     assert (tmp_path / "two" / "a.labels.tif").is_file()
+    assert cli.main(["relabel", str(scene.scores), str(scene.scores), "-o", str(tmp_path / "one")]) == 2
+    assert "would both become one map" in capsys.readouterr().err
+
+
+def test_classes_of_other_factors_are_not_merged():
+    vocabulary = Vocabulary.from_list(["road", "tree | scale=1.2", "grass | scale=0.8"])
+    with pytest.raises(UserError, match=r"different factors \(tree 1\.2, grass 0\.8\)"):
+        change(vocabulary, LabelChanges(merge={"green": ["tree", "grass"]}))
+
+
+def test_a_confidence_of_an_earlier_map_does_not_stay(scene, tmp_path):
+    out = tmp_path / "out"
+    relabel_scene(scene.scores, out, LabelChanges(drop=["road"]), confidence=True)
+    assert (out / "a.confidence.tif").is_file()
+    relabel_scene(scene.scores, out, overwrite=True)
+    assert not (out / "a.confidence.tif").exists()

@@ -16,7 +16,7 @@ from segearth.cli.predict_outcome import Outcome
 from segearth.cli.predict_progress import scene_progress
 from segearth.cli.scene_options import scene_options
 from segearth.cli.vector_options import polygons_told
-from segearth.errors import UserError, is_out_of_memory, option
+from segearth.errors import UserError, is_out_of_memory, option, printable
 from segearth.exits import go_on_unless_ending, say
 from segearth.scenes.grid import block_side
 from segearth.scenes.layout import area_of, describe, frame_of, windows_in
@@ -193,7 +193,8 @@ class Scenes:
         except UserError as error:
             go_on_unless_ending(error)
             outcome.without_polygons += 1
-            say(f"failed: polygons of {scene.shown}: {error}")
+            again = f"segearth vectorize {result.labels} writes them without mapping anew"
+            say(printable(f"failed: polygons of {scene.shown}: {error}; the map stays: {again}"))
 
     def _tell_block(self, tell: Callable[[str], None]) -> None:
         """Says that another side of blocks is taken than the one that is asked for."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segearth.cli.options import add_quiet
 from segearth.errors import UserError, option, printable
-from segearth.exits import OK, SOME_FAILED, quiet, say
+from segearth.exits import OK, SOME_FAILED, go_on_unless_ending, quiet, say
 from segearth.paths import user_path
 
 HELP = "Make another map from the scores of a finished one: thresholds, merged classes, colours."
@@ -59,25 +59,44 @@ def run(args: argparse.Namespace) -> int:
         _pairs("colour", args.colour, "NAME=#RRGGBB, such as tree=#19732A"),
         False if args.background == "none" else args.background,
     )
+    paths = [user_path(text, "raster of scores") for text in args.scores]
+    _check_paths(paths)
     tell = quiet if args.quiet else say
     failed = 0
-    for text in args.scores:
+    for path in paths:
         try:
             result = relabel_scene(
-                user_path(text, "raster of scores"),
+                path,
                 user_path(args.out, "output folder"),
                 changes,
                 confidence=args.confidence,
                 overwrite=args.overwrite,
             )
         except UserError as error:
-            if len(args.scores) == 1:
+            go_on_unless_ending(error)
+            if len(paths) == 1:
                 raise
             failed += 1
             say(f"failed: {error}")
             continue
         tell(printable(f"{result.labels}: " + ", ".join(_shares(result.summary["classes"]))))
     return SOME_FAILED if failed else OK
+
+
+def _check_paths(paths: list[Path]) -> None:
+    """Refuses what is not there, and maps of one name, before anything is made."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if not path.is_file():
+            raise UserError(
+                f"no file at {path}: expected a NAME.scores.tif of segearth predict --scores; correct the path"
+            )
+        if path.name in seen:
+            raise UserError(
+                f"{seen[path.name]} and {path} would both become one map: expected maps of different names; give them "
+                f"one by one, each with a folder of its own ({option('out')})"
+            )
+        seen[path.name] = path
 
 
 def _shares(rows: list[dict[str, object]]) -> list[str]:

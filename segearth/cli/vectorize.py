@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from segearth.cli.options import add_quiet
 from segearth.cli.vector_options import add_vector_options, polygons_told
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.exits import OK, SOME_FAILED, go_on_unless_ending, say
 from segearth.paths import user_path
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         args.vector, args.min_area or 0.0, args.simplify, tuple(args.only), args.dissolve, args.force
     )
     out = None if args.out is None else user_path(args.out, "output folder")
+    _refuse_one_name(paths, out)
     failed = []
     for path in paths:
         try:
@@ -69,3 +71,21 @@ def run(args: argparse.Namespace) -> int:
     for why in failed:
         say(f"failed: {why}")
     return SOME_FAILED if failed else OK
+
+
+def _refuse_one_name(paths: Sequence[Path], out: Path | None) -> None:
+    """Refuses maps whose polygons would be in one file.
+
+    Raises:
+        UserError: there are two.
+    """
+    from segearth.vectors.label_map import base_name
+
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        place = (path.parent if out is None else out) / base_name(path)
+        if (other := seen.setdefault(place, path)) is not path:
+            raise UserError(
+                f"{other} and {path} would both become {place.name}.polygons: expected maps of different names; give "
+                f"them one by one, each with a folder of its own ({option('out')})"
+            )

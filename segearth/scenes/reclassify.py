@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.labels import label_values, thresholds_of
 from segearth.scenes.layers import LEVELS, scores_of
 from segearth.vocabulary import Vocabulary
@@ -67,14 +67,17 @@ class Changed(NamedTuple):
 def change(vocabulary: Vocabulary, changes: LabelChanges) -> Changed:
     """The classes after all changes.
 
-    Merged classes stand where the first of them stood, with its colour, threshold and scale.
+    Merged classes stand where the first of them stood, with its colour.
 
     Raises:
-        UserError: a name that is none, a class in two changes, or none that is left.
+        UserError: a name that is none, a class in two changes, none that is left, or merged classes with other
+            factors or thresholds than each other.
     """
     dropped = [vocabulary.index(name) for name in changes.drop]
     merged = {new: [vocabulary.index(name) for name in names] for new, names in changes.merge.items()}
     _check_once(vocabulary, [*dropped, *(i for group in merged.values() for i in group)])
+    for new, group in merged.items():
+        _check_alike(vocabulary, new, group, changes)
     groups: dict[int, tuple[str, list[int]]] = {min(group): (new, group) for new, group in merged.items()}
     gone = {*dropped, *(i for group in merged.values() for i in group)} - groups.keys()
     members, names = [], []
@@ -189,3 +192,20 @@ def _check_once(vocabulary: Vocabulary, changed: Sequence[int]) -> None:
                 f"{vocabulary.names[i]!r} is merged or dropped more than once: expected each class in one change; "
                 "leave one out"
             )
+
+
+def _check_alike(vocabulary: Vocabulary, new: str, group: Sequence[int], changes: LabelChanges) -> None:
+    """One class has one factor and one threshold."""
+    if len({vocabulary.scales[i] for i in group}) > 1:
+        factors = ", ".join(f"{vocabulary.names[i]} {vocabulary.scales[i]:g}" for i in group)
+        raise UserError(
+            f"the classes of {new!r} have different factors ({factors}): expected the same scale; map the scene anew "
+            "with these names as one class"
+        )
+    if len({vocabulary.thresholds[i] for i in group}) > 1 and new not in changes.thresholds:
+        told = {i: "none" if (own := vocabulary.thresholds[i]) is None else f"{own:g}" for i in group}
+        thresholds = ", ".join(f"{vocabulary.names[i]} {told[i]}" for i in group)
+        raise UserError(
+            f"the classes of {new!r} have different thresholds of their own ({thresholds}): expected one; give "
+            f"{option('class_threshold', f'{new}=0.4')}"
+        )

@@ -236,8 +236,18 @@ def _write(
             if progress is not None:
                 progress(done, len(cut))
         tags = {"segearth_settings": settings_hash(settings)}
-        files = assemble(folder, cut, area, file.transform, file.crs, layers, places, tags, [summary])
+        files = assemble(folder, cut, area, file.transform, file.crs, layers, places, tags, _stale(summary, places))
     return files, sums
+
+
+def _stale(summary: Path, places: Mapping[str, Path]) -> list[Path]:
+    """What an earlier map has and the new one has not goes with its summary: it would be taken for the new one's."""
+    try:
+        listed = set(read_json(summary)["files"])
+    except (OSError, ValueError, LookupError, TypeError):
+        listed = set()
+    confidence = places["labels"].with_name(f"{places['labels'].name.removesuffix('.labels.tif')}.confidence.tif")
+    return [summary, *([confidence] if confidence.name in listed and "confidence" not in places else [])]
 
 
 def _rows(

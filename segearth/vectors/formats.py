@@ -69,7 +69,7 @@ def check_format(name: str) -> str:
     if found in ("shp", "shapefile", "esri shapefile"):
         raise UserError(
             f"{option('vector', name)}: shapefiles hold at most 2 GB and cut names, so none is written: expected "
-            f"{', '.join(FORMATS)}; write a gpkg, and convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"
+            f"{', '.join(FORMATS)}; write a gpkg, and convert it: ogr2ogr NAME.shp NAME.polygons.gpkg NAME"
         )
     if found not in FORMATS:
         raise UserError(f"{option('vector', name)}: expected {', '.join(FORMATS)}")

@@ -171,7 +171,8 @@ class VectorJob:
             return None
         known = {entry.name: entry.value for entry in source.entries(np.array(source.known_values(), np.int32))}
         for name in self._options.only:
-            if name not in known and not name.isdecimal():
+            is_value = name.isdecimal() and (int(name) in known.values() if known else int(name) < 2**31)
+            if name not in known and not is_value:
                 near = difflib.get_close_matches(name, known, n=1)
                 advice = (
                     f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known) or 'its values'}"

@@ -61,6 +61,7 @@ def vectorize(
     settings = _settings(labels, options)
     if not overwrite and (found := _finished(path, record, settings, labels)) is not None:
         return VectorResult(path, found, True)
+    _refuse_open(path)
     with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
         check_crs(str(labels), source.crs, options)
         job = VectorJob(source, labels.name, options, show)
@@ -131,8 +132,28 @@ def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) 
     found = made_with(record, settings, labels)
     facts = found.get("files")
     known = facts.get(path.name) if isinstance(facts, dict) else None
-    whole = path.is_file() and isinstance(known, dict) and known.get("bytes") == path.stat().st_size
-    return found if whole else None
+    if not (path.is_file() and isinstance(known, dict)):
+        return None
+    if known.get("bytes") != path.stat().st_size:  # files of ours appear whole: somebody has worked on it
+        raise UserError(
+            f"{path} was changed since it was written, perhaps in a GIS program: expected the file as it was; use "
+            f"another {option('out')}, or {option('overwrite', True)} to write over it"
+        )
+    return found
+
+
+def _refuse_open(path: Path) -> None:
+    """Refuses to replace a GeoPackage beside which SQLite keeps changes: it would apply them to the new one.
+
+    Raises:
+        UserError: there are some.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if path.exists() and log.exists():
+        raise UserError(
+            f"{path} is open in another program, or was when that program ended, as {log.name} is beside it: expected "
+            f"a file that nobody uses; close it there (or open and close it once), or use another {option('out')}"
+        )
 
 
 def _versions() -> dict[str, str]:
