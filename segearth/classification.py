@@ -45,7 +45,7 @@ def classify(model: SegEarth, vocabulary: Vocabulary, logits: Tensor, *, scores:
     found = model.scores(logits[None])[0]
     scaled = found
     if any(scale != 1 for scale in vocabulary.scales):
-        scaled = found * torch.tensor(vocabulary.scales, device=logits.device)[:, None, None]
+        scaled = found * torch.tensor(vocabulary.scales, dtype=torch.float32, device=logits.device)[:, None, None]
     chosen = scaled.max(dim=0).indices  # the first of equals, as argmax, which takes eight times as long on a processor
     confidence = found.gather(0, chosen[None])[0]
     # as few bytes as hold the classes; not every device knows uint16

@@ -5,9 +5,11 @@ import torch
 from conftest import mini_clip
 from torch.testing import assert_close
 
+from segearth.classification import classify
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.tiles import axis
+from segearth.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,22 @@ def test_the_callers_default_dtype_changes_nothing(model, image, expected):
     torch.set_default_dtype(torch.float64)
     try:
         assert torch.equal(model.logits(image, (80, 96)), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_callers_default_dtype_changes_no_factor_of_a_class():
+    """In bfloat16, 1.002 is 1, and the first of equals would win."""
+
+    class Scores(torch.nn.Module):
+        def scores(self, logits):
+            return logits
+
+    vocabulary = Vocabulary([["a"], ["b"]], False, scales=[1.0, 1.002])
+    logits = torch.tensor([0.5005, 0.5], dtype=torch.float32)[:, None, None]
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert classify(Scores(), vocabulary, logits).best.item() == 1
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -203,3 +203,9 @@ def test_dropout_of_an_image_is_its_own():
     fixups = torch.cat([draw_drops(model, 4, generators(seed)).fixups[0] for seed in range(60)])
     assert fixups.unique().tolist() == [0.0, pytest.approx(1 / 0.9)]
     assert (fixups > 0).float().mean() == pytest.approx(0.9, abs=0.02)  # of 7260 draws: 5 sigma are 0.018
+
+
+def test_tables_do_not_depend_on_the_callers_default_device():
+    with torch.device("meta"):
+        tables = reads(((0, 1), (1, 2)), torch.device("cpu"))
+    assert tables.positions.tolist() == [[0, 1], [1, 2]]

@@ -129,7 +129,7 @@ def rotate(vectors: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     gram = exact @ exact.transpose(1, 2)
     gram.diagonal(dim1=1, dim2=2).add_((count + dim) * torch.finfo(torch.float64).eps)
     lower, _ = torch.linalg.cholesky_ex(gram)
-    products = exact @ queries.to(exact)
+    products = exact @ queries.to(exact.device).to(exact.dtype)  # not at once: Apple's GPU would convert
     projected = torch.linalg.solve_triangular(lower, products, upper=False)
     return (lengths * lower).to(vectors), projected.to(vectors)
 

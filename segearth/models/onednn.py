@@ -92,9 +92,9 @@ def _fault(threads: int) -> str | None:
     A window's bits may depend neither on its company nor on the threads of the process that computes it: maps are the
     same however an image is cut. That is no matter of course, as sums may be split where there is little else to share.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     tokens, hidden, up, down, kernels, pixels = (
-        torch.randn(shape, generator=generator) / shape[-1] ** 0.25
+        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") / shape[-1] ** 0.25
         for shape in (
             (5 * TOKENS, WIDTH), (5 * TOKENS, OUT), (OUT, WIDTH), (WIDTH, OUT),
             (TILES, *KERNEL), (TILES, KERNEL[1], CHANNELS),

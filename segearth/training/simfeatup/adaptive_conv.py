@@ -60,7 +60,7 @@ def reads(positions: Positions, device: torch.device) -> Reads:
             if turn == len(turns):
                 turns.append([])
             turns[turn].append((position, tile, number))
-    tables = [torch.tensor(positions), *(torch.tensor(turn).T for turn in turns)]
+    tables = [torch.tensor(positions, device="cpu"), *(torch.tensor(turn, device="cpu").T for turn in turns)]
     whole, *parts = upload(tables, device, torch.int64)
     return Reads(whole, [(part[0], part[1], part[2]) for part in parts])
 
