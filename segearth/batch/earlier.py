@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,21 @@ def made_with(summary: Path, settings: Mapping[str, Any], image: str | Path) -> 
     else:
         field, was, now = first_difference(before.get(field), settings[field], field) or (field, "another", "this")
     raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")
+
+
+def refuse_foreign(paths: Iterable[Path], summary: Path, what: str = "map") -> None:
+    """Refuses to write over files where no summary says that they are ours.
+
+    Args:
+        paths: of the files that would be written.
+        summary: the file that would say so, which is not there.
+        what: the files are, for messages.
+
+    Raises:
+        UserError: one of them is there, be it a broken link.
+    """
+    if foreign := next((path for path in paths if os.path.lexists(path)), None):
+        raise UserError(
+            f"{foreign} is there, but no {summary.name}, so it is no {what} of ours: expected no such file; use "
+            f"another {option('out')}, or {option('overwrite', True)} to write over it"
+        )

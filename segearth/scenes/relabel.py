@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.batch.earlier import fingerprint, made_with
+from segearth.batch.earlier import fingerprint, made_with, refuse_foreign
 from segearth.errors import UserError, first_line, option
 from segearth.extras import install_command
 from segearth.jobs.settings import settings_hash
@@ -194,11 +194,7 @@ def _finished(
             return found if whole and {path.name for path in places.values()} <= found["files"].keys() else None
         except (OSError, LookupError, TypeError, AttributeError):
             return None
-    if foreign := next((path for path in places.values() if os.path.lexists(path)), None):
-        raise UserError(
-            f"{foreign} is there, but no {summary.name}, so it is no map of ours: expected no such file; use another "
-            f"{option('out')}, or {option('overwrite', True)} to write over it"
-        )
+    refuse_foreign(places.values(), summary)
     return None
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.batch.earlier import made_with
+from segearth.batch.earlier import made_with, refuse_foreign
 from segearth.batch.inputs import JOB
-from segearth.errors import UserError, option
+from segearth.errors import UserError
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
@@ -186,12 +185,7 @@ class SceneFiles:
         if self.summary.exists():
             made_with(self.summary, self.plan.settings, image)
             return
-        others = [*self.rasters.values(), self.overlay]
-        if foreign := next((path for path in others if os.path.lexists(path)), None):
-            raise UserError(
-                f"{foreign} is there, but no {self.summary.name}, so it is no map of ours: expected no such file; use "
-                f"another {option('out')}, or {option('overwrite', True)} to write over it"
-            )
+        refuse_foreign([*self.rasters.values(), self.overlay], self.summary)
 
     def make(
         self,

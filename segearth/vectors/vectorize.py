@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import segearth
-from segearth.batch.earlier import made_with
+from segearth.batch.earlier import made_with, refuse_foreign
 from segearth.errors import UserError, option
 from segearth.files import sha256_of
 from segearth.outputs import bytes_writer, writable_folder, write_all
@@ -123,11 +123,7 @@ def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) 
         UserError: it was made with other settings, or is none of ours.
     """
     if not record.exists():
-        if path.exists():
-            raise UserError(
-                f"{path} is there, but no {record.name}, so it is no file of ours: expected no such file; use another "
-                f"{option('out')}, or {option('overwrite', True)} to write over it"
-            )
+        refuse_foreign([path], record, "file")
         return None
     found = made_with(record, settings, labels)
     facts = found.get("files")
