@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import io
 import json
@@ -436,9 +437,13 @@ def test_the_notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "clear all outputs before saving"
+    if importlib.util.find_spec("rasterio") is None:
+        notebook.cells = [cell for cell in notebook.cells if "geo" not in cell.metadata.get("tags", ())]
     where = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300, resources=where).execute()
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("<table" in str(data.get("text/html")) for data in shown) >= 3
+    if importlib.util.find_spec("folium") is not None:
+        assert sum("<iframe" in str(data.get("text/html")) for data in shown) >= 3
     written = {path.name for path in (tmp_path / "maps").iterdir()}
     assert {"map.overlay.png", "certain.npz", "tile_0.labels.png", "tile_512.summary.json"} <= written
