@@ -25,6 +25,7 @@ VERBS = (
     "predict",
     "relabel",
     "vectorize",
+    "qgis-script",
     "demo",
     "eval",
     "eval-all",
