@@ -25,6 +25,7 @@ VERBS = (
     "predict",
     "relabel",
     "vectorize",
+    "web",
     "qgis-script",
     "demo",
     "eval",
