@@ -24,6 +24,7 @@ from segearth.vectors import job, vectorize  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
+LOCAL = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
 WORDS = Vocabulary.from_string("road; tree,forest; water")
 
 
@@ -197,6 +198,8 @@ def test_what_is_refused(capsys, monkeypatch):
     write(Path("height.tif"), np.zeros((1, 5, 5), np.float32))
     Path("text.tif").write_text("no raster")
     write(Path("below.tif"), np.full((1, 5, 5), -3, np.int16), nodata=-1)
+    write(Path("above.tif"), np.full((1, 5, 5), 2**31, np.uint32), nodata=2**32 - 1)
+    town("local.tif", crs=LOCAL)
     monkeypatch.setattr(job, "MOST", 4)
     for arguments, part in (
         (["town.labels.tif", "--vector", "shp"], "convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"),
@@ -207,9 +210,11 @@ def test_what_is_refused(capsys, monkeypatch):
         (["plain.labels.tif", "--vector", "geojson"], "write polygons in pixels by --vector gpkg"),
         (["missing.tif"], "no file at missing.tif"),
         (["scores.tif"], "scores.tif has 2 bands of uint8: expected a label map"),
-        (["height.tif"], "height.tif has 1 band of float32"),
+        (["height.tif"], "height.tif has 1 band of float32: expected a label map, one band of whole numbers of"),
         (["text.tif"], "text.tif cannot be opened"),
-        (["below.tif"], "below.tif has the value -3: expected labels from 0 on"),
+        (["below.tif"], "below.tif has the value -3: expected labels from 0 to 2,147,483,647"),
+        (["above.tif"], "above.tif has the value 2147483648: expected labels from 0 to 2,147,483,647"),
+        (["local.tif", "--vector", "geojson"], "local.tif has a local coordinate system, whose place on the Earth is"),
     ):
         assert run(*arguments, "-o", "out") == 2
         assert part in capsys.readouterr().err
@@ -223,17 +228,6 @@ def test_what_is_refused(capsys, monkeypatch):
     assert "town.confidence.tif is not the confidence of town.labels.tif" in capsys.readouterr().err
 
 
-def test_a_map_without_coordinates_is_in_pixels():
-    values = town("plain.labels.tif", crs=None)
-    assert run("plain.labels.tif", "--min-area", "12", "-q") == 0
-    meta, shapes, fields = rows("plain.polygons.gpkg", "plain")
-    assert meta["crs"] is None
-    assert np.isnan(fields["area_m2"]).all()
-    assert fields["pixels"].min() >= 12
-    assert shapely.area(shapes).tolist() == fields["pixels"].tolist()
-    assert shapely.total_bounds(shapes).tolist() == [0, 0, values.shape[1], values.shape[0]]
-
-
 @pytest.mark.parametrize("of", ["gpkg", "geojson"])
 def test_a_run_that_ends_early_leaves_nothing(monkeypatch, of):
     town()
@@ -245,20 +239,6 @@ def test_a_run_that_ends_early_leaves_nothing(monkeypatch, of):
     with pytest.raises(UserError, match="cannot write .*town.polygons"):
         vectorize.vectorize("town.labels.tif", "out", VectorOptions(vector=of))
     assert list(Path("out").iterdir()) == []
-
-
-def test_a_map_of_another_program():
-    """It has neither names nor a palette, and large numbers."""
-    values = np.kron([[70_000, 3], [-1, 3]], np.ones((8, 8), int)).astype(np.int32)
-    write(Path("fields.tif"), values[None], nodata=-1)
-    assert run("fields.tif") == 0
-    _, _, fields = rows("fields.polygons.gpkg", "fields")
-    assert sorted(zip(fields["class"], fields["class_id"], fields["pixels"], strict=True)) == [
-        ("3", 3, 128),
-        ("70000", 70_000, 64),
-    ]
-    colours = [one["colour"] for one in json.loads(Path("fields.polygons.gpkg.json").read_text())["classes"]]
-    assert colours[0] != colours[1]
 
 
 def test_a_map_of_nodata():
