@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import signal
 import sqlite3
+import tempfile
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,13 +17,14 @@ pytest.importorskip("pyogrio", reason="vectors need the extra geo")
 
 import pyogrio  # noqa: E402
 import shapely  # noqa: E402
+from processes import forked  # noqa: E402
 from rasterio.features import geometry_mask  # noqa: E402
 from rasters import write  # noqa: E402
 
 from segearth import cli, loading  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.scene_summary import map_figures  # noqa: E402
-from segearth.vectors import job, vectorize  # noqa: E402
+from segearth.vectors import formats, job, vectorize  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
@@ -239,6 +243,29 @@ def test_a_run_that_ends_early_leaves_nothing(monkeypatch, of):
     with pytest.raises(UserError, match="cannot write .*town.polygons"):
         vectorize.vectorize("town.labels.tif", "out", VectorOptions(vector=of))
     assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize("of", ["fgb", "geojson"])
+def test_all_is_written_in_the_output_folder(monkeypatch, of):
+    """There is no other room, and what a kill leaves there is removed by the next run."""
+    town()
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    whole = formats._convert
+
+    def killed(source, *rest):
+        assert source.parent == Path("out")
+        whole(source, *rest)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(formats, "_convert", killed)
+        process = forked(lambda: run("town.labels.tif", "--vector", of, "-o", "out"), Path("log"))
+        process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    assert {path.suffix for path in Path("out").iterdir()} == {".gpkg", f".{of}"}
+    assert run("town.labels.tif", "--vector", of, "-o", "out") == 0
+    names = [f"town.polygons.{ending}" for ending in (of, f"{of}.json", "qml")]
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(names)
 
 
 def test_a_map_of_nodata():
