@@ -160,7 +160,7 @@ def test_fewer_polygons(capsys):
     assert fields["pixels"].sum() == before["pixels"].sum()
     assert shapely.coverage_is_valid(shapes)
     assert shapely.get_num_coordinates(shapes).sum() < shapely.get_num_coordinates(all_shapes).sum()
-    assert run("town.labels.tif", "-o", "some", "--only", "water", "1") == 0
+    assert run("town.labels.tif", "-o", "some", "--only", "water,1") == 0
     _, _, some = rows("some/town.polygons.gpkg")
     assert set(some["class"]) == {"water", "tree"}
     assert some["pixels"].sum() == np.isin(values, (1, 2)).sum()
@@ -173,6 +173,26 @@ def test_fewer_polygons(capsys):
     capsys.readouterr()
     assert run("town.labels.tif", "-o", "none", "--only", "tre") == 2
     assert "--only tre: town.labels.tif has no class of this name: did you mean 'tree'?" in capsys.readouterr().err
+
+
+def test_classes_are_called_by_any_of_their_names(capsys):
+    """Also between other arguments, in capitals, and with a comma in the name of another program's class."""
+    town("a.labels.tif")
+    town()
+    of = [{"label": 1, "name": "tree", "names": ["tree", "forest"]}, {"label": 2, "name": "sea", "names": ["lake"]}]
+    Path("town.summary.json").write_text(json.dumps({"classes": of}))
+    assert run("--only", "WATER", "town.labels.tif", "--only", "Forest", "-o", "out") == 0
+    assert set(rows("out/town.polygons.gpkg")[2]["class"]) == {"water", "tree"}
+    assert run("town.labels.tif", "--only", "tree,water", "-o", "out") == 0
+    assert capsys.readouterr().out.endswith("already\n")
+    for name, part in (("forrest", "did you mean 'forest'?"), ("lake", "expected some of road, tree, water")):
+        assert run("town.labels.tif", "-o", "none", "--only", name) == 2
+        assert f"--only {name}: town.labels.tif has no class of this name: {part}" in capsys.readouterr().err
+    assert run("a.labels.tif", "--only", "forest") == 2
+    with rasterio.open("a.labels.tif", "r+") as file:
+        file.update_tags(1, class_0="Forest, dense")
+    assert run("a.labels.tif", "--only", "forest, dense", "--only", "2") == 0
+    assert set(rows("a.polygons.gpkg", "a")[2]["class"]) == {"Forest, dense", "water"}
 
 
 def test_running_again(capsys):

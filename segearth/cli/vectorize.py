@@ -30,7 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRES",
         help="simpler borders, which neighbours still share; in pixels without coordinate system (0)",
     )
-    parser.add_argument("--only", nargs="+", default=[], metavar="CLASS", help="only these classes")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="CLASS,CLASS",
+        help="only these classes, by any of their names or by value; may be repeated",
+    )
     parser.add_argument("--dissolve", action="store_true", help="one multipolygon for each class")
     parser.add_argument("--force", action="store_true", help="write more than two million polygons, too")
     again = parser.add_mutually_exclusive_group()

@@ -40,6 +40,7 @@ class LabelMap:
         confidence: the raster of confidence, open; None if there is none.
 
     Attributes:
+        path: as given.
         content: a hash of what it holds, without the confidence.
         confidence_content: likewise of the confidence; None if there is none.
         size: (H, W).
@@ -51,7 +52,7 @@ class LabelMap:
     """
 
     def __init__(self, path: Path, file: Any, confidence: Any | None) -> None:
-        self._path, self._file, self._confidence = path, file, confidence
+        self.path, self._file, self._confidence = path, file, confidence
         self.content = content_of(path, file)
         self.confidence_content = None if confidence is None else content_of(Path(confidence.name), confidence)
         self.size: tuple[int, int] = file.shape
@@ -77,7 +78,7 @@ class LabelMap:
         values = found.astype(np.int32)  # what is too large of uint32 is below 0
         if (wrong := found[(values < 0) & ~absent]).size:
             raise UserError(
-                f"{self._path} has the value {wrong[0]}: expected labels from 0 to {2**31 - 1:,}, and nodata; give a "
+                f"{self.path} has the value {wrong[0]}: expected labels from 0 to {2**31 - 1:,}, and nodata; give a "
                 "NAME.labels.tif of segearth predict"
             )
         values[absent] = NODATA
@@ -140,10 +141,15 @@ class LabelMap:
             for value, name in zip(values.tolist(), names, strict=True)
         ]
 
-    def known_values(self) -> list[int]:
-        """The values that the file's tags name."""
-        found = (key.removeprefix(CLASS) for key in self._file.tags(1) if key.startswith(CLASS))
-        return sorted(int(text) for text in found if text.isdecimal())
+    def names(self) -> dict[int, tuple[str]]:
+        """The names of values, by the file's tags, which know one of each."""
+        found = {key.removeprefix(CLASS): name for key, name in self._file.tags(1).items() if key.startswith(CLASS)}
+        return dict(sorted((int(text), (name,)) for text, name in found.items() if text.isdecimal()))
+
+    @property
+    def summary(self) -> Path:
+        """Where the map's own summary is, if there is one."""
+        return self.path.with_name(f"{base_name(self.path)}.summary.json")
 
     def _read(self, file: Any, window: Window, band: int = 1, *, mask: bool = False) -> NDArray[np.integer]:
         read = file.read_masks if mask else file.read
@@ -152,7 +158,7 @@ class LabelMap:
                 return read(band, window=((window.top, window.bottom), (window.left, window.right)))
         except OSError as error:
             raise UserError(
-                f"{self._path} cannot be read to its end ({first_line(error)}): expected a whole file; make the map "
+                f"{self.path} cannot be read to its end ({first_line(error)}): expected a whole file; make the map "
                 "anew, or copy it again"
             ) from None
 

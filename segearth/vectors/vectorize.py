@@ -19,6 +19,7 @@ from segearth.vectors.earlier import finished, refuse_open, refuse_style
 from segearth.vectors.job import VectorJob
 from segearth.vectors.label_map import LabelMap, base_name, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
+from segearth.vectors.selection import chosen_values
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
@@ -59,7 +60,8 @@ def vectorize(
     record = path.with_name(f"{path.name}.json")
     style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
     with open_label_map(labels) as source:
-        settings = _settings(source, labels.name, options)
+        only = chosen_values(source, options.only)
+        settings = _settings(source, only, options)
         if not overwrite:
             if (found := finished(path, style, record, settings, labels)) is not None:
                 return VectorResult(path, found, True)
@@ -67,7 +69,7 @@ def vectorize(
         refuse_open(path)
         check_crs(str(labels), source.crs, options)
         with window_progress(progress, "tiles") as show:
-            job = VectorJob(source, labels.name, options, show)
+            job = VectorJob(source, only, options, show)
             return VectorResult(path, _written(job, path, style, record, settings), False)
 
 
@@ -121,16 +123,16 @@ def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
         )
 
 
-def _settings(source: LabelMap, name: str, options: VectorOptions) -> dict[str, Any]:
+def _settings(source: LabelMap, only: dict[int, str] | None, options: VectorOptions) -> dict[str, Any]:
     """All that the polygons depend on."""
     return {
         "version": _VERSION,
         "input": {"labels": source.content, "confidence": source.confidence_content},
-        "source": name,
+        "source": source.path.name,
         "vector": options.vector,
         "min_area": float(options.min_area),
         "simplify": float(options.simplify),
-        "only": sorted(set(options.only)),
+        "only": [] if only is None else list(only.values()),
         "dissolve": options.dissolve,
     }
 
