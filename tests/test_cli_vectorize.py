@@ -323,6 +323,16 @@ def test_predict_makes_polygons(monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "failed: polygons of town.tif: town.labels.tif has " in printed.err
     assert printed.out.splitlines()[-1].startswith("0 maps written to out, 1 was there, 1 without polygons")
+    other = [*words, "--overwrite", "--threshold", "0.9"]
+    polygons = Path("out/town.polygons.gpkg")
+    ours = polygons.read_bytes()
+    polygons.write_bytes(ours + b"more")
+    assert cli.main(other) == 2
+    assert "town.polygons.gpkg was changed since it was written" in capsys.readouterr().err
+    polygons.write_bytes(ours)
+    Path("out/town.polygons.txt").write_text("of the user")
+    assert cli.main(other) == 0
+    assert [path.name for path in Path("out").glob("town.polygons.*")] == ["town.polygons.txt"]
 
 
 def test_a_file_that_somebody_worked_on_is_not_replaced(capsys):

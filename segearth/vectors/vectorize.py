@@ -12,6 +12,7 @@ import segearth
 from segearth.errors import UserError, option
 from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
+from segearth.scenes.earlier import POLYGONS
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 _VERSION = 2  # of what the files hold
-_ENDING = "polygons"
 
 
 def vectorize(
@@ -56,7 +56,7 @@ def vectorize(
     if not labels.is_file():
         raise UserError(f"no file at {labels}: expected a NAME.labels.tif of segearth predict; correct the path")
     folder = writable_folder(labels.parent if output is None else output)
-    path = folder / f"{base_name(labels)}.{_ENDING}.{options.vector}"
+    path = folder / f"{base_name(labels)}.{POLYGONS}.{options.vector}"
     record = path.with_name(f"{path.name}.json")
     style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
     with open_label_map(labels) as source:
