@@ -191,7 +191,12 @@ class SegEarth(nn.Module):
 
     @torch.no_grad()
     def window_logits(
-        self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float = MAX_MEMORY_MB
+        self,
+        image: Tensor,
+        windows: Sequence[Window],
+        batch: int,
+        max_memory_mb: float = MAX_MEMORY_MB,
+        keep: Callable[[EncodedGroup], object] | None = None,
     ) -> Iterator[tuple[Window, Tensor]]:
         """Logits of some windows, one after another in the order given: what `Blend` takes.
 
@@ -201,12 +206,38 @@ class SegEarth(nn.Module):
             batch: windows in a call of the encoder. The last call is padded with repeats, so that all have one shape:
                 the logits have the same bits in whatever company their windows come. See `batch`.
             max_memory_mb: as in `logits`.
+            keep: called with all that `encoded_window_logits` needs for other queries, group by group.
 
         Yields:
             Each window, and its logits (Q, height, width) float32.
         """
-        for _, window, logits in self._window_logits(image[None], windows, batch, max_memory_mb):
+        for _, window, logits in self._window_logits(image[None], windows, batch, max_memory_mb, keep):
             yield window, logits
+
+    @torch.no_grad()
+    def encoded_window_logits(
+        self, image: Tensor, windows: Sequence[Window], groups: Iterable[EncodedGroup]
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """`window_logits` without the encoder; of groups without norms the logits have the same bits.
+
+        Args:
+            image: as of `window_logits`, which was called with it.
+            windows: likewise.
+            groups: what that gave to `keep`, of a model with the same encoder and upsampler.
+
+        Yields:
+            As `window_logits`.
+        """
+        parts = (
+            (window, own)
+            for group in groups
+            for window, own in zip(
+                group.windows,
+                self._group_logits(cut(image, group.windows, self.encoder.patch_size), *group[1:]),
+                strict=True,
+            )
+        )
+        yield from _in_order(windows, parts)
 
     @torch.no_grad()
     def encode(
@@ -257,15 +288,8 @@ class SegEarth(nn.Module):
         if self._on_patch_grid(image):
             return _resized(self._patch_logits(groups[0].features, groups[0].cls), out_size)
         grid, blend = self.grid(*image.shape[-2:]), self._blend(image)
-        patch = self.encoder.patch_size
-        parts = (
-            (window, own)
-            for group in groups
-            for window, own in zip(
-                group.windows, self._group_logits(cut(image[0], group.windows, patch), *group[1:]), strict=True
-            )
-        )
-        for done, (window, own) in enumerate(_in_order(grid.windows(), parts), start=1):
+        parts = self.encoded_window_logits(image[0], grid.windows(), groups)
+        for done, (window, own) in enumerate(parts, start=1):
             blend.add(window, own)
             if progress is not None:
                 progress(done, grid.count)
@@ -346,10 +370,17 @@ class SegEarth(nn.Module):
         return Blend(self.grid(*image.shape[-2:]), len(self.query_features), device=image.device)
 
     def _window_logits(
-        self, image: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
+        self,
+        image: Tensor,
+        windows: Sequence[Window],
+        batch: int,
+        max_memory_mb: float,
+        keep: Callable[[EncodedGroup], object] | None = None,
     ) -> Iterator[tuple[int, Window, Tensor]]:
         """Yields the number of an image of (B, 3, H, W), a window in it, and its logits, in this order."""
         encoded = self._encoded_groups(image, windows, batch, max_memory_mb)
+        if keep is not None:
+            encoded = _noted(encoded, keep)
         parts = (
             ((b, window), own)
             for joined in _joined(encoded, self._together(image, windows, max_memory_mb))
@@ -461,6 +492,14 @@ class SegEarth(nn.Module):
     def _similarity(self, features: Tensor) -> Tensor:
         """Cosine of features (n, D, h, w) and queries: (n, Q, h, w)."""
         return torch.einsum("ndhw,qd->nqhw", F.normalize(features.float(), dim=1), self.query_features)
+
+
+def _noted(parts: Iterable[Part], keep: Callable[[EncodedGroup], object]) -> Iterator[Part]:
+    """Yields parts, each after it was given to `keep`."""
+    for part in parts:
+        _, group, features, cls = part
+        keep(EncodedGroup(group.windows, features, cls, None))
+        yield part
 
 
 def _joined(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:

@@ -153,6 +153,7 @@ class Service:
                 job.vocabulary,
                 job.threshold,
                 image.facts["windows"],
+                image.size,
                 options,
             )
         )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.scenes.areas import pixel_areas
 from segearth.scenes.layers import scores_of
 from segearth.web.answers import Refused
 
@@ -23,7 +22,7 @@ def histogram(job: WebJob) -> dict[str, Any]:
         "bins": 255,
         "classes": found[:, 1:].tolist(),
         "nodata": height * width - int(found.sum()),
-        "area_m2_per_pixel": _area_m2(job),
+        "area_m2_per_pixel": job.image.facts["area_m2_per_pixel"],
     }
 
 
@@ -49,16 +48,3 @@ def pixel(job: WebJob, row: int, column: int) -> dict[str, Any]:
     order = np.argsort(-scores * np.array(job.vocabulary.scales, np.float32), kind="stable")
     rows = [{"index": int(i), "name": names[i], "score": round(float(scores[i]), 4)} for i in order]
     return {"row": row, "column": column, "x": x, "y": y, "scores": rows}
-
-
-def _area_m2(job: WebJob) -> float | None:
-    """Square metres of a pixel, the mean where they differ; None where nobody knows."""
-    view = job.image.view
-    if view is None or job.image.facts["crs"] is None:
-        return None
-    from segearth.web.rasters import open_plain
-
-    with open_plain(job.image.path, job.image.name) as dataset:
-        values = pixel_areas(dataset.transform, dataset.crs, dataset.shape).values
-    mean = None if values is None else float(np.mean(values))
-    return mean if mean is not None and np.isfinite(mean) else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from segearth.errors import UserError, printable
+from segearth.scenes.areas import pixel_areas
 from segearth.scenes.grid import Frame
 from segearth.scenes.place import pixel_size
 from segearth.web.answers import Refused
@@ -74,7 +78,13 @@ class Root:
         """
         place = self.find(path, folder=True)
         folders, files = [], []
-        for entry in sorted(place.iterdir(), key=lambda entry: entry.name.lower())[:_MOST_LISTED]:
+        try:
+            entries = sorted(place.iterdir(), key=lambda entry: entry.name.lower())[:_MOST_LISTED]
+        except OSError as error:
+            raise Refused(
+                409, f"the folder cannot be read ({error.strerror}): expected one that can; choose another", "path"
+            ) from None
+        for entry in entries:
             try:
                 if entry.name.startswith(".") or not self._is_below(entry):
                     continue
@@ -82,7 +92,7 @@ class Root:
                     folders.append(printable(entry.name))
                 elif entry.suffix.lower() in ENDINGS and entry.is_file():
                     files.append({"name": printable(entry.name), "bytes": entry.stat().st_size})
-            except OSError:
+            except (OSError, RuntimeError):  # links in a circle
                 continue
         inside = place.relative_to(self.folder).as_posix()
         return {"path": "" if inside == "." else printable(inside), "folders": folders, "files": files}
@@ -106,6 +116,8 @@ def inspect(path: Path, name: str, *, sent: bool) -> dict[str, Any]:
         check_size(dataset, name, path.stat().st_size if sent else None)
         height, width = dataset.height, dataset.width
         size = pixel_size(dataset.transform, dataset.crs, (height, width)).side_m
+        areas = pixel_areas(dataset.transform, dataset.crs, (height, width)).values
+        area = None if areas is None else float(np.mean(areas))
         placed = dataset.crs is not None or not dataset.transform.is_identity
         return {
             "width": width,
@@ -114,6 +126,7 @@ def inspect(path: Path, name: str, *, sent: bool) -> dict[str, Any]:
             "crs": _crs(dataset),
             "transform": list(dataset.transform[:6]) if placed else None,
             "metres_per_pixel": size,
+            "area_m2_per_pixel": area if area is not None and math.isfinite(area) else None,
             "windows": Frame.of((height, width), 1.0, CROP, STRIDE).grid.count,
         }
 

@@ -66,6 +66,8 @@ class Guard:
                 given = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     given[name] = value
+                if message["status"] >= 400 and scope["method"] not in _READING:
+                    given["Connection"] = "close"  # nobody waits for the rest of a body that is refused
                 if new and answer is None:
                     given.append("Set-Cookie", _cookie(self._session, session + "." + self._sign(session), "Strict"))
             await send(message)

@@ -21,7 +21,7 @@ from segearth.web.preview import View, max_zoom
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT_WINDOWS = 2000  # of which the encoding is kept, for other words on the same image
+KEPT_WINDOWS = 2000  # as of `segearth.scenes.kept`, which needs torch
 MOST_WAITING = 20  # maps of a session
 MOST_IMAGES = 100  # of a session
 MOST_JOBS = 200  # of a session
@@ -334,8 +334,7 @@ class State:
         if job is None or job.id != name:
             return None
         for key, value in told.items():
-            if key != "size":
-                setattr(job, key, value)
+            setattr(job, key, value)
         if what == "progress":
             job.tell()
             return None

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,8 +18,13 @@ from segearth.errors import UserError, is_out_of_memory
 from segearth.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from segearth.predictor import Predictor
+    from segearth.scenes.blocks import WindowLogits
+    from segearth.scenes.kept import KeptEncodings
     from segearth.scenes.options import SceneProgress
+    from segearth.windows import Window
 
 BLOCK = 1008  # nine steps between windows: blocks appear soon, and the map does not depend on it
 _TELL_S = 0.2  # between two reports within a block
@@ -59,6 +65,7 @@ class MapTask:
         vocabulary: the classes.
         threshold: of classes without one of their own.
         windows: of the image at its own scale.
+        size: (H, W) of the image, when it was opened.
         options: more of `segearth.scenes.options.SceneOptions`.
     """
 
@@ -71,6 +78,7 @@ class MapTask:
     vocabulary: Vocabulary
     threshold: float
     windows: int
+    size: tuple[int, int]
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,9 +108,12 @@ def work(connection: Connection, setup: ModelSetup) -> None:
         return
     settings = base.settings
     connection.send(("ready", {"model": settings.get("model"), "device": str(base.device)}))
+    from segearth.scenes.kept import KeptEncodings
+
+    kept = KeptEncodings()
     while True:
         task = inbox.tasks.get()
-        connection.send(("ended", task.job, _Work(connection, inbox, base, task).result()))
+        connection.send(("ended", task.job, _Work(connection, inbox, base, kept, task).result()))
 
 
 class _Inbox:
@@ -129,8 +140,11 @@ class _Inbox:
 class _Work:
     """One map."""
 
-    def __init__(self, connection: Connection, inbox: _Inbox, base: Predictor, task: MapTask) -> None:
+    def __init__(
+        self, connection: Connection, inbox: _Inbox, base: Predictor, kept: KeptEncodings, task: MapTask
+    ) -> None:
         self._connection, self._inbox, self._base, self._task = connection, inbox, base, task
+        self._kept = kept
         self._digest: Any = None
         self._cut: dict[str, Any] = {}
         self._told = (-1, 0.0)  # blocks done, and when, of the last report
@@ -154,6 +168,7 @@ class _Work:
             self._inbox.cancelled.discard(self._task.job)
 
     def _make(self) -> dict[str, Any]:
+        from segearth.scenes.kept import MOST_WINDOWS
         from segearth.scenes.options import SceneOptions
         from segearth.scenes.scene import predict_scene
         from segearth.web.rasters import open_plain
@@ -161,16 +176,40 @@ class _Work:
         task = self._task
         options = SceneOptions(**task.options, block=BLOCK, confidence=True, scores=True)
         with open_plain(task.path, task.shown) as dataset:
-            self._prepare(dataset, options)
+            windows = self._prepare(dataset, options)
+            # at each scale an image is another one
+            encodings = self._kept.of(f"{task.image} {task.options}", windows)
             result = predict_scene(
-                dataset, task.folder, self._predictor(), name=task.name, options=options, progress=self._progress
+                dataset,
+                task.folder,
+                self._predictor(),
+                name=task.name,
+                options=options,
+                progress=self._progress,
+                window_logits=None if encodings is None else self._heeding(encodings),
             )
         assert result is not None  # there are no other shards
+        remarks = [self._shown(text) for text in result.summary["remarks"]]
+        if encodings is None:
+            remarks.append(
+                f"with {windows:,} windows, more than the {MOST_WINDOWS:,} that are kept, other words on this image "
+                "need the model again"
+            )
         return {
-            "remarks": [self._shown(text) for text in result.summary["remarks"]],
+            "remarks": remarks,
             "failed_blocks": len(result.failed),
-            "reused": False,
+            "reused": encodings is not None and encodings.reused > 0 and encodings.computed == 0,
         }
+
+    def _heeding(self, encodings: WindowLogits) -> WindowLogits:
+        """The same, which also ends between two windows."""
+
+        def window_logits(*arguments: Any) -> Iterator[tuple[Window, Tensor]]:
+            for found in encodings(*arguments):
+                self._heed()
+                yield found
+
+        return window_logits
 
     def _predictor(self) -> Predictor:
         from segearth.predictor import Predictor
@@ -184,8 +223,12 @@ class _Work:
         )
         return Predictor(model, self._task.vocabulary, None, own.settings, own.recipe)
 
-    def _prepare(self, dataset: Any, options: Any) -> None:
-        """Cuts the map as `predict_scene` will, to know its blocks when they are finished."""
+    def _prepare(self, dataset: Any, options: Any) -> int:
+        """Cuts the map as `predict_scene` will, to know its blocks when they are finished; how many windows it has.
+
+        Raises:
+            UserError: the image is not as it was when it was opened.
+        """
         from segearth.scenes.grid import blocks
         from segearth.scenes.layout import area_of, frame_of, side_of_blocks
         from segearth.scenes.raster import open_raster
@@ -193,6 +236,8 @@ class _Work:
 
         task = self._task
         with open_raster(dataset) as raster:
+            if raster.size != task.size:
+                raise UserError(f"{task.shown} has become another image: expected it to stay; open it again")
             model = self._predictor().model
             frame = frame_of(raster, model, options)
             area, _ = area_of(raster, frame, options)
@@ -200,7 +245,8 @@ class _Work:
         self._cut = {block.name: block for block in blocks(area.window, side)}
         files = MapFiles(task.folder, task.name, frame.output_size, side, task.vocabulary, task.threshold)
         self._digest = Digest(files)
-        self._send({"side": side, "size": frame.output_size})
+        self._send({"side": side})
+        return frame.grid.count
 
     def _progress(self, progress: SceneProgress) -> None:
         self._heed()
