@@ -1,14 +1,18 @@
 from threading import Event, Thread
 
+import numpy as np
 import pytest
 import torch
 from conftest import mini_clip
 from torch.testing import assert_close
 
 from segearth.classification import classify
+from segearth.compute import arithmetic
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.tiles import axis
+from segearth.predictor import Predictor
+from segearth.provenance import versions
 from segearth.vocabulary import Vocabulary
 
 
@@ -246,3 +250,42 @@ def test_what_was_said_of_all_is_still_followed_afterwards():
         pass
     torch.backends.fp32_precision = "ieee"
     assert settings()["cuda products"] == settings()["cpu products"] == settings()["cpu convolutions"] == "ieee"
+
+
+@newer
+@pytest.mark.usefixtures("put_back")
+@pytest.mark.parametrize(
+    ("set_to", "cuda", "cpu"),
+    [
+        (lambda: None, None, None),
+        (lambda: torch.set_float32_matmul_precision("high"), "TF32", "TF32"),
+        (lambda: torch.set_float32_matmul_precision("medium"), "TF32", "bf16"),
+        (lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True), "TF32", None),
+        (lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"), "TF32", None),
+        (lambda: setattr(torch.backends, "fp32_precision", "tf32"), "TF32", "TF32"),
+    ],
+    ids=["by itself", "high", "medium", "older, CUDA", "newer, CUDA", "newer, all"],
+)
+def test_what_the_encoder_may_round_is_recorded(set_to, cuda, cpu, monkeypatch):
+    """Also while another thread is in a block where nothing may be rounded."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    set_to()
+    with true_float32():
+        inside = versions()
+    for found in (versions(), inside):
+        for key, expected in (("float32 products", cpu), ("float32 products on CUDA", cuda)):
+            assert found.get(key) == (expected and f"may be rounded to {expected}")
+    for kind, expected in (("cpu", cpu), ("cuda", cuda), ("mps", None)):
+        told = arithmetic(torch.device(kind))
+        assert told == (f"{kind}, products may be rounded to {expected}" if expected else kind)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "float32 products on CUDA" not in versions()
+
+
+@newer
+@pytest.mark.usefixtures("put_back")
+def test_a_summary_tells_it(model):
+    predictor = Predictor(model, Vocabulary([["a"], ["b"], ["c"]], False))
+    torch.set_float32_matmul_precision("medium")
+    found = predictor.predict(np.zeros((64, 64, 3), np.uint8), None).summary()
+    assert found["versions"]["float32 products"] == "may be rounded to bf16"

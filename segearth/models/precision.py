@@ -37,7 +37,7 @@ def true_float32() -> Iterator[None]:
     """
     with products.lock:
         if _state.inside == 0:
-            _state.undo = _forbid()
+            _state.rounding, _state.undo = _rounding(), _forbid()
         _state.inside += 1
     try:
         with no_autocast():
@@ -49,10 +49,24 @@ def true_float32() -> Iterator[None]:
                 _state.undo.close()
 
 
+def rounding(kind: str) -> str | None:
+    """What a caller lets PyTorch round float32 products to outside of `true_float32`: those of the encoder.
+
+    Args:
+        kind: of device, such as "cuda".
+
+    Returns:
+        "TF32" or "bf16"; None where nothing may be rounded. (Of convolutions none is.)
+    """
+    with products.lock:
+        return (_state.rounding if _state.inside else _rounding()).get(kind)
+
+
 class _State:
-    """How many are inside of `true_float32`, and what puts back what the first one has changed."""
+    """How many are inside of `true_float32`, what the first one has found, and what puts that back."""
 
     inside = 0
+    rounding: dict[str, str] = {}  # noqa: RUF012 (replaced, never changed)
     undo = ExitStack()
 
 
@@ -65,6 +79,18 @@ def forget_locks() -> None:
     if _state.inside:
         _state.inside = 0
         _state.undo.close()
+
+
+def _rounding() -> dict[str, str]:
+    """What may be rounded now, by kind of device."""
+    if hasattr(torch.backends.cudnn, "conv"):
+        cpu, cuda = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.matmul.fp32_precision  # type: ignore[attr-defined]
+    else:  # torch before 2.9
+        older = torch.get_float32_matmul_precision()
+        cpu, cuda = "bf16" if older == "medium" else "ieee", "ieee" if older == "highest" else "tf32"
+    names = {"tf32": "TF32", "bf16": "bf16"}
+    found = {"cpu": "ieee" if products.onednn else cpu, "cuda": cuda}  # oneDNN was seen not to use the permission
+    return {kind: names[precision] for kind, precision in found.items() if precision in names}
 
 
 def _forbid() -> ExitStack:
