@@ -57,14 +57,16 @@ def load_model(
             [0, 1].
         background: that class, by name or index; by default one that is called background, clutter, other, others,
             unlabelled, void or unknown; False: none.
-        method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
-        ignore_residual: see `DenseCLIP`.
+        method: how dense features are taken, a name of `segearth.models.attention.METHODS` or of a package that adds
+            methods.
+        ignore_residual: see `segearth.models.trunk.Options`.
         architecture: of weights given by path, see `load_clip`.
         upsampler: "default" (the model's own, or "bilinear" for weights given by path), "bilinear", a name of
             `segearth.weights.FILES`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
-        **options: of `SegEarth`: cls_token_lambda, logit_scale, slide_crop, slide_stride; `prob_thd` and `bg_idx` are
-            other names of `threshold` and `background`.
+        **options: of `SegEarth`: cls_token_lambda, logit_scale, slide_crop, slide_stride, tta; of
+            `segearth.models.trunk.Options`: cls_column_zero, cls_row_layers; `prob_thd` and `bg_idx` are other names of
+            `threshold` and `background`.
 
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
@@ -99,6 +101,7 @@ def load_model(
         "slide_stride": model.slide_stride,
         "cls_token_lambda": model.cls_token_lambda,
         "logit_scale": model.logit_scale,
+        **model.beyond_paper,
     }
     recipe = {
         "name": name,
@@ -115,7 +118,7 @@ def load_model(
 
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuses options that neither `load_model` nor `SegEarth` has, and names the near one."""
-    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride")
+    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride", "tta", "cls_column_zero", "cls_row_layers")
     known = [*own, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
     for name in options:
         if name not in own:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth import weights
 from segearth.cli.columns import count
+from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
     add_max_memory,
     add_max_pixels,
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--preset", metavar="NAME", help="prompts and threshold of a data set, such as loveda")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
     add_model_options(parser, MODEL)
+    add_method_options(parser)
     add_way(parser)
     parser.add_argument(
         "--long-side",
@@ -101,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     tell: Callable[[str], None] = quiet if args.quiet else say
     vocabulary, threshold = _vocabulary(args, tell)
     _check(args)
+    method = method_options(args)
 
     from segearth.batch.inputs import find_images
     from segearth.cli.predict_ways import pictures_and_scenes
@@ -121,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         tell(f"precision: {args.precision}")
     settings = {
         **_model_settings(args),
+        **method,
         "classes": describe_settings(vocabulary),
         "background": vocabulary.background_name,
         "threshold": threshold,
@@ -138,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or MODEL}")
     if args.dry_run:
         return _dry_run([line for way in ways for line in way.plans()])
-    return _make(args, ways, vocabulary, threshold, device, tell)
+    return _make(args, ways, vocabulary, threshold, device, method, tell)
 
 
 def _make(
@@ -147,6 +151,7 @@ def _make(
     vocabulary: Vocabulary,
     threshold: float,
     device: str,
+    method: dict[str, Any],
     tell: Callable[[str], None],
 ) -> int:
     """Makes the maps that are missing, and prints what became of all."""
@@ -174,6 +179,7 @@ def _make(
         threshold=threshold,
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
+        **method,
     )
     outcome = Outcome.total([way.make(predictor, tell) for way in ways])
     if number == 1 and outcome.failed:

@@ -192,7 +192,7 @@ class Scenes:
         outcome: Outcome,
         tell: Callable[[str], None],
     ) -> list[Path]:
-        """Writes the polygons of a map, if they are wanted, and gives their file; where they cannot be, the map stays."""
+        """Writes the polygons of a map, if wanted, and gives their file; where they cannot be, the map stays."""
         if self._vectors is None:
             return []
         record = result.labels.with_name(f"{base_name(result.labels)}.{POLYGONS}.{self._vectors.vector}.json")
