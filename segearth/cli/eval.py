@@ -69,6 +69,8 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         options=args.cfg_options,
         limit=args.limit,
         model=args.model,
+        architecture=args.architecture,
+        upsampler=args.upsampler,
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )
