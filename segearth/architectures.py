@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.clip_names import Sizes, sizes_of
+from segearth.clips import Spec
 from segearth.errors import UserError, is_out_of_memory, option
 from segearth.json_files import read_json
 from segearth.paths import user_path
@@ -24,6 +25,17 @@ ARCHITECTURES = (
 MOST_LAYERS = 1000  # open_clip's deepest tower has 64; each is built before it is compared with any weights
 # Of a ViT of open_clip whose blocks compute more than the attention that `DenseCLIP` computes from their weights.
 OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
+
+
+def config_of(spec: Spec) -> Any:
+    """The architecture of a CLIP, as open_clip's files have it.
+
+    Raises:
+        UserError: as of `read_architecture`.
+    """
+    if spec.own or spec.architecture.endswith(".json"):
+        return read_architecture(spec.architecture)
+    return clip_config(spec.architecture)
 
 
 def read_architecture(architecture: str) -> Any:
