@@ -56,7 +56,7 @@ def test_the_map_of_a_picture_is_in_pixels():
     large = result(scale=800)  # 1600 × 2400
     view = pixel_view(large, figures(large))
     assert view.colours.shape == view.picture.shape == (534, 800, 4)
-    assert view.bounds == ((0, 0), (1600, 2400))
+    assert view.bounds == ((-2, 0), (1600, 2400))
     assert np.array_equal(view.colours[266, [266, 267]], class_colours(large.labels[799, [799, 801]], large.palette))
 
 
@@ -85,6 +85,7 @@ def test_nothing_but_leaflet_is_fetched():
     }
     assert "openstreetmap" not in page.lower()
     assert "L.CRS.Simple" in page
+    assert re.search(r'"?minZoom"?: -12\b', page)  # large images fit into the frame
     pictures = [image_of(uri) for uri in content_of(page)["images"]]
     assert [picture.shape for picture in pictures] == [(40, 60, 4)] * 2
     assert pictures[1][0, 0].tolist() == [*one.palette[0], 255]
@@ -121,6 +122,14 @@ def test_a_scene_in_web_mercator_stays_as_it_is():
     )
     assert (view.colours[..., 3] == 255).all()
     assert np.abs(view.picture[:100, :100, :3].astype(int).mean() - one.pixels[:150, :150].mean()) < 2
+
+
+def test_the_map_of_the_earth_is_off_at_first():
+    pytest.importorskip("folium")
+    page = page_of(scene("EPSG:32632", (0.5, 0, 500000, 0, -0.5, 5500000))._repr_html_())
+    (tiles,) = re.findall(r"var (tile_layer_\w+) = L.tileLayer\(", page)
+    assert f"{tiles}.addTo" not in page
+    assert f'"OpenStreetMap (online)" : {tiles}' in page  # in the list of layers
 
 
 def test_nodata_is_clear():

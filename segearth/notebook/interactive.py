@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import folium
 
 _LATER = "data:,"  # an empty address, in place of the image's own, which the page has once
+_FARTHEST, _NEAREST = -12, 24  # zooms: in pixels, of images up to a million; on the Earth, for pixels of some cm
 _MOST_ROWS = 40  # of a legend; the table below the map has all
 
 
@@ -34,13 +35,15 @@ def folium_map(view: View) -> folium.Map:
     import folium
 
     (south, west), (north, east) = view.bounds
-    place: dict[str, Any] = {"control_scale": True} if view.is_on_earth else {"crs": "Simple", "min_zoom": -8}
+    place: dict[str, Any] = {"control_scale": True} if view.is_on_earth else {"crs": "Simple"}
     shown = folium.Map(location=((south + north) / 2, (west + east) / 2), tiles=None, zoom_snap=0.25, **place)
+    shown.options |= {"minZoom": 0 if view.is_on_earth else _FARTHEST, "maxZoom": _NEAREST if view.is_on_earth else 6}
     # of all that folium would have fetched from servers, Leaflet alone is used
     shown.default_js = [link for link in shown.default_js if link[0] == "leaflet"]
     shown.default_css = [link for link in shown.default_css if link[0] == "leaflet_css"]
     if view.is_on_earth:
-        folium.TileLayer("OpenStreetMap", name="OpenStreetMap (online)", overlay=True, show=False).add_to(shown)
+        online = {"name": "OpenStreetMap (online)", "max_native_zoom": 19, "max_zoom": _NEAREST}
+        folium.TileLayer("OpenStreetMap", overlay=True, show=False, **online).add_to(shown)
     uris = [flat_uri(view.colours)]
     layers = {"map": folium.raster_layers.ImageOverlay(_LATER, view.bounds, name="map")}
     if view.picture is not None:

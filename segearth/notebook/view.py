@@ -52,7 +52,9 @@ def pixel_view(result: Result, rows: Sequence[Mapping[str, Any]]) -> View:
     down = np.minimum(np.arange(picture.height) * step + step // 2, height - 1)
     right = np.minimum(np.arange(picture.width) * step + step // 2, width - 1)
     colours = class_colours(result.labels[np.ix_(down, right)], result.palette)
-    return View(colours, _opaque(np.asarray(picture)), ((0.0, 0.0), (height, width)), False, rows, result.name)
+    # a pixel of the picture is `step` of the image also at its right and its lower rim, where there are fewer
+    bounds = (float(height - step * picture.height), 0.0), (float(height), float(step * picture.width))
+    return View(colours, _opaque(np.asarray(picture)), bounds, False, rows, result.name)
 
 
 def class_colours(labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
