@@ -315,6 +315,33 @@ def test_a_file_that_somebody_worked_on_is_not_replaced(capsys):
     assert run("town.labels.tif", "--overwrite") == 0
 
 
+def test_a_style_that_somebody_made_is_not_replaced(capsys):
+    """FlatGeobuf and GeoJSON of a map have one style, as QGIS looks for one file."""
+    town()
+    style = Path("town.polygons.qml")
+    style.write_text("<qgis/>")
+    assert run("town.labels.tif", "--vector", "fgb") == 2
+    assert "town.polygons.qml is there, but no town.polygons." in capsys.readouterr().err
+    assert (style.read_text(), list(Path().glob("*.fgb*"))) == ("<qgis/>", [])
+    style.unlink()
+    assert run("town.labels.tif", "--vector", "fgb", "--only", "water") == 0
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    ours = style.read_text()
+    assert 'label="tree"' in ours
+    style.write_text("<qgis/>")
+    assert run("town.labels.tif", "--vector", "fgb", "--only", "water") == 0
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    Path("town.polygons.geojson").unlink()
+    assert run("town.labels.tif", "--vector", "geojson") == 2
+    assert "town.polygons.qml was changed since it was written" in capsys.readouterr().err
+    assert style.read_text() == "<qgis/>"
+    assert run("town.labels.tif", "--vector", "geojson", "--overwrite") == 0
+    assert style.read_text() == ours
+    style.unlink()
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    assert style.read_text() == ours
+
+
 def test_maps_of_one_name_and_values_that_are_none(capsys):
     town("a/town.labels.tif")
     town("b/town.labels.tif")

@@ -82,6 +82,8 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
     """A folder with images and data in it, no network, and a small random CLIP in place of all others."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
+    Path("data-home/QGIS/QGIS3/profiles/default").mkdir(parents=True)
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 

@@ -26,6 +26,7 @@ VERBS = (
     "relabel",
     "vectorize",
     "web",
+    "qgis-script",
     "demo",
     "eval",
     "eval-all",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from segearth.batch.inputs import Item
 from segearth.cli.columns import count
 from segearth.cli.predict_outcome import Outcome
-from segearth.cli.predict_progress import scene_progress
+from segearth.cli.predict_progress import polygon_progress, scene_progress, tell_files
 from segearth.cli.scene_options import scene_options
 from segearth.cli.vector_options import polygons_told
 from segearth.errors import UserError, is_out_of_memory, option, printable
@@ -176,25 +176,36 @@ class Scenes:
         for remark in result.summary["remarks"]:
             if remark not in told:
                 tell(f"note: {remark}")
+        files = list(result.files)
         if self._vectors is not None:
-            self._vectorize(scene, result, begun or self._args.overwrite, outcome, tell)
+            files += self._vectorize(scene, number, result, begun or self._args.overwrite, outcome, tell)
+        tell_files(self._args, scene.item, number, self.number, files)
         if result.failed:
             outcome.damaged += 1
             _tell_damage(scene, result)
         return scene.item.name, "written" if begun else "was there", *_figures(result.summary)
 
     def _vectorize(
-        self, scene: Scene, result: SceneResult, anew: bool, outcome: Outcome, tell: Callable[[str], None]
-    ) -> None:
-        """Writes the polygons of a map; where they cannot be written, the map stays."""
-        progress = None if self._args.progress in ("auto", "bar") and not self._args.quiet else False
+        self,
+        scene: Scene,
+        number: int,
+        result: SceneResult,
+        anew: bool,
+        outcome: Outcome,
+        tell: Callable[[str], None],
+    ) -> list[Path]:
+        """Writes the polygons of a map, and gives their file; where they cannot be written, the map stays."""
+        progress = polygon_progress(self._args, scene.item, number, self.number)
         try:
-            tell(polygons_told(vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)))
+            done = vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)
         except UserError as error:
             go_on_unless_ending(error)
             outcome.without_polygons += 1
             again = f"segearth vectorize {result.labels} writes them without mapping anew"
             say(printable(f"failed: polygons of {scene.shown}: {error}; the map stays: {again}"))
+            return []
+        tell(polygons_told(done))
+        return [done.path]
 
     def _tell_block(self, tell: Callable[[str], None]) -> None:
         """Says that another side of blocks is taken than the one that is asked for."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import segearth
-from segearth.batch.earlier import made_with, refuse_foreign
 from segearth.errors import UserError, option
 from segearth.files import sha256_of
-from segearth.outputs import bytes_writer, writable_folder, write_all
+from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
+from segearth.vectors.earlier import finished, refuse_open, refuse_style
 from segearth.vectors.job import VectorJob
 from segearth.vectors.label_map import base_name, confidence_path, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
@@ -59,9 +59,12 @@ def vectorize(
     path = folder / f"{base_name(labels)}.{_ENDING}.{options.vector}"
     record = path.with_name(f"{path.name}.json")
     settings = _settings(labels, options)
-    if not overwrite and (found := _finished(path, record, settings, labels)) is not None:
-        return VectorResult(path, found, True)
-    _refuse_open(path)
+    style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
+    if not overwrite:
+        if (found := finished(path, style, record, settings, labels)) is not None:
+            return VectorResult(path, found, True)
+        refuse_style(style)
+    refuse_open(path)
     with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
         check_crs(str(labels), source.crs, options)
         job = VectorJob(source, labels.name, options, show)
@@ -76,9 +79,13 @@ def vectorize(
             summary.update(job.summary(settings), files=files, versions=_versions())
             json_writer(summary)(part)
 
+        def write_style(part: Path) -> None:
+            part.write_bytes(styles.qml(job.entries).encode())
+            files[path.with_suffix(".qml").name] = file_facts(part)
+
         writers: dict[Path, Callable[[Path], object]] = {path: write}
-        if options.vector != "gpkg":  # which holds its style itself
-            writers[path.with_suffix(".qml")] = bytes_writer(styles.qml(job.entries).encode())
+        if style is not None:
+            writers[style] = write_style
         write_all({**writers, record: write_record})
     return VectorResult(path, summary, False)
 
@@ -114,42 +121,6 @@ def _settings(labels: Path, options: VectorOptions) -> dict[str, Any]:
         "dissolve": options.dissolve,
         "version": _VERSION,
     }
-
-
-def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) -> dict[str, Any] | None:
-    """The summary of a file that is there and whole; None if there is none.
-
-    Raises:
-        UserError: it was made with other settings, or is none of ours.
-    """
-    if not record.exists():
-        refuse_foreign([path], record, "file")
-        return None
-    found = made_with(record, settings, labels)
-    facts = found.get("files")
-    known = facts.get(path.name) if isinstance(facts, dict) else None
-    if not (path.is_file() and isinstance(known, dict)):
-        return None
-    if known.get("bytes") != path.stat().st_size:  # files of ours appear whole: somebody has worked on it
-        raise UserError(
-            f"{path} was changed since it was written, perhaps in a GIS program: expected the file as it was; use "
-            f"another {option('out')}, or {option('overwrite', True)} to write over it"
-        )
-    return found
-
-
-def _refuse_open(path: Path) -> None:
-    """Refuses to replace a GeoPackage beside which SQLite keeps changes: it would apply them to the new one.
-
-    Raises:
-        UserError: there are some.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    if path.exists() and log.exists():
-        raise UserError(
-            f"{path} is open in another program, or was when that program ended, as {log.name} is beside it: expected "
-            f"a file that nobody uses; close it there (or open and close it once), or use another {option('out')}"
-        )
 
 
 def _versions() -> dict[str, str]:

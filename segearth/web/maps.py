@@ -56,9 +56,8 @@ class MapFiles:
 
     def best(self, area: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The best class of pixels, whatever the threshold, and its score from 1 to 255; 0 where nothing is known."""
-        confidence = self._read("confidence", area, (1,))[0]
         labels = self._read("labels", area, (1,), fill=NOTHING)[0]
-        confidence = np.where(labels == NOTHING, 0, confidence).astype(np.uint8)
+        known = labels != NOTHING  # a part of labels is the last one of its block to be there
         if thresholds_of(self.vocabulary, self.threshold).any():
             scores = self._read("scores", area, tuple(range(1, len(self.vocabulary) + 1)))
             # the label that a pixel has tells which of equal scores was the best one
@@ -66,7 +65,9 @@ class MapFiles:
             members = tuple((i,) for i in range(len(plain)))
             found, confidence = reclassify(scores, labels, rules_of(self.vocabulary, Changed(plain, members), 0.0))
             labels = found.astype(np.uint8)
-        return labels, confidence
+        else:
+            confidence = self._read("confidence", area, (1,))[0]
+        return labels, np.where(known, confidence, 0).astype(np.uint8)
 
     def scores(self, row: int, column: int) -> NDArray[np.uint8] | None:
         """The scores of all classes at a pixel, from 1 to 255; None where nothing is known."""

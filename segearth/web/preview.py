@@ -188,6 +188,8 @@ def _of_image(view: View, area: Window, step: int, shown: tuple[int, int]) -> ND
         end = min(raster.size[1], max(left + 1, math.ceil(area.right * right)))
         colours, valid = raster.read(Window(top, bottom, left, end))
     pixels = _rgba(colours, valid)
+    if level is None and step > 1:
+        return np.asarray(Image.fromarray(pixels).reduce(step))
     if pixels.shape[:2] == shown:
         return pixels
     image = Image.fromarray(pixels).resize((shown[1], shown[0]), Image.Resampling.BOX)

@@ -25,6 +25,7 @@ from segearth.web.security import Guard, is_loopback
 from segearth.web.worker import ModelSetup
 
 EXAMPLE = "scene.jpg"
+_EXAMPLE_SIDE = 448  # pixels of the model, as the paper has them: a few windows
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ class Server(uvicorn.Server):
     async def _map_example(self) -> None:
         image = await self._service.open_image(None, weights.packaged(EXAMPLE), EXAMPLE)
         classes = "; ".join(",".join(names) for names in LAND_COVER)
-        self._service.add_job(None, image, Vocabulary.from_string(classes), classes)
+        options = {"scale": _EXAMPLE_SIDE / max(image.size)}
+        self._service.add_job(None, image, Vocabulary.from_string(classes), classes, options=options)
 
 
 def serve(

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from segearth.predictor import Predictor
     from segearth.scenes.blocks import WindowLogits
     from segearth.scenes.kept import KeptEncodings
-    from segearth.scenes.options import SceneProgress
+    from segearth.scenes.options import SceneOptions, SceneProgress
     from segearth.windows import Window
 
-BLOCK = 1008  # nine steps between windows: blocks appear soon, and the map does not depend on it
+BLOCK = 1008  # nine steps between windows: about the side of blocks, so that they appear soon
 _TELL_S = 0.2  # between two reports within a block
 
 
@@ -97,6 +97,8 @@ def work(connection: Connection, setup: ModelSetup) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     inbox = _Inbox(connection)
     try:
+        from segearth.scenes.kept import KeptEncodings
+
         base = _load(setup)
     except UserError as error:
         connection.send(("unready", str(error)))
@@ -108,12 +110,13 @@ def work(connection: Connection, setup: ModelSetup) -> None:
         return
     settings = base.settings
     connection.send(("ready", {"model": settings.get("model"), "device": str(base.device)}))
-    from segearth.scenes.kept import KeptEncodings
-
-    kept = KeptEncodings()
+    kept, heed = KeptEncodings(), _Heed(inbox)
+    base.model.encoder.register_forward_pre_hook(lambda *_: heed())
     while True:
         task = inbox.tasks.get()
-        connection.send(("ended", task.job, _Work(connection, inbox, base, kept, task).result()))
+        heed.job = task.job
+        connection.send(("ended", task.job, _Work(connection, heed, base, kept, task).result()))
+        inbox.cancelled.discard(task.job)
 
 
 class _Inbox:
@@ -137,13 +140,25 @@ class _Inbox:
             os._exit(1)
 
 
+@dataclass
+class _Heed:
+    """Ends the map that is made, if it is not wanted any more: called for every few windows."""
+
+    inbox: _Inbox
+    job: str = ""
+
+    def __call__(self) -> None:
+        if self.job in self.inbox.cancelled:
+            raise Cancelled
+
+
 class _Work:
     """One map."""
 
     def __init__(
-        self, connection: Connection, inbox: _Inbox, base: Predictor, kept: KeptEncodings, task: MapTask
+        self, connection: Connection, heed: _Heed, base: Predictor, kept: KeptEncodings, task: MapTask
     ) -> None:
-        self._connection, self._inbox, self._base, self._task = connection, inbox, base, task
+        self._connection, self._heed, self._base, self._task = connection, heed, base, task
         self._kept = kept
         self._digest: Any = None
         self._cut: dict[str, Any] = {}
@@ -164,8 +179,6 @@ class _Work:
             if not is_out_of_memory(error):
                 traceback.print_exc()
             return {"state": "failed", "error": self._shown(_sentence(error))}
-        finally:
-            self._inbox.cancelled.discard(self._task.job)
 
     def _make(self) -> dict[str, Any]:
         from segearth.scenes.kept import MOST_WINDOWS
@@ -174,9 +187,9 @@ class _Work:
         from segearth.web.rasters import open_plain
 
         task = self._task
-        options = SceneOptions(**task.options, block=BLOCK, confidence=True, scores=True)
+        options = SceneOptions(**task.options, confidence=True, scores=True)
         with open_plain(task.path, task.shown) as dataset:
-            windows = self._prepare(dataset, options)
+            options, windows = self._prepare(dataset, options)
             # at each scale an image is another one
             encodings = self._kept.of(f"{task.image} {task.options}", windows)
             result = predict_scene(
@@ -223,8 +236,11 @@ class _Work:
         )
         return Predictor(model, self._task.vocabulary, None, own.settings, own.recipe)
 
-    def _prepare(self, dataset: Any, options: Any) -> int:
-        """Cuts the map as `predict_scene` will, to know its blocks when they are finished; how many windows it has.
+    def _prepare(self, dataset: Any, options: SceneOptions) -> tuple[SceneOptions, int]:
+        """Cuts the map as `predict_scene` will, to know its blocks when they are finished.
+
+        Returns:
+            The options with the side of blocks, and how many windows there are.
 
         Raises:
             UserError: the image is not as it was when it was opened.
@@ -240,13 +256,14 @@ class _Work:
                 raise UserError(f"{task.shown} has become another image: expected it to stay; open it again")
             model = self._predictor().model
             frame = frame_of(raster, model, options)
+            options = replace(options, block=side_for(max(frame.model_size)))
             area, _ = area_of(raster, frame, options)
             side = side_of_blocks(frame, model, options)
         self._cut = {block.name: block for block in blocks(area.window, side)}
         files = MapFiles(task.folder, task.name, frame.output_size, side, task.vocabulary, task.threshold)
         self._digest = Digest(files)
         self._send({"side": side})
-        return frame.grid.count
+        return options, frame.grid.count
 
     def _progress(self, progress: SceneProgress) -> None:
         self._heed()
@@ -269,16 +286,17 @@ class _Work:
             report |= {"histogram": self._digest.histogram, "revision": len(self._digest.blocks)}
         self._send(report)
 
-    def _heed(self) -> None:
-        if self._task.job in self._inbox.cancelled:
-            raise Cancelled
-
     def _send(self, report: dict[str, Any]) -> None:
         self._connection.send(("progress", self._task.job, report))
 
     def _shown(self, text: str) -> str:
         """A sentence without the places of files on this computer."""
         return hide(text, self._task.path, self._task.shown)
+
+
+def side_for(longest: int) -> int:
+    """The side of blocks of about 1008 pixels that cut an image of such a side about evenly: no slivers."""
+    return -(-longest // max(1, round(longest / BLOCK)))
 
 
 def hide(text: str, path: Path, shown: str) -> str:
