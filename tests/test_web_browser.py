@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 from browsing import Tab, browser, sync_api
 from PIL import Image
-
-rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
-
-from rasters import UTM, write
+from rasters import UTM, rasterio, write
 from webserving import serving
 
 from segearth.synthetic import draw_scene
@@ -49,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(chromium, folder, tmp_path_factory):  # chromium: without it nothing is to be started
+def server(chromium, folder, tmp_path_factory):  # noqa: ARG001 - without a browser nothing is started
     example = tmp_path_factory.mktemp("example") / "scene.jpg"  # a part of the packaged one, which takes longer
     Image.open(serve.weights.packaged("scene.jpg")).crop((300, 200, 700, 500)).save(example)
     patch = pytest.MonkeyPatch()
@@ -264,7 +261,7 @@ def test_errors_are_sentences_beside_what_caused_them(session, folder):
     expect(tab["#scale-error"]).not_to_be_empty()
 
 
-def test_names_never_become_html(session, folder):
+def test_names_never_become_html(session):
     tab = session()
     tab.open_path(f"{HOSTILE}.tif")
     assert HOSTILE in tab.text("#image option:checked")

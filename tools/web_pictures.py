@@ -29,7 +29,7 @@ def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> I
         height: of its window, in pixels.
         scheme: "light" or "dark".
     """
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     page.goto(url)
     page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
@@ -58,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for width, height, scheme in SHOTS:
             path = args.out / f"web-{width}.png"
-            shoot(browser, args.url, width, height, scheme).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            shoot(browser, args.url, width, height, scheme).quantize(256, dither=Image.Dither.NONE).save(
+                path, optimize=True
+            )
             print(f"{path}: {path.stat().st_size:,} bytes")
         browser.close()
     return 0
