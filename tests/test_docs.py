@@ -32,8 +32,9 @@ from test_simfeatup_benchmark import benchmark as benchmark_simfeatup
 from test_tiny_training import SMALLER
 
 import segearth as package
-from segearth import building, cli, weights
+from segearth import architectures, cli, weights
 from segearth.cli import eval_all as eval_all_verb
+from segearth.clips import CLIPS, UPSAMPLERS
 from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
 from segearth.models.attention import METHODS
@@ -92,17 +93,17 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
         return random_tiny / name if name.startswith("tiny") and not name.endswith(".md") else PACKAGED(name)
 
     monkeypatch.setattr(weights, "packaged", packaged)
-    own = replace(weights.MODELS["tiny"], name="clip-vit-b16", clip_type="CLIP", vit_type="ViT-B/16")
-    monkeypatch.setitem(weights.MODELS, "clip-vit-b16", own)
-    known = building.read_architecture
-    monkeypatch.setattr(building, "read_architecture", lambda name: TINY if name == "ViT-L-14" else known(name))
+    own = replace(CLIPS["tiny"], name="clip-vit-b16", family="CLIP", vit_type="ViT-B/16")
+    monkeypatch.setitem(CLIPS, "clip-vit-b16", own)
+    known = architectures.read_architecture
+    monkeypatch.setattr(architectures, "read_architecture", lambda name: TINY if name == "ViT-L-14" else known(name))
     torch.save(load_file(random_tiny / "tiny.safetensors"), "RemoteCLIP-ViT-L-14.pt")
     shutil.copy(random_tiny / "tiny_simfeatup.safetensors", "simfeatup.safetensors")
     published = weights.File("published.safetensors", url="http://127.0.0.1:9/published.safetensors")
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "cache"))
     shutil.copytree(random_tiny, "cache")
     shutil.copy("simfeatup.safetensors", weights.cache_path(published))
-    monkeypatch.setitem(weights.FILES, "xclip_jbu_one_million_aid", published)
+    monkeypatch.setitem(UPSAMPLERS, "xclip_jbu_one_million_aid", published)
     monkeypatch.setattr(config, "resolve_weights", lambda *_: weights.fetch(published))
 
     scene = Image.open(PACKAGED("scene.jpg")).resize((100, 80))

@@ -217,6 +217,7 @@ function viewOf(job) {
   const kept = JSON.parse(sessionStorage.getItem(`view-${job.id}`) ?? "{}");
   return {
     classes: job.classes,
+    first: job.threshold,
     threshold: kept.threshold ?? job.threshold,
     moved: kept.moved ?? false,
     colours: kept.colours ?? job.classes.map((one) => one.colour.toLowerCase()),
