@@ -19,7 +19,10 @@ from segearth.clips import Spec, resolve
 from segearth.compute import PRECISIONS, Compute
 from segearth.errors import UserError
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
+from segearth.models.attention import check_method
+from segearth.models.averaging import check_views
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.models.trunk import Options
 from segearth.vocabulary import Vocabulary
 
 TOKENS = 49408  # of CLIP's byte-pair tokenizer
@@ -46,11 +49,14 @@ def build_model(
         ignore_residual: see `DenseCLIP`.
         upsampler: see `load_upsampler`.
         progress: whether a download draws a progress bar.
-        **options: of `SegEarth`.
+        **options: of `SegEarth`, and cls_column_zero and cls_row_layers of `DenseCLIP`.
 
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
     """
+    of_encoder = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
+    check_method(method, Options(ignore_residual, **of_encoder))  # before anything is downloaded
+    check_views(options.get("tta"))
     upsample = load_upsampler(upsampler, spec, progress)  # the small file first: what fails should fail early
     clip: Any = load_clip(spec, progress=progress)
     if (tokens := clip.token_embedding.num_embeddings) != TOKENS:
@@ -58,7 +64,7 @@ def build_model(
             f"the text tower of {spec.name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a "
             "CLIP with another one can be trained for, but not used with words"
         )
-    encoder = DenseCLIP(clip, method, ignore_residual)
+    encoder = DenseCLIP(clip, method, ignore_residual, **of_encoder)
     text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
     model = SegEarth(
         encoder,

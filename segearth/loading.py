@@ -58,14 +58,16 @@ def load_model(
             [0, 1].
         background: that class, by name or index; by default one that is called background, clutter, other, others,
             unlabelled, void or unknown; False: none.
-        method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
-        ignore_residual: see `DenseCLIP`.
+        method: how dense features are taken, a name of `segearth.models.attention.METHODS` or of a package that adds
+            methods.
+        ignore_residual: see `segearth.models.trunk.Options`.
         architecture: of weights given by path or address, see `load_clip`.
         upsampler: "default" (the model's own; "bilinear" where it has none), "bilinear", a name of
             `segearth.clips.UPSAMPLERS`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
-        **options: of `SegEarth`: cls_token_lambda, logit_scale, slide_crop (by default the size of the images that the
-            model was trained on, 224 or 336), slide_stride (half of that); `prob_thd` and `bg_idx` are other names of
+        **options: of `SegEarth`: cls_token_lambda, logit_scale, tta, slide_crop (by default the size of the images that
+            the model was trained on, 224 or 336), slide_stride (half of that); of `segearth.models.trunk.Options`:
+            cls_column_zero, cls_row_layers; `prob_thd` and `bg_idx` are other names of
             `threshold` and `background`.
 
     Raises:
@@ -99,6 +101,7 @@ def load_model(
         "slide_stride": model.slide_stride,
         "cls_token_lambda": model.cls_token_lambda,
         "logit_scale": model.logit_scale,
+        **model.beyond_paper,
     }
     recipe = {
         "name": spec,
@@ -114,7 +117,7 @@ def load_model(
 
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuses options that neither `load_model` nor `SegEarth` has, and names the near one."""
-    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride")
+    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride", "tta", "cls_column_zero", "cls_row_layers")
     known = [*own, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
     for name in options:
         if name not in own:

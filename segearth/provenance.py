@@ -22,6 +22,7 @@ def versions() -> dict[str, str]:
     import torch
 
     from segearth.models.onednn import onednn_is_used
+    from segearth.models.precision import rounding
 
     found = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     for name, distributions in {
@@ -39,6 +40,10 @@ def versions() -> dict[str, str]:
                 continue
     if onednn_is_used():
         found["float32 products"] = "oneDNN"
+    elif (rounded := rounding("cpu")) is not None:
+        found["float32 products"] = f"may be rounded to {rounded}"
+    if torch.cuda.is_available() and (rounded := rounding("cuda")) is not None:
+        found["float32 products on CUDA"] = f"may be rounded to {rounded}"
     return found
 
 

@@ -94,6 +94,14 @@ def up(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+def wait(device: torch.device) -> None:
+    """Returns when a device has done what was asked of it so far."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def down(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
     """Arrays of tensors, which are on one device; of CUDA's through pinned memory, and with a single wait."""
     device = tensors[0].device

@@ -74,7 +74,7 @@ def test_options_reach_the_model():
         cls_token_lambda=0, prob_thd=0.25, bg_idx=1, slide_crop=0, logit_scale=40.0,
     )  # fmt: skip
     model = predictor.model
-    assert (model.encoder.method, model.encoder.ignore_residual, model.upsampler) == ("GEM", False, None)
+    assert (model.encoder.method, model.encoder.options.ignore_residual, model.upsampler) == ("GEM", False, None)
     assert (model.prob_thd, model.bg_idx, model.slide_crop, model.logit_scale) == (0.25, 1, 0, 40.0)
     given = {"method": "GEM", "ignore_residual": False, "cls_token_lambda": 0, "slide_crop": 0, "logit_scale": 40.0}
     assert {key: predictor.settings[key] for key in given} == given

@@ -145,7 +145,11 @@ def test_text():
 def test_select_methods():
     assert [one.name for one in select_methods(["SCLIP", "clip", "sclip"])] == ["sclip", "clip"]
     assert len(select_methods(["main"])) == 6
-    assert len(select_methods(["all"])) == len(METHODS)
+    of_the_paper, beyond = select_methods(["all"]), select_methods(["beyond"])
+    assert [*of_the_paper, *beyond] == list(METHODS.values())
+    assert all(published(one.name, name) is None for one in beyond for name in DATASETS)
+    assert [line(one, "loveda", run("loveda"))["Comparable"] for one in beyond] == [None] * len(beyond)
+    assert "beyond the paper" in line(beyond[0], "loveda", run("loveda"))["Note"]
     with pytest.raises(UserError, match="unknown method 'x'"):
         select_methods(["x"])
 

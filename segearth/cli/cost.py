@@ -156,7 +156,7 @@ def _assembled(clip: Any, spec: Spec, upsampler: str | None, vocabulary: Vocabul
         upsample = load_upsampler(upsampler)
     classes = torch.tensor(vocabulary.query_to_class, device="cpu")
     queries = F.normalize(torch.randn(len(classes), encoder.dim, device="cpu"), dim=-1)
-    windows = {"slide_crop": spec.window, "slide_stride": spec.window // 2}
+    windows: dict[str, Any] = {"slide_crop": spec.window, "slide_stride": spec.window // 2}
     return SegEarth(encoder, queries, classes, upsample, **windows).eval()
 
 

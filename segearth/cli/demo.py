@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
+from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
     add_max_memory,
     add_max_pixels,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="class names: semicolons between classes, commas between synonyms; or a class file (%(default)s)",
     )
     add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
+    add_method_options(parser)
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
     add_max_pixels(parser)
@@ -68,6 +70,7 @@ def demo(args: argparse.Namespace) -> None:
     check_long_side(args)
     check_max_pixels(args)
     check_max_memory(args)
+    method = method_options(args)
     folder = writable_folder(user_path(args.out, "output folder"))
     files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
     for file in files:
@@ -91,6 +94,7 @@ def demo(args: argparse.Namespace) -> None:
         args.precision,
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
+        **method,
     )
     loaded = time.perf_counter()
     result = predictor.predict(
@@ -105,6 +109,7 @@ def demo(args: argparse.Namespace) -> None:
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
+        **method,
         "seconds": seconds,
     }
     write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
@@ -125,6 +130,7 @@ def same_command(args: argparse.Namespace) -> str:
     words += ["--model", REAL_MODEL]
     words += ["--image", args.image] if args.image else []
     words += ["--classes", args.classes] if args.classes != CLASSES else []
+    words += [word for name in ("method", "tta") if (value := getattr(args, name)) for word in (f"--{name}", value)]
     return shlex.join(words)
 
 

@@ -203,8 +203,9 @@ def row(
         "settings": {
             **{key: getattr(net, key) for key in ("prob_thd", "bg_idx", "cls_token_lambda", "logit_scale")},
             **{key: getattr(net, key) for key in ("slide_crop", "slide_stride")},
-            "ignore_residual": net.encoder.ignore_residual,
+            "ignore_residual": net.encoder.options.ignore_residual,
             "precision": segmentor.precision,
+            **net.beyond_paper,
         },
         "config": str(path),
         "scale": _scale(config.test_dataloader.dataset.get("pipeline", ())),

@@ -59,6 +59,9 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         precision: of the image encoder, "fp32", "bf16" or "fp16".
         max_memory_mb: bound of the working set of windows; by default what suits the device. Results do not depend
             on it.
+        tta: test-time averaging, a name of `segearth.models.averaging.VIEWS`: "flips", "turns", "all", or None.
+        cls_column_zero: see `segearth.models.trunk.Options`.
+        cls_row_layers: likewise, such as (6, 9), or None.
         data_preprocessor: by default the CLIP's mean and standard deviation on BGR images.
         init_cfg: for mmengine; unused.
 
@@ -87,6 +90,9 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         upsampler: str | Path | None = None,
         precision: str = "fp32",
         max_memory_mb: float | None = None,
+        tta: str | None = None,
+        cls_column_zero: bool = False,
+        cls_row_layers: tuple[int, int] | None = None,
         data_preprocessor: Any = None,
         init_cfg: Any = None,
     ) -> None:
@@ -122,6 +128,9 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             slide_stride=slide_stride,
             slide_crop=slide_crop,
             cls_token_lambda=cls_token_lambda,
+            tta=tta,
+            cls_column_zero=cls_column_zero,
+            cls_row_layers=cls_row_layers,
         )
         self.vocabulary = vocabulary
         if kind in UPSAMPLERS and not isinstance(self.net.upsampler, UPSAMPLERS[kind]):
