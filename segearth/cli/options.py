@@ -41,7 +41,10 @@ def add_model_options(parser: argparse.ArgumentParser, default_model: str = DEFA
 def _add_own(parser: argparse.ArgumentParser) -> None:
     """What goes with a CLIP of one's own."""
     parser.add_argument("--architecture", help="of a --model given by path or address: open_clip's name, or JSON")
-    parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
+    parser.add_argument(
+        "--upsampler",
+        help="bilinear, bilateral, simfeatup-kernels, or a file of segearth train-upsampler (the model's own)",
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -71,10 +71,10 @@ def fold(features: Tensor, upsampler: nn.Module) -> tuple[Tensor, Tensor]:
     """Folds the upsampler's last convolution into the patch features (n, D, h, w).
 
     Returns:
-        Y (n, N, D) and c (D,) in float32; c is zeros for `Bilinear`, which has no convolution.
+        Y (n, N, D) and c (D,) in float32; c is zeros where there is no convolution.
     """
     tokens = features.float().flatten(2).transpose(1, 2)
-    if not isinstance(upsampler, JBU):
+    if not isinstance(upsampler, JBU) or upsampler.feat_dim is None:
         return tokens, tokens.new_zeros(features.shape[1])
     weight, bias = pointwise(upsampler.fixup_proj[1])
     return tokens + 0.1 * tokens @ weight.T, 0.1 * bias

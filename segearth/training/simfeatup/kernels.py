@@ -50,6 +50,7 @@ def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator]
         generators: one for each image, on the CPU, so that an image's dropout does not depend on its batch.
     """
     taps = (2 * upsampler.radius + 1) ** 2
+    assert upsampler.feat_dim is not None  # what is trained has a width
     sizes = [KEY_DIM] * doublings + [taps] * doublings + [upsampler.feat_dim]
     rates = [KEY_DROPOUT] * doublings + [FIXUP_DROPOUT] * doublings + [CHANNEL_DROPOUT]
     uniform = torch.stack([torch.rand(sum(sizes), generator=one) for one in generators])
