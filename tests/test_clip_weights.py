@@ -35,7 +35,8 @@ def test_by_name_by_pair_and_by_path(cache, monkeypatch, name):  # noqa: F811
     row = resolve(name)
     expected = state_of(row)
     pair = resolve((row.family, row.vit_type))
-    for spec in (row, pair, resolve(path, row.architecture)):
+    by_path = resolve(path, row.architecture)
+    for spec in (row, by_path) if pair.architecture == row.architecture else (row, pair, by_path):
         clip = load_clip(spec)
         assert all(torch.equal(value, expected[key]) for key, value in clip.state_dict().items())
         assert is_quick(clip) == (spec.activation == "quick GELU")

@@ -254,7 +254,7 @@ def checker(program: str, arguments: list[str], _: pytest.MonkeyPatch) -> int:
     paths = [word for word in arguments if word.endswith(".py")]
     assert all((ROOT / path).is_file() for path in paths)
     command = " ".join([program, *(word for word in arguments if word not in paths)])
-    assert re.search(rf"\b{re.escape(command)}$", MAKEFILE, flags=re.MULTILINE)
+    assert re.search(rf"\b{re.escape(command)}( -n .*)?$", MAKEFILE, flags=re.MULTILINE)
     return 0
 
 
