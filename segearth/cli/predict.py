@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from segearth import weights
 from segearth.cli.columns import count
+from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
+    DEFAULT_MODEL,
     add_max_memory,
     add_max_pixels,
     add_model_options,
@@ -27,6 +29,7 @@ from segearth.cli.options import (
 )
 from segearth.cli.pairs import add_colour, colours
 from segearth.cli.scene_options import add_scene_options, check_scene_options
+from segearth.clips import resolve
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from segearth.jobs.shards import Shard
 
 HELP = "Map images with class names in words."
-MODEL = "clip-vit-b16"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--preset", metavar="NAME", help="prompts and threshold of a data set, such as loveda")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
-    add_model_options(parser, MODEL)
+    add_model_options(parser)
+    add_method_options(parser)
     add_way(parser)
     parser.add_argument(
         "--long-side",
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     tell: Callable[[str], None] = quiet if args.quiet else say
     vocabulary, threshold = _vocabulary(args, tell)
     _check(args)
+    method = method_options(args)
 
     from segearth.batch.inputs import find_images
     from segearth.cli.predict_ways import pictures_and_scenes
@@ -121,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         tell(f"precision: {args.precision}")
     settings = {
         **_model_settings(args),
+        **method,
         "classes": describe_settings(vocabulary),
         "background": vocabulary.background_name,
         "threshold": threshold,
@@ -135,10 +140,10 @@ def run(args: argparse.Namespace) -> int:
 
         ways.append(Scenes(args, scenes, shard))
     for way in ways:
-        tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or MODEL}")
+        tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or DEFAULT_MODEL}")
     if args.dry_run:
         return _dry_run([line for way in ways for line in way.plans()])
-    return _make(args, ways, vocabulary, threshold, device, tell)
+    return _make(args, ways, vocabulary, threshold, device, method, tell)
 
 
 def _make(
@@ -147,6 +152,7 @@ def _make(
     vocabulary: Vocabulary,
     threshold: float,
     device: str,
+    method: dict[str, Any],
     tell: Callable[[str], None],
 ) -> int:
     """Makes the maps that are missing, and prints what became of all."""
@@ -167,13 +173,14 @@ def _make(
 
     use_onednn()
     predictor = load_model(
-        args.model or MODEL,
+        args.model or DEFAULT_MODEL,
         vocabulary,
         device,
         args.precision,
         threshold=threshold,
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
+        **method,
     )
     outcome = Outcome.total([way.make(predictor, tell) for way in ways])
     if number == 1 and outcome.failed:
@@ -237,12 +244,11 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Which weights are used; downloads those that are not here, except for a dry run."""
     from segearth.provenance import model_settings
 
-    model = args.model or MODEL
-    row = weights.MODELS.get(model)
-    if args.dry_run and row is not None and any(weights.find(file) is None for file in row.downloads):
-        say(f"{model} would be downloaded first ({row.download_bytes / 1e6:.0f} MB)")
-        return {"model": model, "precision": args.precision}
-    return model_settings(model, args.architecture, args.upsampler or "default", args.precision)
+    spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
+    if args.dry_run and any(weights.find(file) is None for file in spec.downloads):
+        say(f"{spec.name} would be downloaded first ({spec.download_bytes / 1e6:.0f} MB)")
+        return {"model": spec.name, "precision": args.precision}
+    return model_settings(spec, args.upsampler or "default", args.precision)
 
 
 def _dry_run(plans: Sequence[tuple[str, bool]]) -> int:

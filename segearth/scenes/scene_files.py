@@ -266,4 +266,5 @@ class SceneFiles:
     def _result(self, summary: dict[str, Any], failed: dict[str, str], files: Sequence[Path]) -> SceneResult:
         confidence = self.place("confidence.tif") if self.options.confidence else None
         scores = self.place("scores.tif") if self.options.scores else None
-        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, (*files, self.summary))
+        written = (*files, self.summary)
+        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, written, self.plan.spec)
