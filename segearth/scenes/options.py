@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from segearth.errors import UserError, one_of_two, option
-from segearth.models.blend import BLENDS
 from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
 
+BLENDS = ("mean", "hann")  # of segearth.models.blend, which needs torch
 MAX_MEMORY_MB = 1200  # of a process, beside the model
 
 
@@ -66,7 +66,7 @@ class SceneOptions:
     keep_parts: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", tuple(BLENDS))):
+        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", BLENDS)):
             value = getattr(self, name)
             if value not in known:
                 raise UserError(f"{option(name, value)}: expected {' or '.join(known)}")
