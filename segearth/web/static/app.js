@@ -187,7 +187,7 @@ async function getHistogram() {
 }
 
 function showProgress() {
-  mapping.show(state.job);
+  mapping.show(state.job, state.image.remarks);
   downloads.show(state.job, state.view);
   const part = state.job && state.job.state !== "done";
   byId("scene-head").textContent = part ? "So far" : "Image";
@@ -217,8 +217,9 @@ function viewOf(job) {
   const kept = JSON.parse(sessionStorage.getItem(`view-${job.id}`) ?? "{}");
   return {
     classes: job.classes,
-    threshold: kept.threshold ?? job.threshold ?? 0,
-    colours: kept.colours ?? job.classes.map((one) => one.colour),
+    threshold: kept.threshold ?? job.threshold,
+    moved: kept.moved ?? false,
+    colours: kept.colours ?? job.classes.map((one) => one.colour.toLowerCase()),
     hidden: new Set(kept.hidden ?? []),
   };
 }
@@ -229,8 +230,7 @@ function viewChanged() {
   showShares();
   scores.draw();
   downloads.hint();
-  const kept = { threshold: view.threshold, colours: view.colours, hidden: [...view.hidden] };
-  sessionStorage.setItem(`view-${job.id}`, JSON.stringify(kept));
+  sessionStorage.setItem(`view-${job.id}`, JSON.stringify({ ...view, classes: undefined, hidden: [...view.hidden] }));
 }
 
 function setUpOpacity() {

@@ -9,11 +9,12 @@ const scoreOf = (byte) => Math.fround((byte - 1) / STEPS);
 
 /**
  * How a job's map is shown at this moment.
- * @typedef {{classes: object[], threshold: number, colours: string[], hidden: Set<number>}} View
- * classes as the server gives them; threshold of those that have none of their own; a colour of each, "#rrggbb"
+ * @typedef {{classes: object[], threshold: number, moved: boolean, colours: string[], hidden: Set<number>}} View
+ * classes as the server gives them; threshold of those that have none of their own, and of all once it was moved;
+ * a colour of each, "#rrggbb"
  */
 
-export const thresholdOf = (one, view) => one.threshold ?? view.threshold;
+export const thresholdOf = (one, view) => (view.moved ? view.threshold : (one.threshold ?? view.threshold));
 
 const backgroundOf = (view) => view.classes.findIndex((one) => one.background);
 

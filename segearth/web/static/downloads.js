@@ -38,7 +38,7 @@ export class Downloads {
   hint() {
     let text = "There are files once the map is done.";
     if (this.job?.state === "done") {
-      text = `With the threshold ${this.view.threshold.toFixed(2)} and the colours of the legend.`;
+      text = `With the threshold${this.view.moved ? ` ${this.view.threshold.toFixed(2)}` : ""} and the colours of the legend.`;
       if (this.view.hidden.size) text += " Hidden classes are in the files.";
     }
     byId("downloads-hint").textContent = text;
@@ -46,9 +46,9 @@ export class Downloads {
 
   async save(file, what, button) {
     const query = new URLSearchParams();
-    if (this.view.threshold !== this.job.threshold) query.set("threshold", this.view.threshold);
+    if (this.view.moved) query.set("threshold", this.view.threshold);
     this.view.colours.forEach((colour, index) => {
-      if (colour !== this.job.classes[index].colour) query.append("colour", `${index}:${colour.slice(1)}`);
+      if (colour !== this.job.classes[index].colour.toLowerCase()) query.append("colour", `${index}:${colour.slice(1)}`);
     });
     const address = api.file(this.job.id, file, query);
     complain("downloads");

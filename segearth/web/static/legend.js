@@ -13,8 +13,17 @@ export class Legend {
     const threshold = byId("threshold");
     threshold.addEventListener("input", () => {
       this.view.threshold = Number(threshold.value);
+      this.view.moved = true;
       this.showThreshold();
       onChange();
+    });
+    byId("threshold-reset").addEventListener("click", () => {
+      this.view.threshold = this.job.threshold;
+      this.view.moved = false;
+      threshold.value = this.view.threshold;
+      this.showThreshold();
+      onChange();
+      threshold.focus();
     });
     fill(byId("opacity"));
   }
@@ -25,6 +34,7 @@ export class Legend {
    * @param {object} view how it is shown; changed in place
    */
   show(job, view) {
+    this.job = job;
     this.view = view;
     byId("legend-empty").hidden = Boolean(job);
     byId("legend-body").hidden = !job;
@@ -77,13 +87,13 @@ export class Legend {
   showThreshold() {
     const { view } = this;
     const background = view.classes.find((one) => one.background);
-    const own = view.classes.filter((one) => one.threshold != null).length;
+    const own = !view.moved && view.classes.some((one) => one.threshold != null);
     byId("threshold-value").textContent = view.threshold.toFixed(2);
-    byId("threshold").disabled = own === view.classes.length;
+    byId("threshold-reset").hidden = !view.moved;
     fill(byId("threshold"));
     const becomes = background ? `become ${background.name}` : "stay unclassified";
     byId("threshold-hint").textContent =
-      `Pixels with a lower score ${becomes}.` + (own ? " Classes with a threshold of their own keep it." : "");
+      own ? "Until this is moved, some classes have their own." : `Lower scores ${becomes}.`;
   }
 
   /**

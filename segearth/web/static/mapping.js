@@ -16,7 +16,7 @@ export class Mapping {
     this.own = ""; // the words before a class list was chosen
     const [classes, preset] = [byId("classes"), byId("preset")];
     preset.append(
-      element("option", { value: "" }, "Own words"),
+      element("option", { value: "" }, "Class lists"),
       ...presets.map((one, index) => element("option", { value: String(index) }, one.name)),
     );
     preset.addEventListener("change", () => {
@@ -84,15 +84,19 @@ export class Mapping {
     if (field !== "job") byId(field).focus();
   }
 
-  /** Shows how far a job is; null for none. */
-  show(job) {
+  /**
+   * Shows how far a job is, and what there is to say of it.
+   * @param {object|null} job
+   * @param {string[]} known what is said elsewhere
+   */
+  show(job, known = []) {
     const [meter, stage] = [byId("job-meter"), byId("stage-progress")];
     const going = Boolean(job) && !ended(job);
     meter.hidden = !going;
     stage.hidden = !going;
     byId("cancel").hidden = !going;
     complain("job", job?.state === "failed" ? job.error : "");
-    list(byId("job-remarks"), job ? remarks(job) : []);
+    list(byId("job-remarks"), job ? remarks(job).filter((remark) => !known.includes(remark)) : []);
     if (!going) return;
     const { done, total } = job.progress ?? {};
     for (const bar of [byId("job-progress"), stage]) {
