@@ -11,7 +11,7 @@ from segearth.windows import Grid, Window
 
 
 def test_scenes_know_all_blends():
-    assert options.BLENDS == tuple(BLENDS)
+    assert tuple(BLENDS) == options.BLENDS
 
 
 def logits_of(grid, queries=2, seed=0):
