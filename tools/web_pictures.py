@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Takes the pictures of the page for docs/web.md: python tools/web_pictures.py http://127.0.0.1:8000 --out docs.
 
-The server is `segearth web`, just started, so that the page shows the drawn scene that comes with the package. Needs
-playwright and the system's Chromium. Pictures have 256 colours, chosen for each: they stay small.
+The server is `segearth web`, just started: the page shows the drawn scene that comes with the package, which is mapped
+once more in full detail. Needs playwright and the system's Chromium. Pictures get as many colours as keep them small.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+MOST_BYTES = 250_000
 SHOTS = ((1440, 900, "light"), (1024, 768, "light"), (390, 844, "dark"))  # width, height, colours
 
 
@@ -33,6 +34,9 @@ def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> I
     page = context.new_page()
     page.goto(url)
     page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
+    page.locator("#map-it").click()
+    page.locator("#job-meter").wait_for()
+    page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
     if width > 760:
         box = page.locator("#map").bounding_box()
         assert box is not None
@@ -47,6 +51,15 @@ def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> I
     return picture
 
 
+def write(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG with as many colours as fit into `MOST_BYTES`."""
+    for colours in (256, 160, 128, 96, 64, 48, 32):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= MOST_BYTES:
+            break
+    print(f"{path}: {path.stat().st_size:,} bytes, {colours} colours")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,11 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for width, height, scheme in SHOTS:
-            path = args.out / f"web-{width}.png"
-            shoot(browser, args.url, width, height, scheme).quantize(256, dither=Image.Dither.NONE).save(
-                path, optimize=True
-            )
-            print(f"{path}: {path.stat().st_size:,} bytes")
+            write(shoot(browser, args.url, width, height, scheme), args.out / f"web-{width}.png")
         browser.close()
     return 0
 
