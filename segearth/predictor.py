@@ -19,6 +19,7 @@ from torch import Tensor
 from segearth import errors
 from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
 from segearth.classification import classify
+from segearth.clips import STATISTICS, Statistics
 from segearth.compute import memory_for
 from segearth.errors import UserError, checks_options, notice
 from segearth.images import ImageLike, read_image
@@ -56,6 +57,7 @@ class Predictor:
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
     recipe: Recipe | None
+    statistics: Statistics
     _text: TextEncoder | None
 
     def __init__(
@@ -65,6 +67,7 @@ class Predictor:
         text: TextEncoder | None = None,
         settings: Mapping[str, Any] | None = None,
         recipe: Recipe | None = None,
+        statistics: Statistics = STATISTICS,
     ) -> None:
         """Takes a model whose queries are the vocabulary's; `model.prob_thd` is the threshold of the maps.
 
@@ -74,9 +77,10 @@ class Predictor:
             text: encodes other vocabularies; without it there is no `with_classes`.
             settings: what the model was made with, for summaries.
             recipe: with what `load_model` makes it in another process.
+            statistics: that its CLIP's images are normalised with.
         """
         own = {"model": model.eval(), "vocabulary": vocabulary, "_text": text}
-        own |= {"settings": dict(settings or {}), "recipe": recipe}
+        own |= {"settings": dict(settings or {}), "recipe": recipe, "statistics": statistics}
         for name, value in own.items():
             object.__setattr__(self, name, value)
         _watch_forks()
@@ -133,7 +137,7 @@ class Predictor:
             torch.tensor(vocabulary.query_to_class, device=self.device),
             vocabulary.background or 0,
         )
-        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe, self.statistics)
 
     @checks_options
     def with_threshold(
@@ -149,7 +153,7 @@ class Predictor:
         """The same model for the same names, with other settings of theirs."""
         features, classes = self.model.query_features, self.model.query_to_class
         model = self.model.with_queries(features, classes, vocabulary.background or 0, threshold)
-        return Predictor(model, vocabulary, self._text, self.settings, self.recipe)
+        return Predictor(model, vocabulary, self._text, self.settings, self.recipe, self.statistics)
 
     @checks_options
     @torch.inference_mode()
@@ -331,7 +335,7 @@ class Predictor:
 
     def _tensor(self, picture: _Picture) -> Tensor:
         """A picture as the model takes it, (1, 3, H, W)."""
-        return to_model(picture.pixels, picture.mapped_at, self.device)
+        return to_model(picture.pixels, picture.mapped_at, self.device, self.statistics)
 
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""

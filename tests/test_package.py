@@ -26,7 +26,8 @@ WITHOUT_EXTRAS = """
 import sys
 from importlib.machinery import PathFinder
 
-ABSENT = {"cv2", "matplotlib", "mmcv", "mmengine", "mmseg", "openpyxl", "pandas", "scipy", "tensorboard"}
+ABSENT = {"cv2", "folium", "geopandas", "matplotlib", "mmcv", "mmengine", "mmseg", "openpyxl", "pandas", "scipy"}
+ABSENT |= {"tensorboard"}
 
 class Finder(PathFinder):
     @classmethod

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from segearth import cli, weights
+from segearth.models.attention import METHODS
+from segearth.models.averaging import VIEWS
 from segearth.predictor import Predictor
 
 WORDS = ["-c", "road; tree,forest; water", "--model", "tiny", "--long-side", "64"]
@@ -225,3 +227,26 @@ def test_a_file_in_the_place_of_a_folder_stops_no_other_image(folder, capsys):
     assert "failed: cannot write to the output folder out/north" in printed.err
     assert "1 map written to out, 1 failed" in printed.out
     assert (folder.parent / "out" / "summary.csv").read_text().count("a.png") == 3
+
+
+def test_another_method_and_test_time_averaging(tmp_path, photo, capsys):
+    Image.fromarray(photo).save("scene.png")
+    assert predict("scene.png", *WORDS, "-o", "out", "--method", "NACLIP", "--tta", "flips") == 0
+    settings = json.loads((tmp_path / "out/scene.summary.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["method"], settings["tta"]) == ("NACLIP", "flips")
+    assert predict("scene.png", *WORDS, "-o", "out", "--method", "NACLIP") == 2
+    assert predict("scene.png", *WORDS, "-o", "gem", "--method", "GEM") == 0
+    assert predict("scene.png", *WORDS, "-o", "no", "--method", "Foo") == 2
+    said = capsys.readouterr().err
+    assert 'was made with tta "flips", not nothing: expected the same settings' in said
+    assert "error: unknown method 'Foo': use one of vanilla, " in said
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_help_names_all_methods_and_views():
+    """It is written without torch, so by hand."""
+    described = {action.dest: action for action in cli.verb_parser("predict")._actions}
+    assert f" {', '.join(METHODS)} (SegEarth)" in described["method"].help
+    assert list(described["tta"].choices) == list(VIEWS)
+    for verb in ("demo", "eval"):
+        assert {"method", "tta"} <= {action.dest for action in cli.verb_parser(verb)._actions}

@@ -354,3 +354,11 @@ def test_mistakes(drawn, capsys, arguments, message):
     assert len(errors) == 1
     assert message in errors[0]
     assert not Path("out").exists() or not names(Path("out"))
+
+
+def test_another_method_and_test_time_averaging(here, capsys):
+    assert predict("town.tif", *WORDS, "-o", "out", "--method", "NACLIP", "--tta", "turns") == 0
+    settings = json.loads((here / "out" / "town.summary.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["method"], settings["tta"]) == ("NACLIP", "turns")
+    assert predict("town.tif", *WORDS, "-o", "out", "--method", "NACLIP") == 2
+    assert 'was made with tta "turns", not nothing' in capsys.readouterr().err

@@ -18,6 +18,7 @@ import pytest
 from segearth import cli, weights
 from segearth.cli.options import PRECISIONS
 from segearth.cli.qgis_script import SCRIPT
+from segearth.clips import CLIPS
 
 PATH = weights.packaged(SCRIPT)
 PYTHON_OF_QGIS = "/usr/bin/python3"
@@ -83,7 +84,7 @@ def test_what_is_left_empty_is_not_on_the_command_line(script):
 def test_choices_are_those_of_segearth(script):
     from segearth.vectors.formats import FORMATS
 
-    assert list(script.MODELS) == list(weights.MODELS)
+    assert list(script.MODELS) == list(CLIPS)
     assert script.PRECISIONS == PRECISIONS
     assert list(script.POLYGONS) == [script.NO_POLYGONS, *FORMATS]
 

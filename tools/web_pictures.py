@@ -12,31 +12,33 @@ import io
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 MOST_BYTES = 250_000
-SHOTS = ((1440, 900, "light"), (1024, 768, "light"), (390, 844, "dark"))  # width, height, colours
+SHOTS: tuple[tuple[int, int, Literal["light", "dark"]], ...] = (
+    (1440, 900, "light"),
+    (1024, 768, "light"),
+    (390, 844, "dark"),
+)  # width, height, colours
 
 
-def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> Image.Image:
-    """One picture of the page with the scores of a pixel.
+def shoot(page: Page, width: int, height: int, scheme: Literal["light", "dark"]) -> Image.Image:
+    """One picture of the page, on wide screens with the scores of a pixel.
 
     Args:
-        browser: the browser.
-        url: of the page.
+        page: the page, with a finished map.
         width: of its window, in pixels.
         height: of its window, in pixels.
-        scheme: "light" or "dark".
+        scheme: its colours.
     """
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(url)
-    page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
-    page.locator("#map-it").click()
-    page.locator("#job-meter").wait_for()
-    page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    page.locator("#downloads button:enabled").first.wait_for()
+    page.wait_for_load_state("networkidle")
     if width > 760:
         box = page.locator("#map").bounding_box()
         assert box is not None
@@ -44,11 +46,8 @@ def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> I
         page.locator("#scores .bars").wait_for()
     else:
         page.locator("#tabs a", has_text="Legend").click()
-        page.wait_for_timeout(500)  # it scrolls
-    page.wait_for_load_state("networkidle")
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    context.close()
-    return picture
+    page.wait_for_timeout(1000)  # for what moves
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 
 def write(picture: Image.Image, path: Path) -> None:
@@ -69,8 +68,15 @@ def main(argv: list[str] | None = None) -> int:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(600_000)
+        page.goto(args.url)
+        page.locator("#downloads button:enabled").first.wait_for()
+        page.locator("#map-it").click()
+        page.locator("#job-meter").wait_for()
+        page.locator("#downloads button:enabled").first.wait_for()
         for width, height, scheme in SHOTS:
-            write(shoot(browser, args.url, width, height, scheme), args.out / f"web-{width}.png")
+            write(shoot(page, width, height, scheme), args.out / f"web-{width}.png")
         browser.close()
     return 0
 

@@ -9,14 +9,13 @@ import webbrowser
 from functools import partial
 from pathlib import Path
 
-from segearth import weights
-from segearth.cli.options import add_max_memory, add_model_options, check_max_memory, check_model
+from segearth.cli.options import DEFAULT_MODEL, add_max_memory, add_model_options, check_max_memory, check_model
+from segearth.clips import known
 from segearth.errors import UserError, called_as, option, printable
 from segearth.exits import OK, say
 from segearth.paths import user_path
 
 HELP = "Open a page in the browser that maps images, with a REST interface below it."
-MODEL = "clip-vit-b16"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--max-upload", type=float, default=2000, metavar="MB", help="of a file (%(default)s)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="folder for its files (where temporary files are)")
-    add_model_options(parser, MODEL)
+    add_model_options(parser)
     add_max_memory(parser, "1200, beside the model")
     parser.add_argument("--threads", type=int, metavar="N", help="that compute (all cores)")
     parser.set_defaults(interrupted="the page is closed, and its files are removed", less_memory="give fewer names")
@@ -54,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
     root = None if args.root is None else Root.of(user_path(args.root, "folder of images"))
     for path in images:
         inspect(path, str(path), sent=False)
-    model = args.model or MODEL
+    model = args.model or DEFAULT_MODEL
     setup = ModelSetup(model, args.architecture, args.upsampler or "default", args.device, args.precision, args.threads)
     # GDAL asks no server for anything: images are files
     os.environ.setdefault("CPL_VSIL_CURL_ALLOWED_FILENAME", "/none")
     with work_folder(args.work) as work:
         address = bind(args.host, args.port)
         with address.listener:
-            options = WebOptions(work, model, tuple(weights.MODELS), root, args.max_upload, args.max_memory)
+            options = WebOptions(work, model, tuple(known()), root, args.max_upload, args.max_memory)
             say(f"loading {model}")
             with called_as(None):
                 serve(options, setup, address, images, partial(_tell, address.url, args.no_browser))

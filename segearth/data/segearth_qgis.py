@@ -51,7 +51,34 @@ from qgis.PyQt.QtCore import QProcess, QProcessEnvironment
 
 INSTALLED_BY = ""  # the program segearth that installed this file, where one did
 SETTING = "segearth/program"
-MODELS = ("clip-vit-b16", "tiny")
+MODELS = (
+    "clip-vit-b32",
+    "clip-vit-b16",
+    "clip-vit-l14",
+    "clip-vit-l14-336",
+    "openclip-vit-b32",
+    "openclip-vit-b16",
+    "openclip-vit-l14",
+    "openclip-vit-h14",
+    "datacomp-vit-b32",
+    "datacomp-vit-b16",
+    "datacomp-vit-l14",
+    "metaclip-vit-b32",
+    "metaclip-vit-b16",
+    "metaclip-vit-l14",
+    "metaclip-vit-h14",
+    "remoteclip-vit-b32",
+    "remoteclip-vit-l14",
+    "georsclip-vit-b32",
+    "georsclip-vit-l14",
+    "georsclip-vit-l14-336",
+    "georsclip-vit-h14",
+    "skyclip-vit-b32",
+    "skyclip-vit-l14",
+    "alip-vit-b32",
+    "tiny",
+)
+_MODEL = "clip-vit-b16"
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 NO_POLYGONS = "none"
 POLYGONS = (NO_POLYGONS, "gpkg", "fgb", "geojson")
@@ -106,7 +133,7 @@ class Request(NamedTuple):
     image: str
     classes: str
     folder: str
-    model: str = MODELS[0]
+    model: str = _MODEL
     threshold: float = 0.0
     gsd: float | None = None
     scale: float | None = None
@@ -414,7 +441,7 @@ class SegEarth(QgsProcessingAlgorithm):
         program = remembered_program()
         self._add(QgsProcessingParameterRasterLayer("INPUT", "Raster"))
         self._add(QgsProcessingParameterString("CLASSES", "Classes, one a line", _CLASSES, multiLine=True))
-        self._add(QgsProcessingParameterEnum("MODEL", "Model", MODELS, False, MODELS[0], usesStaticStrings=True))
+        self._add(QgsProcessingParameterEnum("MODEL", "Model", MODELS, False, _MODEL, usesStaticStrings=True))
         self._add(
             number("GSD", "Metres of a pixel of the model (empty: the raster's)", real, optional=True, minValue=0.0)
         )

@@ -228,6 +228,11 @@ def method_names() -> list[str]:
     return list(dict.fromkeys([*METHODS, *sorted(entry_points(group=GROUP).names)]))
 
 
+def is_method(name: object) -> bool:
+    """Whether it is the name of a method that is here."""
+    return isinstance(name, str) and (name in METHODS or name in entry_points(group=GROUP).names)
+
+
 def check_method(name: str, options: Options) -> Method:
     """As `find_method`, for what a user asks of it.
 

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 from segearth.errors import UserError
 from segearth.models.attention import check_method, find_method
-from segearth.models.trunk import Options, Trunk
-
-# On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
-MEAN = (122.771, 116.746, 104.094)
-STD = (68.501, 66.632, 70.323)
+from segearth.models.trunk import Options, Trunk, scaled_layers
 
 
 class DenseCLIP(nn.Module):
@@ -75,6 +71,14 @@ class DenseCLIP(nn.Module):
     def has_cls(self) -> bool:
         """Whether the method yields a [CLS] vector (GEM does not)."""
         return find_method(self.method).has_cls
+
+    @property
+    def beyond_paper(self) -> dict[str, Any]:
+        """What was asked for that the paper does not have; of `cls_row_layers` those of this CLIP, from 1."""
+        found: dict[str, Any] = {"cls_column_zero": True} if self.options.cls_column_zero else {}
+        if (layers := self.options.cls_row_layers) is not None:
+            found["cls_row_layers"] = list(scaled_layers(layers, len(self.visual.transformer.resblocks)))
+        return found
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encodes images.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice, tee
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segearth.errors import UserError, option
+from segearth.models.averaging import VIEWS, View, check_views, mean_of_views
 from segearth.models.blend import Blend
 from segearth.models.dense_clip import DenseCLIP
 from segearth.models.factored import (
@@ -84,6 +86,7 @@ class SegEarth(nn.Module):
         bg_idx: int = 0,
         slide_crop: int = CROP,
         slide_stride: int = STRIDE,
+        tta: str | None = None,
     ) -> None:
         """Assembles the parts.
 
@@ -100,6 +103,8 @@ class SegEarth(nn.Module):
             bg_idx: the class that such pixels get.
             slide_crop: side of a window in pixels; 0 takes the whole image in one pass.
             slide_stride: step between windows in pixels, at most `slide_crop`.
+            tta: test-time averaging, a name of `segearth.models.averaging.VIEWS`: logits are the mean over the image
+                flipped and turned in so many ways. None: the image as it is.
 
         Raises:
             UserError: an option out of its range, or a [CLS] factor with a method that has no [CLS].
@@ -128,6 +133,7 @@ class SegEarth(nn.Module):
                 f"slide_crop {slide_crop} with slide_stride {slide_stride} leaves pixels out: "
                 "expected 1 ≤ slide_stride ≤ slide_crop, or slide_crop=0 for the whole image at once"
             )
+        check_views(tta)
         width = getattr(upsampler, "feat_dim", encoder.dim)
         if width != encoder.dim:
             raise UserError(
@@ -146,6 +152,7 @@ class SegEarth(nn.Module):
         self.bg_idx = bg_idx
         self.slide_crop = slide_crop
         self.slide_stride = slide_stride
+        self.tta = tta
 
     def forward(self, image: Tensor, out_size: tuple[int, int] | None = None) -> Tensor:
         """Labels (B, height, width) of normalised images (B, 3, H, W); `out_size` defaults to (H, W)."""
@@ -172,6 +179,19 @@ class SegEarth(nn.Module):
         Returns:
             (B, Q, height, width) float32, before `logit_scale` and softmax.
         """
+        if (tta := self.tta) is None:
+            return self._upright_logits(image, out_size, progress, max_memory_mb)
+
+        def in_view(number: int, view: View, seen: Tensor) -> Tensor:
+            part = None if progress is None else partial(_part_of, progress, number, len(VIEWS[tta]))
+            return self._upright_logits(seen, view.size(out_size), part, max_memory_mb)
+
+        return mean_of_views(tta, image, in_view)
+
+    def _upright_logits(
+        self, image: Tensor, out_size: tuple[int, int], progress: WindowsDone | None, max_memory_mb: float
+    ) -> Tensor:
+        """`logits` of images as they are, without test-time averaging."""
         if self._on_patch_grid(image):
             whole = [self._patch_logits(*self._encode(one)) for one in image.split(1)]  # one shape for all
             if progress is not None:
@@ -209,10 +229,26 @@ class SegEarth(nn.Module):
             keep: called with all that `encoded_window_logits` needs for other queries, group by group.
 
         Yields:
-            Each window, and its logits (Q, height, width) float32.
+            Each window, and its logits (Q, height, width) float32. With test-time averaging each window is flipped and
+            turned by itself, unlike in `logits`, where the image is: the same but where the last windows of a row or
+            column are pulled back to the border.
         """
+        if self.tta is not None:
+            for window in windows:
+                crop = image[None, :, window.top : window.bottom, window.left : window.right]
+                yield window, self._averaged_window(self.tta, crop, max_memory_mb)
+            return
         for _, window, logits in self._window_logits(image[None], windows, batch, max_memory_mb, keep):
             yield window, logits
+
+    def _averaged_window(self, tta: str, crop: Tensor, max_memory_mb: float) -> Tensor:
+        """Logits (Q, height, width) of one window (1, 3, height, width): the mean over its views."""
+
+        def in_view(_number: int, _view: View, seen: Tensor) -> Tensor:
+            whole = Window(0, seen.shape[-2], 0, seen.shape[-1])
+            return next(logits[None] for *_, logits in self._window_logits(seen, [whole], 1, max_memory_mb))
+
+        return mean_of_views(tta, crop, in_view)[0]
 
     @torch.no_grad()
     def encoded_window_logits(
@@ -250,7 +286,15 @@ class SegEarth(nn.Module):
             progress: called with (windows done, windows in all).
             max_memory_mb: as in `logits`; beside it, features and norms of all windows are kept: 0.6 MB a window of
                 224 pixels with ViT-B/16.
+
+        Raises:
+            UserError: the model averages over views.
         """
+        if self.tta is not None:
+            raise UserError(
+                f"the model has {option('tta', self.tta)}, and what is kept of an image is of one view of it: expected "
+                "a model without; predict maps of each list of classes, or load the model without it"
+            )
         if self._on_patch_grid(image):
             features, cls = self._encode(image)
             whole = Window(0, image.shape[-2], 0, image.shape[-1])
@@ -295,6 +339,11 @@ class SegEarth(nn.Module):
                 progress(done, grid.count)
         return _resized(blend.take(grid.height)[None], out_size)
 
+    @property
+    def beyond_paper(self) -> dict[str, Any]:
+        """What was asked for that the paper does not have, and the layers of this CLIP that it takes; for settings."""
+        return {**self.encoder.beyond_paper, **({} if self.tta is None else {"tta": self.tta})}
+
     def grid(self, height: int, width: int) -> Grid:
         """Where the windows of an image of (height, width) pixels lie; with `slide_crop` 0, one holds all."""
         crop = self.slide_crop or max(height, width, 1)
@@ -326,6 +375,7 @@ class SegEarth(nn.Module):
             bg_idx,
             self.slide_crop,
             self.slide_stride,
+            self.tta,
         ).train(self.training)
         other.replay = self.replay
         return other
@@ -500,6 +550,11 @@ def _noted(parts: Iterable[Part], keep: Callable[[EncodedGroup], object]) -> Ite
         _, group, features, cls = part
         keep(EncodedGroup(group.windows, features, cls, None))
         yield part
+
+
+def _part_of(progress: WindowsDone, number: int, parts: int, done: int, count: int) -> None:
+    """Tells the progress of one of several equal parts as that of the whole."""
+    progress(number * count + done, parts * count)
 
 
 def _joined(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:

@@ -249,7 +249,7 @@ def _model_rows(
         windows_done: likewise.
         window_logits: likewise.
     """
-    picture = normalise(up(pixels, predictor.device)[None])[0]
+    picture = normalise(up(pixels, predictor.device)[None], predictor.statistics)[0]
     model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     of_windows = (picture, inside, settings.batch, settings.max_memory_mb)

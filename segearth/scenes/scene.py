@@ -85,6 +85,7 @@ def predict_scene(
                 return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
+        files.refuse_changed()
         side = side_of_blocks(plan.frame, predictor.model, options)
         with open_job(
             files.job,

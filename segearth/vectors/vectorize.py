@@ -10,22 +10,22 @@ import numpy as np
 
 import segearth
 from segearth.errors import UserError, option
-from segearth.files import sha256_of
 from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
+from segearth.scenes.earlier import POLYGONS
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
 from segearth.vectors.earlier import finished, refuse_open, refuse_style
 from segearth.vectors.job import VectorJob
-from segearth.vectors.label_map import base_name, confidence_path, open_label_map
+from segearth.vectors.label_map import LabelMap, base_name, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
+from segearth.vectors.selection import chosen_values
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
-_VERSION = 1  # of what the files hold
-_ENDING = "polygons"
+_VERSION = 2  # of what the files hold
 
 
 def vectorize(
@@ -56,38 +56,45 @@ def vectorize(
     if not labels.is_file():
         raise UserError(f"no file at {labels}: expected a NAME.labels.tif of segearth predict; correct the path")
     folder = writable_folder(labels.parent if output is None else output)
-    path = folder / f"{base_name(labels)}.{_ENDING}.{options.vector}"
+    path = folder / f"{base_name(labels)}.{POLYGONS}.{options.vector}"
     record = path.with_name(f"{path.name}.json")
-    settings = _settings(labels, options)
     style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
-    if not overwrite:
-        if (found := finished(path, style, record, settings, labels)) is not None:
-            return VectorResult(path, found, True)
-        refuse_style(style)
-    refuse_open(path)
-    with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
+    with open_label_map(labels) as source:
+        only = chosen_values(source, options.only)
+        settings = _settings(source, only, options)
+        if not overwrite:
+            if (found := finished(path, style, record, settings, labels)) is not None:
+                return VectorResult(path, found, True)
+            refuse_style(style)
+        refuse_open(path)
         check_crs(str(labels), source.crs, options)
-        job = VectorJob(source, labels.name, options, show)
-        files: dict[str, Any] = {}
-        summary: dict[str, Any] = {}
+        with window_progress(progress, "tiles") as show:
+            job = VectorJob(source, only, options, show)
+            return VectorResult(path, _written(job, path, style, record, settings), False)
 
-        def write(part: Path) -> None:
-            job.write(part)
-            files[path.name] = file_facts(part)
 
-        def write_record(part: Path) -> None:
-            summary.update(job.summary(settings), files=files, versions=_versions())
-            json_writer(summary)(part)
+def _written(job: VectorJob, path: Path, style: Path | None, record: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Writes the files; what the last of them, the record, holds."""
+    files: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
 
-        def write_style(part: Path) -> None:
-            part.write_bytes(styles.qml(job.entries).encode())
-            files[path.with_suffix(".qml").name] = file_facts(part)
+    def write(part: Path) -> None:
+        job.write(part)
+        files[path.name] = file_facts(part)
 
-        writers: dict[Path, Callable[[Path], object]] = {path: write}
-        if style is not None:
-            writers[style] = write_style
-        write_all({**writers, record: write_record})
-    return VectorResult(path, summary, False)
+    def write_style(part: Path) -> None:
+        part.write_bytes(styles.qml(job.entries).encode())
+        files[path.with_suffix(".qml").name] = file_facts(part)
+
+    def write_record(part: Path) -> None:
+        summary.update(job.summary(settings), files=files, versions=_versions())
+        json_writer(summary)(part)
+
+    writers: dict[Path, Callable[[Path], object]] = {path: write}
+    if style is not None:
+        writers[style] = write_style
+    write_all({**writers, record: write_record})
+    return summary
 
 
 def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
@@ -101,25 +108,32 @@ def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
     Raises:
         UserError: that is so.
     """
-    if options.vector == "geojson" and crs is None:
+    if options.vector != "geojson":
+        return
+    if crs is None:
         raise UserError(
             f"{name} has no coordinate system, and GeoJSON is in longitudes and latitudes: expected a georeferenced "
             f"scene or a map of one; write polygons in pixels by {option('vector', 'gpkg')}"
         )
+    if not (crs.is_geographic or crs.is_projected):
+        raise UserError(
+            f"{name} has a local coordinate system, whose place on the Earth is not known, and GeoJSON is in "
+            f"longitudes and latitudes: expected a system such as EPSG:32632; give {option('vector', 'gpkg')}, which "
+            "keeps local coordinates"
+        )
 
 
-def _settings(labels: Path, options: VectorOptions) -> dict[str, Any]:
+def _settings(source: LabelMap, only: dict[int, str] | None, options: VectorOptions) -> dict[str, Any]:
     """All that the polygons depend on."""
-    confidence = confidence_path(labels)
     return {
-        "input": {"labels": sha256_of(labels), "confidence": None if confidence is None else sha256_of(confidence)},
-        "source": labels.name,
+        "version": _VERSION,
+        "input": {"labels": source.content, "confidence": source.confidence_content},
+        "source": source.path.name,
         "vector": options.vector,
         "min_area": float(options.min_area),
         "simplify": float(options.simplify),
-        "only": sorted(set(options.only)),
+        "only": [] if only is None else list(only.values()),
         "dissolve": options.dissolve,
-        "version": _VERSION,
     }
 
 
