@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
 from segearth.config_files import find_config
 from segearth.distributed.launch import joined
 from segearth.distributed.ranks import Ranks
@@ -66,7 +66,7 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         data_root=args.data_root,
         ranks=ranks,
         show_dir=args.show_dir,
-        options=args.cfg_options,
+        options=config_changes(args),
         limit=args.limit,
         model=args.model,
         say=quiet if args.quiet else say,

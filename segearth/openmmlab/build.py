@@ -202,6 +202,7 @@ def row(
             **{key: getattr(net, key) for key in ("slide_crop", "slide_stride")},
             "ignore_residual": net.encoder.ignore_residual,
             "precision": segmentor.precision,
+            "max_memory_mb": segmentor.max_memory_mb,
         },
         "config": str(path),
         "scale": _scale(config.test_dataloader.dataset.get("pipeline", ())),
