@@ -13,7 +13,9 @@ import numpy as np
 
 METHODS = ("vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth", "GEM")
 OPERANDS = {"vanilla": ["qk"], "SCLIP": ["qq", "kk"], "ClearCLIP": ["qq"], "SegEarth": ["qq", "kk", "vv"]}
+OPERANDS["NACLIP"] = ["kk"]
 GEM_BLOCKS = 6
+SIGMA = 5  # of NACLIP's neighbourhood, in patches
 
 
 def softmax(x, axis=-1):
@@ -127,22 +129,48 @@ def out_projection(w, name, per_head):
     return linear(np.concatenate(per_head, 1), w, name + ".attn.out_proj")
 
 
-def attend(w, name, x, heads, method):
-    """What the block's attention adds, by the method's weights."""
+def neighbourhood(h, width):
+    """How near patches are to each other, for NACLIP; the class token is near none."""
+    near = np.zeros((1 + h * width, 1 + h * width))
+    for i in range(h):
+        for j in range(width):
+            for m in range(h):
+                for n in range(width):
+                    distance = (m - i) ** 2 + (n - j) ** 2
+                    near[1 + i * width + j, 1 + m * width + n] = math.exp(-distance / (2 * SIGMA**2))
+    return near
+
+
+def attend(w, name, x, heads, method, grid, row=None, column_zero=False):
+    """What the block's attention adds, by the method's weights, which may be changed.
+
+    `row` replaces what the class token attends to, one a head; `column_zero` takes the class token from all patches.
+    """
     _, z = attention_inputs(w, name, x, heads)
     outputs = []
     for head in range(heads):
         v = z["v"][head]
-        if method == "MaskCLIP":
-            outputs.append(v)
-            continue
         scale = v.shape[1] ** -0.5
-        weights = sum(softmax(z[a][head] @ z[b][head].T * scale) for a, b in OPERANDS[method])
+        if method == "MaskCLIP":
+            weights = np.eye(len(v))
+        else:
+            bias = neighbourhood(*grid) if method == "NACLIP" else 0
+            weights = sum(softmax(z[a][head] @ z[b][head].T * scale + bias) for a, b in OPERANDS[method])
+        if row is not None:
+            weights[0] = row[head]
+        if column_zero:
+            weights[1:, 0] = 0
         outputs.append(weights @ v)
     return out_projection(w, name, outputs)
 
 
-def attend_gem(w, name, x, heads):
+def cls_rows(w, name, x, heads):
+    """What the class token attends to in CLIP's own attention, one row a head."""
+    _, z = attention_inputs(w, name, x, heads)
+    return np.stack([softmax(q @ k.T * q.shape[1] ** -0.5)[0] for q, k in zip(z["q"], z["k"], strict=True)])
+
+
+def attend_gem(w, name, x, heads, column_zero=False):
     normed, z = attention_inputs(w, name, x, heads)
     outputs = []
     for head in range(heads):
@@ -152,7 +180,10 @@ def attend_gem(w, name, x, heads):
         for part in "vkq":
             y = unit(z[part][head], 1)
             y = unit(softmax(t * (y @ y.T)) @ y, 1)
-            total = total + softmax(t * (y @ y.T)) @ v
+            weights = softmax(t * (y @ y.T))
+            if column_zero:
+                weights[1:, 0] = 0
+            total = total + weights @ v
         outputs.append(total / 3)
     return out_projection(w, name, outputs)
 
@@ -162,24 +193,30 @@ def feed_forward(w, name, x):
     return linear(hidden / (1 + np.exp(-1.702 * hidden)), w, name + ".mlp.c_proj")  # quick GELU
 
 
-def dense_clip(w, config, image, method, ignore_residual=True):
-    """Returns the patch features (D, h, w) and the class vector (D,), None with GEM."""
+def dense_clip(w, config, image, method, ignore_residual=True, row_layers=(), column_zero=False):
+    """Returns the patch features (D, h, w) and the class vector (D,), None with GEM.
+
+    `row_layers`, counted from 1, are those whose mean attention of the class token replaces that of the last block.
+    """
     vision = config["vision_cfg"]
     heads, layers = vision["width"] // vision["head_width"], vision["layers"]
     x, grid = embed(w, image, method)
+    rows = []
     state = None  # of GEM's second path
     for layer in range(layers):
         name = f"visual.transformer.resblocks.{layer}"
+        if layer + 1 in row_layers:
+            rows.append(cls_rows(w, name, x, heads))
         if method == "GEM" and layer >= layers - GEM_BLOCKS:
-            y = attend_gem(w, name, x, heads)
+            y = attend_gem(w, name, x, heads, column_zero)
             state = y if ignore_residual else (x if state is None else state) + y
         if layer < layers - 1:
-            x = x + attend(w, name, x, heads, "vanilla")
+            x = x + attend(w, name, x, heads, "vanilla", grid)
             x = x + feed_forward(w, name, x)
         elif method == "GEM":
             x = state
         else:
-            y = attend(w, name, x, heads, method)
+            y = attend(w, name, x, heads, method, grid, sum(rows) / len(rows) if rows else None, column_zero)
             x = y if ignore_residual else x + y
             x = x if ignore_residual else x + feed_forward(w, name, x)
     tokens = layer_norm(x, w, "visual.ln_post") @ w["visual.proj"]

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmseg.evaluation import IoUMetric
 from PIL import Image
 
 from segearth import cli, weights
+from segearth.cli.method_options import method_changes
 from segearth.distributed import launch
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
@@ -168,6 +170,20 @@ def test_a_run(run, here):
         assert picture.height > 240
 
 
+def test_another_method_and_test_time_averaging(run, here):
+    """As options or as keys of the config; the row says which, and which layers of this CLIP."""
+    loveda(here / "data", SIZES[:1])
+    common = ("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--method", "NACLIP", "--tta", "flips")
+    assert run(*common, "--cfg-options", "model.cls_row_layers=(6,9)", "model.cls_column_zero=True")[0] == 0
+    (row,) = rows(here / "out")
+    assert row["MODEL"] == "NACLIP"
+    beyond = {"tta": "flips", "cls_row_layers": [1, 2], "cls_column_zero": True}  # of two blocks
+    assert row["settings"].items() >= beyond.items()
+    assert row["options"][:2] == ["model.tta=flips", "model.model_type=NACLIP"]
+    given = Namespace(method="GEM", tta=None)  # which has no [CLS]
+    assert method_changes(given) == ["model.model_type=GEM", "model.cls_token_lambda=0.0"]
+
+
 def test_the_verb_takes_a_name_and_is_quiet(here, capfd):
     loveda(here / "elsewhere", SIZES[:1])
     assert cli.main(["eval", "loveda", "--model", "tiny", "--data-root", "elsewhere", "-o", "out", "--quiet"]) == 0
@@ -263,7 +279,7 @@ def test_configs_as_others_write_them_run(run, here):
         (["--model", "huge"], ["Unknown model 'huge'", "tiny"]),
         (
             ["--model", "tiny", "--cfg-options", "model.feature_up_cfg.model_path=mine.safetensors"],
-            ["model tiny brings its own upsampler", "model.clip_type=tiny model.vit_type=tiny"],
+            ["model tiny brings its own upsampler", "give --upsampler FILE instead"],
         ),
         (["--limit", "0"], ["--limit 0", "at least 1"]),
         (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),

@@ -8,9 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segearth import cli, weights
+from segearth.models import SegEarth, factored
+from segearth.models.attention import METHODS
+from segearth.models.averaging import VIEWS
+from segearth.models.flat import TorchOperations
 from segearth.predictor import Predictor
 
 WORDS = ["-c", "road; tree,forest; water", "--model", "tiny", "--long-side", "64"]
@@ -87,6 +92,54 @@ def test_a_folder_with_an_image_that_fails(folder, capsys, monkeypatch):
     assert "1 map written to out, 1 was there, 1 failed" in capsys.readouterr().out
     kept = out / "north" / "b.overlay.png"
     assert kept.stat().st_mtime_ns == before[kept]
+
+
+def test_a_folder_on_a_gpu(folder, capsys, monkeypatch, photo):
+    """Images of one size are mapped together; what fails has its turn, and what is done is written at once."""
+    for name in ("c.png", "d.png"):
+        Image.fromarray(photo[::-1]).save(folder / "north" / name)
+    assert predict("in", *WORDS, "-o", "one") == 1
+    expected = capsys.readouterr()
+    monkeypatch.setattr(factored, "operations_for", lambda _, __, scratch_mb=0.0: TorchOperations(scratch_mb))
+    calls, whole, first = [], SegEarth.logits, folder.parent / "many" / "a.summary.json"
+
+    def logits(self, image, *rest):
+        calls.append((len(image), first.is_file()))
+        return whole(self, image, *rest)
+
+    monkeypatch.setattr(SegEarth, "logits", logits)
+    assert predict("in", *WORDS, "-o", "many") == 1
+    printed = capsys.readouterr()
+    assert calls == [(1, False), (3, True)]
+    assert printed.err.replace("many", "one").splitlines()[-1] == expected.err.splitlines()[-1]
+    assert "4 maps written to many, 1 failed" in printed.out
+    for name in ("a", "north/b", "north/c", "north/d"):
+        ours, theirs = (np.asarray(Image.open(f"{out}/{name}.labels.png")) for out in ("many", "one"))
+        assert (ours == theirs).mean() > 0.999
+    (folder.parent / "many" / "north" / "c.labels.png").unlink()
+    assert predict("in", *WORDS, "-o", "many") == 1
+    assert calls[2:] == [(1, True)]  # what is there is skipped
+    assert "1 map written to many, 3 were there, 1 failed" in capsys.readouterr().out
+
+
+def test_a_gpu_with_too_little_memory_for_one_image_maps_the_others(folder, capsys, monkeypatch, photo):
+    Image.fromarray(photo[:40]).save(folder / "north" / "c.png")
+    monkeypatch.setattr(factored, "operations_for", lambda _, __, scratch_mb=0.0: TorchOperations(scratch_mb))
+    whole = SegEarth.logits
+
+    def logits(self, image, *rest):
+        if image.shape[2] > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return whole(self, image, *rest)
+
+    monkeypatch.setattr(SegEarth, "logits", logits)
+    assert predict("in", *WORDS, "-o", "out") == 1
+    printed = capsys.readouterr()
+    assert "1 map written to out, 3 failed" in printed.out
+    assert (
+        "not enough memory on cpu to map a at 64 × 44 pixels: use a smaller --long-side or --max-memory" in printed.err
+    )
+    assert "Traceback" not in printed.err
 
 
 def test_all_done_needs_no_model(capsys, monkeypatch):
@@ -225,3 +278,26 @@ def test_a_file_in_the_place_of_a_folder_stops_no_other_image(folder, capsys):
     assert "failed: cannot write to the output folder out/north" in printed.err
     assert "1 map written to out, 1 failed" in printed.out
     assert (folder.parent / "out" / "summary.csv").read_text().count("a.png") == 3
+
+
+def test_another_method_and_test_time_averaging(tmp_path, photo, capsys):
+    Image.fromarray(photo).save("scene.png")
+    assert predict("scene.png", *WORDS, "-o", "out", "--method", "NACLIP", "--tta", "flips") == 0
+    settings = json.loads((tmp_path / "out/scene.summary.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["method"], settings["tta"]) == ("NACLIP", "flips")
+    assert predict("scene.png", *WORDS, "-o", "out", "--method", "NACLIP") == 2
+    assert predict("scene.png", *WORDS, "-o", "gem", "--method", "GEM") == 0
+    assert predict("scene.png", *WORDS, "-o", "no", "--method", "Foo") == 2
+    said = capsys.readouterr().err
+    assert 'was made with tta "flips", not nothing: expected the same settings' in said
+    assert "error: unknown method 'Foo': use one of vanilla, " in said
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_help_names_all_methods_and_views():
+    """It is written without torch, so by hand."""
+    described = {action.dest: action for action in cli.verb_parser("predict")._actions}
+    assert f" {', '.join(METHODS)} (SegEarth)" in described["method"].help
+    assert list(described["tta"].choices) == list(VIEWS)
+    for verb in ("demo", "eval"):
+        assert {"method", "tta"} <= {action.dest for action in cli.verb_parser(verb)._actions}

@@ -51,7 +51,8 @@ def made_with(summary: Path, settings: Mapping[str, Any], image: str | Path) -> 
         classes = "; ".join(",".join(one["names"]) for one in before.get("classes") or [])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {way_out}") from None
-    differing = [key for key in settings if key not in before or before[key] != settings[key]]
+    every = dict.fromkeys([*settings, *before])  # what one of them lacks is its default, which the other has not
+    differing = [key for key in every if not (key in before and key in settings and before[key] == settings[key])]
     if not differing:
         return found
     field = differing[0]
@@ -62,7 +63,8 @@ def made_with(summary: Path, settings: Mapping[str, Any], image: str | Path) -> 
         if was == now:
             was, now = "other colours, thresholds or factors of the classes", "these"
     else:
-        field, was, now = first_difference(before.get(field), settings[field], field) or (field, "another", "this")
+        had, has = ({field: one[field]} if field in one else {} for one in (before, settings))
+        field, was, now = first_difference(had, has) or (field, "another", "this")
     raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")
 
 

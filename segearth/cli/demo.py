@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import weights
+from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
     add_max_memory,
     add_max_pixels,
@@ -23,6 +24,7 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
+from segearth.clips import resolve
 from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
 from segearth.outputs import refuse_folder, writable_folder
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="class names: semicolons between classes, commas between synonyms; or a class file (%(default)s)",
     )
     add_model_options(parser, f"{REAL_MODEL} where it can be had, else tiny")
+    add_method_options(parser)
     parser.add_argument("-o", "--out", default="out", help="folder for the results (%(default)s)")
     parser.add_argument("--long-side", type=int, default=448, help="resize to this many pixels; 0: no resizing (448)")
     add_max_pixels(parser)
@@ -67,13 +70,14 @@ def demo(args: argparse.Namespace) -> None:
     check_long_side(args)
     check_max_pixels(args)
     check_max_memory(args)
+    method = method_options(args)
     folder = writable_folder(user_path(args.out, "output folder"))
     files = [folder / name for name in ("labels.png", "overlay.png", "summary.json")]
     for file in files:
         refuse_folder(file)
     pixels, truth, name = load_image(args.image, vocabulary, args.max_pixels)
     model = args.model or choose_model()
-    about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
+    about = resolve(model, args.architecture).about
 
     started = time.perf_counter()
     say(f"loading {model}: {about}")
@@ -90,6 +94,7 @@ def demo(args: argparse.Namespace) -> None:
         args.precision,
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
+        **method,
     )
     loaded = time.perf_counter()
     result = predictor.predict(
@@ -104,13 +109,14 @@ def demo(args: argparse.Namespace) -> None:
         "device": str(predictor.device),
         "precision": predictor.settings["precision"],
         "long_side": args.long_side or None,
+        **method,
         "seconds": seconds,
     }
     write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
     print("\n" + table(summary))
     print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":
-        size = weights.model(REAL_MODEL).download_bytes / 1e6
+        size = resolve(REAL_MODEL).download_bytes / 1e6
         print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {printable(same_command(args))}")
 
 
@@ -124,13 +130,14 @@ def same_command(args: argparse.Namespace) -> str:
     words += ["--model", REAL_MODEL]
     words += ["--image", args.image] if args.image else []
     words += ["--classes", args.classes] if args.classes != CLASSES else []
+    words += [word for name in ("method", "tta") if (value := getattr(args, name)) for word in (f"--{name}", value)]
     return shlex.join(words)
 
 
 def choose_model() -> str:
     """The real CLIP where it is cached or can be downloaded, else the packaged one, and says so."""
     instead = "so the packaged model 'tiny' is used instead"
-    files = sorted(weights.model(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
+    files = sorted(resolve(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
     missing = [file for file in files if weights.find(file) is None]
     if missing and not weights.reachable(missing[0]):
         names = " and ".join(file.name for file in missing)
@@ -163,7 +170,7 @@ def load_image(
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
         return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
-    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
+    path = weights.fetch(weights.IMAGE) if choice == weights.IMAGE.name and not Path(choice).exists() else choice
     pixels, remarks = read_image(path, max_pixels)
     for remark in remarks:
         say(f"note: {remark}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from segearth.cli.method_options import add_method_options, method_changes
 from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
 from segearth.config_files import find_config
 from segearth.distributed.launch import joined
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", "--work-dir", "--workdir", help="folder for the results (work_dirs/ and the config's name)"
     )
     parser.add_argument("--show-dir", help="folder for pictures: image, label, prediction")
+    add_method_options(parser, "the config's")
     add_evaluation_options(parser)
 
 
@@ -51,6 +53,7 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         )
     config = find_config(args.name or args.config)
     check_evaluation_options(args)
+    changes = method_changes(args)
     for name, folder in (("work_dir", args.out), ("show_dir", args.show_dir)):
         if folder is not None and Path(folder).is_file():
             raise UserError(f"{option(name, folder)} is a file: give a folder")
@@ -66,9 +69,11 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         data_root=args.data_root,
         ranks=ranks,
         show_dir=args.show_dir,
-        options=config_changes(args),
+        options=[*changes, *config_changes(args)],
         limit=args.limit,
         model=args.model,
+        architecture=args.architecture,
+        upsampler=args.upsampler,
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )

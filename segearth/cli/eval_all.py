@@ -88,6 +88,8 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             work_dir,
             data_root=args.data_root,
             model=args.model,
+            architecture=args.architecture,
+            upsampler=args.upsampler,
             upsamplers=args.upsamplers,
             options=tuple(config_changes(args)),
             limit=args.limit,

@@ -44,7 +44,7 @@ class Replay:
         # a graph reads the weights where they were when it was made
         weights = tuple(parameter.data_ptr() for parameter in encoder.parameters())
         key = (
-            image.shape, image.dtype, torch.cuda.current_stream(image.device), encoder.method, encoder.ignore_residual,
+            image.shape, image.dtype, torch.cuda.current_stream(image.device), encoder.method, encoder.options,
             weights,
         )  # fmt: skip
         with self.lock:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segearth.models.attention import METHODS
+from segearth.models.attention import METHODS, is_method
+from segearth.models.averaging import VIEWS
 from segearth.models.simfeatup import UPSAMPLERS
+from segearth.models.trunk import COUNTED_IN
 
 
 class Rule(NamedTuple):
@@ -207,7 +209,7 @@ MODEL = table(
         "name_path": FILE._replace(expected="the path of a class file, one class a line"),
         "clip_type": TEXT,
         "vit_type": TEXT,
-        "model_type": one_of(*METHODS),
+        "model_type": Rule(f"one of {', '.join(METHODS)}", is_method),
         "device": or_none(DEVICE),
         "ignore_residual": FLAG,
         "prob_thd": number("a number from 0 to 1", 0, 1),
@@ -221,8 +223,13 @@ MODEL = table(
             table({"model_name": one_of(*UPSAMPLERS, "bilinear"), "model_path": or_none(PATH)}, closed=True)
         ),
         "model": or_none(TEXT),
+        "architecture": or_none(TEXT),
+        "upsampler": or_none(TEXT),
         "precision": one_of("fp32", "bf16", "fp16", "auto"),
         "max_memory_mb": or_none(FACTOR),
+        "tta": or_none(one_of(*VIEWS)),
+        "cls_column_zero": FLAG,
+        "cls_row_layers": or_none(several(whole(1, high=COUNTED_IN), "the first and the last layer, (6, 9)", 2)),
         "data_preprocessor": or_none(PREPROCESSOR),
         "init_cfg": or_none(ANY),
     },

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables: each is a few changes to a data set's config."""
+"""The rows of the paper's tables, and some beyond it: each is a few changes to a data set's config."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from segearth.errors import UserError, option
 
 _THRESHOLD = "threshold of the config, the paper's is not published"  # the configs have SegEarth-OV's
+_BEYOND = "beyond the paper"
 _NO_UPSAMPLER = {"model.feature_up": "False"}
 _NO_BIAS = {"model.cls_token_lambda": "0"}
 
@@ -21,7 +22,7 @@ class Method:
         title: for people.
         changes: to the config, as `--cfg-options` has them.
         upsampler: kind of its upsampler, where that is not the config's.
-        weights: of that upsampler: a key of `segearth.weights.FILES`, or where `training` is given, the name of a
+        weights: of that upsampler: a key of `segearth.clips.UPSAMPLERS`, or where `training` is given, the name of a
             file (without its ending) that is looked for in the folder `--upsamplers`.
         training: how such weights are made: options of tools/train_simfeatup.py.
         datasets: columns of the paper's table; empty: all.
@@ -48,6 +49,11 @@ def _plus(name: str, title: str, model_type: str) -> Method:
     """Another method with SimFeatUp and global bias alleviation."""
     changes = {"model.model_type": model_type}
     return Method(name, title, changes, datasets=("openearthmap", "whu_aerial", "wbs-si"), note=_THRESHOLD)
+
+
+def _beyond(name: str, title: str, **changes: str) -> Method:
+    """SegEarth-OV with something that the paper does not have."""
+    return Method(name, title, {f"model.{key}": value for key, value in changes.items()}, note=_BEYOND)
 
 
 def _step(name: str, title: str, changes: dict[str, str], upsampler: str | None = None, **more: str) -> Method:
@@ -117,8 +123,19 @@ ABLATION = (
     ),
     _step("kernel", "+ 11 × 11 kernel", {}),
 )
-METHODS = {one.name: one for one in (*MAIN, *LARGER, *PLUG_AND_PLAY, *ABLATION)}
-GROUPS = {"main": MAIN, "plug-and-play": PLUG_AND_PLAY, "ablation": ABLATION, "all": tuple(METHODS.values())}
+# Not of the paper: only who asks for these gets them.
+BEYOND = (
+    _beyond("naclip", "NACLIP + SimFeatUp + bias alleviation", model_type="NACLIP"),
+    _beyond("cls-column-zero", "SegEarth-OV, patches without [CLS]", cls_column_zero="True"),
+    _beyond("cls-row", "SegEarth-OV, [CLS] of layers 6 to 9", cls_row_layers="(6,9)"),
+    _beyond("cls-both", "SegEarth-OV, both of these", cls_column_zero="True", cls_row_layers="(6,9)"),
+    _beyond("tta-flips", "SegEarth-OV, mean of 4 flips", tta="flips"),
+    _beyond("tta-turns", "SegEarth-OV, mean of 4 quarter turns", tta="turns"),
+    _beyond("tta-all", "SegEarth-OV, mean of 8 flips and turns", tta="all"),
+)
+PAPER = (*MAIN, *LARGER, *PLUG_AND_PLAY, *ABLATION)
+METHODS = {one.name: one for one in (*PAPER, *BEYOND)}
+GROUPS = {"main": MAIN, "plug-and-play": PLUG_AND_PLAY, "ablation": ABLATION, "all": PAPER, "beyond": BEYOND}
 
 
 def select_methods(names: Sequence[str]) -> list[Method]:

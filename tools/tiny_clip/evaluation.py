@@ -199,7 +199,7 @@ def evaluate(
             for method in METHODS
             for upsampler, module in modules.items()
             if method == "SegEarth" or upsampler != "SimFeatUp"  # which was trained on SegEarth's features
-            for factor in ((0.0, -0.3) if METHODS[method].depth == 1 else (0.0,))
+            for factor in ((0.0, -0.3) if METHODS[method].has_cls else (0.0,))
         }
         report.sides[truth.name] = [
             measure(truth, mapper(clip, truth, upsampler=own, long_side=side)) for side in truth.long_sides[1:]
