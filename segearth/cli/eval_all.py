@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
 from segearth.config_files import configs_folder
 from segearth.distributed.launch import joined
 from segearth.distributed.ranks import Ranks
@@ -91,7 +91,7 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             architecture=args.architecture,
             upsampler=args.upsampler,
             upsamplers=args.upsamplers,
-            options=tuple(args.cfg_options),
+            options=tuple(config_changes(args)),
             limit=args.limit,
             pictures=args.pictures,
             quiet=args.quiet,
