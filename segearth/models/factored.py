@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from segearth.models.flat import MOST_PIXELS, SCRATCH_MB, Operations, Upsampled, operations_for
 from segearth.models.precision import true_float32
-from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise
+from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise, pool
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 # number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
@@ -458,9 +458,8 @@ def _shared(
     )
     if aligned:
         height, width = (side // factor for side in picture.shape[-2:])
-        pooled = F.adaptive_avg_pool2d(picture[:, : height * factor, : width * factor], (height, width))
+        pooled = pool(picture[:, : height * factor, : width * factor], (height, width))
         return [(list(range(len(offsets))), pooled, [(y // factor, x // factor) for y, x in offsets])]
     return [
-        ([i], F.adaptive_avg_pool2d(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)])
-        for i, (y, x) in enumerate(offsets)
+        ([i], pool(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)]) for i, (y, x) in enumerate(offsets)
     ]

@@ -48,6 +48,33 @@ def adaptive_convolution(padded: Tensor, kernel: Tensor) -> Tensor:
     return out
 
 
+def pool(guidance: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.adaptive_avg_pool2d`, also where an Apple GPU does not have it: for sizes that do not divide each other.
+
+    Args:
+        guidance: (..., H, W), of three or four dimensions.
+        size: (height, width) of the result.
+    """
+    divides = all(side % wanted == 0 for side, wanted in zip(guidance.shape[-2:], size, strict=True))
+    if guidance.device.type != "mps" or divides:
+        return F.adaptive_avg_pool2d(guidance, size)
+    return pool_by_products(guidance, size)
+
+
+def pool_by_products(guidance: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.adaptive_avg_pool2d` to rounding, as two matrix products, for any device."""
+    down, across = (_means(side, wanted, guidance) for side, wanted in zip(guidance.shape[-2:], size, strict=True))
+    return down @ guidance @ across.T
+
+
+def _means(length: int, wanted: int, like: Tensor) -> Tensor:
+    """(wanted, length): the mean of the positions from ⌊i · length / wanted⌋ to before ⌈(i + 1) · length / wanted⌉."""
+    place, mean = (torch.arange(count, device=like.device) for count in (length, wanted))
+    first, end = mean * length // wanted, -(-(mean + 1) * length // wanted)
+    inside = (place >= first[:, None]) & (place < end[:, None])
+    return inside.to(like.dtype) / (end - first)[:, None]
+
+
 def pointwise(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) of a 1 × 1 convolution."""
     weight, bias = layer.weight, layer.bias
@@ -82,7 +109,7 @@ class JBUStep(nn.Module):
         """
         radius = self.radius
         height, width = 2 * source.shape[-2], 2 * source.shape[-1]
-        guidance = F.adaptive_avg_pool2d(guidance, (height, width))
+        guidance = pool(guidance, (height, width))
         border = [radius] * 4
         keys = F.pad(self.keys(guidance), border, mode="reflect")
         padded = F.interpolate(source, size=(height, width), mode="bicubic", align_corners=False)
