@@ -29,7 +29,12 @@ if __name__ == "__main__":
     setup(
         packages=[*find_packages(include=["segearth*"]), "segearth.data", "segearth.configs"],
         package_dir={"segearth.configs": "configs"},
-        package_data={"segearth": ["py.typed"], "segearth.data": ["*"], "segearth.configs": ["*.txt"]},
+        package_data={
+            "segearth": ["py.typed"],
+            "segearth.data": ["*"],
+            "segearth.configs": ["*.txt"],
+            "segearth.web": ["static/**"],
+        },
         long_description=portable(
             (ROOT / "README.md").read_text(encoding="utf-8"), None if repository is None else repository[1]
         ),

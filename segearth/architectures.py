@@ -12,18 +12,32 @@ from torch import Tensor, nn
 
 from segearth import weights
 from segearth.clip_names import Sizes, sizes_of
+from segearth.clips import Spec
 from segearth.errors import UserError, is_out_of_memory, option
 from segearth.json_files import read_json
 from segearth.paths import user_path
 
 # Of names that differ in the activation only, the wrong one loads and gives worse maps.
 ARCHITECTURES = (
-    "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP, GeoRSCLIP, SkyCLIP) or "
-    "ViT-L-14-quickgelu (OpenAI, MetaCLIP), or a JSON file of open_clip"
+    "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP) or ViT-L-14-quickgelu (OpenAI, MetaCLIP), "
+    "or a JSON file of open_clip"
 )
 MOST_LAYERS = 1000  # open_clip's deepest tower has 64; each is built before it is compared with any weights
+# Of a ViT of open_clip that ends as CLIP's does: the [CLS] token, through ln_post and the projection.
+_USUAL_ORDER = {"no_ln_pre": False, "final_ln_after_pool": False, "pool_type": "tok"}
 # Of a ViT of open_clip whose blocks compute more than the attention that `DenseCLIP` computes from their weights.
 OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
+
+
+def config_of(spec: Spec) -> Any:
+    """The architecture of a CLIP, as open_clip's files have it.
+
+    Raises:
+        UserError: as of `read_architecture`.
+    """
+    if spec.own or spec.architecture.endswith(".json"):
+        return read_architecture(spec.architecture)
+    return clip_config(spec.architecture)
 
 
 def read_architecture(architecture: str) -> Any:
@@ -87,8 +101,9 @@ def build_clip(config: Any, architecture: str) -> nn.Module:
             "embed_dim, vision_cfg and text_cfg of a CLIP, as in the files of open_clip's model_configs"
         ) from None
     raise UserError(
-        f"the architecture {architecture} cannot be used: {tower}; expected open_clip's own ViT and text tower; use "
-        "the weights of such a CLIP, as of ViT-B-16 or ViT-L-14"
+        f"the architecture {architecture} cannot be used: {tower}; expected open_clip's own ViT and text tower, with "
+        "the parts and the tokenizer of CLIP: ViT-S, M, B, L, H, g, e or bigG, with or without -quickgelu; use the "
+        "weights of such a CLIP"
     )
 
 
@@ -100,7 +115,7 @@ def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | 
         text: its `text_cfg`.
     """
     if name := vision.get("timm_model_name"):
-        return f"its image tower is timm's {name}"
+        return f"its image tower is timm's {name}, which has other parts and names"
     for what, tower in (("image", vision), ("text", text)):
         if isinstance(layers := tower.get("layers"), int) and layers > MOST_LAYERS:
             return f"its {what} tower has {layers:,} layers"
@@ -108,8 +123,12 @@ def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | 
         return "its image tower is a ResNet (ModifiedResNet)"
     if name := text.get("hf_model_name"):
         return f"its text tower is {name} of Hugging Face's transformers"
-    if vision.get("attentional_pool"):
-        return "its image tower ends in an attentional pooler, as of CoCa"
+    if vision.get("attentional_pool") or text.get("embed_cls"):
+        return "its towers are CoCa's: the image tower ends in an attentional pooler, or texts in a [CLS] token"
+    if name := text.get("hf_tokenizer_name"):
+        return f"its texts are split by the tokenizer {name}, not by CLIP's own, as of CLIPA and the worldwide models"
+    if other := [f"{key}={vision[key]!r}" for key, usual in _USUAL_ORDER.items() if vision.get(key, usual) != usual]:
+        return f"its image tower has its norms in another order ({', '.join(other)}), as of CLIPA"
     if vision.get("block_type") == "custom" or any(vision.get(name) for name in OWN_ATTENTION):
         return "the blocks of its image tower have an attention of their own (" + ", ".join(OWN_ATTENTION) + ")"
     return None

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from segearth import weights
-from segearth.architectures import ARCHITECTURES, build_clip, clip_config, fitting_advice, read_architecture
+from segearth.architectures import build_clip, config_of, fitting_advice
 from segearth.checkpoints import check_fit, load_strictly, read_state_dict
 from segearth.clip_names import open_clip_names
+from segearth.clips import Spec, resolve
 from segearth.compute import PRECISIONS, Compute
 from segearth.errors import UserError
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
@@ -22,20 +23,18 @@ from segearth.models.attention import check_method
 from segearth.models.averaging import check_views
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.models.trunk import Options
-from segearth.paths import user_path
 from segearth.vocabulary import Vocabulary
 
 TOKENS = 49408  # of CLIP's byte-pair tokenizer
 
 
 def build_model(
-    name: str | Path,
+    spec: Spec,
     vocabulary: Vocabulary,
     compute: Compute,
     *,
     method: str,
     ignore_residual: bool,
-    architecture: str | None = None,
     upsampler: str | Path | None = "default",
     progress: bool = True,
     **options: Any,
@@ -43,12 +42,11 @@ def build_model(
     """Builds the model on a device, and what encodes further class names for it.
 
     Args:
-        name: a name of `segearth.weights.MODELS`, or the path of a CLIP's weights.
+        spec: the CLIP.
         vocabulary: the class names.
         compute: where, and in which precision.
         method: how dense features are taken, a name of `segearth.models.attention.METHODS`.
         ignore_residual: see `DenseCLIP`.
-        architecture: of weights given by path, see `load_clip`.
         upsampler: see `load_upsampler`.
         progress: whether a download draws a progress bar.
         **options: of `SegEarth`, and cls_column_zero and cls_row_layers of `DenseCLIP`.
@@ -59,13 +57,12 @@ def build_model(
     of_encoder = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
     check_method(method, Options(ignore_residual, **of_encoder))  # before anything is downloaded
     check_views(options.get("tta"))
-    row = weights.MODELS.get(str(name))
-    upsample = load_upsampler(upsampler, row, progress)  # the small file first: what fails should fail early
-    clip: Any = load_clip(name, architecture, progress)
+    upsample = load_upsampler(upsampler, spec, progress)  # the small file first: what fails should fail early
+    clip: Any = load_clip(spec, progress=progress)
     if (tokens := clip.token_embedding.num_embeddings) != TOKENS:
         raise UserError(
-            f"the text tower of {name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a CLIP "
-            "with another one can be trained for, but not used with words"
+            f"the text tower of {spec.name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a "
+            "CLIP with another one can be trained for, but not used with words"
         )
     encoder = DenseCLIP(clip, method, ignore_residual, **of_encoder)
     text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
@@ -81,35 +78,25 @@ def build_model(
     return model.to(compute.device).eval(), text
 
 
-def load_clip(model: str | Path, architecture: str | None = None, progress: bool = True) -> nn.Module:
-    """An `open_clip.CLIP` in eval mode, float32, on the CPU: by its name in the table of weights, or from a file.
+def load_clip(
+    model: Spec | str | Path | tuple[str, str], architecture: str | None = None, progress: bool = True
+) -> nn.Module:
+    """An `open_clip.CLIP` in eval mode, float32, on the CPU.
 
     Args:
-        model: a name of `segearth.weights.MODELS`, or the path of weights: safetensors or a checkpoint of torch, with
-            the names of open_clip or of Hugging Face's transformers.
-        architecture: of weights given by path: a name of `open_clip.list_models()`, or the path of a JSON file as
-            open_clip's `model_configs` or the hub's `open_clip_config.json`.
+        model: what `segearth.clips.resolve` takes. Weights are safetensors or a checkpoint of torch, with the names of
+            open_clip or of Hugging Face's transformers.
+        architecture: of weights given by path or address: a name of `open_clip.list_models()`, or the path of a JSON
+            file as open_clip's `model_configs` or the hub's `open_clip_config.json`.
         progress: whether a download draws a progress bar.
 
     Raises:
         UserError: no such name or file, no architecture for a file, weights that cannot be had, are damaged, or do not
             fit the architecture.
     """
-    if (row := weights.MODELS.get(str(model))) is not None:
-        if architecture is not None:
-            raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
-        path, architecture = weights.fetch(row.file, progress=progress), row.architecture
-        config: Any = clip_config(architecture)
-    else:
-        path = user_path(model, "model")
-        if not path.is_file():
-            raise UserError(
-                f"no model {str(model)!r}: it is neither a file nor one of {', '.join(weights.MODELS)}; give one of "
-                "these names, or the path of CLIP weights and their architecture"
-            )
-        if architecture is None:
-            raise UserError(f"weights are given by path ({model}): tell their architecture, too: {ARCHITECTURES}")
-        config = read_architecture(architecture)
+    spec = resolve(model, architecture)
+    config, architecture = config_of(spec), spec.architecture
+    path = weights.fetch(spec.file, progress=progress)
     with torch.device("meta"):  # no memory: sizes that only the architecture claims are refused before it is built
         claimed = build_clip(config, architecture)
     state = open_clip_names(read_state_dict(path))
@@ -126,15 +113,13 @@ def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
     return tokenizer
 
 
-def load_upsampler(
-    choice: str | Path | None, row: weights.Model | None = None, progress: bool = True
-) -> nn.Module | None:
+def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress: bool = True) -> nn.Module | None:
     """An upsampler by name or from a file, in eval mode on the CPU.
 
     Args:
-        choice: "default" (that of `row`, bilinear without one), "bilinear", a key of `segearth.weights.FILES`, the path
-            of a SimFeatUp or FeatUp checkpoint, or None for none.
-        row: the model that it is for; None: one whose weights are given by path.
+        choice: "default" (that of `row`, bilinear without one), "bilinear", a key of `segearth.clips.UPSAMPLERS`, the
+            path of a SimFeatUp or FeatUp checkpoint, or None for none.
+        row: the CLIP that it is for; None: one without an upsampler of its own.
         progress: whether a download draws a progress bar.
 
     Raises:

@@ -11,6 +11,7 @@ import torch
 
 from segearth.errors import UserError, option
 from segearth.models.onednn import onednn_is_used
+from segearth.models.precision import rounding
 from segearth.models.window_memory import MAX_MEMORY_MB
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,7 +73,12 @@ def memory_for(device: torch.device) -> float:
 
 
 def arithmetic(device: torch.device) -> str:
-    """What decides the last bits on a device: its kind, and on a CPU whether oneDNN computes the products."""
+    """What decides the last bits on a device: its kind, and how the encoder's float32 products are computed.
+
+    That is told where it is not as PyTorch does by itself: on a CPU by oneDNN; rounded, where the caller allows it.
+    """
+    if (rounded := rounding(device.type)) is not None:
+        return f"{device.type}, products may be rounded to {rounded}"
     return "cpu, products by oneDNN" if device.type == "cpu" and onednn_is_used() else device.type
 
 

@@ -158,8 +158,8 @@ def checks_options(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def called_as(program: str) -> Iterator[None]:
-    """While the block runs, advice names the options of this command, such as "segearth predict"."""
+def called_as(program: str | None) -> Iterator[None]:
+    """While the block runs, advice names the options of this command, such as "segearth predict"; None: of Python."""
     global _program
     before, _program = _program, program
     try:

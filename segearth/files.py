@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +15,38 @@ HEADER_BYTES = 100_000_000  # no longer header is read of a safetensors file: th
 
 
 @dataclass(frozen=True)
+class Packaged:
+    """A file that is part of segearth itself, in `segearth/data`.
+
+    Attributes:
+        name: Its file name.
+        sha256: SHA-256 of its content, in hex; None where it is not pinned.
+        licence: Licence of the content.
+        about: What it is, in a sentence.
+    """
+
+    name: str
+    sha256: str | None = None
+    licence: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class File:
     """A file that is downloaded when it is needed, and what is known of its content.
 
     Attributes:
         name: File name in the cache.
-        url: Where it lives; None for a file of a model hub.
+        url: Where it lives; None for a file of a model hub, or where no source confirms a place.
         size: Exact size in bytes; None where it was never seen.
         about_size: Rounded size in bytes, for display, where the exact one is unknown.
         sha256: SHA-256 of the content, in hex.
         git_blob: Git's blob id of the content, in hex: a hash as well.
         hub: Repository and file name on the Hugging Face hub.
         revision: Which commit of that repository, in hex; "main", its newest one, where no commit was ever seen.
+        mirrors: More addresses of the same content, asked in this order where the first one fails.
+        member: Of a zip archive at that place: how the name of the file in it ends. All else here is about the archive,
+            but for `name`.
         licence: Licence of the content, as far as its publisher states one.
         about: What it is, in a sentence.
     """
@@ -37,8 +59,15 @@ class File:
     git_blob: str | None = None
     hub: tuple[str, str] | None = None
     revision: str = "main"
+    mirrors: tuple[str, ...] = ()
+    member: str = ""
     licence: str = ""
     about: str = ""
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is known where the file lives."""
+        return bool(self.url or self.hub)
 
     @property
     def address(self) -> str:
@@ -52,6 +81,8 @@ class File:
     @property
     def size_text(self) -> str:
         """The size for display."""
+        if self.size is None and not self.about_size:
+            return "a size that is not known"
         if self.size is None:
             return f"about {self.about_size / 1e6:.0f} MB"
         return f"{self.size / 1e6:.1f} MB"
@@ -70,15 +101,27 @@ class File:
     def is_complete(self, path: Path) -> bool:
         """Whether the copy at `path` has the length it must have; an interrupted copy has not.
 
-        Without a known size, a safetensors file still tells by its own header how long it is.
+        Without a known size, safetensors files and zip archives, such as torch's, still tell by themselves whether they
+        are whole.
         """
+        if self.member:
+            return is_whole_zip(path) is not False
         if self.size is not None:
             return path.stat().st_size == self.size
-        return not self.name.endswith(".safetensors") or is_whole_safetensors(path)
+        if self.name.endswith(".safetensors"):
+            return is_whole_safetensors(path)
+        return self.may_have(path.stat().st_size) and is_whole_zip(path) is not False
 
-    def damage(self, path: Path) -> str | None:
-        """How the content at `path` contradicts the known hashes; None when it does not."""
-        if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
+    def damage(self, path: Path, sha256: Callable[[Path], str] | None = None) -> str | None:
+        """How the content at `path` contradicts the known hashes; None when it does not.
+
+        Args:
+            path: Of a copy.
+            sha256: What gives the SHA-256 of a file, if not `sha256_of`.
+        """
+        if self.member:
+            return None  # the hashes are the archive's
+        if self.sha256 is not None and (found := (sha256 or sha256_of)(path)) != self.sha256:
             return f"its SHA-256 is {found}, expected {self.sha256}"
         if self.git_blob is not None and (found := git_blob_of(path)) != self.git_blob:
             return f"its git blob id is {found}, expected {self.git_blob}"
@@ -109,6 +152,14 @@ def is_whole_safetensors(path: Path) -> bool:
             return bool(8 + length + max(ends) == size)
         except (ValueError, LookupError, TypeError, AttributeError):
             return False
+
+
+def is_whole_zip(path: Path) -> bool | None:
+    """Whether a zip archive has its end, where its table of contents is; None for what does not begin as one."""
+    with path.open("rb") as source:
+        if source.read(4) != b"PK\x03\x04":
+            return None
+    return zipfile.is_zipfile(path)
 
 
 def _digest(path: Path, digest: "hashlib._Hash") -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from segearth import weights
 from segearth.building import build_model, load_clip, load_tokenizer, load_upsampler, read_upsampler
+from segearth.clips import Spec, resolve
 from segearth.compute import Compute
 from segearth.errors import UserError, unknown_option
 from segearth.predictor import Predictor
@@ -30,7 +30,7 @@ _ALIASES = {"prob_thd": "threshold", "bg_idx": "background"}
 
 
 def load_model(
-    name: str | Path = "clip-vit-b16",
+    name: str | Path | Spec = "clip-vit-b16",
     classes: Classes = "background; building; road; tree; water",
     device: str | torch.device = "auto",
     precision: str = "fp32",
@@ -47,7 +47,8 @@ def load_model(
     """Builds a predictor from a model's name and class names.
 
     Args:
-        name: a name of `segearth.weights.MODELS`, downloaded on first use; or the path of a CLIP's weights.
+        name: a name that `segearth weights list` shows, downloaded on first use; the path of a CLIP's weights; their
+            address on the Hugging Face hub, "hf://owner/name/file"; or a `segearth.clips.Spec`.
         classes: a `Vocabulary`, a string such as "road; tree,forest", a nested list, a dict of class to synonyms, or
             the path of a `cls_*.txt` file.
         device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
@@ -60,12 +61,13 @@ def load_model(
         method: how dense features are taken, a name of `segearth.models.attention.METHODS` or of a package that adds
             methods.
         ignore_residual: see `segearth.models.trunk.Options`.
-        architecture: of weights given by path, see `load_clip`.
-        upsampler: "default" (the model's own, or "bilinear" for weights given by path), "bilinear", a name of
-            `segearth.weights.FILES`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
+        architecture: of weights given by path or address, see `load_clip`.
+        upsampler: "default" (the model's own; "bilinear" where it has none), "bilinear", a name of
+            `segearth.clips.UPSAMPLERS`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
-        **options: of `SegEarth`: cls_token_lambda, logit_scale, slide_crop, slide_stride, tta; of
-            `segearth.models.trunk.Options`: cls_column_zero, cls_row_layers; `prob_thd` and `bg_idx` are other names of
+        **options: of `SegEarth`: cls_token_lambda, logit_scale, tta, slide_crop (by default the size of the images that
+            the model was trained on, 224 or 336), slide_stride (half of that); of `segearth.models.trunk.Options`:
+            cls_column_zero, cls_row_layers; `prob_thd` and `bg_idx` are other names of
             `threshold` and `background`.
 
     Raises:
@@ -78,23 +80,21 @@ def load_model(
     _check_options(options)
     vocabulary = Vocabulary.of(classes, background)
     compute = Compute.choose(device, precision)
-    if not isinstance(name, str | Path):
-        raise UserError(
-            f"model {name!r}: expected one of {', '.join(weights.MODELS)}, or the path of weights; give one"
-        )
+    spec = resolve(name, architecture)
+    if "slide_crop" not in options and "slide_stride" not in options:
+        options |= {"slide_crop": spec.window, "slide_stride": spec.window // 2}
     model, text = build_model(
-        name,
+        spec,
         vocabulary,
         compute,
         method=method,
         ignore_residual=ignore_residual,
-        architecture=architecture,
         upsampler=upsampler,
         progress=progress,
         prob_thd=threshold,
         **options,
     )
-    settings = model_settings(name, architecture, upsampler, compute.precision) | {
+    settings = model_settings(spec, upsampler, compute.precision) | {
         "method": method,
         "ignore_residual": ignore_residual,
         "slide_crop": model.slide_crop,
@@ -104,16 +104,15 @@ def load_model(
         **model.beyond_paper,
     }
     recipe = {
-        "name": name,
+        "name": spec,
         "device": str(compute.device),
         "precision": compute.precision,
         "method": method,
         "ignore_residual": ignore_residual,
-        "architecture": architecture,
         "upsampler": upsampler,
         **options,
     }
-    return Predictor(model, vocabulary, text, settings, tuple(recipe.items()))
+    return Predictor(model, vocabulary, text, settings, tuple(recipe.items()), spec.statistics)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

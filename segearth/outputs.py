@@ -61,7 +61,7 @@ def atomic(path: Path) -> Iterator[Path]:
         UserError: the disk is full, the file cannot be written, or a folder has its name.
     """
     refuse_folder(path)
-    with _temporary(path) as part, told(path):
+    with temporary(path) as part, told(path):
         yield part
         part.replace(path)
 
@@ -88,12 +88,12 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]], stale: Sequence[
     for path in paths:
         refuse_folder(path)
     with ExitStack() as files:
-        parts = {path: files.enter_context(_temporary(path)) for path in paths}
+        parts = {path: files.enter_context(temporary(path)) for path in paths}
         for path in paths:
             with told(path):
                 writers[path](parts[path])
                 _to_disk(parts[path])
-        earlier = {path: files.enter_context(_temporary(path)) for path in (*paths, *stale) if path.exists()}
+        earlier = {path: files.enter_context(temporary(path)) for path in (*paths, *stale) if path.exists()}
         _move(parts, earlier)
         for folder in {path.parent for path in paths}:
             with suppress(OSError):  # Windows opens no folders, some disks of a network sync none
@@ -189,7 +189,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def temporary(path: Path) -> Iterator[Path]:
     """A temporary path beside another, whose name tells the process; it is free again after the block.
 
     It has nothing of the other's name but the suffix: that name may be as long as the disk allows.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import segearth
 from segearth import weights
+from segearth.clips import Spec
 from segearth.errors import UserError
-from segearth.files import sha256_of
 from segearth.paths import user_path
 
 PACKAGE = Path(segearth.__file__).parent
@@ -22,6 +22,7 @@ def versions() -> dict[str, str]:
     import torch
 
     from segearth.models.onednn import onednn_is_used
+    from segearth.models.precision import rounding
 
     found = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     for name, distributions in {
@@ -39,6 +40,10 @@ def versions() -> dict[str, str]:
                 continue
     if onednn_is_used():
         found["float32 products"] = "oneDNN"
+    elif (rounded := rounding("cpu")) is not None:
+        found["float32 products"] = f"may be rounded to {rounded}"
+    if torch.cuda.is_available() and (rounded := rounding("cuda")) is not None:
+        found["float32 products on CUDA"] = f"may be rounded to {rounded}"
     return found
 
 
@@ -73,30 +78,31 @@ def checksum(path: Path) -> str:
         ) from None
 
 
-def model_settings(
-    name: str | Path, architecture: str | None, upsampler: str | Path | None, precision: str
-) -> dict[str, str | None]:
+def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, str | None]:
     """Which weights a model is made of, for summaries; they are downloaded if they must be.
 
     Args:
-        name: of `segearth.weights.MODELS`, or the path of weights.
-        architecture: of weights given by path.
+        spec: the CLIP.
         upsampler: as `segearth.weights.upsampler_file` takes it.
         precision: of the image encoder.
 
     Raises:
         UserError: weights that cannot be had.
     """
-    row = weights.MODELS.get(str(name))
-    file = weights.upsampler_file(upsampler, row)
+    file = weights.upsampler_file(upsampler, spec)
     return {
-        "model": Path(name).name,
-        "architecture": row.architecture if row else named_file(architecture) if architecture else None,
-        "weights_sha256": checksum(user_path(name, "model") if row is None else weights.fetch(row.file)),
-        "upsampler": weights.upsampler_kind(upsampler, row),  # wherever it lies: its hash tells it
+        "model": spec.name,
+        "architecture": architecture_of(spec),
+        "weights_sha256": checksum(weights.fetch(spec.file)),
+        "upsampler": weights.upsampler_kind(upsampler, spec),  # wherever it lies: its hash tells it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
     }
+
+
+def architecture_of(spec: Spec) -> str:
+    """What its architecture is called; of one in a file with the beginning of its SHA-256."""
+    return named_file(spec.architecture) if spec.own else spec.architecture
 
 
 def named_file(name: str | Path) -> str:
@@ -107,4 +113,4 @@ def named_file(name: str | Path) -> str:
 
 @cache
 def _checksum(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 (part of the key)
-    return sha256_of(path)
+    return weights.hash_of(path)

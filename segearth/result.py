@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -23,9 +21,11 @@ from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
     from affine import Affine
+    from geopandas import GeoDataFrame
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
+    from segearth.notebook.view import View
     from segearth.scenes.class_areas import AreaSums
 
     Labels = NDArray[np.uint8 | np.uint16]
@@ -282,15 +282,53 @@ class Result:
         return file.getvalue()
 
     def _repr_html_(self) -> str:
-        """The overlay with its legend and the table, for notebooks."""
-        source = base64.b64encode(self._repr_png_()).decode()
-        rows = "".join(_html_row(row) for row in sorted(figures(self), key=lambda row: -row["pixels"]))
-        names = ("", "label", "class", "pixels", "percent", "confidence")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        return (
-            f'<img alt="{html.escape(repr(self))}" style="max-width:100%" src="data:image/png;base64,{source}">'
-            f'<table style="text-align:right;border-spacing:.6em .1em"><tr>{head}</tr>{rows}</table>'
-        )
+        """An interactive map where folium is, else the overlay with its legend; and the table, for notebooks."""
+        from segearth.notebook.interactive import interactive_html
+        from segearth.notebook.view import html_picture, html_table
+
+        view = self._view()
+        shown = None if view is None else interactive_html(view)
+        rows = figures(self) if view is None else view.rows
+        return (shown or html_picture(self._repr_png_(), repr(self))) + html_table(rows)
+
+    def _view(self) -> View | None:
+        """What a notebook shows; None where it cannot be drawn on a map of the Earth."""
+        if self.transform is not None and self.crs is not None:
+            from segearth.scenes.scene_view import result_view
+
+            return result_view(self, figures(self))
+        from segearth.notebook.view import pixel_view
+
+        return pixel_view(self, figures(self))
+
+    @checks_options
+    def to_geodataframe(
+        self,
+        min_area: float = 0.0,
+        simplify: float = 0.0,
+        only: Sequence[str] = (),
+        dissolve: bool = False,
+        force: bool = False,
+    ) -> GeoDataFrame:
+        """The pieces of the map as polygons, as `segearth vectorize` writes them.
+
+        Args:
+            min_area: as of `segearth.vectors.options.VectorOptions`, like all others.
+            simplify: likewise.
+            only: likewise.
+            dissolve: likewise.
+            force: likewise.
+
+        Returns:
+            A polygon a row, with `class`, `class_id`, `pixels`, `area_m2`, `mean_confidence` and `source`. Without
+            coordinate system they are in pixels, downwards.
+
+        Raises:
+            UserError: geopandas or the packages of scenes are missing, or as of `vectorize`.
+        """
+        from segearth.geodataframe import polygons_of_result
+
+        return polygons_of_result(self, min_area=min_area, simplify=simplify, only=only, dissolve=dissolve, force=force)
 
 
 def thresholded(result: Result) -> Result:
@@ -305,12 +343,3 @@ def thresholded(result: Result) -> Result:
     return replace(
         result, labels=labelled(result.best, result.confidence, vocabulary, result.threshold), settings=settings
     )
-
-
-def _html_row(row: Mapping[str, Any]) -> str:
-    """A row of `figures` for a table in HTML."""
-    confidence = "-" if row["mean_confidence"] is None else f"{row['mean_confidence']:.2f}"
-    swatch = f'<td style="background:rgb({",".join(map(str, row["colour"]))});width:1.5em"></td>'
-    name = f'<td style="text-align:left">{html.escape(row["name"])}</td>'
-    numbers = (f"{row['pixels']:,}", f"{row['percent']:.2f}", confidence)
-    return f"<tr>{swatch}<td>{row['label']}</td>{name}{''.join(f'<td>{number}</td>' for number in numbers)}</tr>"

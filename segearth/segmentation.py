@@ -64,7 +64,7 @@ def segment(
             image or an array (H, W, 3) uint8 RGB, which are pictures; a dataset that rasterio has open, or several
             addresses, which are mapped as one mosaic: these are scenes.
         classes: in any form that `load_model` takes, such as "road; tree,forest".
-        model: a name of `segearth.weights.MODELS`, the path of weights, or a `Predictor`, which is not loaded again.
+        model: what `load_model` takes, such as "clip-vit-b16"; or a `Predictor`, which is not loaded again.
         device: of a model that is loaded: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: likewise: "fp32", "bf16", "fp16" or "auto".
         threshold: pixels whose best score is below become the background, or unclassified where there is none; in

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segearth.models.dense_clip import MEAN, STD
+from segearth.clips import STATISTICS, Statistics
 from segearth.resizing import columns, resize, taps
 
 if TYPE_CHECKING:
@@ -18,32 +18,35 @@ if TYPE_CHECKING:
 _VALUES = 1 << 24  # so many values of the result are computed at once: 64 MB a tensor
 
 
-def to_model(pixels: NDArray[np.uint8], size: tuple[int, int], device: torch.device) -> Tensor:
+def to_model(
+    pixels: NDArray[np.uint8], size: tuple[int, int], device: torch.device, statistics: Statistics = STATISTICS
+) -> Tensor:
     """An image as the model takes it: resized as `segearth.resizing.resize` does it, and normalised.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         size: (height, width) that it is mapped at.
         device: the model's.
+        statistics: of the images that the model was trained on.
 
     Returns:
         (1, 3, height, width) float32 on the device; on every device the same bits.
     """
     here = device.type == "cpu"  # where it fits into a cache, band by band
     resized = torch.from_numpy(resize(pixels, size).copy()) if here else resize_on(device, pixels, size)
-    return normalise(resized.permute(2, 0, 1)[None])
+    return normalise(resized.permute(2, 0, 1)[None], statistics)
 
 
-def normalise(image: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB from 0 to 255 to what CLIP expects: minus `MEAN`, divided by `STD`."""
-    mean, std = _statistics(image.device)
+def normalise(image: Tensor, statistics: Statistics = STATISTICS) -> Tensor:
+    """(B, 3, H, W) RGB from 0 to 255 to what a CLIP expects: minus the mean, divided by the standard deviation."""
+    mean, std = _on(image.device, statistics)
     return (image.float() - mean) / std
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # kept between calls: ordinary tensors
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(values, device=device, dtype=torch.float32)[:, None, None] for values in (MEAN, STD))
+def _on(device: torch.device, statistics: Statistics) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(values, device=device, dtype=torch.float32)[:, None, None] for values in statistics)
     return mean, std
 
 
@@ -89,6 +92,14 @@ def up(array: NDArray[Any], device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def wait(device: torch.device) -> None:
+    """Returns when a device has done what was asked of it so far."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def down(*tensors: Tensor) -> tuple[NDArray[Any], ...]:

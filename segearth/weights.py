@@ -1,216 +1,61 @@
-"""The table of named weights, and where their files are: packaged, in a cache, or on a server.
+"""Where weights are: packaged, in a cache, or on a server.
 
-    path = weights.fetch(weights.model("clip-vit-b16").file)
+    path = weights.fetch(resolve("clip-vit-b16").file)
 
 Weights come from the package itself, from segearth's cache (`cache_dir`), from the Hugging Face hub's cache,
 which open_clip fills as well, and at last from the network. Downloads are checked; a file that was put into
-segearth's cache by hand is as good as a downloaded one.
+segearth's cache by hand is as good as a downloaded one. What there is, is in `segearth.clips`.
 """
 
 import os
+import shutil
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 from segearth import downloads
+from segearth.clips import UPSAMPLERS, Spec, known
+from segearth.clips.spec import Source
 from segearth.errors import UserError, option
-from segearth.files import File
+from segearth.files import File, Packaged
+from segearth.hashes import remember, remembered_sha256
+from segearth.jobs.locks import locked
 from segearth.paths import user_path
 
 __all__ = [
-    "FILES",
-    "MODELS",
-    "PACKAGED",
+    "IMAGE",
     "File",
-    "Model",
     "Packaged",
     "cache_dir",
     "cache_path",
     "copies",
     "fetch",
+    "files",
     "find",
-    "model",
-    "model_for",
+    "hash_of",
     "packaged",
     "reachable",
     "upsampler_file",
     "upsampler_kind",
 ]
 
-HASHED_BYTES = 50_000_000  # a cached file up to this size is hashed at every use: 50 MB take some 0.1 s
+IMAGE = File(
+    name="oem_koeln_50.tif",
+    url="https://raw.githubusercontent.com/likyoo/SegEarth-OV/main/demo/oem_koeln_50.tif",
+    size=3_003_372,
+    sha256="070a1ca21a3ae5fce378b63ce4d81eb7d12f8acddf401bbf5c98f226d0e26913",
+    licence="that of OpenEarthMap's images: see its site",
+    about="An aerial image of Cologne from OpenEarthMap, 1000 × 1000 pixels.",
+)
 
 
-@dataclass(frozen=True)
-class Packaged:
-    """A file that is part of segearth itself, in `segearth/data`.
-
-    Attributes:
-        name: Its file name.
-        sha256: SHA-256 of its content, in hex; None where it is not pinned.
-        licence: Licence of the content.
-        about: What it is, in a sentence.
-    """
-
-    name: str
-    sha256: str | None = None
-    licence: str = ""
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A CLIP with an upsampler, by name.
-
-    Attributes:
-        name: Its name here.
-        clip_type: Its `clip_type` in a config, such as "CLIP".
-        vit_type: Its `vit_type` in a config, such as "ViT-B/16".
-        architecture: An open_clip model name, or the name of a packaged JSON config without its ending.
-        file: The CLIP's weights.
-        upsampler: What brings the features of the patches to the pixels; None for no upsampling.
-        upsampler_file: The upsampler's weights; None if it has none.
-        about: What it is, in a sentence.
-    """
-
-    name: str
-    clip_type: str
-    vit_type: str
-    architecture: str
-    file: File | Packaged
-    upsampler: Literal["jbu_one", "jbu_stack", "bilinear"] | None
-    upsampler_file: File | Packaged | None
-    about: str
-
-    @property
-    def downloads(self) -> tuple[File, ...]:
-        """The files that are not part of the package."""
-        return tuple(file for file in (self.file, self.upsampler_file) if isinstance(file, File))
-
-    @property
-    def download_bytes(self) -> int:
-        """Size of all downloads; rounded where the exact size of a file was never seen."""
-        return sum(file.size or file.about_size for file in self.downloads)
-
-
-_SEGEARTH_OV = "https://raw.githubusercontent.com/likyoo/SegEarth-OV/main"
-
-FILES: dict[str, File] = {
-    # Read in several independent sources that pin this file, not on the hub itself. The size is what the header and
-    # the 302 float32 tensors of this architecture take, to the byte.
-    "clip-vit-b16": File(
-        name="vit_base_patch16_clip_224.openai.safetensors",
-        hub=("timm/vit_base_patch16_clip_224.openai", "open_clip_model.safetensors"),
-        revision="977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d",
-        size=598_516_980,
-        sha256="4b8699299b1e8997753c64b052ba32031449d5d853f55a039148560ee02b820f",
-        licence="MIT (OpenAI)",
-        about="OpenAI's CLIP ViT-B/16, both towers, in the names of open_clip.",
-    ),
-    "xclip_jbu_one_million_aid": File(
-        name="xclip_jbu_one_million_aid.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/xclip_jbu_one_million_aid.ckpt",
-        size=5_690_776,
-        git_blob="d40f00838331331faa04a926ea5991f5203f91a8",
-        licence="not stated by its publisher",
-        about="SimFeatUp for OpenAI's ViT-B/16, trained on aerial images of Million-AID.",
-    ),
-    "clip_jbu_stack_cocostuff": File(
-        name="clip_jbu_stack_cocostuff.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/clip_jbu_stack_cocostuff.ckpt",
-        size=3_513_883,
-        sha256="38ce7487c648d01cf37beb005f464410c498008fea03e6a68a269d79e4e29622",
-        licence="MIT (FeatUp)",
-        about="FeatUp for CLIP ViT-B/16, trained on COCO-Stuff.",
-    ),
-    "maskclip_jbu_stack_cocostuff": File(
-        name="maskclip_jbu_stack_cocostuff.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/maskclip_jbu_stack_cocostuff.ckpt",
-        size=3_513_883,
-        sha256="1412eba0a7d08ba0dbe140afdaf479ad819e00bacf5e229ea7446d948637d787",
-        licence="MIT (FeatUp)",
-        about="FeatUp for MaskCLIP ViT-B/16, trained on COCO-Stuff.",
-    ),
-    "oem_koeln_50.tif": File(
-        name="oem_koeln_50.tif",
-        url=f"{_SEGEARTH_OV}/demo/oem_koeln_50.tif",
-        size=3_003_372,
-        sha256="070a1ca21a3ae5fce378b63ce4d81eb7d12f8acddf401bbf5c98f226d0e26913",
-        licence="that of OpenEarthMap's images: see its site",
-        about="An aerial image of Cologne from OpenEarthMap, 1000 × 1000 pixels.",
-    ),
-}
-
-MODELS: dict[str, Model] = {
-    "clip-vit-b16": Model(
-        name="clip-vit-b16",
-        clip_type="CLIP",
-        vit_type="ViT-B/16",
-        architecture="ViT-B-16-quickgelu",  # plain "ViT-B-16" has another GELU than OpenAI trained with
-        file=FILES["clip-vit-b16"],
-        upsampler="jbu_one",
-        upsampler_file=FILES["xclip_jbu_one_million_aid"],
-        about="OpenAI's CLIP ViT-B/16 with SimFeatUp trained on aerial images: the model of the paper.",
-    ),
-    "tiny": Model(
-        name="tiny",
-        clip_type="tiny",
-        vit_type="tiny",
-        architecture="tiny",
-        file=Packaged(
-            "tiny.safetensors",
-            sha256="d181b1b28e75750157fc2c552d825921a4d4900f51a2637535dceb046075ef6a",
-            licence="Apache-2.0",
-            about="The packaged small CLIP, trained on drawn scenes and a few open images.",
-        ),
-        upsampler="jbu_one",
-        upsampler_file=Packaged(
-            "tiny_simfeatup.safetensors",
-            sha256="f3110231d18f0e68fc77c006c3d4e4a50cd2ecf2a9a2f08918c677dbc56715ba",
-            licence="Apache-2.0",
-            about="SimFeatUp for the packaged small CLIP.",
-        ),
-        about=(
-            "NOT OpenAI's CLIP, just a small CLIP packaged with segearth, trained on drawn scenes and a few open "
-            "images: it shows that everything runs, without a download, and its maps of real places are rough guesses."
-        ),
-    ),
-}
-
-PACKAGED: dict[str, Packaged] = {
-    Path(file.name).stem: file
-    for row in MODELS.values()
-    for file in (row.file, row.upsampler_file)
-    if isinstance(file, Packaged)
-}
-
-
-def model(name: str) -> Model:
-    """The model of that name.
-
-    Raises:
-        UserError: There is none.
-    """
-    if name not in MODELS:
-        raise UserError(f"Unknown model {name!r}. Expected one of: {', '.join(MODELS)}. Choose one of these.")
-    return MODELS[name]
-
-
-def model_for(clip_type: str, vit_type: str) -> Model:
-    """The model that a config names by its `clip_type` and `vit_type`.
-
-    Raises:
-        UserError: There is none.
-    """
-    for candidate in MODELS.values():
-        if (candidate.clip_type, candidate.vit_type) == (clip_type, vit_type):
-            return candidate
-    known = "; ".join(f"clip_type={m.clip_type!r}, vit_type={m.vit_type!r}" for m in MODELS.values())
-    raise UserError(
-        f"No weights are known for clip_type={clip_type!r} with vit_type={vit_type!r}. "
-        f"Expected one of these pairs: {known}. Change the config to one of them."
-    )
+def files() -> dict[str, File | Packaged]:
+    """All files that have a name: the CLIPs by theirs, upsamplers, and the image of the demo."""
+    own = [file for row in known().values() for file in (row.upsampler_file,) if isinstance(file, Packaged)]
+    clips = {name: row.file for name, row in known().items() if not isinstance(row.file, Path)}
+    return {**clips, **UPSAMPLERS, **{Path(file.name).stem: file for file in own}, IMAGE.name: IMAGE}
 
 
 def packaged(name: str) -> Path:
@@ -240,25 +85,27 @@ def cache_path(file: File) -> Path:
     return cache_dir() / file.name
 
 
-def find(file: File | Packaged | str) -> Path | None:
+def find(file: Source | str) -> Path | None:
     """A usable copy on this computer; None if there is none. Makes no request.
 
     A copy of another length than expected (an interrupted one) is not used.
 
     Args:
-        file: What to look for; a string is a key of `FILES`.
+        file: What to look for; a string is a key of `files()`.
 
     Raises:
         UserError: An unknown name, or a copy whose content is damaged.
     """
+    file = _named(file)
+    if isinstance(file, Path):
+        return file if file.is_file() else None
     if isinstance(file, Packaged):
         return packaged(file.name)
-    file = _named(file)
     for path in copies(file):
         try:
             if not path.is_file() or not file.is_complete(path):
                 continue
-            problem = file.damage(path) if path.stat().st_size <= HASHED_BYTES else None
+            problem = file.damage(path, hash_of)
         except OSError as error:
             raise UserError(
                 f"Could not read {path}: {error.strerror}. Expected a file that you may read. "
@@ -270,30 +117,80 @@ def find(file: File | Packaged | str) -> Path | None:
     return None
 
 
-def fetch(file: File | Packaged | str, *, progress: bool = True, timeout: float = 5.0) -> Path:
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, in hex; that of a large one is remembered in the cache.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return remembered_sha256(path, cache_dir() / "hashes")
+
+
+def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0) -> Path:
     """A usable copy on this computer, downloaded into the cache if there is none yet.
 
     Args:
-        file: What to get; a string is a key of `FILES`.
+        file: What to get; a string is a key of `files()`.
         progress: Whether to draw a progress bar on stderr during a download.
         timeout: Seconds until a server must be reached.
 
     Raises:
-        UserError: An unknown name, a damaged copy, or a failed download.
+        UserError: An unknown name, a damaged copy, a failed download, or a file whose place is not known.
     """
-    if isinstance(file, Packaged):
-        return packaged(file.name)
     file = _named(file)
     if (path := find(file)) is not None:
         return path
+    if not isinstance(file, File):
+        raise UserError(f"No file at {file}. Expected the weights there. Check the path.")
     target = cache_path(file)
-    advice = f"Check the network and its proxy settings, or put the file at {target} yourself"
-    if any(file in known.downloads for known in MODELS.values()):
+    advice = f"put the file at {target} yourself"
+    if any(file in row.downloads for row in known().values()):
         advice += f", or use the packaged model, which needs no download: {option('model', 'tiny')}"
     if target.is_file():
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
-    downloads.download(file, target, advice=f"{advice}.", progress=progress, timeout=timeout)
+    if not file.has_place:
+        raise UserError(
+            f"{file.name} is not on this computer, and no address of it could be confirmed. Expected a copy in the "
+            f"cache. Get it from its authors and {advice}."
+        )
+    advice = f"Check the network and its proxy settings, or {advice}."
+    if file.member:
+        _fetch_member(file, target, advice, progress, timeout)
+        return target
+    downloads.download(file, target, advice=advice, progress=progress, timeout=timeout)
+    if file.sha256 is not None and target.is_file():
+        remember(target, file.sha256, cache_dir() / "hashes")  # it was just compared
     return target
+
+
+def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout: float) -> None:
+    """Downloads an archive beside the place of the one file that is wanted of it, takes that out, and deletes it."""
+    name = (file.url or "").rpartition("/")[2] or f"{file.name}.zip"
+    archive = replace(file, name=name, member="")
+    place = cache_path(archive)
+    with locked(target, patience=float("inf"), waiting=f"{file.name} is being unpacked by another process"):
+        if target.is_file() and file.is_complete(target):
+            return
+        downloads.download(archive, place, advice=advice, progress=progress, timeout=timeout)
+        try:
+            with zipfile.ZipFile(place) as source:
+                inside = [entry for entry in source.infolist() if entry.filename.endswith(file.member)]
+                if len(inside) != 1:
+                    raise UserError(
+                        f"{name} holds {len(inside)} files that end in {file.member}. Expected one. Take the right one "
+                        f"out of {place} and put it at {target} yourself."
+                    )
+                part = target.with_name(f"{target.name}.unpacked")
+                with source.open(inside[0]) as content, part.open("wb") as sink:
+                    shutil.copyfileobj(content, sink, 1 << 20)  # its checksum is compared at the end
+                part.replace(target)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+            for left in (place, target.with_name(f"{target.name}.unpacked")):
+                left.unlink(missing_ok=True)
+            raise UserError(
+                f"{name} from {file.url} cannot be unpacked ({error}). Expected a whole zip archive. {advice}"
+            ) from None
+        place.unlink()
 
 
 def copies(file: File) -> Iterator[Path]:
@@ -308,12 +205,13 @@ def copies(file: File) -> Iterator[Path]:
                 yield Path(cached)
 
 
-def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progress: bool = False) -> Path | None:
+def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progress: bool = False) -> Path | None:
     """The file of an upsampler, downloaded if it must be; None for those that have none.
 
     Args:
-        choice: "default" (that of `row`), "bilinear", a key of `FILES`, the path of a checkpoint, or None for none.
-        row: The model that it is for.
+        choice: "default" (that of `row`), "bilinear", a key of `UPSAMPLERS`, the path of a checkpoint, or None for
+            none.
+        row: The CLIP that it is for.
         progress: Whether to draw a progress bar on stderr during a download.
 
     Raises:
@@ -323,24 +221,23 @@ def upsampler_file(choice: str | Path | None, row: Model | None = None, *, progr
         return None if row.upsampler_file is None else fetch(row.upsampler_file, progress=progress)
     if choice in (None, "bilinear", "default"):
         return None
-    if str(choice) in FILES:
-        return fetch(str(choice), progress=progress)
+    if str(choice) in UPSAMPLERS:
+        return fetch(UPSAMPLERS[str(choice)], progress=progress)
     path = user_path(str(choice), "upsampler")
     if not path.is_file():
-        names = ", ".join(name for name in FILES if "jbu" in name)
         raise UserError(
-            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, {names}, or the "
-            "path of a SimFeatUp or FeatUp checkpoint"
+            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, "
+            f"{', '.join(UPSAMPLERS)}, or the path of a SimFeatUp or FeatUp checkpoint"
         )
     return path
 
 
-def upsampler_kind(choice: str | Path | None, row: Model | None = None) -> str | None:
-    """What an upsampler is called: that of its model for "default", bilinear for weights by path; else its file's name.
+def upsampler_kind(choice: str | Path | None, row: Spec | None = None) -> str | None:
+    """What an upsampler is called: that of its CLIP for "default"; else its file's name.
 
     Args:
         choice: As `upsampler_file` takes it.
-        row: The model that it is for.
+        row: The CLIP that it is for; None: one without an upsampler of its own.
     """
     if choice == "default":
         return "bilinear" if row is None else row.upsampler
@@ -349,12 +246,13 @@ def upsampler_kind(choice: str | Path | None, row: Model | None = None) -> str |
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:
     """Whether a server offers the file: one request, at most `timeout` seconds, never repeated."""
-    return downloads.reachable(_named(file), timeout)
+    named = _named(file)
+    return isinstance(named, File) and named.has_place and downloads.reachable(named, timeout)
 
 
-def _named(file: File | str) -> File:
-    if isinstance(file, File):
+def _named(file: Source | str) -> Source:
+    if not isinstance(file, str):
         return file
-    if file not in FILES:
-        raise UserError(f"Unknown file {file!r}. Expected one of: {', '.join(FILES)}. Choose one of these.")
-    return FILES[file]
+    if file not in (all_files := files()):
+        raise UserError(f"Unknown file {file!r}. Expected one of: {', '.join(all_files)}. Choose one of these.")
+    return all_files[file]

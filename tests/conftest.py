@@ -39,6 +39,17 @@ def mini_clip(**vision: int) -> open_clip.CLIP:
     return open_clip.CLIP(**{**MINI, "vision_cfg": {**MINI["vision_cfg"], **vision}}).eval()
 
 
+@pytest.fixture(scope="session")
+def web_worker():
+    """The process that computes for the page: one for all tests, with `tiny` without its upsampler, which is slow."""
+    from segearth.web.client import WorkerClient
+    from segearth.web.worker import ModelSetup
+
+    own = WorkerClient(ModelSetup("tiny", upsampler="bilinear", threads=1))
+    yield own
+    own.close()
+
+
 def load_script(path: str) -> ModuleType:
     """The module of a script, which is in no package: demo.py, tools/benchmark.py."""
     file = Path(__file__).parents[1] / path

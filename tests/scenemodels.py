@@ -8,8 +8,8 @@ import torch
 from conftest import mini_clip
 from torch import Tensor
 
+from segearth.clips import STATISTICS
 from segearth.models import DenseCLIP, SegEarth
-from segearth.models.dense_clip import MEAN, STD
 from segearth.models.window_memory import WindowMemory
 from segearth.predictor import Predictor
 from segearth.vocabulary import Vocabulary
@@ -60,7 +60,8 @@ class StubModel(torch.nn.Module):
 
     def window_logits(self, image: Tensor, windows: Sequence[Window], *_: float) -> Iterator[tuple[Window, Tensor]]:
         """As `SegEarth.window_logits`."""
-        pixels = image * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in STATISTICS)
+        pixels = image * std + mean
         for window in windows:
             self.windows += 1
             top, bottom, left, right = window

@@ -38,7 +38,7 @@ def test_report_as_json(capsys):
     assert report["settings"]["the hub's cache"] == "~/hub"
     assert report["settings"]["offline"].startswith("yes")
     assert report["settings"]["HF_ENDPOINT"] == "is set"
-    assert report["weights"].keys() == {*weights.FILES, *weights.PACKAGED}
+    assert report["weights"].keys() == weights.files().keys()
     assert report["weights"]["clip-vit-b16"] == "not here"
     assert report["weights"]["tiny"].startswith("18.7 MB")
 

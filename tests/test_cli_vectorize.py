@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import signal
 import sqlite3
+import tempfile
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,16 +17,18 @@ pytest.importorskip("pyogrio", reason="vectors need the extra geo")
 
 import pyogrio  # noqa: E402
 import shapely  # noqa: E402
+from processes import forked  # noqa: E402
 from rasterio.features import geometry_mask  # noqa: E402
 from rasters import write  # noqa: E402
 
 from segearth import cli, loading  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.scene_summary import map_figures  # noqa: E402
-from segearth.vectors import job, vectorize  # noqa: E402
+from segearth.vectors import formats, job, vectorize  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
+LOCAL = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
 WORDS = Vocabulary.from_string("road; tree,forest; water")
 
 
@@ -155,7 +160,7 @@ def test_fewer_polygons(capsys):
     assert fields["pixels"].sum() == before["pixels"].sum()
     assert shapely.coverage_is_valid(shapes)
     assert shapely.get_num_coordinates(shapes).sum() < shapely.get_num_coordinates(all_shapes).sum()
-    assert run("town.labels.tif", "-o", "some", "--only", "water", "1") == 0
+    assert run("town.labels.tif", "-o", "some", "--only", "water,1") == 0
     _, _, some = rows("some/town.polygons.gpkg")
     assert set(some["class"]) == {"water", "tree"}
     assert some["pixels"].sum() == np.isin(values, (1, 2)).sum()
@@ -168,6 +173,26 @@ def test_fewer_polygons(capsys):
     capsys.readouterr()
     assert run("town.labels.tif", "-o", "none", "--only", "tre") == 2
     assert "--only tre: town.labels.tif has no class of this name: did you mean 'tree'?" in capsys.readouterr().err
+
+
+def test_classes_are_called_by_any_of_their_names(capsys):
+    """Also between other arguments, in capitals, and with a comma in the name of another program's class."""
+    town("a.labels.tif")
+    town()
+    of = [{"label": 1, "name": "tree", "names": ["tree", "forest"]}, {"label": 2, "name": "sea", "names": ["lake"]}]
+    Path("town.summary.json").write_text(json.dumps({"classes": of}))
+    assert run("--only", "WATER", "town.labels.tif", "--only", "Forest", "-o", "out") == 0
+    assert set(rows("out/town.polygons.gpkg")[2]["class"]) == {"water", "tree"}
+    assert run("town.labels.tif", "--only", "tree,water", "-o", "out") == 0
+    assert capsys.readouterr().out.endswith("already\n")
+    for name, part in (("forrest", "did you mean 'forest'?"), ("lake", "expected some of road, tree, water")):
+        assert run("town.labels.tif", "-o", "none", "--only", name) == 2
+        assert f"--only {name}: town.labels.tif has no class of this name: {part}" in capsys.readouterr().err
+    assert run("a.labels.tif", "--only", "forest") == 2
+    with rasterio.open("a.labels.tif", "r+") as file:
+        file.update_tags(1, class_0="Forest, dense")
+    assert run("a.labels.tif", "--only", "forest, dense", "--only", "2") == 0
+    assert set(rows("a.polygons.gpkg", "a")[2]["class"]) == {"Forest, dense", "water"}
 
 
 def test_running_again(capsys):
@@ -197,6 +222,8 @@ def test_what_is_refused(capsys, monkeypatch):
     write(Path("height.tif"), np.zeros((1, 5, 5), np.float32))
     Path("text.tif").write_text("no raster")
     write(Path("below.tif"), np.full((1, 5, 5), -3, np.int16), nodata=-1)
+    write(Path("above.tif"), np.full((1, 5, 5), 2**31, np.uint32), nodata=2**32 - 1)
+    town("local.tif", crs=LOCAL)
     monkeypatch.setattr(job, "MOST", 4)
     for arguments, part in (
         (["town.labels.tif", "--vector", "shp"], "convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"),
@@ -207,9 +234,11 @@ def test_what_is_refused(capsys, monkeypatch):
         (["plain.labels.tif", "--vector", "geojson"], "write polygons in pixels by --vector gpkg"),
         (["missing.tif"], "no file at missing.tif"),
         (["scores.tif"], "scores.tif has 2 bands of uint8: expected a label map"),
-        (["height.tif"], "height.tif has 1 band of float32"),
+        (["height.tif"], "height.tif has 1 band of float32: expected a label map, one band of whole numbers of"),
         (["text.tif"], "text.tif cannot be opened"),
-        (["below.tif"], "below.tif has the value -3: expected labels from 0 on"),
+        (["below.tif"], "below.tif has the value -3: expected labels from 0 to 2,147,483,647"),
+        (["above.tif"], "above.tif has the value 2147483648: expected labels from 0 to 2,147,483,647"),
+        (["local.tif", "--vector", "geojson"], "local.tif has a local coordinate system, whose place on the Earth is"),
     ):
         assert run(*arguments, "-o", "out") == 2
         assert part in capsys.readouterr().err
@@ -221,17 +250,6 @@ def test_what_is_refused(capsys, monkeypatch):
     write(Path("town.confidence.tif"), values[None, :5], nodata=0)
     assert run("town.labels.tif", "--overwrite", "--force") == 2
     assert "town.confidence.tif is not the confidence of town.labels.tif" in capsys.readouterr().err
-
-
-def test_a_map_without_coordinates_is_in_pixels():
-    values = town("plain.labels.tif", crs=None)
-    assert run("plain.labels.tif", "--min-area", "12", "-q") == 0
-    meta, shapes, fields = rows("plain.polygons.gpkg", "plain")
-    assert meta["crs"] is None
-    assert np.isnan(fields["area_m2"]).all()
-    assert fields["pixels"].min() >= 12
-    assert shapely.area(shapes).tolist() == fields["pixels"].tolist()
-    assert shapely.total_bounds(shapes).tolist() == [0, 0, values.shape[1], values.shape[0]]
 
 
 @pytest.mark.parametrize("of", ["gpkg", "geojson"])
@@ -247,18 +265,27 @@ def test_a_run_that_ends_early_leaves_nothing(monkeypatch, of):
     assert list(Path("out").iterdir()) == []
 
 
-def test_a_map_of_another_program():
-    """It has neither names nor a palette, and large numbers."""
-    values = np.kron([[70_000, 3], [-1, 3]], np.ones((8, 8), int)).astype(np.int32)
-    write(Path("fields.tif"), values[None], nodata=-1)
-    assert run("fields.tif") == 0
-    _, _, fields = rows("fields.polygons.gpkg", "fields")
-    assert sorted(zip(fields["class"], fields["class_id"], fields["pixels"], strict=True)) == [
-        ("3", 3, 128),
-        ("70000", 70_000, 64),
-    ]
-    colours = [one["colour"] for one in json.loads(Path("fields.polygons.gpkg.json").read_text())["classes"]]
-    assert colours[0] != colours[1]
+@pytest.mark.parametrize("of", ["fgb", "geojson"])
+def test_all_is_written_in_the_output_folder(monkeypatch, of):
+    """There is no other room, and what a kill leaves there is removed by the next run."""
+    town()
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    whole = formats._convert
+
+    def killed(source, *rest):
+        assert source.parent == Path("out")
+        whole(source, *rest)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(formats, "_convert", killed)
+        process = forked(lambda: run("town.labels.tif", "--vector", of, "-o", "out"), Path("log"))
+        process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    assert {path.suffix for path in Path("out").iterdir()} == {".gpkg", f".{of}"}
+    assert run("town.labels.tif", "--vector", of, "-o", "out") == 0
+    names = [f"town.polygons.{ending}" for ending in (of, f"{of}.json", "qml")]
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(names)
 
 
 def test_a_map_of_nodata():
@@ -296,6 +323,16 @@ def test_predict_makes_polygons(monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "failed: polygons of town.tif: town.labels.tif has " in printed.err
     assert printed.out.splitlines()[-1].startswith("0 maps written to out, 1 was there, 1 without polygons")
+    other = [*words, "--overwrite", "--threshold", "0.9"]
+    polygons = Path("out/town.polygons.gpkg")
+    ours = polygons.read_bytes()
+    polygons.write_bytes(ours + b"more")
+    assert cli.main(other) == 2
+    assert "town.polygons.gpkg was changed since it was written" in capsys.readouterr().err
+    polygons.write_bytes(ours)
+    Path("out/town.polygons.txt").write_text("of the user")
+    assert cli.main(other) == 0
+    assert [path.name for path in Path("out").glob("town.polygons.*")] == ["town.polygons.txt"]
 
 
 def test_a_file_that_somebody_worked_on_is_not_replaced(capsys):
@@ -313,6 +350,33 @@ def test_a_file_that_somebody_worked_on_is_not_replaced(capsys):
     assert Path("town.polygons.gpkg").read_bytes() == before
     Path("town.polygons.gpkg-wal").unlink()
     assert run("town.labels.tif", "--overwrite") == 0
+
+
+def test_a_style_that_somebody_made_is_not_replaced(capsys):
+    """FlatGeobuf and GeoJSON of a map have one style, as QGIS looks for one file."""
+    town()
+    style = Path("town.polygons.qml")
+    style.write_text("<qgis/>")
+    assert run("town.labels.tif", "--vector", "fgb") == 2
+    assert "town.polygons.qml is there, but no town.polygons." in capsys.readouterr().err
+    assert (style.read_text(), list(Path().glob("*.fgb*"))) == ("<qgis/>", [])
+    style.unlink()
+    assert run("town.labels.tif", "--vector", "fgb", "--only", "water") == 0
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    ours = style.read_text()
+    assert 'label="tree"' in ours
+    style.write_text("<qgis/>")
+    assert run("town.labels.tif", "--vector", "fgb", "--only", "water") == 0
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    Path("town.polygons.geojson").unlink()
+    assert run("town.labels.tif", "--vector", "geojson") == 2
+    assert "town.polygons.qml was changed since it was written" in capsys.readouterr().err
+    assert style.read_text() == "<qgis/>"
+    assert run("town.labels.tif", "--vector", "geojson", "--overwrite") == 0
+    assert style.read_text() == ours
+    style.unlink()
+    assert run("town.labels.tif", "--vector", "geojson") == 0
+    assert style.read_text() == ours
 
 
 def test_maps_of_one_name_and_values_that_are_none(capsys):

@@ -7,11 +7,12 @@ import pytest
 
 from segearth import downloads, weights
 from segearth.cli import main
+from segearth.clips import UPSAMPLERS
 from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
 from segearth.files import sha256_of
 
-STACK = weights.FILES["clip_jbu_stack_cocostuff"]
+STACK = UPSAMPLERS["clip_jbu_stack_cocostuff"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,23 +28,31 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def line(text: str, word: str) -> str:
-    (found,) = (one for one in text.splitlines() if word in one.split())
+    """The line that begins with the word, or with a state of one or two words before it."""
+    (found,) = (one for one in text.splitlines() if word in one.split()[:3])
     return found
 
 
 def test_list(cache, capsys):
     shutil.copy(weights.packaged("tiny_simfeatup.safetensors"), cache / "other.ckpt")
     (cache / STACK.name).write_bytes(b"x")  # not whole: as good as not there
-    came = Part(cache / weights.FILES["oem_koeln_50.tif"].name)
+    came = Part(cache / weights.IMAGE.name)
     came.begin(Content(3_003_372, None, None), keep=True)
     came.path.write_bytes(bytes(2_000_000))
     assert main(["weights", "list"]) == 0
     out = capsys.readouterr().out
-    assert line(out, "tiny").split() == ["tiny", "18.7", "MB", "Apache-2.0", "packaged"]
+    assert line(out, "tiny").split() == ["tiny", "18.7", "MB", "Apache-2.0", "SHA-256", "packaged"]
     assert "598.5 MB" in line(out, "clip-vit-b16")
     assert line(out, "xclip_jbu_one_million_aid").endswith("not here")
     assert line(out, "oem_koeln_50.tif").endswith("not here (2.0 MB of it are)")
     assert "SimFeatUp for OpenAI's ViT-B/16" in out
+    assert "CC BY-NC 4.0: not for commercial use" in line(out, "metaclip-vit-b16")
+    assert "  SHA-256  " in line(out, "metaclip-vit-b16")
+    assert "cc, which one is not said" in line(out, "georsclip-vit-l14")
+    assert "not stated by its publisher" in line(out, "xclip_jbu_one_million_aid")
+    assert "  not known  not here" in line(out, "georsclip-vit-b32")
+    assert line(out, "alip-vit-b32").endswith("not here, and no address is known")
+    assert "clip_type='GeoRSCLIP' with vit_type='ViT-B/32' takes GELU (ViT-B-32) instead of quick GELU" in out
     assert "cache: ~/cache" in out
     starts = {text.index("  packaged") for text in out.splitlines() if text.endswith("  packaged")}
     assert len(starts) == 1  # columns are aligned
@@ -72,7 +81,7 @@ def test_download(cache, monkeypatch, capsys):
 
     monkeypatch.setattr(downloads, "download", download)
     assert main(["weights", "download", "clip-vit-b16", "xclip_jbu_one_million_aid", "--quiet"]) == 1
-    upsampler = weights.FILES["xclip_jbu_one_million_aid"].name
+    upsampler = UPSAMPLERS["xclip_jbu_one_million_aid"].name
     assert asked == [("vit_base_patch16_clip_224.openai.safetensors", False), (upsampler, False)]
     captured = capsys.readouterr()
     assert captured.out == f"{cache / upsampler}\n"
@@ -95,7 +104,7 @@ def test_verify(cache, tmp_path, monkeypatch, capsys):
     assert [line(out, name).split()[0] for name in ("tiny", "tiny_simfeatup")] == ["ok", "ok"]
 
     mine = weights.File("mine.safetensors", hub=("o/r", "w.safetensors"))
-    monkeypatch.setitem(weights.FILES, "mine", mine)
+    monkeypatch.setitem(UPSAMPLERS, "mine", mine)
     whole = shutil.copy(weights.packaged("tiny.safetensors"), cache / mine.name)
     assert main(["weights", "verify"]) == 0
     assert f"SHA-256 {sha256_of(whole)}" in line(capsys.readouterr().out, "mine")
@@ -107,7 +116,7 @@ def test_verify(cache, tmp_path, monkeypatch, capsys):
     assert line(capsys.readouterr().out, "mine").startswith("ok")
 
     (cache / STACK.name).write_bytes(b"\0" * STACK.size)
-    (cache / weights.FILES["oem_koeln_50.tif"].name).write_bytes(b"half")
+    (cache / weights.IMAGE.name).write_bytes(b"half")
     assert main(["weights", "verify"]) == 1
     captured = capsys.readouterr()
     assert "expected 38ce7487" in line(captured.out, "clip_jbu_stack_cocostuff")
@@ -116,7 +125,9 @@ def test_verify(cache, tmp_path, monkeypatch, capsys):
 
 
 def test_packaged_files_are_those_of_the_table():
-    for file in weights.PACKAGED.values():
+    own = [file for file in weights.files().values() if isinstance(file, weights.Packaged)]
+    assert len(own) == 2
+    for file in own:
         assert sha256_of(weights.packaged(file.name)) == file.sha256
 
 

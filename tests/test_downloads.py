@@ -184,7 +184,11 @@ def test_hub_file_without_a_declared_hash(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     download(hub_routes(server, TENSORS, None), tmp_path / "w", advice="", progress=False)
     assert (tmp_path / "w").read_bytes() == TENSORS
-    fails(hub_routes(server, CONTENT, None), tmp_path / "a" / "w", "not a complete safetensors file")
+    fails(
+        hub_routes(server, CONTENT, None),
+        tmp_path / "a" / "w",
+        "neither a complete safetensors file",
+    )
     server.routes["/storage"] = answer(TENSORS, length=False)
     fails(File("w", hub=("o/r", "w.safetensors")), tmp_path / "a" / "w", "does not say how long")
 

@@ -269,7 +269,7 @@ def test_configs_as_others_write_them_run(run, here):
         (["--model", "huge"], ["Unknown model 'huge'", "tiny"]),
         (
             ["--model", "tiny", "--cfg-options", "model.feature_up_cfg.model_path=mine.safetensors"],
-            ["model tiny brings its own upsampler", "model.clip_type=tiny model.vit_type=tiny"],
+            ["model tiny brings its own upsampler", "give --upsampler FILE instead"],
         ),
         (["--limit", "0"], ["--limit 0", "at least 1"]),
         (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from segearth import weights
 from segearth.architectures import clip_config
+from segearth.clips import CLIPS
 from segearth.compute import Compute, choose_device, choose_precision, memory_for
 from segearth.errors import UserError
 from segearth.loading import load_clip, load_model, load_upsampler
@@ -23,18 +24,18 @@ def mini(tmp_path, monkeypatch) -> str:
     """A model of the table whose weights are in a made-up cache: random, with a jbu_one."""
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path))
     monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
-    monkeypatch.setattr("segearth.building.clip_config", lambda name: MINI)
+    monkeypatch.setattr("segearth.architectures.clip_config", lambda name: MINI)
     save_file(mini_clip().state_dict(), tmp_path / "mini.safetensors")
     torch.manual_seed(0)
     state = {f"upsampler.{key}": value for key, value in JBUOne(16).state_dict().items()}
     torch.save({"state_dict": state, "epoch": 1}, tmp_path / "mini.ckpt")
     row = replace(
-        weights.MODELS["clip-vit-b16"],
+        CLIPS["clip-vit-b16"],
         name="mini",
         file=weights.File("mini.safetensors", url="http://127.0.0.1:9/mini.safetensors"),
         upsampler_file=weights.File("mini.ckpt", url="http://127.0.0.1:9/mini.ckpt"),
     )
-    monkeypatch.setitem(weights.MODELS, "mini", row)
+    monkeypatch.setitem(CLIPS, "mini", row)
     return "mini"
 
 
@@ -55,7 +56,7 @@ def test_weights_that_are_not_there(mini, tmp_path):
 
 def test_openais_vit_b16_has_quick_gelu():
     """open_clip's name ViT-B-16 builds the exact GELU, for which OpenAI's weights were not trained."""
-    row = weights.MODELS["clip-vit-b16"]
+    row = CLIPS["clip-vit-b16"]
     assert row.architecture == "ViT-B-16-quickgelu"
     assert clip_config(row.architecture)["quick_gelu"] is True
     with torch.device("meta"):
@@ -140,7 +141,7 @@ def test_upsamplers_by_name(tmp_path, test_data, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "nothing"}, "nothing.*clip-vit-b16, tiny"),
+        ({"name": "nothing"}, "nothing.*clip-vit-b16, .*tiny"),
         ({"method": "Foo"}, "unknown method 'Foo'"),
         ({"precision": "fp8"}, "unknown precision 'fp8'"),
         ({"device": "tpu9"}, "unknown device"),
@@ -198,7 +199,7 @@ def test_precision_auto_is_what_is_fast_here(monkeypatch):
 def test_names_that_can_be_no_file(name):
     for load in (lambda: load_clip(name), lambda: load_upsampler(name), lambda: load_clip(__file__, name)):
         with pytest.raises(
-            UserError, match=r"cannot be opened|an address|no model|no upsampler|unknown arch"
+            UserError, match=r"cannot be opened|an address|Unknown model|no upsampler|unknown arch"
         ) as caught:
             load()
         assert str(caught.value).isprintable()
@@ -210,7 +211,7 @@ def test_a_home_folder_is_understood(tmp_path, monkeypatch):
         shutil.copy(weights.packaged(name), tmp_path)
     given = {"name": "~/tiny.safetensors", "architecture": "~/tiny.json", "upsampler": "~/tiny_simfeatup.safetensors"}
     settings = load_model(classes="road; tree", device="cpu", **given).settings
-    assert settings["weights_sha256"] == weights.MODELS["tiny"].file.sha256
+    assert settings["weights_sha256"] == CLIPS["tiny"].file.sha256
     assert settings["architecture"].startswith("tiny.json ")
 
 
@@ -223,7 +224,7 @@ def test_numbers_that_are_not_finite():
 
 def test_wrong_kinds_of_options():
     for options, message in (
-        ({"name": None}, "model None: expected one of"),
+        ({"name": None}, "model None: expected a name"),
         ({"device": None}, "unknown device None"),
         ({"prob_thd": 0.5, "threshold": 0.2}, "two names of one option"),
     ):

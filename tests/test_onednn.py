@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ FAST = {"avx512_f": True, "amx_tile": False}
 def clean(monkeypatch):
     monkeypatch.delenv("SEGEARTH_ONEDNN")
     monkeypatch.setattr(onednn, "TILES", 8)
+    monkeypatch.setattr(onednn, "WIDTH", 128)
     monkeypatch.setattr(onednn, "OUT", 256)
     onednn._fault.cache_clear()
     yield
@@ -122,33 +124,115 @@ def test_workers_of_a_map_compute_as_the_process_that_asks_for_it(monkeypatch):
         fast()
 
 
+LINEAR = F.linear
+
+
 def rounded(vectors, weight):
-    return F.linear(vectors.bfloat16(), weight.bfloat16()).float()
+    """As it would be on a processor that multiplies bfloat16; in the sums of the FFN alone."""
+    return LINEAR(vectors if vectors.shape[1] < 256 else as_bfloat16(vectors), weight)
+
+
+def no_numbers(vectors, weight):
+    return LINEAR(vectors, weight) * (torch.nan if vectors.dtype == torch.float32 else 1)
 
 
 def by_company(vectors, weight):
-    """Other last bits for few rows than for many."""
-    return F.linear(vectors, weight) * (1 + 2e-7 * (len(vectors) > 400))
+    """Other last bits for three windows than for two, four and five."""
+    return LINEAR(vectors, weight) * (1 + 2e-7 * (len(vectors) == 3 * 197))
 
 
 def by_threads(vectors, weight):
-    return F.linear(vectors, weight) * (1 + 2e-7 * (torch.get_num_threads() > 1))
+    """Other last bits with the two threads of three that a scene is computed with."""
+    return LINEAR(vectors, weight) * (1 + 2e-7 * (torch.get_num_threads() == 2))
 
 
 @pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(
     ("product", "reason"),
-    [(rounded, "wrong by"), (by_company, "number of windows"), (by_threads, "number of threads")],
+    [
+        (rounded, "wrong by"),
+        (no_numbers, "wrong by nan"),
+        (by_company, "number of windows"),
+        (by_threads, "number of threads"),
+    ],
 )
 def test_products_that_are_not_as_they_should_be(monkeypatch, product, reason):
-    torch.set_num_threads(2)
+    torch.set_num_threads(3)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(onednn, "F", type("F", (), {"linear": staticmethod(product)}))
+            patch.setattr(F, "linear", product)
             assert reason in use_onednn()
-        assert (onednn_is_used(), setting(), torch.get_num_threads()) == (False, "none", 2)
+        assert (onednn_is_used(), setting(), torch.get_num_threads()) == (False, "none", 3)
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("name", ["scaled_dot_product_attention", "bmm"])
+def test_attention_and_products_of_tiles_are_looked_at_too(monkeypatch, name):
+    owner = F if hasattr(F, name) else torch
+    exact = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *of: exact(*map(as_bfloat16, of)))
+    assert "wrong by" in use_onednn()
+
+
+def as_bfloat16(values):
+    """The values, if they are float32, as bfloat16 holds them."""
+    return values.bfloat16().float() if values.dtype == torch.float32 else values
+
+
+@pytest.mark.usefixtures("processor")
+def test_while_another_thread_computes():
+    """It stays exact there, and what was asked for meanwhile is true afterwards; nothing is set for a moment only."""
+    inside, go_on, seen = Event(), Event(), []
+
+    def compute():
+        with true_float32():
+            inside.set()
+            go_on.wait(60)
+            seen.append(setting())
+
+    matmul = torch.backends.mkldnn.matmul
+    try:
+        for wanted, during, after in ((True, "bf16", "bf16"), (False, "ieee", "tf32")):
+            if not wanted:
+                use_onednn(False)
+                matmul.fp32_precision = "tf32"
+                use_onednn()
+            inside.clear(), go_on.clear()
+            thread = Thread(target=compute)
+            thread.start()
+            inside.wait(60)
+            use_onednn(wanted)
+            go_on.set()
+            thread.join(60)
+            assert (seen.pop(), setting(), onednn_is_used()) == (during, after, wanted)
+    finally:
+        matmul.fp32_precision = "none"
+
+
+@pytest.mark.usefixtures("processor")
+def test_threads_see_nothing_else_while_true_float32_comes_and_goes(monkeypatch):
+    """A product that another thread begins in between would have other last bits."""
+    use_onednn()
+    written, setter = [], torch._C._set_fp32_precision_setter
+    everywhere = torch.set_float32_matmul_precision
+    monkeypatch.setattr(torch._C, "_set_fp32_precision_setter", lambda *of: (written.append(of[:2]), setter(*of)))
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", written.append)
+    try:
+        for allowed in (None, "tf32"):  # the latter of CUDA's products, by the newer setting
+            if allowed:
+                torch.backends.cuda.matmul.fp32_precision = allowed
+            with true_float32():
+                assert setting() == "bf16"
+            assert setting() == "bf16"
+    finally:
+        everywhere("highest")
+    assert (
+        {("cuda", "conv"), ("cuda", "matmul")}
+        <= set(written)
+        <= {("cuda", "conv"), ("cuda", "rnn"), ("cuda", "matmul")}
+    )
 
 
 def test_commands_use_it_and_imports_do_not():

@@ -26,7 +26,8 @@ WITHOUT_EXTRAS = """
 import sys
 from importlib.machinery import PathFinder
 
-ABSENT = {"cv2", "matplotlib", "mmcv", "mmengine", "mmseg", "openpyxl", "pandas", "scipy", "tensorboard"}
+ABSENT = {"cv2", "folium", "geopandas", "matplotlib", "mmcv", "mmengine", "mmseg", "openpyxl", "pandas", "scipy"}
+ABSENT |= {"tensorboard"}
 
 class Finder(PathFinder):
     @classmethod
@@ -82,7 +83,7 @@ def environment(folder: Path, wheel: Path, *hooks: str) -> Path:
 def source(tmp_path_factory) -> Path:
     """A copy of the checkout: building leaves build/ and segearth.egg-info/ behind."""
     folder = tmp_path_factory.mktemp("source")
-    for name in ("configs", "segearth", "tests", "tools"):
+    for name in ("LICENSES", "configs", "segearth", "tests", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.iterdir():
         if path.is_file():
@@ -113,8 +114,9 @@ def test_the_wheel_holds_the_package_its_data_and_the_configs_and_nothing_else(w
 
     expected = {f"segearth/{name}" for name in below("segearth")}
     expected |= {f"segearth/configs/{name}" for name in below("configs")}
-    about = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt")
+    about = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
     expected |= {f"{DIST_INFO}/{name}" for name in about}
+    expected |= {f"{DIST_INFO}/licenses/LICENSES/{name}" for name in below("LICENSES")}
     with zipfile.ZipFile(wheel) as file:
         assert set(file.namelist()) == expected
         assert "segearth = segearth.cli:main" in file.read(f"{DIST_INFO}/entry_points.txt").decode()
@@ -125,6 +127,7 @@ def test_metadata(wheel):
     with zipfile.ZipFile(wheel) as file:
         metadata = email.message_from_bytes(file.read(f"{DIST_INFO}/METADATA"))
     assert metadata["Version"] == segearth.__version__
+    assert metadata["License-Expression"] == "Apache-2.0 AND GPL-2.0-or-later"
     needed = {re.split(r"[>=\[ ]", line)[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     core = "exceptiongroup filelock huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
     assert needed == set(core.split())

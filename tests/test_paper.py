@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import openpyxl
 import pytest
@@ -11,7 +13,7 @@ from segearth.errors import UserError
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, Comparison, line
 from segearth.paper.methods import METHODS, select_methods
 from segearth.paper.published import AVERAGED, published
-from segearth.paper.sweep import changes, dataset_order
+from segearth.paper.sweep import Settings, changes, dataset_order
 from segearth.paper.text import markdown, notes_of, plain
 from segearth.paper.workbook import grade, write_workbook
 
@@ -96,14 +98,18 @@ def test_what_can_be_compared(more, comparable, complete, kind):
 
 def test_changes_of_the_method_itself_are_no_changes():
     method = METHODS["clip"]
-    options, model = changes(method, "tiny", None)
-    assert model == "tiny"
+    settings = Settings(Path(), Path(), model="tiny", upsampler="mine.safetensors")
+    options, upsampler = changes(method, settings)
+    assert upsampler is None  # it has none
     assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
     method = METHODS["ablation-featup"]
-    options, model = changes(method, "tiny", None)
-    assert model is None
-    assert {"model.clip_type=tiny", "model.feature_up_cfg.model_path=clip_jbu_stack_cocostuff.ckpt"} <= set(options)
+    options, upsampler = changes(method, settings)
+    assert upsampler == "clip_jbu_stack_cocostuff"
+    options.append(f"model.upsampler={upsampler}")  # as a run notes it
     assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
+    assert changes(OV, settings) == ([], "mine.safetensors")
+    own = run("loveda", options=["model.upsampler=mine.safetensors"])
+    assert line(OV, "loveda", own)["Changed"] == "model.upsampler=mine.safetensors"
 
 
 def test_openearthmap_without_its_images_of_xbd_is_another_set():

@@ -179,7 +179,7 @@ def test_a_list_with_an_address(town, here, capsys, monkeypatch):
     with zipfile.ZipFile("all.zip", "w") as archive:
         archive.write(town, "deep/village.tif")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"town.tif\nzip://{here}/all.zip!deep/village.tif\n"))
-    assert predict("-", *WORDS, "--progress", "json") == 0
+    assert predict("-", *WORDS, "--progress", "json", "--vector", "gpkg") == 0
     assert {"town.labels.tif", "village.labels.tif"} <= set(names(here / "out"))
     assert sha256_of(here / "out/town.labels.tif") != ""
     with rasterio.open("out/town.labels.tif") as one, rasterio.open("out/village.labels.tif") as other:
@@ -189,10 +189,19 @@ def test_a_list_with_an_address(town, here, capsys, monkeypatch):
         *("scene", "scenes_done", "scenes", "blocks_done", "blocks", "megapixels_done", "megapixels"),
         *("megapixels_per_second", "seconds_left"),
     }
-    steps = dict.fromkeys((event["scenes_done"], event["blocks_done"], event["blocks"]) for event in events)
+    blocks = [event for event in events if "blocks" in event]
+    steps = dict.fromkeys((event["scenes_done"], event["blocks_done"], event["blocks"]) for event in blocks)
     assert list(steps) == [(0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 1)]
-    assert events[-1]["megapixels"] == events[-1]["megapixels_done"] == 0.018
-    assert events[-1]["seconds_left"] == 0
+    assert blocks[-1]["megapixels"] == blocks[-1]["megapixels_done"] == 0.018
+    assert blocks[-1]["seconds_left"] == 0
+    tiles = [(event["scenes_done"], event["tiles_done"], event["tiles"]) for event in events if "tiles" in event]
+    assert tiles == [(0, 1, 2), (0, 2, 2), (1, 1, 2), (1, 2, 2)]
+    ends = [event for event in events if "files" in event]
+    assert [event["scenes_done"] for event in ends] == [1, 2]
+    assert ends[1] is events[-1]
+    assert {str(here / "out" / f"town.{end}") for end in ("labels.tif", "summary.json", "polygons.gpkg")} <= {
+        *ends[0]["files"]
+    }
 
 
 def test_a_part_of_a_mosaic(here, drawn, capsys):

@@ -11,6 +11,7 @@ import pytest
 
 from segearth import load_model, weights
 from segearth.cli import main
+from segearth.clips import resolve
 from segearth.errors import UserError
 from segearth.provenance import checksum, model_settings
 
@@ -54,12 +55,12 @@ def test_weights_by_path(own, upsampler, kind, has_file):
         sha256(own["upsampler"]) if has_file else None,
     )
     assert settings["architecture"] == f"mine.json {sha256(own['json'])[:12]}"
-    assert settings == settings | model_settings(own["clip"], "mine.json", upsampler, "fp32")
+    assert settings == settings | model_settings(resolve(own["clip"], "mine.json"), upsampler, "fp32")
 
 
 def test_weights_by_name():
-    settings = model_settings("tiny", None, "default", "fp32")
-    row = weights.MODELS["tiny"]
+    settings = model_settings(resolve("tiny"), "default", "fp32")
+    row = resolve("tiny")
     assert (settings["weights_sha256"], settings["upsampler_sha256"]) == (row.file.sha256, row.upsampler_file.sha256)
     assert (settings["architecture"], settings["upsampler"]) == ("tiny", "jbu_one")
 

@@ -213,33 +213,88 @@ def test_files_that_do_not_belong_together(scene, tmp_path):
 
 
 def test_the_command(scene, tmp_path, capsys):
+    """It tells what predict tells, where predict tells it."""
     out = tmp_path / "out"
     args = ["relabel", str(scene.scores), "-o", str(out), "--merge", "green=tree,water"]
-    args += ["--class-threshold", "road=0.3"]
-    assert cli.main([*args, "--colour", "green=#00ff00", "--rename", "building=house", "--confidence"]) == 0
-    shown = capsys.readouterr().err
-    assert f"{out / 'a.labels.tif'}: road " in shown
-    assert all(f"{name} " in shown for name in ("green", "house", "unclassified"))
-    assert (out / "a.confidence.tif").is_file()
+    args += ["--class-threshold", "road=0.3", "--colour", "green=#00ff00", "--rename", "building=house", "--confidence"]
+    assert cli.main(args) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert all(f"  {name} " in shown.out for name in ("green", "house", "road", "unclassified"))
+    assert shown.out.splitlines()[-1] == f"1 map written to {out}; all in figures: summary.csv"
+    names = ["confidence.tif", "labels.qml", "labels.tif", "labels.tif.aux.xml", "overlay.png", "summary.csv"]
+    expected = ["summary.csv", *(f"a.{name}" for name in [*names, "summary.json"])]
+    assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) == sorted(expected)
+    for more in ([], ["--resume"]):
+        assert cli.main([*args, *more]) == 0
+        assert capsys.readouterr().out == f"the map is in {out} already\n"
+    (out / "a.overlay.png").unlink()
+    assert cli.main([*args, "--resume"]) == 0
+    assert (out / "a.overlay.png").is_file()
+    capsys.readouterr()
     for wrong, message in [
         (["--merge", "green"], "--merge green: expected NEW=A,B"),
         (["--rename", "a="], "--rename a=: expected OLD=NEW"),
         (["--class-threshold", "road=high"], "--class-threshold road=high: expected a number from 0 to 1"),
+        (["--colour", "a"], "--colour a: expected NAME=#RRGGBB"),
         (["--colour", "a=#111111", "--colour", "a=#222222"], "'a' is given twice"),
         (["--threshold", "2"], "expected"),
+        (["--image", str(scene.labels)], "is not the raster that a is the map of"),
     ]:
         assert cli.main(["relabel", str(scene.scores), "-o", str(tmp_path / "other"), *wrong]) == 2
         assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("other/*"))
+
+
+def test_several_maps(scene, tmp_path, capsys):
     lonely = tmp_path / "b.scores.tif"
     two = ["relabel", str(lonely), str(scene.scores), "-o", str(tmp_path / "two")]
     assert cli.main(two) == 2
     assert f"no file at {lonely}" in capsys.readouterr().err
     shutil.copy(scene.scores, lonely)
     assert cli.main(two) == 1
-    assert "failed: " in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "failed: " in shown.err
+    assert "1 map written" in shown.out.splitlines()[-1]
+    assert "1 failed" in shown.out.splitlines()[-1]
     assert (tmp_path / "two" / "a.labels.tif").is_file()
     assert cli.main(["relabel", str(scene.scores), str(scene.scores), "-o", str(tmp_path / "one")]) == 2
-    assert "would both become one map" in capsys.readouterr().err
+    assert "would both become a: expected maps" in capsys.readouterr().err
+    assert cli.main([*two, "--image", "a.tif"]) == 2
+    assert "--image a.tif is of one map" in capsys.readouterr().err
+
+
+def test_the_overlay_is_that_of_the_map_it_was_made_from(scene, tmp_path):
+    """With the raster; without it, it shows the map alone. It is drawn when the raster comes later."""
+    image = scene.scores.parent.parent / "a.tif"
+    alone = relabel_scene(scene.scores, tmp_path / "out")
+    without = sha256_of(tmp_path / "out/a.overlay.png")
+    assert "a.overlay.png" in alone.summary["files"]
+    again = relabel_scene(scene.scores, tmp_path / "out", image=image)
+    assert sha256_of(tmp_path / "out/a.overlay.png") == sha256_of(scene.labels.with_name("a.overlay.png")) != without
+    assert relabel_scene(scene.scores, tmp_path / "out").files == again.files
+    assert relabel_scene(scene.scores, tmp_path / "out").summary["overlay"] == {"image": True}
+
+
+def test_polygons_of_an_earlier_map_do_not_stay(scene, tmp_path):
+    pytest.importorskip("pyogrio", reason="vectors need the extra geo")
+    from segearth.vectors.options import VectorOptions
+    from segearth.vectors.vectorize import vectorize
+
+    out = tmp_path / "out"
+    labels = relabel_scene(scene.scores, out, LabelChanges(drop=["road"])).labels
+    for of in ("gpkg", "fgb", "geojson"):
+        vectorize(labels, options=VectorOptions(of))
+    (out / "a.polygons.txt").write_text("of the user")
+    relabel_scene(scene.scores, out, LabelChanges(drop=["road"]), overwrite=True)
+    assert (out / "a.polygons.gpkg").is_file()  # of the same map
+    with (out / "a.polygons.gpkg").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match=r"a\.polygons\.gpkg was changed since it was written"):
+        relabel_scene(scene.scores, out, overwrite=True)
+    vectorize(labels, overwrite=True)
+    relabel_scene(scene.scores, out, overwrite=True)
+    assert [path.name for path in out.glob("*.polygons.*")] == ["a.polygons.txt"]
 
 
 def test_classes_of_other_factors_are_not_merged():

@@ -21,6 +21,7 @@ from segearth.files import sha256_of  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions, SceneProgress  # noqa: E402
 from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.scene_view import scene_view  # noqa: E402
 from segearth.synthetic import draw_scene  # noqa: E402
 
 CLASSES = "road; tree,forest; water; building"
@@ -79,6 +80,11 @@ def test_a_scene_is_the_prediction_of_its_pixels(scene, predictor, tmp_path):
     assert Image.open(tmp_path / "town.overlay.png").width > 300
     assert not (tmp_path / "town.segearth").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in result.files)
+    view = scene_view(result)  # of a notebook: the raster lies below its map
+    picture = view.picture[view.picture[..., 3] == 255]
+    assert len(picture) == pytest.approx(valid.mean() * view.picture[..., 0].size, rel=0.1)  # turned a little
+    assert picture[:, :3].mean() == pytest.approx(pixels[valid].mean(), abs=3)
+    assert view.title == "town"
 
 
 @pytest.mark.parametrize(

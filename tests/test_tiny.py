@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from segearth import weights
+from segearth.clips import resolve
 from segearth.loading import load_clip, load_model, load_upsampler
 from segearth.models import Bilinear
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
@@ -41,7 +42,7 @@ def test_the_demo_scene_is_mapped(tiny):
     with Image.open(DATA / "scene.jpg") as image, Image.open(DATA / "scene_labels.png") as labels:
         demo = Truth("demo scene", [np.array(image.convert("RGB"))], [np.array(labels)], CLASSES)
     bilinear = measure(demo, mapper(tiny, demo))
-    ours = measure(demo, mapper(tiny, demo, upsampler=load_upsampler("default", weights.model("tiny"))))
+    ours = measure(demo, mapper(tiny, demo, upsampler=load_upsampler("default", resolve("tiny"))))
     assert bilinear.miou > 0.79  # measured: 0.806; floors against regressions
     assert ours.miou > 0.84  # 0.859
     assert ours.mean_boundary > bilinear.mean_boundary + 0.08  # 0.655 and 0.543

@@ -15,12 +15,12 @@ import torch
 from huggingface_hub import constants, file_download
 from safetensors.torch import save_file
 
-from segearth import downloads, weights
+from segearth import clips, downloads, hashes, weights
 from segearth.checkpoints import read_state_dict
 from segearth.downloads import connection
 from segearth.errors import UserError
 from segearth.files import File, git_blob_of, sha256_of
-from segearth.weights import FILES, MODELS, Packaged
+from segearth.weights import Packaged
 
 UNPINNED = File("mine.safetensors", hub=("o/r", "w.safetensors"), about_size=599_000_000)
 
@@ -46,7 +46,7 @@ def small(monkeypatch, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"hello\n")
     file = File("small.ckpt", "https://example.org/small.ckpt", size=6, git_blob=git_blob_of(source))
-    monkeypatch.setitem(FILES, "small", file)
+    monkeypatch.setitem(clips.UPSAMPLERS, "small", file)
     return file
 
 
@@ -62,38 +62,27 @@ def hub_copy(root, file, revision="0123456789abcdef", main="0123456789abcdef"):
     return snapshot / name
 
 
-@pytest.mark.parametrize("key", FILES)
+DOWNLOADED = {name: file for name, file in weights.files().items() if isinstance(file, File)}
+
+
+@pytest.mark.parametrize("key", DOWNLOADED)
 def test_rows_of_files(key):
-    file = FILES[key]
-    assert file.name.startswith(key) or file.hub
-    assert file.address.startswith("https://")
+    file = DOWNLOADED[key]
+    assert file.name.startswith(key) or key in clips.CLIPS
+    assert file.address.startswith("https://") == file.has_place
     assert file.licence
-    assert file.about
-    assert file.pinned or file.hub
-    assert (file.size is None) == (file.about_size > 0)
+    assert file.about or clips.CLIPS[key].about
+    assert file.pinned or file.hub or file.member or not file.has_place
+    assert not (file.size and file.about_size)
     assert file.revision == "main" or re.fullmatch("[0-9a-f]{40}", file.revision)
     assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
     assert file.git_blob is None or re.fullmatch("[0-9a-f]{40}", file.git_blob)
 
 
-def test_rows_of_models():
-    assert all(name == row.name for name, row in MODELS.items())
-    assert len({(row.clip_type, row.vit_type) for row in MODELS.values()}) == len(MODELS)
-    paper, tiny = weights.model("clip-vit-b16"), weights.model("tiny")
-    assert [file.name for file in paper.downloads] == [
-        "vit_base_patch16_clip_224.openai.safetensors",
-        "xclip_jbu_one_million_aid.ckpt",
-    ]
-    assert 600e6 < paper.download_bytes < 610e6
-    assert tiny.downloads == ()
-    assert tiny.download_bytes == 0
-    assert "NOT OpenAI" in tiny.about
-
-
 def test_the_size_of_the_real_clip_is_that_of_its_architecture():
     """The header of safetensors, and 302 tensors of float32: nothing else is in that file."""
     open_clip = pytest.importorskip("open_clip")
-    row = MODELS["clip-vit-b16"]
+    row = clips.CLIPS["clip-vit-b16"]
     state = open_clip.create_model(row.architecture, device="meta").state_dict()
     header, end = {}, 0
     for name, tensor in sorted(state.items()):
@@ -104,12 +93,7 @@ def test_the_size_of_the_real_clip_is_that_of_its_architecture():
     assert 8 + length + -length % 8 + end == row.file.size
 
 
-def test_lookups():
-    assert weights.model_for("CLIP", "ViT-B/16") is MODELS["clip-vit-b16"]
-    with pytest.raises(UserError, match=r"'huge'.*clip-vit-b16, tiny"):
-        weights.model("huge")
-    with pytest.raises(UserError, match=r"'BLIP'.*vit_type='ViT-B/16'.*Change the config"):
-        weights.model_for("BLIP", "large")
+def test_unknown_names():
     with pytest.raises(UserError, match=r"'nothing'.*xclip_jbu_one_million_aid"):
         weights.find("nothing")
 
@@ -137,10 +121,51 @@ def test_find_in_the_cache(cache, small):
         weights.find("small")
 
 
-def test_large_files_are_not_hashed_again(cache, small, monkeypatch):
-    monkeypatch.setattr(weights, "HASHED_BYTES", 5)
-    (cache / small.name).write_bytes(b"jello\n")
-    assert weights.find("small") == cache / small.name
+def test_a_large_file_is_hashed_once(cache, tmp_path, monkeypatch):
+    """What is remembered holds as long as its size and time; damage is found as of any other."""
+    monkeypatch.setattr(hashes, "LARGE_BYTES", 5)
+    source, hashed = tmp_path / "source", []
+    source.write_bytes(b"hello\n")
+    file = File("large.ckpt", "https://example.org/large.ckpt", size=6, sha256=sha256_of(source))
+    monkeypatch.setattr(hashes, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+    path = cache / file.name
+    path.write_bytes(b"hello\n")
+    assert weights.find(file) == weights.find(file) == path
+    assert hashed == [path, path]  # so new a file may change again within the same tick of the clock
+    os.utime(path, (1, 1))
+    hashed.clear()
+    assert weights.find(file) == weights.find(file) == path
+    assert hashed == [path]
+    path.write_bytes(b"jello\n")
+    os.utime(path, (2, 2))
+    for _ in range(2):
+        with pytest.raises(UserError, match="is damaged"):
+            weights.find(file)
+    assert hashed == [path, path]
+    (note,) = (cache / "hashes").glob("*.json")
+    note.write_text("{")  # a damaged note is none
+    with pytest.raises(UserError, match="is damaged"):
+        weights.find(file)
+    shutil.rmtree(cache / "hashes")
+    (cache / "hashes").touch()  # a memory that cannot be written
+    with pytest.raises(UserError, match="is damaged"):
+        weights.find(file)
+
+
+def test_a_downloaded_file_is_not_hashed_again(cache, monkeypatch):
+    monkeypatch.setattr(hashes, "LARGE_BYTES", 5)
+    monkeypatch.setattr(downloads, "download", lambda file, target, **_: target.write_bytes(b"hello\n"))
+    known = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    weights.fetch(File("large.ckpt", "https://example.org/large.ckpt", size=6, sha256=known))
+    monkeypatch.setattr(hashes, "sha256_of", None)
+    assert weights.hash_of(cache / "large.ckpt") == known
+
+
+def test_a_file_without_a_place():
+    alip = clips.CLIPS["alip-vit-b32"].file
+    assert not weights.reachable(alip)
+    with pytest.raises(UserError, match=r"no address of it could be confirmed.*Get it from its authors and put"):
+        weights.fetch(alip)
 
 
 def test_find_in_the_cache_of_the_hub(cache, tmp_path):
@@ -202,7 +227,10 @@ def test_packaged(monkeypatch, tmp_path):
         weights.packaged("absent.json")
 
 
-@pytest.mark.parametrize("module", ["errors.py", "files.py", "json_files.py", "downloads/*.py", "weights.py"])
+LIGHT = ["errors.py", "files.py", "json_files.py", "downloads/*.py", "weights.py", "clips/*.py", "hashes.py"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_imports_are_light(module):
     """At import: the standard library and each other, nothing else."""
     source = "\n".join(path.read_text() for path in Path(str(resources.files("segearth"))).glob(module))
@@ -218,7 +246,7 @@ def test_the_published_upsampler_is_the_one_in_the_table():
     path = Path(root or "", "weights", "clip_jbu_stack_cocostuff.ckpt")
     if root is None or not path.is_file():
         pytest.skip("SEGEARTH_TEST_DATA names no folder with weights/clip_jbu_stack_cocostuff.ckpt")
-    row = FILES["clip_jbu_stack_cocostuff"]
+    row = clips.UPSAMPLERS["clip_jbu_stack_cocostuff"]
     assert (path.stat().st_size, sha256_of(path)) == (row.size, row.sha256)
     state = read_state_dict(path)
     assert state["upsampler.fixup_proj.1.weight"].shape == (512, 512, 1, 1)

@@ -25,6 +25,8 @@ VERBS = (
     "predict",
     "relabel",
     "vectorize",
+    "web",
+    "qgis-script",
     "demo",
     "eval",
     "eval-all",

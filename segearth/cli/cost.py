@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segearth import weights
-from segearth.architectures import build_clip, clip_config, read_architecture
+from segearth.architectures import build_clip, config_of
+from segearth.clips import Spec, resolve
 from segearth.compute import PRECISIONS, Compute, memory_for
-from segearth.errors import UserError
 from segearth.loading import load_model, load_upsampler
 from segearth.models import Bilinear, DenseCLIP, SegEarth
 from segearth.models.onednn import use_onednn
@@ -106,20 +106,18 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
 def timed_model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
     """The model and what its weights are: random ones cost the same where the real ones are not here."""
     use_onednn()
-    row = weights.MODELS.get(args.model)
-    needed = [] if row is None else [file for file in (row.file, row.upsampler_file) if file is not None]
+    spec = resolve(args.model, args.architecture)
+    needed = [file for file in (spec.file, spec.upsampler_file) if file is not None]
     if args.upsampler is not None:
         needed = needed[:1]
-    if row is None or all(weights.find(file) is not None for file in needed):
+    if all(weights.find(file) is not None for file in needed):
         upsampler = args.upsampler or "default"
         predictor = load_model(
             args.model, vocabulary, args.device, args.precision, architecture=args.architecture, upsampler=upsampler
         )
         return predictor.model, "its own weights"
-    if args.architecture is not None:
-        raise UserError(f"the model {args.model} has an architecture of its own: leave {args.architecture} away")
-    clip = build_clip(clip_config(row.architecture), row.architecture)
-    model = _assembled(clip, row.upsampler if args.upsampler is None else args.upsampler, vocabulary)
+    clip = build_clip(config_of(spec), spec.architecture)
+    model = _assembled(clip, spec, args.upsampler, vocabulary)
     model.encoder.to(PRECISIONS[args.precision])
     return model.to(device), "random weights, which cost the same"
 
@@ -131,19 +129,23 @@ def outline(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[SegEarth,
         args: the options of `segearth.cli.options.add_model_options`, with a model.
         vocabulary: what would be searched for.
     """
-    row = weights.MODELS.get(args.model)
+    spec = resolve(args.model, args.architecture)
     with torch.device("meta"):
-        if row is None:
-            clip = build_clip(read_architecture(args.architecture), args.architecture)
-        else:
-            clip = build_clip(clip_config(row.architecture), row.architecture)
-        upsampler = "bilinear" if row is None or args.upsampler is not None else row.upsampler
-        model = _assembled(clip, upsampler, vocabulary)
+        clip = build_clip(config_of(spec), spec.architecture)
+        model = _assembled(clip, spec, None if args.upsampler is None else "bilinear", vocabulary)
     return model, sum(tensor.nbytes for tensor in clip.parameters())
 
 
-def _assembled(clip: Any, upsampler: str | None, vocabulary: Vocabulary) -> SegEarth:
-    """A model of a CLIP, with random queries; of an upsampler's name its kind is taken, of another one the file."""
+def _assembled(clip: Any, spec: Spec, upsampler: str | None, vocabulary: Vocabulary) -> SegEarth:
+    """A model of a CLIP, with random queries.
+
+    Args:
+        clip: it.
+        spec: its row.
+        upsampler: None: one of the kind of its own; "bilinear", or the file of one.
+        vocabulary: the classes.
+    """
+    upsampler = spec.upsampler if upsampler is None else upsampler
     encoder = DenseCLIP(clip.eval())
     upsample: torch.nn.Module | None
     if upsampler in UPSAMPLERS:
@@ -154,7 +156,8 @@ def _assembled(clip: Any, upsampler: str | None, vocabulary: Vocabulary) -> SegE
         upsample = load_upsampler(upsampler)
     classes = torch.tensor(vocabulary.query_to_class, device="cpu")
     queries = F.normalize(torch.randn(len(classes), encoder.dim, device="cpu"), dim=-1)
-    return SegEarth(encoder, queries, classes, upsample).eval()
+    windows: dict[str, Any] = {"slide_crop": spec.window, "slide_stride": spec.window // 2}
+    return SegEarth(encoder, queries, classes, upsample, **windows).eval()
 
 
 def megapixel_seconds(model: SegEarth) -> float:

@@ -24,6 +24,7 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
+from segearth.clips import resolve
 from segearth.errors import UserError, from_script, option, printable
 from segearth.exits import OK, say
 from segearth.outputs import refuse_folder, writable_folder
@@ -76,7 +77,7 @@ def demo(args: argparse.Namespace) -> None:
         refuse_folder(file)
     pixels, truth, name = load_image(args.image, vocabulary, args.max_pixels)
     model = args.model or choose_model()
-    about = f"{args.architecture} from a file" if args.architecture else weights.model(model).about
+    about = resolve(model, args.architecture).about
 
     started = time.perf_counter()
     say(f"loading {model}: {about}")
@@ -115,7 +116,7 @@ def demo(args: argparse.Namespace) -> None:
     print("\n" + table(summary))
     print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":
-        size = weights.model(REAL_MODEL).download_bytes / 1e6
+        size = resolve(REAL_MODEL).download_bytes / 1e6
         print(f"with the real CLIP (a download of {size:.0f} MB, once):\n  {printable(same_command(args))}")
 
 
@@ -136,7 +137,7 @@ def same_command(args: argparse.Namespace) -> str:
 def choose_model() -> str:
     """The real CLIP where it is cached or can be downloaded, else the packaged one, and says so."""
     instead = "so the packaged model 'tiny' is used instead"
-    files = sorted(weights.model(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
+    files = sorted(resolve(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
     missing = [file for file in files if weights.find(file) is None]
     if missing and not weights.reachable(missing[0]):
         names = " and ".join(file.name for file in missing)
@@ -169,7 +170,7 @@ def load_image(
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         truth = np.asarray(Image.open(weights.packaged("scene_labels.png")))
         return pixels, truth if vocabulary.classes == LAND_COVER else None, "the drawn demo scene"
-    path = weights.fetch(choice) if choice in weights.FILES and not Path(choice).exists() else choice
+    path = weights.fetch(weights.IMAGE) if choice == weights.IMAGE.name and not Path(choice).exists() else choice
     pixels, remarks = read_image(path, max_pixels)
     for remark in remarks:
         say(f"note: {remark}")

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "segearth": versions(),
         "devices": devices(),
         "settings": settings(),
-        "weights": {name: _where(name) for name in (*weights.FILES, *weights.PACKAGED)},
+        "weights": {name: _where(name) for name in weights.files()},
         "optional parts": {name: _part(name) for name in EXTRAS},
         "self-test": test,
     }
@@ -169,7 +169,7 @@ def _sections(report: dict[str, dict[str, Any]]) -> list[str]:
 def _where(name: str) -> str:
     """Where a file of the table of weights is, with its size."""
     try:
-        path = weights.find(weights.FILES.get(name) or weights.PACKAGED[name])
+        path = weights.find(name)
     except (UserError, ImportError) as error:
         return first_line(error)
     return "not here" if path is None else f"{megabytes(path.stat().st_size)}, {short(path)}"

@@ -72,6 +72,8 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         options=[*changes, *args.cfg_options],
         limit=args.limit,
         model=args.model,
+        architecture=args.architecture,
+        upsampler=args.upsampler,
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )

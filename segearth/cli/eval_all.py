@@ -92,6 +92,8 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             work_dir,
             data_root=args.data_root,
             model=args.model,
+            architecture=args.architecture,
+            upsampler=args.upsampler,
             upsamplers=args.upsamplers,
             options=tuple(args.cfg_options),
             limit=args.limit,

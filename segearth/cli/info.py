@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from segearth.cli.columns import columns, duration, megabytes
 from segearth.cli.options import (
+    DEFAULT_MODEL,
     add_max_memory,
     add_max_pixels,
     add_model_options,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from segearth.tiff import Page
 
 HELP = "Tell what images and scenes are, whether they can be mapped, and what it would cost."
-MODEL = "clip-vit-b16"
 
 _TURNS = {
     1: "upright",
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--classes", help="class names as for predict: more of them cost more (eight of land cover)"
     )
-    add_model_options(parser, MODEL)
+    add_model_options(parser)
     add_max_pixels(parser)
     add_way(parser)
     parser.add_argument("--no-cost", action="store_true", help="nothing is timed: what the files are, and no more")
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a section on each file, and at last how the cost of images was found."""
-    args.model = args.model or MODEL
+    args.model = args.model or DEFAULT_MODEL
     check_model(args)
     check_max_pixels(args)
     check_max_memory(args)

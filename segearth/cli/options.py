@@ -6,27 +6,29 @@ import argparse
 import math
 from pathlib import Path
 
-from segearth import weights
+from segearth.clips import Spec, resolve
 from segearth.config_files import check_syntax
 from segearth.distributed.launch import LAUNCHERS
 from segearth.errors import UserError, option
 from segearth.paths import user_path
 
+DEFAULT_MODEL = "clip-vit-b16"
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+MODELS = (
+    "a name that segearth weights list shows, such as clip-vit-b16, or tiny, which needs no download; the path of CLIP "
+    "weights, or hf://owner/name/file"
+)
 
 
-def add_model_options(parser: argparse.ArgumentParser, default_model: str = "clip-vit-b16") -> None:
+def add_model_options(parser: argparse.ArgumentParser, default_model: str = DEFAULT_MODEL) -> None:
     """Which CLIP and upsampler, where and how exactly they compute.
 
     Args:
         parser: of the verb.
         default_model: what its help says is taken without `--model`, which stays None.
     """
-    parser.add_argument("--model", help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights ({default_model})")
-    parser.add_argument(
-        "--architecture", help="of a --model given by the path of its weights: open_clip's name, or JSON"
-    )
-    parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
+    parser.add_argument("--model", help=f"{MODELS} ({default_model})")
+    _add_own(parser)
     add_device(parser)
     parser.add_argument(
         "--precision",
@@ -34,6 +36,12 @@ def add_model_options(parser: argparse.ArgumentParser, default_model: str = "cli
         choices=PRECISIONS,
         help="of the image encoder; auto: fp16 on CUDA, else what is fast (%(default)s)",
     )
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    """What goes with a CLIP of one's own."""
+    parser.add_argument("--architecture", help="of a --model given by path or address: open_clip's name, or JSON")
+    parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -46,19 +54,23 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no remarks and no progress while working")
 
 
-def check_model(args: argparse.Namespace) -> None:
-    """Refuses a `--model` that cannot be, before torch is imported.
+def check_model(args: argparse.Namespace, default: str | None = None) -> Spec | None:
+    """The CLIP of `--model`; refuses one that cannot be, before torch is imported.
+
+    Args:
+        args: of the command.
+        default: the model where none is given.
 
     Raises:
-        UserError: an unknown name, or weights without their architecture.
+        UserError: an unknown name, weights without their architecture, or an architecture without weights.
     """
-    if args.model is None or args.architecture is not None:
-        return
-    if Path(args.model).is_file():
+    if args.model is None and args.architecture is not None:
         raise UserError(
-            f"{option('model', args.model)} is a file: tell its {option('architecture')}, too, such as ViT-L-14"
+            f"{option('architecture', args.architecture)} is for weights of your own: expected a {option('model')} "
+            "given by path or address; give that, too, or leave it out"
         )
-    weights.model(args.model)
+    model = args.model or default
+    return None if model is None else resolve(model, args.architecture)
 
 
 def check_long_side(args: argparse.Namespace) -> None:
@@ -133,8 +145,9 @@ def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the co
     """
     parser.add_argument(
         "--model",
-        help=f"{' or '.join(weights.MODELS)}: replaces the CLIP and upsampler of {which}; tiny needs no download",
+        help=f"replaces the CLIP and upsampler of {which}: {MODELS}",
     )
+    _add_own(parser)
     parser.add_argument("--data-root", type=Path, help="a folder that stands for the leading data/ of data paths")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of a set")
     parser.add_argument(
@@ -153,10 +166,9 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
     """Refuses what `add_evaluation_options` took and cannot be, before torch is imported.
 
     Raises:
-        UserError: an unknown model, no number of images, no key=value, or no folder.
+        UserError: a model that cannot be, no number of images, no key=value, or no folder.
     """
-    if args.model is not None:
-        weights.model(args.model)
+    check_model(args)
     if args.limit is not None and args.limit < 1:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
     for change in args.cfg_options:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
-from segearth.cli.columns import columns, count
+from segearth.cli.columns import count
 from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
+    DEFAULT_MODEL,
     add_max_memory,
     add_max_pixels,
     add_model_options,
@@ -26,7 +27,9 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
+from segearth.cli.pairs import add_colour, colours
 from segearth.cli.scene_options import add_scene_options, check_scene_options
+from segearth.clips import resolve
 from segearth.errors import UserError, option, printable
 from segearth.exits import MISTAKE, OK, SOME_FAILED, quiet, say
 from segearth.paths import user_path
@@ -34,13 +37,11 @@ from segearth.streams import input_lines
 from segearth.vocabulary import Vocabulary, describe_settings
 
 if TYPE_CHECKING:
-    from segearth.cli.predict_outcome import Outcome
     from segearth.cli.predict_pictures import Pictures
     from segearth.cli.predict_scenes import Scenes
     from segearth.jobs.shards import Shard
 
 HELP = "Map images with class names in words."
-MODEL = "clip-vit-b16"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--preset", metavar="NAME", help="prompts and threshold of a data set, such as loveda")
     parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
-    add_model_options(parser, MODEL)
+    add_model_options(parser)
     add_method_options(parser)
     add_way(parser)
     parser.add_argument(
@@ -74,9 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="that class (one called background, clutter, other, ...; else unclassified)",
     )
-    parser.add_argument(
-        "--colour", action="append", default=[], metavar="NAME=#RRGGBB", help="colour of a class; may be repeated"
-    )
+    add_colour(parser)
     parser.add_argument("--opacity", type=float, default=0.5, help="of the map over the image, 0 to 1 (%(default)s)")
     parser.add_argument(
         "--outline", action=argparse.BooleanOptionalAction, default=True, help="lines along the borders of classes"
@@ -141,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
         ways.append(Scenes(args, scenes, shard))
     for way in ways:
-        tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or MODEL}")
+        tell(f"{way.first_line}, {count(len(vocabulary), 'class')}, model {args.model or DEFAULT_MODEL}")
     if args.dry_run:
         return _dry_run([line for way in ways for line in way.plans()])
     return _make(args, ways, vocabulary, threshold, device, method, tell)
@@ -158,7 +157,7 @@ def _make(
 ) -> int:
     """Makes the maps that are missing, and prints what became of all."""
     from segearth.batch.maps import write_table
-    from segearth.cli.predict_outcome import Outcome
+    from segearth.cli.predict_outcome import Outcome, print_table
 
     number = sum(way.number for way in ways)
     for way in ways:
@@ -174,7 +173,7 @@ def _make(
 
     use_onednn()
     predictor = load_model(
-        args.model or MODEL,
+        args.model or DEFAULT_MODEL,
         vocabulary,
         device,
         args.precision,
@@ -187,7 +186,7 @@ def _make(
     if number == 1 and outcome.failed:
         raise UserError(outcome.failed[0])
     write_table(args.out)
-    _print_table(outcome, number == 1)
+    print_table(outcome, number == 1)
     for why in outcome.failed:
         say(f"failed: {why}")
     print(outcome.line(out))
@@ -222,16 +221,10 @@ def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[
             tell(
                 f"note: the threshold {threshold} of {of.title} was tuned on its labels; other images may want another"
             )
-    colours = {}
-    for text in args.colour:
-        name, equals, colour = text.rpartition("=")
-        if not equals:
-            raise UserError(f"--colour {text}: expected NAME=#RRGGBB, such as tree=#19732A")
-        colours[name] = colour
     if args.background is None and vocabulary.background is not None and threshold:
         name = vocabulary.background_name
         tell(f"note: uncertain pixels become {name!r}; {option('background', 'none')} leaves them unclassified")
-    return vocabulary.with_colours(colours), threshold or 0.0
+    return vocabulary.with_colours(colours(args.colour)), threshold or 0.0
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -251,12 +244,11 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Which weights are used; downloads those that are not here, except for a dry run."""
     from segearth.provenance import model_settings
 
-    model = args.model or MODEL
-    row = weights.MODELS.get(model)
-    if args.dry_run and row is not None and any(weights.find(file) is None for file in row.downloads):
-        say(f"{model} would be downloaded first ({row.download_bytes / 1e6:.0f} MB)")
-        return {"model": model, "precision": args.precision}
-    return model_settings(model, args.architecture, args.upsampler or "default", args.precision)
+    spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
+    if args.dry_run and any(weights.find(file) is None for file in spec.downloads):
+        say(f"{spec.name} would be downloaded first ({spec.download_bytes / 1e6:.0f} MB)")
+        return {"model": spec.name, "precision": args.precision}
+    return model_settings(spec, args.upsampler or "default", args.precision)
 
 
 def _dry_run(plans: Sequence[tuple[str, bool]]) -> int:
@@ -266,14 +258,3 @@ def _dry_run(plans: Sequence[tuple[str, bool]]) -> int:
     if not any(fails for _, fails in plans):
         return OK
     return SOME_FAILED if len(plans) > 1 else MISTAKE
-
-
-def _print_table(outcome: Outcome, alone: bool) -> None:
-    """The map in figures, where there is one; else a line for each scene."""
-    if len(outcome.rows) > 1:
-        print(columns([("scene", "", "size", "percent"), *outcome.rows]) + "\n")
-    elif alone and outcome.made:
-        from segearth.json_files import read_json
-        from segearth.summary import text_table
-
-        print(text_table(read_json(outcome.made[0])["classes"]) + "\n")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from segearth.batch.maps import SUMMARY
-from segearth.cli.columns import count
+from segearth.cli.columns import columns, count
 from segearth.exits import OK, SOME_FAILED
+
+_MOST_CLASSES = 8  # that a table has; `summary.csv` has all
 
 
 @dataclass
@@ -70,3 +73,24 @@ class Outcome:
         parts += [f"{self.without_polygons} without polygons"] if self.without_polygons else []
         parts += [f"{self.waiting} waiting for other processes"] if self.waiting else []
         return f"{', '.join(parts)}; all in figures: {SUMMARY}"
+
+
+def print_table(outcome: Outcome, alone: bool) -> None:
+    """Prints the map in figures, where there is one; else a line for each scene."""
+    if len(outcome.rows) > 1:
+        print(columns([("scene", "", "size", "percent"), *outcome.rows]) + "\n")
+    elif alone and outcome.made:
+        from segearth.json_files import read_json
+        from segearth.summary import text_table
+
+        print(text_table(read_json(outcome.made[0])["classes"]) + "\n")
+
+
+def scene_cells(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """The area of a scene's map, and the shares of its classes, for `Outcome.rows`."""
+    from segearth.summary import hectares
+
+    area, rows = summary["area_m2"], summary["classes"]
+    size = f"{summary['valid_pixels']:,} pixels" if area is None else f"{hectares(area)} ha"
+    shares = (f"{row['name']} {row['percent']:.1f}" for row in rows)
+    return size, ", ".join(shares) if len(rows) <= _MOST_CLASSES else f"{count(len(rows), 'class')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.maps import TimeLeft
 from segearth.errors import printable
-from segearth.progress import wants_bar
+from segearth.progress import Progress, wants_bar
 
 if TYPE_CHECKING:
     from segearth.batch.inputs import Item
@@ -112,6 +112,22 @@ def _scene_line(item: Item, number: int, total: int, step: SceneProgress) -> Non
         megapixels_per_second=_rounded(step.megapixels_per_second, 4),
         seconds_left=_rounded(step.seconds_left),
     )
+
+
+def polygon_progress(args: argparse.Namespace, item: Item, number: int, total: int) -> Progress:
+    """Who is told how far the polygons of a scene are; arguments as of `scene_progress`."""
+    if args.progress == "json":
+        return lambda done, tiles: _json(
+            scene=item.shown, scenes_done=number, scenes=total, tiles_done=done, tiles=tiles
+        )
+    return None if args.progress in ("auto", "bar") and not args.quiet else False
+
+
+def tell_files(args: argparse.Namespace, item: Item, number: int, total: int, files: Sequence[Path]) -> None:
+    """Tells programs where the files of a finished scene are; the other arguments as of `scene_progress`."""
+    if args.progress == "json":
+        paths = [str(path.absolute()) for path in files]
+        _json(scene=item.shown, scenes_done=number + 1, scenes=total, files=paths)
 
 
 def _move(bar: Any, step: SceneProgress) -> None:

@@ -8,25 +8,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segearth.batch.inputs import Item
 from segearth.cli.columns import count
-from segearth.cli.predict_outcome import Outcome
-from segearth.cli.predict_progress import scene_progress
+from segearth.cli.options import DEFAULT_MODEL
+from segearth.cli.predict_outcome import Outcome, scene_cells
+from segearth.cli.predict_progress import polygon_progress, scene_progress, tell_files
 from segearth.cli.scene_options import scene_options
 from segearth.cli.vector_options import polygons_told
+from segearth.clips import resolve
 from segearth.errors import UserError, is_out_of_memory, option, printable
 from segearth.exits import go_on_unless_ending, say
+from segearth.scenes.earlier import POLYGONS
 from segearth.scenes.grid import block_side
 from segearth.scenes.layout import area_of, describe, frame_of, windows_in
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.raster import Raster, ReadFailed
 from segearth.scenes.scene import open_scene, predict_scene
-from segearth.summary import hectares
+from segearth.vectors.label_map import base_name
 from segearth.vectors.options import VectorOptions
 from segearth.vectors.vectorize import check_crs, vectorize
-from segearth.windows import CROP, STRIDE
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -35,16 +37,15 @@ if TYPE_CHECKING:
     from segearth.predictor import Predictor
     from segearth.scenes.options import SceneProgress, SceneResult
 
-_MOST_CLASSES = 8  # that a table has; `summary.csv` has all
 _MOST_BLOCKS = 5  # that are named, of those that failed; a scene's summary has all
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Of the models that the command has, before one is loaded."""
+    """Of a model that is not loaded yet."""
 
-    slide_crop: int = CROP
-    slide_stride: int = STRIDE
+    slide_crop: int
+    slide_stride: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Scenes:
     def __init__(self, args: argparse.Namespace, scenes: Sequence[Scene], shard: Shard) -> None:
         self._args, self._scenes, self._shard = args, scenes, shard
         self._options = scene_options(args)
+        window = resolve(args.model or DEFAULT_MODEL, args.architecture).window
+        self._windows = _Windows(window, window // 2)
         self._vectors = None if args.vector is None else VectorOptions(args.vector, args.min_area or 0.0)
         self.number = len(scenes)
 
@@ -176,31 +179,44 @@ class Scenes:
         for remark in result.summary["remarks"]:
             if remark not in told:
                 tell(f"note: {remark}")
-        if self._vectors is not None:
-            self._vectorize(scene, result, begun or self._args.overwrite, outcome, tell)
+        files = [*result.files, *self._vectorize(scene, number, result, begun, outcome, tell)]
+        tell_files(self._args, scene.item, number, self.number, files)
         if result.failed:
             outcome.damaged += 1
             _tell_damage(scene, result)
-        return scene.item.name, "written" if begun else "was there", *_figures(result.summary)
+        return scene.item.name, "written" if begun else "was there", *scene_cells(result.summary)
 
     def _vectorize(
-        self, scene: Scene, result: SceneResult, anew: bool, outcome: Outcome, tell: Callable[[str], None]
-    ) -> None:
-        """Writes the polygons of a map; where they cannot be written, the map stays."""
-        progress = None if self._args.progress in ("auto", "bar") and not self._args.quiet else False
+        self,
+        scene: Scene,
+        number: int,
+        result: SceneResult,
+        begun: bool,
+        outcome: Outcome,
+        tell: Callable[[str], None],
+    ) -> list[Path]:
+        """Writes the polygons of a map, if wanted, and gives their file; where they cannot be, the map stays."""
+        if self._vectors is None:
+            return []
+        record = result.labels.with_name(f"{base_name(result.labels)}.{POLYGONS}.{self._vectors.vector}.json")
+        anew = self._args.overwrite or (begun and record.exists())  # of the same map with other rasters, and ours
+        progress = polygon_progress(self._args, scene.item, number, self.number)
         try:
-            tell(polygons_told(vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)))
+            done = vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)
         except UserError as error:
             go_on_unless_ending(error)
             outcome.without_polygons += 1
             again = f"segearth vectorize {result.labels} writes them without mapping anew"
             say(printable(f"failed: polygons of {scene.shown}: {error}; the map stays: {again}"))
+            return []
+        tell(polygons_told(done))
+        return [done.path]
 
     def _tell_block(self, tell: Callable[[str], None]) -> None:
         """Says that another side of blocks is taken than the one that is asked for."""
-        asked = self._options.block
-        if asked is not None and (side := block_side(asked, STRIDE)) != asked:
-            tell(f"note: {option('block', asked)} becomes {side}, a multiple of the {STRIDE} pixels between windows")
+        asked, stride = self._options.block, self._windows.slide_stride
+        if asked is not None and (side := block_side(asked, stride)) != asked:
+            tell(f"note: {option('block', asked)} becomes {side}, a multiple of the {stride} pixels between windows")
 
     def _place(self, scene: Scene) -> tuple[Path, str]:
         """The folder and the name of a scene's map."""
@@ -215,7 +231,7 @@ class Scenes:
     def _described(self, scene: Scene, raster: Raster) -> str:
         """What the model will see of a scene."""
         options = self._scaled(raster)
-        frame = frame_of(raster, _Windows(), options)
+        frame = frame_of(raster, self._windows, options)
         area, _ = area_of(raster, frame, options)
         windows, part = count(windows_in(frame, area), "window"), ""
         if options.bbox is not None or options.aoi is not None:
@@ -258,11 +274,3 @@ def _tell_damage(scene: Scene, result: SceneResult) -> None:
         say(f"failed: {scene.shown}, block {block}: {why}")
     what = f"{count(len(result.failed), 'block')} of {scene.shown} failed"
     say(f"{what}; nothing is known there (nodata in the map), and the same command tries again")
-
-
-def _figures(summary: dict[str, Any]) -> tuple[str, str]:
-    """The area of a map, and the shares of its classes."""
-    area, rows = summary["area_m2"], summary["classes"]
-    size = f"{summary['valid_pixels']:,} pixels" if area is None else f"{hectares(area)} ha"
-    shares = (f"{row['name']} {row['percent']:.1f}" for row in rows)
-    return size, ", ".join(shares) if len(rows) <= _MOST_CLASSES else f"{count(len(rows), 'class')}"

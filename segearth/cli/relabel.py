@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from segearth.cli.finished_maps import each, map_paths, refuse_one_name
 from segearth.cli.options import add_quiet
+from segearth.cli.pairs import add_colour, colours, pairs
 from segearth.errors import UserError, option, printable
-from segearth.exits import OK, SOME_FAILED, go_on_unless_ending, quiet, say
+from segearth.exits import quiet, say
 from segearth.paths import user_path
+from segearth.progress import window_progress
 
 HELP = "Make another map from the scores of a finished one: thresholds, merged classes, colours."
 
@@ -36,84 +39,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--drop", action="append", default=[], metavar="NAME", help="a class that no pixel gets")
     parser.add_argument("--rename", action="append", default=[], metavar="OLD=NEW", help="another name for a class")
-    parser.add_argument("--colour", action="append", default=[], metavar="NAME=#RRGGBB", help="colour of a class")
+    add_colour(parser)
     parser.add_argument("--background", metavar="NAME", help="the class that uncertain pixels get; none: unclassified")
     parser.add_argument("--confidence", action="store_true", help="write NAME.confidence.tif, too")
-    parser.add_argument("--overwrite", action="store_true", help="replace maps of other settings")
+    parser.add_argument("--image", metavar="IMAGE", help="the scene of the map, for its overlay (the map alone)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--overwrite", action="store_true", help="make maps anew that are there")
+    again.add_argument("--resume", action="store_true", help="make what is missing (the default)")
     add_quiet(parser)
+    parser.set_defaults(interrupted="maps that are complete stay; the same command makes the others")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the maps."""
+    """Makes the maps, and says what became of them."""
+    from segearth.batch.maps import write_table
+    from segearth.cli.predict_outcome import Outcome, print_table, scene_cells
     from segearth.scenes.reclassify import LabelChanges
-    from segearth.scenes.relabel import relabel_scene
+    from segearth.scenes.relabel import SCORES, relabel_scene
 
-    thresholds = _pairs("class_threshold", args.class_threshold, "NAME=T, such as water=0.4")
-    merged = _pairs("merge", args.merge, "NEW=A,B, such as vegetation=tree,grass")
+    thresholds = pairs("class_threshold", args.class_threshold, "NAME=T, such as water=0.4")
+    merged = pairs("merge", args.merge, "NEW=A,B, such as vegetation=tree,grass")
     changes = LabelChanges(
         args.threshold,
         {name: _number(name, text) for name, text in thresholds.items()},
         {new: [name.strip() for name in names.split(",")] for new, names in merged.items()},
         args.drop,
-        _pairs("rename", args.rename, "OLD=NEW, such as tree=forest"),
-        _pairs("colour", args.colour, "NAME=#RRGGBB, such as tree=#19732A"),
+        pairs("rename", args.rename, "OLD=NEW, such as tree=forest"),
+        colours(args.colour),
         False if args.background == "none" else args.background,
     )
-    paths = [user_path(text, "raster of scores") for text in args.scores]
-    _check_paths(paths)
-    tell = quiet if args.quiet else say
-    failed = 0
-    for path in paths:
-        try:
+    paths = map_paths(args.scores, "raster of scores", "NAME.scores.tif of segearth predict --scores")
+    out = user_path(args.out, "output folder")
+    refuse_one_name([out / path.name.removesuffix(SCORES) for path in paths], paths)
+    if args.image is not None and len(paths) > 1:
+        raise UserError(f"{option('image', args.image)} is of one map: expected one SCORES; give them one by one")
+    tell, outcome = quiet if args.quiet else say, Outcome()
+
+    def make(path: Path) -> None:
+        begun = False
+        with window_progress(False if args.quiet else None, "blocks") as show:
+
+            def step(done: int, total: int) -> None:
+                nonlocal begun
+                begun = True
+                if show is not None:
+                    show(done, total)
+
             result = relabel_scene(
                 path,
-                user_path(args.out, "output folder"),
+                out,
                 changes,
                 confidence=args.confidence,
+                image=args.image,
                 overwrite=args.overwrite,
+                progress=step,
             )
-        except UserError as error:
-            go_on_unless_ending(error)
-            if len(paths) == 1:
-                raise
-            failed += 1
-            say(f"failed: {error}")
-            continue
-        tell(printable(f"{result.labels}: " + ", ".join(_shares(result.summary["classes"]))))
-    return SOME_FAILED if failed else OK
+        for remark in result.summary["remarks"]:
+            tell(f"note: {remark}")
+        name = result.summary["image"]
+        if begun:
+            outcome.made.append(out / f"{name}.summary.json")
+        else:
+            outcome.there += 1
+        outcome.rows.append((name, "written" if begun else "was there", *scene_cells(result.summary)))
 
-
-def _check_paths(paths: list[Path]) -> None:
-    """Refuses what is not there, and maps of one name, before anything is made."""
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if not path.is_file():
-            raise UserError(
-                f"no file at {path}: expected a NAME.scores.tif of segearth predict --scores; correct the path"
-            )
-        if path.name in seen:
-            raise UserError(
-                f"{seen[path.name]} and {path} would both become one map: expected maps of different names; give them "
-                f"one by one, each with a folder of its own ({option('out')})"
-            )
-        seen[path.name] = path
-
-
-def _shares(rows: list[dict[str, object]]) -> list[str]:
-    return [f"{row['name']} {row['percent']} %" for row in rows]
-
-
-def _pairs(name: str, texts: list[str], expected: str) -> dict[str, str]:
-    """What is given as KEY=VALUE, once or several times."""
-    found = {}
-    for text in texts:
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not (key and equals and value):
-            raise UserError(f"{option(name, text)}: expected {expected}")
-        if key in found:
-            raise UserError(f"{option(name, text)}: {key!r} is given twice; leave one out")
-        found[key] = value
-    return found
+    outcome.failed += each(paths, make)
+    if out.is_dir():
+        write_table(out)
+    print_table(outcome, len(paths) == 1)
+    for why in outcome.failed:
+        say(f"failed: {why}")
+    print(outcome.line(printable(out)))
+    return outcome.code
 
 
 def _number(name: str, text: str) -> float:

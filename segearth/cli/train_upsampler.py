@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth import weights
-from segearth.cli.options import add_device, add_quiet
+from segearth.cli.options import MODELS, add_device, add_quiet
+from segearth.clips import resolve
 from segearth.distributed.launch import joined, launcher_here
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError, option
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         less_memory="use a smaller --batch or --crop, or give --recompute",
         interrupted="--resume goes on from the last checkpoint, if one was written",
     )
-    parser.add_argument("--model", required=True, help=f"{', '.join(weights.MODELS)}, or the path of CLIP weights")
-    parser.add_argument("--architecture", help="of weights given by path, see below")
+    parser.add_argument("--model", required=True, help=MODELS)
+    parser.add_argument("--architecture", help="of weights given by path or address, see below")
     parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images, with those in them")
     parser.add_argument(
         "--exclude",
@@ -100,6 +100,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     from segearth.training.simfeatup import trainer
     from segearth.training.simfeatup.step import STARTS, Recipe
 
+    spec = resolve(args.model, args.architecture)
     begun = args.init in STARTS
     if not begun and not Path(args.init).is_file():
         raise UserError(f"{option('init', args.init)}: no such file; give one, or {' or '.join(STARTS)}")
@@ -126,11 +127,10 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         init=None if begun else Path(args.init),
         resume=args.resume,
         exclude=tuple(args.exclude),
-        clip=None if args.model in weights.MODELS else Path(args.model),
+        clip=spec.file if isinstance(spec.file, Path) else None,
         architecture=args.architecture,
     )
     trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
-    clip = ranks.one_a_machine_first(lambda: load_clip(args.model, args.architecture))
-    name = args.model if args.architecture is None else Path(args.model).name
-    trainer.train(clip, name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)
+    clip = ranks.one_a_machine_first(lambda: load_clip(spec))
+    trainer.train(clip, spec.name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)

@@ -10,9 +10,11 @@ from pathlib import Path
 from segearth import downloads, weights
 from segearth.cli.columns import columns, megabytes, short
 from segearth.cli.options import add_quiet
+from segearth.clips import known
+from segearth.clips.spec import Source
 from segearth.errors import UserError
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
-from segearth.files import File, sha256_of
+from segearth.files import File, Packaged, sha256_of
 
 HELP = "List, find, download and verify weights."
 
@@ -20,14 +22,14 @@ HELP = "List, find, download and verify weights."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is to be done, and with which weights."""
     what = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
-    what.add_parser("list", help="what there is: name, size, licence, where it is", description="List all weights.")
+    what.add_parser("list", help="name, size, licence, hash, and where each is", description="List all weights.")
     path = what.add_parser("path", help="print where a file is", description="Print the path of a file, if it is here.")
-    path.add_argument("name", metavar="NAME", help=", ".join(_files()))
+    path.add_argument("name", metavar="NAME", help="a name of the list")
     download = what.add_parser(
         "download", help="get files, so that segearth then works offline", description="Download weights to the cache."
     )
     download.add_argument(
-        "names", nargs="+", metavar="NAME", help="a name of the list; a model's name means all of its files"
+        "names", nargs="+", metavar="NAME", help="a name of the list; that of a CLIP means its upsampler, too"
     )
     add_quiet(download)
     download.set_defaults(interrupted="what came is kept; the same command goes on")
@@ -48,29 +50,32 @@ def run(args: argparse.Namespace) -> int:
     return download(args.names, args.quiet) if args.what == "download" else verify()
 
 
-def _files() -> dict[str, File | weights.Packaged]:
-    """All that there is, by name."""
-    return {**weights.FILES, **weights.PACKAGED}
-
-
 def list_weights() -> int:
     """Prints the table of weights, and a line on each."""
-    rows, notes = [("name", "size", "licence", "where")], []
-    for name, file in _files().items():
-        size = megabytes(weights.packaged(file.name).stat().st_size) if isinstance(file, weights.Packaged) else ""
-        rows.append((name, size or getattr(file, "size_text", ""), file.licence, place(file)))
-        notes.append(file.about)
+    rows, notes = [("name", "size", "licence", "hash", "where")], []
+    clips = known()
+    for name, file in weights.files().items():
+        size = megabytes(weights.packaged(file.name).stat().st_size) if isinstance(file, Packaged) else file.size_text
+        rows.append((name, size, file.licence, _hash(file), place(file)))
+        notes.append([clips[name].about, clips[name].remark] if name in clips else [file.about])
     head, *lines = columns(rows).splitlines()
     print(head)
     for line, note in zip(lines, notes, strict=True):
-        print(f"{line}\n    {note}")
-    print(f"\nmodels: {', '.join(weights.MODELS)}; cache: {short(weights.cache_dir())} (SEGEARTH_HOME changes it)")
+        print("\n    ".join([line, *filter(None, note)]))
+    print(f"\nmodels: {', '.join(clips)}; cache: {short(weights.cache_dir())} (SEGEARTH_HOME changes it)")
     return OK
 
 
-def place(file: File | weights.Packaged) -> str:
+def _hash(file: File | Packaged) -> str:
+    """Which hash a copy is compared with."""
+    if file.sha256 is not None and not getattr(file, "member", ""):
+        return "SHA-256"
+    return "git blob" if getattr(file, "git_blob", None) else "not known"
+
+
+def place(file: File | Packaged) -> str:
     """Where a file is, in a few words."""
-    if isinstance(file, weights.Packaged):
+    if isinstance(file, Packaged):
         return "packaged"
     try:
         path = weights.find(file)
@@ -79,7 +84,9 @@ def place(file: File | weights.Packaged) -> str:
     if path is not None:
         return short(path)
     part = downloads.received(weights.cache_path(file))
-    return f"not here ({megabytes(part)} of it are)" if part else "not here"
+    if part:
+        return f"not here ({megabytes(part)} of it are)"
+    return "not here" if file.has_place else "not here, and no address is known"
 
 
 def here(name: str) -> Path:
@@ -88,25 +95,26 @@ def here(name: str) -> Path:
     Raises:
         UserError: an unknown name, or a file that is not here.
     """
-    if name not in _files():
-        raise UserError(f"no weights are called {name}: expected one of {', '.join(_files())}; give one of these")
-    if (path := weights.find(_files()[name])) is None:
+    files = weights.files()
+    if name not in files:
+        raise UserError(f"no weights are called {name}: expected one of {', '.join(files)}; give one of these")
+    if (path := weights.find(files[name])) is None:
         raise UserError(f"{name} is not on this computer: get it by segearth weights download {name}")
     return path
 
 
 def download(names: list[str], quiet: bool = False) -> int:
     """Gets files one after the other; one that fails does not stop the others."""
-    wanted: dict[str, File | weights.Packaged] = {}
+    files = weights.files()
+    wanted: dict[str, Source] = {}
     for name in names:
-        if name not in _files() and name not in weights.MODELS:
+        if name not in files:
             raise UserError(
-                f"no weights are called {name}: expected some of {', '.join(_files())}; "
-                "segearth weights list tells more"
+                f"no weights are called {name}: expected some of {', '.join(files)}; segearth weights list tells more"
             )
-        row = weights.MODELS.get(name)
-        files = (_files()[name],) if row is None else (row.file, row.upsampler_file)
-        wanted |= {file.name: file for file in files if file is not None}
+        row = known().get(name)
+        own = (files[name],) if row is None else (row.file, row.upsampler_file)
+        wanted |= {file.name: file for file in own if file is not None}
     failed = 0
     for file in wanted.values():
         try:
@@ -129,8 +137,8 @@ def verify() -> int:
 
 def _verified() -> Iterator[tuple[str, Path, str, str]]:
     """Name, path, state and a remark of every copy that is here."""
-    for name, file in _files().items():
-        if isinstance(file, weights.Packaged):
+    for name, file in weights.files().items():
+        if isinstance(file, Packaged):
             path = weights.packaged(file.name)
             yield name, path, *_state(path, File(file.name, sha256=file.sha256))
             continue
@@ -144,7 +152,7 @@ def _state(path: Path, file: File) -> tuple[str, str]:
     try:
         if not file.is_complete(path):
             return "damaged", f"it has {path.stat().st_size:,} bytes, which is not all of it ({file.size_text})"
-        if file.pinned:
+        if file.pinned and not file.member:
             return ("ok", "") if (problem := file.damage(path)) is None else ("damaged", problem)
         found = sha256_of(path)
     except OSError as error:

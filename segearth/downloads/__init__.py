@@ -22,7 +22,7 @@ from segearth.downloads.answer import Answer, Broken, NotContinued, ask
 from segearth.downloads.connection import Unusable, is_offered, reason
 from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
-from segearth.files import File, is_whole_safetensors
+from segearth.files import File, is_whole_safetensors, is_whole_zip
 from segearth.jobs.locks import locked
 from segearth.progress import switched_off
 
@@ -62,7 +62,8 @@ def download(
     """Download a file, check it, and only then give it its name.
 
     A file without a pinned hash is checked against the SHA-256 that the hub declares for it. One process downloads
-    to `target` at a time; another one waits for it, and says so.
+    to `target` at a time; another one waits for it, and says so. Where the first address fails, the mirrors are asked
+    for what is still missing.
 
     Args:
         file: What to download.
@@ -87,20 +88,41 @@ def download(
             if waited and target.is_file() and file.is_complete(target) and file.damage(target) is None:
                 return
             try:
-                _complete(file, part, progress, timeout, clock)
+                _from_anywhere(file, part, progress, timeout, clock)
             finally:
                 part.tidy()
     except Unusable as why:
         kept = f"The {part.size:,} bytes that came are kept, and the next try goes on from there. " if part.size else ""
-        address = re.sub("//[^/]*@", "//", file.address)  # without a password
         raise UserError(
-            f"Could not download {file.name} from {address}: {why}. Expected a file of {file.size_text}. {kept}{advice}"
+            f"Could not download {file.name} from {_shown(file.address)}: {why}. Expected a file of {file.size_text}. "
+            f"{kept}{advice}"
         ) from None
     except OSError as error:  # the network's errors were translated: this is the disk
         raise UserError(
             f"Could not write {target}: {reason(error)}. Expected a folder that can be written, with room "
             f"for {file.size_text}. Set SEGEARTH_HOME to such a folder."
         ) from None
+
+
+def _shown(address: str) -> str:
+    """An address without the password that may be in it."""
+    return re.sub("//[^/]*@", "//", address)
+
+
+def _from_anywhere(file: File, part: Part, progress: bool, timeout: float, clock: Callable[[], float]) -> None:
+    """Completes the file from its address, or from the first mirror that can.
+
+    Raises:
+        Unusable: None of them can: why the first one cannot, and each of the others.
+    """
+    reasons: list[str] = []
+    for address in (file.address, *file.mirrors):
+        source = file if address == file.address else replace(file, url=address, hub=None)
+        try:
+            return _complete(source, part, progress, timeout, clock)
+        except Unusable as why:
+            reasons.append(f"nor from {_shown(address)}: {why}" if reasons else str(why))
+    raise Unusable("; ".join(reasons))
 
 
 def _complete(file: File, part: Part, progress: bool, timeout: float, clock: Callable[[], float]) -> None:
@@ -137,8 +159,8 @@ def _problem(expected: File, path: Path) -> str | None:
     """Why what came is not the file; None if it is."""
     if (damage := expected.damage(path)) is not None:
         return f"the content is not the right one: {damage}"
-    if not expected.pinned and not is_whole_safetensors(path):
-        return "no hash is known, and the content is not a complete safetensors file"
+    if not expected.pinned and not is_whole_safetensors(path) and not is_whole_zip(path):
+        return "no hash is known, and the content is neither a complete safetensors file nor a complete zip archive"
     return None
 
 

@@ -68,7 +68,7 @@ class Workers:
         Raises:
             BrokenExecutor: a process died.
         """
-        with _undisturbed():
+        with undisturbed():
             return self._pool.submit(_run, attempt, key)
 
     def renew(self, error: BrokenExecutor) -> None:
@@ -104,7 +104,7 @@ class Workers:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Holds back signals while the block starts a process, which inherits that; see `_begin`.
 
     What a signal makes this process raise would else cut off what the new one is told; and that one, as long as it has

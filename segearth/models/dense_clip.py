@@ -11,10 +11,6 @@ from segearth.errors import UserError
 from segearth.models.attention import check_method, find_method
 from segearth.models.trunk import Options, Trunk, scaled_layers
 
-# On 0-255 RGB, the same for every CLIP (SegEarth-OV's released settings; OpenAI's, rounded).
-MEAN = (122.771, 116.746, 104.094)
-STD = (68.501, 66.632, 70.323)
-
 
 class DenseCLIP(nn.Module):
     """The image tower of an `open_clip.CLIP`, read out patch by patch.

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import platform
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,49 +23,80 @@ from torch import Tensor
 
 SWITCH = "SEGEARTH_ONEDNN"
 MOST_ERROR = 1e-5  # for values up to about 5; float32 products have 1e-6, those of TF32 and bfloat16 over 1e-4
-TOKENS, WIDTH, OUT = 197, 768, 3072  # of a window, in a ViT-B/16 and in its blocks' FFN
+TOKENS, WIDTH, OUT, HEAD = 197, 768, 3072, 64  # of a window, in a ViT-B/16, in its blocks' FFN and in their attention
 TILES, KERNEL, CHANNELS = 112, (64, 144), 224  # of a step of SimFeatUp, see `segearth.models.tiles`
+WINDOWS = (5, 4, 3, 2)  # in a call of the encoder, see `segearth.models.window_memory`; one alone has bits of its own
+STEP = 15  # of the columns that are compared with float64: odd, so that no place in a block of 16 is left out
 
 
 def use_onednn(wanted: bool = True) -> str | None:
-    """Lets oneDNN compute this process's products of float32 matrices on the CPU, or MKL again.
+    """Lets oneDNN compute this process's products of float32 matrices on the CPU, or no longer.
 
-    Maps differ from those of MKL in the last bits of their scores.
+    Maps differ from those of MKL in the last bits of their scores: while one is computed, this is to be left alone.
 
     Args:
-        wanted: False puts back what PyTorch does by itself.
+        wanted: False puts back what was set before.
 
     Returns:
         None if it was done, or why oneDNN is not used, for people.
     """
-    reason = (_refusal() or _fault(torch.get_num_threads())) if wanted else None
-    if wanted and reason is None:
-        _allow("bf16")
-    elif _state.used:
-        _allow("none")
-    _state.used = wanted and reason is None
+    with products.lock:
+        reason = (_refusal() or _fault(torch.get_num_threads())) if wanted else None
+        products.change(onednn=wanted and reason is None)
     return reason
 
 
 def onednn_is_used() -> bool:
     """Whether `use_onednn` found it right in this process."""
-    return _state.used
+    return products.onednn
 
 
-def _allow(precision: str) -> str:
-    """Sets what PyTorch lets oneDNN round products of float32 matrices to, and returns what was set before."""
-    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, matmul.fp32_precision = str(matmul.fp32_precision), precision
-    return before
+class Products:
+    """What PyTorch lets oneDNN round products of float32 matrices to: one setting of the process, which two change.
+
+    Attributes:
+        lock: held by who changes it.
+        onednn: whether oneDNN is to compute them, as it was seen not to round.
+        exact: whether nothing may be rounded, whoever computes them.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.onednn = False
+        self.exact = False
+        self._callers = "none"
+
+    def change(self, *, onednn: bool | None = None, exact: bool | None = None) -> None:
+        """Sets what follows from one of the two; what is right already is not touched, as other threads may compute."""
+        if not (self.onednn or self.exact):
+            self._callers = own_precision(_backend(), "matmul")
+        self.onednn = self.onednn if onednn is None else onednn
+        self.exact = self.exact if exact is None else exact
+        allowed = "bf16" if self.onednn else "ieee" if self.exact else self._callers
+        if hasattr(_backend(), "matmul") and own_precision(_backend(), "matmul") != allowed:
+            _backend().matmul.fp32_precision = allowed
 
 
-class _State:
-    """What was chosen for this process."""
-
-    used = False
+products = Products()
 
 
-_state = _State()
+def own_precision(backend: Any, part: str) -> str:
+    """What a backend of PyTorch may round a part of it to, float32 products or convolutions.
+
+    Args:
+        backend: such as `torch.backends.mkldnn`.
+        part: such as "matmul".
+
+    Returns:
+        "ieee", "tf32" or "bf16"; "none" where nothing was said of this part, or what is said of all of the backend, and
+        before torch 2.9.
+    """
+    own = str(getattr(getattr(backend, part, None), "fp32_precision", "none"))
+    return "none" if own == getattr(backend, "fp32_precision", None) else own
+
+
+def _backend() -> Any:
+    return torch.backends.mkldnn
 
 
 def _refusal() -> str | None:
@@ -91,33 +123,87 @@ def _fault(threads: int) -> str | None:
 
     A window's bits may depend neither on its company nor on the threads of the process that computes it: maps are the
     same however an image is cut. That is no matter of course, as sums may be split where there is little else to share.
+
+    Args:
+        threads: of this process. Others may compute the same map with fewer: with 1, 2, 4, 8 or so.
     """
-    generator = torch.Generator("cpu").manual_seed(0)
-    tokens, hidden, up, down, kernels, pixels = (
-        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") / shape[-1] ** 0.25
-        for shape in (
-            (5 * TOKENS, WIDTH), (5 * TOKENS, OUT), (OUT, WIDTH), (WIDTH, OUT),
-            (TILES, *KERNEL), (TILES, KERNEL[1], CHANNELS),
-        )
-    )  # fmt: skip
-
-    def products(windows: int, tiles: int) -> list[Tensor]:
-        rows = slice(windows * TOKENS)
-        return [F.linear(tokens[rows], up), F.linear(hidden[rows], down), torch.bmm(kernels[:tiles], pixels[:tiles])]
-
-    before = _allow("bf16")
+    matmul, made = _backend().matmul, _inputs()
+    before, matmul.fp32_precision = str(matmul.fp32_precision), "bf16"
     try:
-        found, few = products(5, TILES), products(2, TILES // 4)
-        torch.set_num_threads(1)
-        alone = products(5, TILES)
+        found = [_outputs(made, windows) for windows in WINDOWS]
+        with_threads = []
+        for number in range(threads.bit_length()):
+            torch.set_num_threads(1 << number)
+            with_threads.append(_outputs(made, WINDOWS[0]))
     finally:
         torch.set_num_threads(threads)
-        _allow(before)
-    exact = tokens[:TOKENS].double() @ up.double().T
-    if (error := float((found[0][:TOKENS] - exact).abs().max())) > MOST_ERROR:
-        return f"its products are wrong by {error:.1e} on this processor"
-    if not all(torch.equal(all_[: len(part)], part) for all_, part in zip(found, few, strict=True)):
+        matmul.fp32_precision = before
+    exact = _outputs(_Inputs(*(tensor.double() for tensor in made)), WINDOWS[0], STEP)
+    for product, right in zip(found[0], exact, strict=True):
+        if not (error := float((product[..., ::STEP] - right).abs().max())) <= MOST_ERROR:  # NaN, too
+            return f"its products are wrong by {error:.1e} on this processor"
+    if not all(_begin_with(found[0], few) for few in found[1:]):
         return "its last bits depend on the number of windows on this processor"
-    if not all(map(torch.equal, found, alone)):
+    if not all(_begin_with(found[0], same) for same in with_threads):
         return "its last bits depend on the number of threads on this processor"
     return None
+
+
+class _Inputs(NamedTuple):
+    """Made-up vectors and weights, whose products have a variance of 1.
+
+    Attributes:
+        tokens: (5 windows of 197, 768).
+        hidden: (5 windows of 197, 3072), inside of the FFN.
+        qkv: (3 · 768, 768), weights.
+        up: (3072, 768), weights.
+        down: (768, 3072), weights.
+        heads: (5 windows, 12, 197, 64), for attention.
+        kernels: (112, 64, 144), of tiles.
+        pixels: (112, 144, 224), that they are applied to.
+    """
+
+    tokens: Tensor
+    hidden: Tensor
+    qkv: Tensor
+    up: Tensor
+    down: Tensor
+    heads: Tensor
+    kernels: Tensor
+    pixels: Tensor
+
+
+def _inputs() -> _Inputs:
+    generator, windows = torch.Generator("cpu").manual_seed(0), WINDOWS[0]
+    shapes = (
+        (windows * TOKENS, WIDTH), (windows * TOKENS, OUT), (3 * WIDTH, WIDTH), (OUT, WIDTH), (WIDTH, OUT),
+        (windows, WIDTH // HEAD, TOKENS, HEAD), (TILES, *KERNEL), (TILES, KERNEL[1], CHANNELS),
+    )  # fmt: skip
+    made = [torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes]
+    sums = (WIDTH, OUT, WIDTH, WIDTH, OUT, HEAD, KERNEL[1], KERNEL[1])
+    return _Inputs(*(tensor / length**0.25 for tensor, length in zip(made, sums, strict=True)))
+
+
+def _outputs(made: _Inputs, windows: int, step: int = 1) -> list[Tensor]:
+    """Products as the encoder's blocks and the upsampler's steps have them.
+
+    Args:
+        made: the inputs.
+        windows: how many of the windows that there are.
+        step: 2 for every second column of each, and so on.
+    """
+    rows, tiles = slice(windows * TOKENS), slice(TILES * windows // WINDOWS[0])
+    heads = made.heads[:windows]
+    return [
+        F.linear(made.tokens[rows], made.qkv[::step]),
+        F.linear(made.tokens[rows], made.up[::step]),
+        F.linear(made.hidden[rows], made.down[::step]),
+        made.tokens[rows] @ made.qkv[:WIDTH, ::step],
+        F.scaled_dot_product_attention(heads, heads, heads[..., ::step]),
+        torch.bmm(made.kernels[tiles], made.pixels[tiles, :, ::step]),
+    ]
+
+
+def _begin_with(products: list[Tensor], few: list[Tensor]) -> bool:
+    """Whether products begin with those of fewer windows, bit for bit."""
+    return all(torch.equal(all_[: len(part)], part) for all_, part in zip(products, few, strict=True))

@@ -6,14 +6,14 @@ encoder; here it would change maps without being seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from segearth.models.onednn import onednn_is_used
+from segearth.models.onednn import own_precision, products
 
 
 @contextmanager
@@ -33,95 +33,118 @@ def true_float32() -> Iterator[None]:
     Of convolutions on CUDA PyTorch rounds to TF32 without being asked.
 
     What PyTorch may round is set for the whole process: the first thread that enters sets it, and the last one that
-    leaves puts it back.
+    leaves puts it back. What needs no change is not touched, not even for a moment.
     """
-    with _LOCK:
+    with products.lock:
         if _state.inside == 0:
-            _state.before = _allowed()
-            _allow(_Allowed("highest", "none", "ieee"))
-            _state.convolutions = _allow_convolutions("ieee")
+            _state.rounding, _state.undo = _rounding(), _forbid()
         _state.inside += 1
     try:
         with no_autocast():
             yield
     finally:
-        with _LOCK:
+        with products.lock:
             _state.inside -= 1
             if _state.inside == 0:
-                _allow(_state.before)
-                _allow_convolutions(_state.convolutions)
+                _state.undo.close()
 
 
-class _Allowed(NamedTuple):
-    """What float32 products may be rounded to.
+def rounding(kind: str) -> str | None:
+    """What a caller lets PyTorch round float32 products to outside of `true_float32`: those of the encoder.
 
-    Attributes:
-        everywhere: as `torch.set_float32_matmul_precision` takes it.
-        cuda: as `torch.backends.cuda.matmul.fp32_precision`, of torch 2.9 and later; "none" leaves it.
-        processor: as `torch.backends.mkldnn.matmul.fp32_precision`, likewise.
+    Args:
+        kind: of device, such as "cuda".
+
+    Returns:
+        "TF32" or "bf16"; None where nothing may be rounded. (Of convolutions none is.)
     """
-
-    everywhere: str
-    cuda: str
-    processor: str
+    with products.lock:
+        return (_state.rounding if _state.inside else _rounding()).get(kind)
 
 
 class _State:
-    """How many are inside of `true_float32`, and what was allowed before the first."""
+    """How many are inside of `true_float32`, what the first one has found, and what puts that back."""
 
     inside = 0
-    before = _Allowed("highest", "none", "none")
-    convolutions = "none"
+    rounding: dict[str, str] = {}  # noqa: RUF012 (replaced, never changed)
+    undo = ExitStack()
 
 
-_LOCK = Lock()
 _state = _State()
 
 
 def forget_locks() -> None:
     """For a forked child, in which no other thread will ever leave `true_float32`."""
-    global _LOCK
-    _LOCK, _state.inside = Lock(), 0
+    products.lock = Lock()
+    if _state.inside:
+        _state.inside = 0
+        _state.undo.close()
 
 
-def _allowed() -> _Allowed:
-    """What is allowed now."""
-    cuda, processor = getattr(torch.backends.cuda.matmul, "fp32_precision", "none"), _processor()
-    try:
-        return _Allowed(torch.get_float32_matmul_precision(), cuda, processor)
-    except RuntimeError:  # they disagree, because only a newer one was set
-        return _Allowed("highest", cuda, processor)
+def _rounding() -> dict[str, str]:
+    """What may be rounded now, by kind of device."""
+    if hasattr(torch.backends.cudnn, "conv"):
+        cpu, cuda = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.matmul.fp32_precision  # type: ignore[attr-defined]
+    else:  # torch before 2.9
+        older = torch.get_float32_matmul_precision()
+        cpu, cuda = "bf16" if older == "medium" else "ieee", "ieee" if older == "highest" else "tf32"
+    names = {"tf32": "TF32", "bf16": "bf16"}
+    found = {"cpu": "ieee" if products.onednn else cpu, "cuda": cuda}  # oneDNN was seen not to use the permission
+    return {kind: names[precision] for kind, precision in found.items() if precision in names}
 
 
-def _processor() -> str:
-    """What a caller said of products on a processor; "none" where nothing was said, or of all that oneDNN does."""
+def _forbid() -> ExitStack:
+    """Forbids to round what may be rounded now; to close what it gives puts that back, the last first."""
+    undo = ExitStack()
+    if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
+        undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("highest")
+        undo.callback(setattr, torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+        torch.backends.cudnn.allow_tf32 = False
+        return undo
+    undo.callback(products.change, exact=False)  # after what the next line undoes, which may set it, too
+    _forbid_products(undo)
+    products.change(exact=True)
+    _forbid_convolutions(undo)
+    return undo
+
+
+def _forbid_products(undo: ExitStack) -> None:
+    """Those of matrices on CUDA."""
+    cudnn: Any = torch.backends.cudnn  # whose general setting is that of all of CUDA
+    matmul: Any = torch.backends.cuda.matmul
+    if matmul.fp32_precision != "tf32":
+        return
+    if _unless_mixed(lambda: matmul.allow_tf32) is None:  # only the newer setting was made
+        undo.callback(setattr, matmul, "fp32_precision", "none" if cudnn.fp32_precision == "tf32" else "tf32")
+    elif _unless_mixed(torch.get_float32_matmul_precision) == "medium":
+        undo.callback(torch.set_float32_matmul_precision, "medium")
+    else:
+        undo.callback(setattr, matmul, "allow_tf32", True)
+    matmul.allow_tf32 = False  # the older setting with the newer one: where they disagree, PyTorch reads neither
+
+
+def _forbid_convolutions(undo: ExitStack) -> None:
+    """Those of oneDNN and cuDNN."""
     mkldnn: Any = torch.backends.mkldnn
-    if onednn_is_used() or not hasattr(mkldnn, "matmul"):  # before torch 2.9
-        return "none"
-    own = str(mkldnn.matmul.fp32_precision)
-    return "none" if own == mkldnn.fp32_precision else own
+    cudnn: Any = torch.backends.cudnn
+    if mkldnn.conv.fp32_precision in ("bf16", "tf32"):
+        undo.callback(setattr, mkldnn.conv, "fp32_precision", own_precision(mkldnn, "conv"))
+        mkldnn.conv.fp32_precision = "ieee"
+    if cudnn.conv.fp32_precision != "tf32":
+        return
+    if _unless_mixed(lambda: cudnn.allow_tf32):  # as it is by default: one setting for convolutions and RNNs
+        undo.callback(setattr, cudnn, "allow_tf32", True)
+        cudnn.allow_tf32 = False  # what is said of all of cuDNN may still allow it
+        cudnn.rnn.fp32_precision = "ieee"
+    else:
+        undo.callback(setattr, cudnn.conv, "fp32_precision", own_precision(cudnn, "conv"))
+    cudnn.conv.fp32_precision = "ieee"
 
 
-def _allow(wanted: _Allowed) -> None:
-    torch.set_float32_matmul_precision(wanted.everywhere)  # sets the others, too
-    if wanted.cuda != "none":
-        torch.backends.cuda.matmul.fp32_precision = wanted.cuda
-    if hasattr(torch.backends.mkldnn, "matmul"):
-        # with the permission to round, products go to oneDNN; where it is used, it was seen not to round them
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16" if onednn_is_used() else wanted.processor
-
-
-def _allow_convolutions(precision: str) -> str:
-    """Sets what CUDA's convolutions of float32 may be rounded to, and returns what was set before.
-
-    Args:
-        precision: "ieee", "tf32", or "none", which leaves it to PyTorch's general setting.
-    """
-    cudnn = torch.backends.cudnn
-    conv = getattr(cudnn, "conv", None)
-    if conv is None:  # torch before 2.9
-        before, cudnn.allow_tf32 = cudnn.allow_tf32, precision != "ieee"
-        return "tf32" if before else "ieee"
-    found: str = conv.fp32_precision
-    conv.fp32_precision = precision
-    return found
+def _unless_mixed(read: Callable[[], Any]) -> Any:
+    """An older setting; None where a newer one says something else, as PyTorch then refuses to read it."""
+    try:
+        return read()
+    except RuntimeError:
+        return None

@@ -17,11 +17,13 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import MODELS
 
-from segearth import provenance, results, weights
+from segearth import provenance, results
+from segearth.clips import Spec
 from segearth.datasets import DATASETS
 from segearth.datasets.prepare import read_manifest
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
+from segearth.files import Packaged
 from segearth.openmmlab.checks import one_line
 from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.keys import type_name
@@ -50,9 +52,9 @@ class GivenBatches:
         return len(self.batches)
 
 
-def clip_name(source: weights.Model) -> str:
+def clip_name(source: Spec) -> str:
     """The entry of the results' column CLIP: a packaged model must never pass for OpenAI's."""
-    return f"{source.name} (not OpenAI's CLIP)" if isinstance(source.file, weights.Packaged) else source.clip_type
+    return f"{source.name} (not OpenAI's CLIP)" if isinstance(source.file, Packaged) else source.family
 
 
 def check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
@@ -195,6 +197,7 @@ def row(
         "images": len(dataset),
         "data": prepared(dataset),
         "model": source.name,
+        "architecture": provenance.architecture_of(source),
         "upsampler": segmentor.upsampler,
         "weights": weight_files(config.model),
         "settings": {
@@ -215,8 +218,8 @@ def row(
         "commit": provenance.commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    if isinstance(source.file, weights.Packaged):
-        row["about"] = source.about
+    if about := source.about if isinstance(source.file, Packaged) else source.remark:
+        row["about"] = about
     return row
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from segearth.errors import UserError, option
 from segearth.models.attention import METHODS
 from segearth.openmmlab.keys import CONFIG, DATASET, LOADER, METRIC, MODEL, near, problems, type_name
-from segearth.openmmlab.model_weights import model_weights
+from segearth.openmmlab.model_weights import model_weights, placed
 from segearth.windows import CROP, STRIDE
 
 SEGMENTOR = "SegEarthSegmentation"
@@ -199,7 +199,7 @@ def _other_method(kind: str, model: Mapping[str, Any], path: Path) -> UserError:
 
 def _check_model(model: Mapping[str, Any], path: Path) -> None:
     """Refuses names and pairs that cannot be, for which the table has no rule."""
-    model_weights(model)  # their names are known ones
+    model_weights({**model, **placed(model, path.parent)})  # their names are known ones
     crop, stride = model.get("slide_crop", CROP), model.get("slide_stride", STRIDE)
     if 0 < crop < stride:
         raise UserError(

@@ -8,7 +8,6 @@ folder and the folder above, and is absolute afterwards.
 from __future__ import annotations
 
 import argparse
-import os
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from segearth import weights
+from segearth.clips import UPSAMPLERS
 from segearth.config_files import check_source, check_syntax
 from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, command, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
-from segearth.openmmlab.model_weights import model_weights
+from segearth.openmmlab.model_weights import model_weights, placed
+from segearth.openmmlab.places import resolve
 from segearth.paths import user_path
 
 
@@ -32,6 +33,8 @@ def load_config(
     options: Sequence[str] = (),
     data_root: str | Path | None = None,
     model: str | None = None,
+    architecture: str | None = None,
+    upsampler: str | None = None,
 ) -> Any:
     """Reads a config file of mmengine, ours or one of the official repository, and finds its data and class file.
 
@@ -41,7 +44,9 @@ def load_config(
         path: the config file.
         options: changes, "key=value" each, nested keys with dots, values as mmengine's `DictAction` reads them.
         data_root: a folder that stands for the leading `data/` of the data paths.
-        model: a name of `segearth.weights.MODELS` that replaces the config's CLIP and upsampler.
+        model: what `segearth.clips.resolve` takes; it replaces the config's CLIP and upsampler.
+        architecture: of such a model that is given by path or address.
+        upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
 
     Returns:
         A `mmengine.config.Config` whose paths are absolute, with `model`, `test_dataloader` and `test_evaluator`.
@@ -53,12 +58,20 @@ def load_config(
     config = read_config(path, options)
     if model is not None:
         if lost := next((option for option in options if option.startswith("model.feature_up_cfg")), None):
-            row = weights.model(model)
             raise UserError(
-                f"{lost}: the model {model} brings its own upsampler; for another one name its CLIP instead: "
-                f"model.clip_type={row.clip_type} model.vit_type={row.vit_type}"
+                f"{lost}: the model {model} brings its own upsampler; expected another one by its own option: give "
+                f"{option('upsampler', 'FILE')} instead"
             )
-        config.model["model"] = model
+        config.model.pop("upsampler", None)  # the config's was for its own CLIP
+        config.model.update(model=model, architecture=architecture)
+    if upsampler is not None:
+        if not config.model.get("feature_up", True):
+            raise UserError(
+                f"{option('upsampler', upsampler)} is not used where model.feature_up is False: expected one of them; "
+                "leave the other out"
+            )
+        config.model["upsampler"] = upsampler
+    config.model.update(placed(config.model, path.parent))
     _place_data(config.test_dataloader.dataset, path, data_root)
     _place_classes(config.model, path)
     return config
@@ -81,23 +94,6 @@ def read_config(path: Path, options: Sequence[str] = ()) -> Any:
     return config
 
 
-def resolve(path: str | Path, config_folder: Path) -> Path | None:
-    """Finds a file or folder that a config names.
-
-    Args:
-        path: as the config has it, relative or absolute.
-        config_folder: where the config file is.
-
-    Returns:
-        The first that exists, from the working directory, the config's folder, the folder above; or None.
-    """
-    wanted = user_path(path, "file")
-    for folder in (Path.cwd(), config_folder.absolute(), config_folder.absolute().parent):
-        if os.path.exists(folder / wanted):  # noqa: PTH110 (False for what is too long to be a path)
-            return Path(os.path.normpath(folder / wanted))
-    return None
-
-
 def resolve_weights(path: str | Path, config_folder: Path) -> Path:
     """Finds weights that a config names: as `resolve`, else by file name among the known ones.
 
@@ -106,9 +102,9 @@ def resolve_weights(path: str | Path, config_folder: Path) -> Path:
     """
     if (found := resolve(path, config_folder)) is not None:
         return found
-    known = next((file for file in weights.FILES.values() if file.name == Path(path).name), None)
+    known = next((file for file in UPSAMPLERS.values() if file.name == Path(path).name), None)
     if known is None:
-        names = ", ".join(file.name for file in weights.FILES.values() if file.name.endswith(".ckpt"))
+        names = ", ".join(file.name for file in UPSAMPLERS.values())
         raise UserError(
             f"no weights at {path}, looked for {_places(config_folder)}: give the path of a checkpoint, one of the "
             f"known file names ({names}), or use the packaged model: {option('model', 'tiny')}"
@@ -258,7 +254,7 @@ def fetch_weights(config: Any, path: Path) -> None:
     model = config.model
     used = model_weights(model).upsampler
     settings = model.get("feature_up_cfg") or {}
-    if used is not None and used == settings.get("model_path"):
+    if used is not None and model.get("upsampler") is None and used == settings.get("model_path"):
         model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
     model_weights(model).files()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth.architectures import clip_config
+from segearth.architectures import config_of
 from segearth.closure import code_digest
 from segearth.compute import arithmetic
 from segearth.openmmlab.model_weights import model_weights
@@ -17,6 +17,11 @@ from segearth.vocabulary import Vocabulary
 
 # Not of what segearth itself is: `_DECIDING` tells that; and products of a CPU say nothing of a GPU's figures.
 _NO_VERSIONS = ("segearth", "python", "float32 products")
+# Keys of a config's model that change no figure, and those that name files, whose content is looked at.
+_ELSEWHERE = (
+    *("device", "init_cfg", "max_memory_mb"),
+    *("name_path", "feature_up_cfg", "model", "architecture", "upsampler", "clip_type", "vit_type"),
+)
 # What decides labels and counts, with all that they import; what only writes, draws or prints may change during a run.
 _DECIDING = ("segearth.openmmlab.segmentor", "segearth.openmmlab.metric", "segearth.openmmlab.datasets")
 
@@ -73,11 +78,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
     """
     import torch
 
-    model = {
-        key: value
-        for key, value in config.model.to_dict().items()
-        if key not in ("device", "name_path", "feature_up_cfg", "init_cfg", "max_memory_mb")
-    }
+    model = {key: value for key, value in config.model.to_dict().items() if key not in _ELSEWHERE}
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
     used = model_weights(config.model)
@@ -85,7 +86,8 @@ def fingerprint(config: Any, dataset: Any) -> str:
     return digest(
         {
             "model": model,
-            "architecture": clip_config(used.source.architecture),
+            "source": [used.source.name, used.source.statistics],
+            "architecture": config_of(used.source),
             "upsampler": used.kind,
             "prompts": Vocabulary.from_file(config.model.name_path).classes,
             "weights": weight_files(config.model),

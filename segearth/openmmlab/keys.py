@@ -223,6 +223,8 @@ MODEL = table(
             table({"model_name": one_of(*UPSAMPLERS, "bilinear"), "model_path": or_none(PATH)}, closed=True)
         ),
         "model": or_none(TEXT),
+        "architecture": or_none(TEXT),
+        "upsampler": or_none(TEXT),
         "precision": one_of("fp32", "bf16", "fp16", "auto"),
         "max_memory_mb": or_none(FACTOR),
         "tta": or_none(one_of(*VIEWS)),

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from segearth import weights
+from segearth.clips import UPSAMPLERS, Spec, known, resolve
+from segearth.clips.resolving import HUB
 from segearth.errors import UserError
+from segearth.openmmlab import places
 
 # SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
 UPSAMPLER_FILES = {"jbu_one": "xclip_jbu_one_million_aid", "jbu_stack": "clip_jbu_stack_cocostuff"}
@@ -19,12 +22,12 @@ class ModelWeights:
     """The weights of a config's model.
 
     Attributes:
-        source: its row in the table of weights.
-        kind: of the upsampler: "jbu_one", "jbu_stack", "bilinear"; None for none.
+        source: its CLIP.
+        kind: of the upsampler: "jbu_one", "jbu_stack", "bilinear"; None for none, and for a file that tells it.
         upsampler: what `segearth.loading.load_model` takes as `upsampler`.
     """
 
-    source: weights.Model
+    source: Spec
     kind: str | None
     upsampler: str | Path | None
 
@@ -44,18 +47,26 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
     Those that are not used are passed over: a path beside "bilinear", an upsampler beside `feature_up=False`.
 
     Args:
-        model: with `model`, or with `clip_type`, `vit_type` and `feature_up_cfg`; and `feature_up`.
+        model: with `model` and `architecture`, or with `clip_type`, `vit_type` and `feature_up_cfg`; with `upsampler`,
+            which replaces the model's or the config's own; and `feature_up`.
 
     Raises:
-        UserError: a model or an upsampler of an unknown name.
+        UserError: a model or an upsampler of an unknown name, or an architecture without a model.
     """
-    name = model.get("model")
+    name, architecture = model.get("model"), model.get("architecture")
     if name is not None:
-        source = weights.model(name)
+        source = resolve(name, architecture)
+    elif architecture is not None:
+        raise UserError(
+            f"architecture {architecture!r} without model: expected the path or address of weights beside it; give "
+            "model, too, or leave architecture out"
+        )
     else:
-        source = weights.model_for(model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16"))
+        source = resolve((model.get("clip_type", "CLIP"), model.get("vit_type", "ViT-B/16")))
     if not model.get("feature_up", True):
         return ModelWeights(source, None, None)
+    if (chosen := model.get("upsampler")) is not None:
+        return ModelWeights(source, chosen if chosen == "bilinear" else None, chosen)
     if name is not None:
         return ModelWeights(source, source.upsampler, "default")
     settings = model.get("feature_up_cfg") or {}
@@ -65,8 +76,27 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
     if kind == "bilinear":
         return ModelWeights(source, kind, kind)
     if kind not in tuple(UPSAMPLER_FILES):
-        known = ", ".join([*UPSAMPLER_FILES, "bilinear"])
-        raise UserError(f"unknown upsampler {kind!r} in feature_up_cfg.model_name: use one of {known}")
+        names = ", ".join([*UPSAMPLER_FILES, "bilinear"])
+        raise UserError(f"unknown upsampler {kind!r} in feature_up_cfg.model_name: use one of {names}")
     if not isinstance(path, str | Path | None):
         raise UserError(f"feature_up_cfg.model_path is {path!r}: expected the path of a checkpoint; correct the config")
     return ModelWeights(source, kind, path or UPSAMPLER_FILES[kind])
+
+
+def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The keys of a config's model that name files, with their paths found as `places.resolve` does.
+
+    Names of tables, addresses, and what is nowhere stay as they are.
+
+    Args:
+        model: of a config.
+        folder: the config's.
+    """
+    names = {"model": known(), "architecture": (), "upsampler": ("default", "bilinear", *UPSAMPLERS)}
+    found = {}
+    for key, others in names.items():
+        value = model.get(key)
+        if isinstance(value, str | Path) and str(value) not in others and not str(value).startswith(HUB):
+            place = places.resolve(value, folder)
+            found[key] = str(place) if place is not None and place.is_file() else value
+    return found

@@ -30,6 +30,8 @@ def evaluate(
     options: Sequence[str] = (),
     limit: int | None = None,
     model: str | None = None,
+    architecture: str | None = None,
+    upsampler: str | None = None,
     reuse: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
     quiet: bool = False,
@@ -49,7 +51,9 @@ def evaluate(
         shown: how many pictures, spread evenly over the images; None: one of every image.
         options: changes to the config, "key=value" each.
         limit: only so many images, from the first on.
-        model: a name of `segearth.weights.MODELS` that replaces the config's CLIP and upsampler.
+        model: what `segearth.clips.resolve` takes; it replaces the config's CLIP and upsampler.
+        architecture: of such a model that is given by path or address.
+        upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
         say: told what takes a while.
@@ -64,7 +68,11 @@ def evaluate(
     if limit is not None and limit < 1:
         raise UserError(f"{option('limit', limit)}: expected at least 1 image")
     path = Path(config)
-    settings = ranks.everywhere(lambda: load_config(path, options=options, data_root=data_root, model=model))
+    settings = ranks.everywhere(
+        lambda: load_config(
+            path, options=options, data_root=data_root, model=model, architecture=architecture, upsampler=upsampler
+        )
+    )
     folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
     ranks.everywhere(lambda: results.read_rows(folder))  # a damaged file is found before the work, not after
     if ranks.is_main:
@@ -85,7 +93,7 @@ def evaluate(
     asked = {
         "limit": limit,
         "available": job.available,
-        "options": list(options),
+        "options": [*options, *([] if upsampler is None else [f"model.upsampler={upsampler}"])],
         "pictures": [] if pictures is None else [Path(own, name).as_posix() for name in pictures.names.values()],
     }
     if reuse and (known := ranks.gather(_known(job))[0]) is not None:

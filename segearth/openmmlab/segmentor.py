@@ -16,14 +16,18 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from segearth.building import build_model
+from segearth.clips import Statistics
 from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, option
-from segearth.models.dense_clip import MEAN, STD
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.openmmlab.model_weights import model_weights
 from segearth.vocabulary import Vocabulary
 
-PREPROCESSING = {"type": "mmseg.SegDataPreProcessor", "mean": list(MEAN), "std": list(STD), "bgr_to_rgb": True}
+
+def preprocessing(statistics: Statistics) -> dict[str, Any]:
+    """The data preprocessor of mmsegmentation for a CLIP whose images were normalised so."""
+    mean, std = (list(values) for values in statistics)
+    return {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": std, "bgr_to_rgb": True}
 
 
 @MODELS.register_module()
@@ -32,7 +36,8 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
 
     Args:
         name_path: class file, one class a line, commas between synonyms.
-        clip_type: with `vit_type`, a model of `segearth.weights.MODELS`, such as "CLIP".
+        clip_type: whose CLIP, such as "RemoteCLIP"; with `vit_type` a pair that `segearth.clips.resolve` takes, which
+            is computed as the official code does.
         vit_type: such as "ViT-B/16".
         model_type: how dense features are taken, a name of `segearth.models.attention.METHODS`.
         device: "cpu", "cuda", ...; None: CUDA where there is a GPU. "cuda" without one becomes the CPU.
@@ -46,14 +51,18 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         feature_up: whether features are upsampled; if not, the logits are.
         feature_up_cfg: `model_name` ("jbu_one", "jbu_stack", "bilinear") and `model_path`, a checkpoint;
             by default SimFeatUp's published weights.
-        model: a name of `segearth.weights.MODELS`; replaces `clip_type`, `vit_type` and `feature_up_cfg`.
+        model: a name, a path or an address that `segearth.clips.resolve` takes; replaces `clip_type`, `vit_type` and
+            `feature_up_cfg`, and is computed as it was trained.
+        architecture: of a `model` given by path or address: a name of open_clip, or the path of its JSON file.
+        upsampler: "bilinear", a name of `segearth.clips.UPSAMPLERS` or the path of a checkpoint; replaces that of
+            `model` or `feature_up_cfg`.
         precision: of the image encoder, "fp32", "bf16" or "fp16".
         max_memory_mb: bound of the working set of windows; by default what suits the device. Results do not depend
             on it.
         tta: test-time averaging, a name of `segearth.models.averaging.VIEWS`: "flips", "turns", "all", or None.
         cls_column_zero: see `segearth.models.trunk.Options`.
         cls_row_layers: likewise, such as (6, 9), or None.
-        data_preprocessor: by default CLIP's mean and standard deviation on BGR images.
+        data_preprocessor: by default the CLIP's mean and standard deviation on BGR images.
         init_cfg: for mmengine; unused.
 
     Raises:
@@ -77,6 +86,8 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         feature_up: bool = True,
         feature_up_cfg: dict[str, Any] | None = None,
         model: str | None = None,
+        architecture: str | None = None,
+        upsampler: str | Path | None = None,
         precision: str = "fp32",
         max_memory_mb: float | None = None,
         tta: str | None = None,
@@ -85,16 +96,18 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         data_preprocessor: Any = None,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(data_preprocessor or dict(PREPROCESSING), init_cfg)
         used = model_weights(
             {
                 "model": model,
+                "architecture": architecture,
+                "upsampler": upsampler,
                 "clip_type": clip_type,
                 "vit_type": vit_type,
                 "feature_up": feature_up,
                 "feature_up_cfg": feature_up_cfg,
             }
         )
+        super().__init__(data_preprocessor or preprocessing(used.source.statistics), init_cfg)
         self.source, kind, path = used.source, used.kind, used.files()["upsampler"]
         vocabulary = Vocabulary.from_file(name_path, bg_idx)
         if any(own is not None for own in vocabulary.thresholds) or any(scale != 1 for scale in vocabulary.scales):
@@ -104,7 +117,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             )
         compute = Compute.choose(_device(device), precision, max_memory_mb)
         self.net, _ = build_model(
-            self.source.name,
+            self.source,
             vocabulary,
             compute,
             method=model_type,
@@ -125,6 +138,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 f"feature_up_cfg says {kind}, but {path} holds a {type(self.net.upsampler).__name__}: "
                 "change model_name or model_path"
             )
+        kind = kind or next((name for name, one in UPSAMPLERS.items() if isinstance(self.net.upsampler, one)), None)
         self.upsampler = kind if path is None else f"{kind} ({path.name})"
         self.precision = compute.precision
         self.max_memory_mb = compute.max_memory_mb

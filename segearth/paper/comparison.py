@@ -227,9 +227,8 @@ def _circumstances(method: Method, run: dict[str, Any]) -> dict[str, Any]:
 def _changed(method: Method, run: dict[str, Any]) -> str:
     """The changes to the config that are not the method's own."""
     own = {f"{key}={value}" for key, value in method.changes.items()}
-    if method.upsampler is not None:
-        own |= {one for one in run.get("options", ()) if one.startswith(("model.feature_up_cfg.", "model.clip_type="))}
-        own |= {one for one in run.get("options", ()) if one.startswith("model.vit_type=")}
+    if method.weights is not None:
+        own |= {one for one in run.get("options", ()) if one.startswith("model.upsampler=")}
     return " ".join(one for one in run.get("options", ()) if one not in own and not one.startswith(_HARMLESS))
 
 

@@ -22,7 +22,7 @@ class Method:
         title: for people.
         changes: to the config, as `--cfg-options` has them.
         upsampler: kind of its upsampler, where that is not the config's.
-        weights: of that upsampler: a key of `segearth.weights.FILES`, or where `training` is given, the name of a
+        weights: of that upsampler: a key of `segearth.clips.UPSAMPLERS`, or where `training` is given, the name of a
             file (without its ending) that is looked for in the folder `--upsamplers`.
         training: how such weights are made: options of tools/train_simfeatup.py.
         datasets: columns of the paper's table; empty: all.

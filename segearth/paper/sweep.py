@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from segearth import weights
 from segearth.datasets import DATASETS
 from segearth.distributed.ranks import ALONE, Lost, Ranks
 from segearth.errors import UserError, command, option
@@ -31,7 +30,9 @@ class Settings:
         configs: folder of the configs.
         work_dir: an existing folder.
         data_root: a folder that stands for the leading `data/` of data paths.
-        model: a name of `segearth.weights.MODELS` that replaces the configs' CLIP and upsampler.
+        model: what `segearth.clips.resolve` takes; it replaces the configs' CLIP and upsampler.
+        architecture: of such a model that is given by path or address.
+        upsampler: in place of the model's or the configs' own, for the methods that have one and name none themselves.
         upsamplers: folder of upsamplers that were trained for rows of the ablation.
         options: further changes to the configs, "key=value" each.
         limit: only so many images a set.
@@ -43,6 +44,8 @@ class Settings:
     work_dir: Path
     data_root: Path | None = None
     model: str | None = None
+    architecture: str | None = None
+    upsampler: str | None = None
     upsamplers: Path | None = None
     options: tuple[str, ...] = ()
     limit: int | None = None
@@ -144,7 +147,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
     """One set with one method."""
     from segearth.openmmlab.runner import evaluate
 
-    options, model = ranks.everywhere(lambda: changes(method, settings.model, settings.upsamplers))
+    options, upsampler = ranks.everywhere(lambda: changes(method, settings))
     row, _ = evaluate(
         settings.configs / f"cfg_{dataset}.py",
         folder,
@@ -154,33 +157,31 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
         shown=settings.pictures,
         options=[*options, *settings.options],
         limit=settings.limit,
-        model=model,
+        model=settings.model,
+        architecture=settings.architecture,
+        upsampler=upsampler,
         reuse=True,
         quiet=settings.quiet,
     )
     return row
 
 
-def changes(method: Method, model: str | None, upsamplers: Path | None) -> tuple[list[str], str | None]:
-    """What turns a config into a method's: changes to it, and the model that replaces the config's, if any.
+def changes(method: Method, settings: Settings) -> tuple[list[str], str | None]:
+    """What turns a config into a method's: changes to it, and the upsampler that replaces the config's, if any.
 
     Args:
         method: a row of a table.
-        model: a name of `segearth.weights.MODELS`; None: the config's.
-        upsamplers: folder of upsamplers that were trained for the row.
+        settings: of the sweep.
 
     Raises:
         UserError: the method's upsampler is not there.
     """
     options = [f"{key}={value}" for key, value in method.changes.items()]
-    if method.upsampler is None or method.weights is None:
-        return options, model
-    path = _trained(method, model, upsamplers) if method.training else weights.FILES[method.weights].name
-    options += [f"model.feature_up_cfg.model_name={method.upsampler}", f"model.feature_up_cfg.model_path={path}"]
-    if model is not None:  # its CLIP, but not its upsampler
-        row = weights.model(model)
-        options += [f"model.clip_type={row.clip_type}", f"model.vit_type={row.vit_type}"]
-    return options, None
+    if method.weights is not None:
+        own = _trained(method, settings.model, settings.upsamplers) if method.training else method.weights
+        return options, str(own)
+    used = method.changes.get("model.feature_up") != "False"
+    return options, settings.upsampler if used else None
 
 
 def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path:
@@ -188,6 +189,7 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
     folder = upsamplers or Path("upsamplers")
     for suffix in (".safetensors", ".ckpt"):
         if upsamplers is not None and (path := folder / f"{method.weights}{suffix}").is_file():
+            _check_kind(path, method)
             return path.absolute()
     options, _, advice = method.training.partition(", ")
     raise UserError(
@@ -196,6 +198,19 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
         f"{model or 'clip-vit-b16'} --images DIR {options} -o {folder / str(method.weights)}.safetensors, and give "
         f"{option('upsamplers', str(folder))}"
     )
+
+
+def _check_kind(path: Path, method: Method) -> None:
+    """Refuses an upsampler of another kind than the row's."""
+    from segearth.checkpoints import read_state_dict
+    from segearth.models.simfeatup import published_name
+
+    kind, _ = published_name(read_state_dict(path))
+    if kind != method.upsampler:
+        raise UserError(
+            f"{path} holds a {kind}, but {method.title} has a {method.upsampler}: expected that; train it as "
+            f"{method.training.partition(', ')[0]} says"
+        )
 
 
 def _note_failure(folder: Path, sentence: str, error: Exception) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from segearth.classification import classify
 from segearth.labels import label_values, labelled
 from segearth.models.blend import Blend
+from segearth.models.segearth import SegEarth
 from segearth.predictor import Predictor
 from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame, common, within
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from segearth.scenes.resampling import Pixels
+
+# a model, the pixels that hold the windows (3, h, w), the windows, `batch` and `max_memory_mb`: as its `window_logits`
+WindowLogits: TypeAlias = Callable[[SegEarth, Tensor, Sequence[Window], int, float], Iterator[tuple[Window, Tensor]]]
 
 BAND_VALUES = 4 << 20  # logits that labels are made of at once
 READ_PIXELS = 1 << 22  # that are read at once to see which are valid
@@ -93,6 +97,7 @@ def map_block(
     predictor: Predictor,
     settings: BlockSettings,
     windows_done: Callable[[int], None] | None = None,
+    window_logits: WindowLogits | None = None,
 ) -> Iterator[Rows]:
     """Maps a block.
 
@@ -103,6 +108,7 @@ def map_block(
         predictor: the model with its vocabulary.
         settings: how.
         windows_done: called with the number of windows that were computed since the last call.
+        window_logits: gives the logits of windows in place of the model itself.
 
     Yields:
         The rows of the block from top to bottom, each once; nothing where no pixel of it is wanted and valid.
@@ -126,7 +132,7 @@ def map_block(
     if not windows:
         return
     found = _model_rows(
-        frame.model_area(area), frame.grid, windows, box, part.pixels, predictor, settings, windows_done
+        frame.model_area(area), frame.grid, windows, box, part.pixels, predictor, settings, windows_done, window_logits
     )
     for rows, logits in _output_rows(area, frame, found):
         yield _classified(rows, logits, valid[within(rows, area)], predictor, settings)
@@ -228,6 +234,7 @@ def _model_rows(
     predictor: Predictor,
     settings: BlockSettings,
     windows_done: Callable[[int], None] | None,
+    window_logits: WindowLogits | None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yields the mean logits (Q, h, w) of an area of the model, band by band, each with its first row.
 
@@ -240,11 +247,13 @@ def _model_rows(
         predictor: as of `map_block`.
         settings: likewise.
         windows_done: likewise.
+        window_logits: likewise.
     """
-    picture = normalise(up(pixels, predictor.device)[None])[0]
+    picture = normalise(up(pixels, predictor.device)[None], predictor.statistics)[0]
     model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
-    computed = model.window_logits(picture, inside, settings.batch, settings.max_memory_mb)
+    of_windows = (picture, inside, settings.batch, settings.max_memory_mb)
+    computed = model.window_logits(*of_windows) if window_logits is None else window_logits(model, *of_windows)
     for top, row in groupby(windows, key=lambda window: window.top):
         while blend.top < min(top, area.bottom):
             yield blend.top, _numpy(blend.take(min(top, blend.top + grid.window_size[0])))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from segearth.errors import UserError, one_of_two, option
+from segearth.errors import UserError, checks_options, one_of_two, option
 from segearth.models.blend import BLENDS
 from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+
+    from segearth.scenes.spec import RasterSpec
 
 MAX_MEMORY_MB = 1200  # of a process, beside the model
 
@@ -130,6 +135,7 @@ class SceneResult:
         summary: what is in NAME.summary.json.
         failed: blocks that could not be mapped, and why; they are nodata in the map.
         files: all that was written.
+        raster: how what was mapped is read, for its picture in a notebook; None where it is not known.
     """
 
     labels: Path
@@ -138,3 +144,41 @@ class SceneResult:
     summary: dict[str, Any]
     failed: dict[str, str]
     files: tuple[Path, ...]
+    raster: RasterSpec | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        """An interactive map where folium is, else the overlay with its legend; and the table, for notebooks."""
+        from segearth.notebook.interactive import interactive_html
+        from segearth.notebook.view import html_table
+        from segearth.scenes.scene_view import overlay_html, scene_view
+
+        view = scene_view(self)
+        shown = None if view is None else interactive_html(view)
+        return (shown or overlay_html(self)) + html_table(self.summary["classes"])
+
+    @checks_options
+    def to_geodataframe(
+        self,
+        min_area: float = 0.0,
+        simplify: float = 0.0,
+        only: Sequence[str] = (),
+        dissolve: bool = False,
+        force: bool = False,
+    ) -> GeoDataFrame:
+        """The pieces of the map as polygons, as `segearth vectorize` writes them; see `Result.to_geodataframe`.
+
+        Args:
+            min_area: as of `segearth.vectors.options.VectorOptions`, like all others.
+            simplify: likewise.
+            only: likewise.
+            dissolve: likewise.
+            force: likewise.
+
+        Raises:
+            UserError: geopandas is missing, or as of `vectorize`.
+        """
+        from segearth.geodataframe import polygons_of_file
+
+        return polygons_of_file(
+            self.labels, min_area=min_area, simplify=simplify, only=only, dissolve=dissolve, force=force
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
 from segearth.outputs import bytes_writer, write_all
 from segearth.scenes.assemble import assemble, opened
+from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import BLOCK, TILE, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer
 from segearth.scenes.options import SceneResult
 from segearth.scenes.parts import part_writer
 from segearth.scenes.reclassify import Changed, LabelChanges, Rules, change, reclassify, rules_of
+from segearth.scenes.relabel_overlay import check_image, draw_overlay
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
 from segearth.summary import csv_table, json_writer
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
@@ -70,6 +73,7 @@ def relabel_scene(
     changes: LabelChanges | None = None,
     *,
     confidence: bool = False,
+    image: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: BlocksDone | None = None,
 ) -> SceneResult:
@@ -83,6 +87,7 @@ def relabel_scene(
         output: another folder, for NAME.labels.tif and its companions.
         changes: what is to be other; None: nothing.
         confidence: whether to write NAME.confidence.tif as well.
+        image: the raster that the map is of, for NAME.overlay.png; None: it shows the map alone.
         overwrite: whether a map of other settings, or files of others, may be replaced.
         progress: called with (blocks done, blocks in all).
 
@@ -90,14 +95,15 @@ def relabel_scene(
         The files; if the map of the same settings is there already, it is not made again.
 
     Raises:
-        UserError: rasterio is missing, the files are no map of ours with scores, the changes do not fit its classes, or
-            the disk is full.
+        UserError: rasterio is missing, the files are no map of ours with scores, the changes do not fit its classes,
+            the map is of another image, somebody has worked on the polygons of a map that is there, or the disk is
+            full.
     """
     try:
         import rasterio  # noqa: F401
     except ImportError:
         raise UserError(f"scenes need rasterio, which is not installed: {install_command('geo')}") from None
-    changes = changes or LabelChanges()
+    changes, begun = changes or LabelChanges(), time.perf_counter()
     source, folder = _source(Path(scores)), Path(output)
     if folder.exists() and folder.samefile(source.scores.parent):
         raise UserError(
@@ -112,19 +118,33 @@ def relabel_scene(
     layers = [labels_layer(changed.vocabulary, unclassified), *([CONFIDENCE] if confidence else [])]
     places = {layer.name: folder / f"{source.name}.{layer.name}.tif" for layer in layers}
     summary_file = folder / f"{source.name}.summary.json"
-    if not overwrite and (found := _finished(summary_file, settings, source, places)) is not None:
-        return _result(found, places, [folder / name for name in found["files"]], summary_file)
+    overlay = folder / f"{source.name}.overlay.png"
+    if not overwrite:
+        found = _finished(summary_file, settings, source, [*places.values(), overlay])
+        if found is not None and (image is None or found["overlay"]["image"]):
+            return _result(found, places, [folder / name for name in found["files"]], summary_file)
+    refuse_changed_polygons(summary_file)
+    if image is not None:
+        check_image(image, source.summary)
 
     folder.mkdir(parents=True, exist_ok=True)
     rules = rules_of(source.vocabulary, changed, threshold)
     files, sums = _write(source, rules, len(changed.vocabulary), layers, places, settings, summary_file, progress)
     figures = map_figures(places["labels"], changed.vocabulary, unclassified, sums)
     table = csv_table([{"image": source.name, "classes": figures.rows}]).encode(errors="backslashreplace")
-    files += write_all({folder / f"{source.name}.summary.csv": bytes_writer(table)})
+    drawn, about_picture = draw_overlay(image, source.summary, places["labels"], changed.vocabulary, figures.rows)
+    files += write_all({overlay: drawn.save, folder / f"{source.name}.summary.csv": bytes_writer(table)})
     lost = f"{source.name}.labels.tif is not there: of equal scores the first class is taken"
-    remarks = () if source.labels is not None else (lost,)
+    remarks = [*([] if source.labels is not None else [lost]), *about_picture]
     summary = summarise_scene(
-        source.name, places["labels"], figures, files=files, settings=settings, device="", remarks=remarks
+        source.name,
+        places["labels"],
+        figures,
+        files=files,
+        settings=settings,
+        overlay={"image": image is not None},
+        seconds=time.perf_counter() - begun,
+        remarks=remarks,
     )
     write_all({summary_file: json_writer(summary)})
     return _result(summary, places, files, summary_file)
@@ -180,7 +200,7 @@ def _settings(source: _Source, changed: Changed, threshold: float) -> dict[str, 
 
 
 def _finished(
-    summary: Path, settings: Mapping[str, Any], source: _Source, places: Mapping[str, Path]
+    summary: Path, settings: Mapping[str, Any], source: _Source, places: Sequence[Path]
 ) -> dict[str, Any] | None:
     """The summary of the map of these settings, if all of its files are there; None if it is to be made.
 
@@ -189,12 +209,9 @@ def _finished(
     """
     if summary.exists():
         found = made_with(summary, settings, source.scores)
-        try:
-            whole = all((summary.parent / n).stat().st_size == about["bytes"] for n, about in found["files"].items())
-            return found if whole and {path.name for path in places.values()} <= found["files"].keys() else None
-        except (OSError, LookupError, TypeError, AttributeError):
-            return None
-    refuse_foreign(places.values(), summary)
+        whole = whole_files(found, summary.parent)
+        return found if whole and whole >= {*found["files"], *(path.name for path in places)} else None
+    refuse_foreign(places, summary)
     return None
 
 
@@ -232,18 +249,20 @@ def _write(
             if progress is not None:
                 progress(done, len(cut))
         tags = {"segearth_settings": settings_hash(settings)}
-        files = assemble(folder, cut, area, file.transform, file.crs, layers, places, tags, _stale(summary, places))
+        stale = _stale(summary, places, settings)
+        files = assemble(folder, cut, area, file.transform, file.crs, layers, places, tags, stale)
     return files, sums
 
 
-def _stale(summary: Path, places: Mapping[str, Path]) -> list[Path]:
-    """What an earlier map has and the new one has not goes with its summary: it would be taken for the new one's."""
+def _stale(summary: Path, places: Mapping[str, Path], settings: Mapping[str, Any]) -> list[Path]:
+    """What of an earlier map goes with it; of the same map polygons stay."""
+    labels = places["labels"]
     try:
-        listed = set(read_json(summary)["files"])
-    except (OSError, ValueError, LookupError, TypeError):
-        listed = set()
-    confidence = places["labels"].with_name(f"{places['labels'].name.removesuffix('.labels.tif')}.confidence.tif")
-    return [summary, *([confidence] if confidence.name in listed and "confidence" not in places else [])]
+        same = labels.name in whole_files(made_with(summary, settings, labels), summary.parent)
+    except UserError:
+        same = False
+    confidence = labels.with_name(f"{labels.name.removesuffix('.labels.tif')}.confidence.tif")
+    return stale_files(summary, [] if "confidence" in places else [confidence], polygons=not same)
 
 
 def _rows(

@@ -17,6 +17,7 @@ from segearth.jobs.shards import WHOLE, Shard
 from segearth.jobs.workers import threads_each
 from segearth.outputs import writable_folder
 from segearth.predictor import Predictor
+from segearth.scenes.blocks import WindowLogits
 from segearth.scenes.grid import Block, blocks
 from segearth.scenes.layout import side_of_blocks
 from segearth.scenes.naming import scene_name
@@ -43,6 +44,7 @@ def predict_scene(
     shard: Shard = WHOLE,
     overwrite: bool = False,
     progress: Callable[[SceneProgress], object] | None = None,
+    window_logits: WindowLogits | None = None,
 ) -> SceneResult | None:
     """Maps a raster of any size, block by block, with bounded memory.
 
@@ -61,6 +63,8 @@ def predict_scene(
         shard: the share of this process, where several are started by hand; the last one puts the map together.
         overwrite: whether to begin anew, whatever is there.
         progress: called at the beginning and after every block; in this process also within blocks.
+        window_logits: gives the logits of windows in place of the model, from what was kept of an earlier map (see
+            `segearth.scenes.kept`); in this process only.
 
     Returns:
         The files; None where other shards have not finished theirs.
@@ -81,6 +85,7 @@ def predict_scene(
                 return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # one that was begun to overwrite a map goes on
                 files.refuse_others(raster.name)
+        files.refuse_changed()
         side = side_of_blocks(plan.frame, predictor.model, options)
         with open_job(
             files.job,
@@ -110,6 +115,7 @@ def predict_scene(
                 job.path,
                 load,
                 teller.within if alone and teller is not None else None,
+                window_logits if alone else None,
             )
             job.is_done = task.is_there
             done, _ = job.read()

@@ -15,10 +15,10 @@ from segearth.errors import UserError
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
-from segearth.json_files import read_json
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
+from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import Block
 from segearth.scenes.layers import Layer
 from segearth.scenes.options import SceneOptions, SceneResult
@@ -132,20 +132,11 @@ class SceneFiles:
         """
         try:
             summary = made_with(self.summary, self.plan.settings, self.name)
-            sizes = {name: about["bytes"] for name, about in summary["files"].items()}
             if not summary["failed"]:
-                return summary, {name for name, size in sizes.items() if _size(self.folder / name) == size}
-        except (UserError, LookupError, TypeError, AttributeError):
+                return summary, whole_files(summary, self.folder)
+        except (UserError, LookupError):
             pass
         return {}, set()
-
-    def _stale(self) -> list[Path]:
-        """What has to go before the first file of a new map is in its place, the summary first: it is the last one."""
-        try:
-            listed = set(read_json(self.summary)["files"])
-        except (OSError, ValueError, LookupError, TypeError):
-            listed = set()
-        return [path for path in self.others if path.name in listed] + [self.summary]
 
     def check_disk(self, left: int) -> None:
         """Looks at the free disk before work begins.
@@ -173,6 +164,14 @@ class SceneFiles:
             with suppress(UserError), open_job(self.job, self.plan.settings, shard=shard, sole=True) as job:
                 job.discard()
 
+    def refuse_changed(self) -> None:
+        """Refuses to replace a map whose polygons somebody has worked on: they would go with it.
+
+        Raises:
+            UserError: there are some.
+        """
+        refuse_changed_polygons(self.summary)
+
     def refuse_others(self, image: str) -> None:
         """Refuses to write over a map of other settings, or over files of others.
 
@@ -199,7 +198,8 @@ class SceneFiles:
     ) -> SceneResult:
         """Puts the parts of the blocks together; the summary is the last of the files.
 
-        Further rasters of the same map, made for an earlier run that wanted them, stay; those of another map go.
+        Further rasters of the same map, made for an earlier run that wanted them, stay, as its polygons do; those of
+        another map go.
 
         Args:
             raster: open.
@@ -221,6 +221,8 @@ class SceneFiles:
         plan, vocabulary = self.plan, predictor.vocabulary
         whole = self._earlier()[1]
         kept = [path for path in self.others if path.name in whole]
+        others = [path for path in self.others if path not in kept]
+        stale = stale_files(self.summary, others, polygons=self.place("labels.tif").name not in whole)
         rasters = assemble(
             parts,
             [blocks[key] for key, value in done.items() if value["sizes"]],
@@ -230,7 +232,7 @@ class SceneFiles:
             self.layers,
             self.rasters,
             {"segearth_settings": settings_hash(plan.settings)},
-            [path for path in self._stale() if path not in kept],
+            stale,
         )
         labels, sums = self.place("labels.tif"), (ClassSums.from_lists(value["sums"]) for value in done.values())
         figures = map_figures(labels, vocabulary, plan.has_unclassified, ClassSums.total(sums, len(vocabulary)))
@@ -264,12 +266,5 @@ class SceneFiles:
     def _result(self, summary: dict[str, Any], failed: dict[str, str], files: Sequence[Path]) -> SceneResult:
         confidence = self.place("confidence.tif") if self.options.confidence else None
         scores = self.place("scores.tif") if self.options.scores else None
-        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, (*files, self.summary))
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None if there is none."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except (OSError, ValueError):  # a name that can be none
-        return None
+        written = (*files, self.summary)
+        return SceneResult(self.place("labels.tif"), confidence, scores, summary, failed, written, self.plan.spec)

@@ -20,7 +20,7 @@ from segearth.loading import load_model
 from segearth.models.onednn import SWITCH, onednn_is_used, use_onednn
 from segearth.predictor import Predictor, Recipe
 from segearth.scenes.addresses import shown
-from segearth.scenes.blocks import BlockSettings, map_block
+from segearth.scenes.blocks import BlockSettings, WindowLogits, map_block
 from segearth.scenes.grid import Block, Frame
 from segearth.scenes.identity import check_same
 from segearth.scenes.layers import Layer
@@ -95,6 +95,7 @@ class BlockTask:
         folder: where.
         load: gives the predictor.
         rows_done: called with the number of pixels whenever rows of a block are finished; None in other processes.
+        window_logits: as of `map_block`; None in other processes.
     """
 
     raster: RasterSpec | Raster
@@ -105,6 +106,7 @@ class BlockTask:
     folder: Path
     load: Loaded
     rows_done: Callable[[int], None] | None = None
+    window_logits: WindowLogits | None = None
 
     def __post_init__(self) -> None:
         """Makes sure that other processes, which open the raster by its address, will have the same one.
@@ -141,7 +143,7 @@ class BlockTask:
         with open_raster(self.raster) if isinstance(self.raster, RasterSpec) else nullcontext(self.raster) as raster:
             if raster is not self.raster:
                 check_same(raster)
-            rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count)
+            rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count, self.window_logits)
             first = next(rows, None)
             if first is not None:
                 with part_writer(self.folder, block, self.layers) as writer:

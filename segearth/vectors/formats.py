@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import tempfile
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from segearth.errors import UserError, first_line, option, without_warnings
+from segearth.outputs import temporary
 from segearth.scenes.layers import Entry
 from segearth.vectors import styles
 
@@ -95,8 +96,7 @@ def write_features(path: Path, of: str, layer: Layer, parts: Iterable[Features])
             _write_geopackage(path, layer, parts)
             styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.qml(layer.entries))
             return
-        with tempfile.TemporaryDirectory(prefix="segearth-") as folder:
-            whole = Path(folder) / "polygons.gpkg"
+        with temporary(path.with_suffix(".gpkg")) as whole:  # on the disk whose room is looked at
             _write_geopackage(whole, layer, parts, indexed=False)
             _convert(whole, path, of, layer)
 
@@ -134,8 +134,8 @@ def _write_geopackage(path: Path, layer: Layer, parts: Iterable[Features], index
                     else {"GEOMETRY_NAME": _GEOMETRY, "SPATIAL_INDEX": "YES" if indexed else "NO"},
                 )
     finally:
-        for ending in ("-journal", "-wal", "-shm"):  # of SQLite, where it was ended
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+        for beside in path.parent.glob(f"{glob.escape(path.name)}[-.]*"):  # of SQLite and GDAL, where they were ended
+            beside.unlink(missing_ok=True)
 
 
 def _after(first: Features, others: Iterable[Features]) -> Iterator[Features]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ class VectorJob:
 
     Args:
         source: the map, open.
-        name: of its file.
+        only: the values that become polygons; None for all.
         options: how.
         show: called with (steps done, steps in all); None: nobody wants to know.
 
@@ -42,11 +41,15 @@ class VectorJob:
     """
 
     def __init__(
-        self, source: LabelMap, name: str, options: VectorOptions, show: Callable[[int, int], object] | None
+        self,
+        source: LabelMap,
+        only: Collection[int] | None,
+        options: VectorOptions,
+        show: Callable[[int, int], object] | None,
     ) -> None:
-        self._source, self._name, self._options = source, name, options
+        self._source, self._name, self._options = source, source.path.name, options
         self._show, self._done = show, 0
-        self._only = self._values(source)
+        self._only = None if only is None else np.array(sorted(only), np.int32)
         self._sure = 0
         limit = options.min_area
         small = (lambda pieces: source.areas_of(pieces) < limit) if limit else None
@@ -160,27 +163,6 @@ class VectorJob:
     def partition_tiles(self) -> int:
         """How many tiles there are."""
         return math.prod(-(-length // TILE) for length in self._source.size)
-
-    def _values(self, source: LabelMap) -> NDArray[np.int32] | None:
-        """The values of the classes that are wanted; None for all.
-
-        Raises:
-            UserError: a name that no class has.
-        """
-        if not self._options.only:
-            return None
-        known = {entry.name: entry.value for entry in source.entries(np.array(source.known_values(), np.int32))}
-        for name in self._options.only:
-            is_value = name.isdecimal() and (int(name) in known.values() if known else int(name) < 2**31)
-            if name not in known and not is_value:
-                near = difflib.get_close_matches(name, known, n=1)
-                advice = (
-                    f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(known) or 'its values'}"
-                )
-                raise UserError(f"{option('only', name)}: {self._name} has no class of this name: {advice}")
-        return np.array(
-            sorted(known.get(name, int(name) if name.isdecimal() else -1) for name in self._options.only), np.int32
-        )
 
 
 def _batches(found: Iterator[Polygons]) -> Iterator[Polygons]:

@@ -13,18 +13,21 @@ from segearth.colours import palette
 from segearth.errors import UserError, first_line
 from segearth.labels import UNCLASSIFIED_COLOUR
 from segearth.scenes.areas import PixelAreas, pixel_areas
-from segearth.scenes.assemble import opened
 from segearth.scenes.layers import LEVELS, Entry
 from segearth.scenes.parts import gdal_errors
+from segearth.vectors.content import CLASS, content_of, opened_with_companions
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
 
     from segearth.vectors.pieces import Numbers, Pieces
     from segearth.windows import Window
 
 NODATA = -1
 _MOST_COLOURS = 254  # that are found for classes by their names; with more, none can be told from another
+_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 _HALF = 26  # bits: areas of pixel rows have 52, in two whole numbers, so that their sums are exact in any order
 
 
@@ -32,25 +35,33 @@ class LabelMap:
     """A label map that is open.
 
     Args:
-        path: of a raster with one band of whole numbers.
+        path: of a raster with one band of whole numbers, and perhaps one of alpha.
         file: it, open.
         confidence: the raster of confidence, open; None if there is none.
 
     Attributes:
+        path: as given.
+        content: a hash of what it holds, without the confidence.
+        confidence_content: likewise of the confidence; None if there is none.
         size: (H, W).
-        transform: from (column, row) to coordinates.
+        transform: from (column, row) to coordinates; where the file has none, y is minus the row, as GIS programs show
+            such a raster.
         crs: the coordinate system, or None.
         areas: of its pixels.
         is_scored: whether there are confidences.
     """
 
     def __init__(self, path: Path, file: Any, confidence: Any | None) -> None:
-        self._path, self._file, self._confidence = path, file, confidence
+        self.path, self._file, self._confidence = path, file, confidence
+        self.content = content_of(path, file)
+        self.confidence_content = None if confidence is None else content_of(Path(confidence.name), confidence)
         self.size: tuple[int, int] = file.shape
-        self.transform, self.crs = file.transform, file.crs
+        self.transform, self.crs = _place(file), file.crs
         self.areas: PixelAreas = pixel_areas(file.transform, file.crs, file.shape)
         self.is_scored = confidence is not None
         self._rows = _row_units(self.areas.values) if isinstance(self.areas.values, np.ndarray) else None
+        self._has_alpha = file.count > 1  # GDAL takes no notice of it where there is a nodata value
+        self._has_mask = not self._has_alpha and "per_dataset" in {flag.name for flag in file.mask_flag_enums[0]}
 
     def values(self, window: Window) -> Numbers:
         """The values of a part (h, w), `NODATA` where there is none.
@@ -59,16 +70,18 @@ class LabelMap:
             UserError: it cannot be read.
         """
         found = self._read(self._file, window)
-        values = found.astype(np.int32)
-        if self._file.nodata is not None:
-            values[found == self._file.nodata] = 0
-        if values.min(initial=0) < 0:
+        absent = np.zeros(found.shape, bool) if self._file.nodata is None else found == self._file.nodata
+        if self._has_alpha:
+            absent |= self._read(self._file, window, 2) == 0
+        elif self._has_mask:
+            absent |= self._read(self._file, window, mask=True) == 0
+        values = found.astype(np.int32)  # what is too large of uint32 is below 0
+        if (wrong := found[(values < 0) & ~absent]).size:
             raise UserError(
-                f"{self._path} has the value {values.min()}: expected labels from 0 on, and nodata; give a "
+                f"{self.path} has the value {wrong[0]}: expected labels from 0 to {2**31 - 1:,}, and nodata; give a "
                 "NAME.labels.tif of segearth predict"
             )
-        if self._file.nodata is not None:
-            values[found == self._file.nodata] = NODATA
+        values[absent] = NODATA
         return values
 
     def sums(self, numbers: Numbers, count: int, window: Window, scored: bool) -> NDArray[np.int64]:
@@ -117,7 +130,7 @@ class LabelMap:
     def entries(self, values: NDArray[np.integer]) -> list[Entry]:
         """What some values mean: their names, by the file's tags, and their colours, by its palette, else by names."""
         tags = self._file.tags(1)
-        names = [tags.get(f"class_{value}", str(value)) for value in values.tolist()]
+        names = [tags.get(f"{CLASS}{value}", str(value)) for value in values.tolist()]
         colours = {}
         if len(names) <= _MOST_COLOURS:
             colours = dict(zip(values.tolist(), palette([[name] for name in names]), strict=True))
@@ -128,18 +141,24 @@ class LabelMap:
             for value, name in zip(values.tolist(), names, strict=True)
         ]
 
-    def known_values(self) -> list[int]:
-        """The values that the file's tags name."""
-        found = (key.removeprefix("class_") for key in self._file.tags(1) if key.startswith("class_"))
-        return sorted(int(text) for text in found if text.isdecimal())
+    def names(self) -> dict[int, tuple[str]]:
+        """The names of values, by the file's tags, which know one of each."""
+        found = {key.removeprefix(CLASS): name for key, name in self._file.tags(1).items() if key.startswith(CLASS)}
+        return dict(sorted((int(text), (name,)) for text, name in found.items() if text.isdecimal()))
 
-    def _read(self, file: Any, window: Window) -> NDArray[np.integer]:
+    @property
+    def summary(self) -> Path:
+        """Where the map's own summary is, if there is one."""
+        return self.path.with_name(f"{base_name(self.path)}.summary.json")
+
+    def _read(self, file: Any, window: Window, band: int = 1, *, mask: bool = False) -> NDArray[np.integer]:
+        read = file.read_masks if mask else file.read
         try:
             with gdal_errors():
-                return file.read(1, window=((window.top, window.bottom), (window.left, window.right)))
+                return read(band, window=((window.top, window.bottom), (window.left, window.right)))
         except OSError as error:
             raise UserError(
-                f"{self._path} cannot be read to its end ({first_line(error)}): expected a whole file; make the map "
+                f"{self.path} cannot be read to its end ({first_line(error)}): expected a whole file; make the map "
                 "anew, or copy it again"
             ) from None
 
@@ -170,12 +189,13 @@ def open_label_map(path: Path) -> Iterator[LabelMap]:
     """
     with ExitStack() as files:
         file = files.enter_context(_opened(path))
-        whole_numbers = np.dtype(file.dtypes[0]).kind in "ui" and np.dtype(file.dtypes[0]).itemsize <= 4
-        if file.count != 1 or not whole_numbers or file.dtypes[0] == "uint32":
+        has_alpha = file.count == 2 and file.colorinterp[1].name == "alpha"
+        if file.count - has_alpha != 1 or file.dtypes[0] not in _TYPES:
             bands = f"{file.count} band{'s' * (file.count > 1)} of {file.dtypes[0]}"
             raise UserError(
-                f"{path} has {bands}: expected a label map, one band of whole numbers; give a NAME.labels.tif of "
-                "segearth predict"
+                f"{path} has {bands}: expected a label map, one band of whole numbers of at most 32 bits; give a "
+                f"NAME.labels.tif of segearth predict, or convert it: gdal_translate -b 1 -ot Int32 {path} "
+                f"{path.stem}.int32.tif"
             )
         other = confidence_path(path)
         confidence = files.enter_context(_opened(other)) if other is not None else None
@@ -199,9 +219,22 @@ def base_name(labels: Path) -> str:
     return labels.stem.removesuffix(".labels")
 
 
+def _place(file: DatasetReader) -> Affine:
+    """From (column, row) to the coordinates that GIS programs show a raster at."""
+    import rasterio.shutil
+    from rasterio.io import MemoryFile
+
+    if file.transform.is_identity:  # which rasterio says, too, where the file has no transform
+        with MemoryFile(ext=".vrt") as told:
+            rasterio.shutil.copy(file, told.name, driver="VRT")
+            if b"<GeoTransform>" not in told.read():
+                return file.transform.scale(1, -1)
+    return file.transform
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A raster, open.
+def _opened(path: Path) -> Iterator[DatasetReader]:
+    """A raster, open with what lies beside it: a mask, names, colours.
 
     Raises:
         UserError: it is none.
@@ -209,7 +242,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with ExitStack() as files:
         try:
             with gdal_errors():
-                file = files.enter_context(opened(path))
+                file = files.enter_context(opened_with_companions(path))
         except OSError as error:
             raise UserError(
                 f"{path} cannot be opened ({first_line(error)}): expected a raster; give a NAME.labels.tif of segearth "

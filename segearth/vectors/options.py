@@ -22,7 +22,7 @@ class VectorOptions:
         vector: the format: gpkg, fgb or geojson.
         min_area: in m², of pixels where there is no coordinate system: smaller pieces go to their neighbours.
         simplify: in metres, of pixels likewise: how much simpler borders may be; 0: not at all.
-        only: the names of the classes that become polygons; empty: all.
+        only: the classes that become polygons, by any of their names or by their values; empty: all.
         dissolve: whether all pieces of a class are one multipolygon.
         force: whether more than `MOST` polygons are written.
     """

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import segearth
-from segearth.batch.earlier import made_with, refuse_foreign
 from segearth.errors import UserError, option
-from segearth.files import sha256_of
-from segearth.outputs import bytes_writer, writable_folder, write_all
+from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
+from segearth.scenes.earlier import POLYGONS
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
+from segearth.vectors.earlier import finished, refuse_open, refuse_style
 from segearth.vectors.job import VectorJob
-from segearth.vectors.label_map import base_name, confidence_path, open_label_map
+from segearth.vectors.label_map import LabelMap, base_name, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
+from segearth.vectors.selection import chosen_values
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
 
-_VERSION = 1  # of what the files hold
-_ENDING = "polygons"
+_VERSION = 2  # of what the files hold
 
 
 def vectorize(
@@ -56,31 +56,45 @@ def vectorize(
     if not labels.is_file():
         raise UserError(f"no file at {labels}: expected a NAME.labels.tif of segearth predict; correct the path")
     folder = writable_folder(labels.parent if output is None else output)
-    path = folder / f"{base_name(labels)}.{_ENDING}.{options.vector}"
+    path = folder / f"{base_name(labels)}.{POLYGONS}.{options.vector}"
     record = path.with_name(f"{path.name}.json")
-    settings = _settings(labels, options)
-    if not overwrite and (found := _finished(path, record, settings, labels)) is not None:
-        return VectorResult(path, found, True)
-    _refuse_open(path)
-    with open_label_map(labels) as source, window_progress(progress, "tiles") as show:
+    style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
+    with open_label_map(labels) as source:
+        only = chosen_values(source, options.only)
+        settings = _settings(source, only, options)
+        if not overwrite:
+            if (found := finished(path, style, record, settings, labels)) is not None:
+                return VectorResult(path, found, True)
+            refuse_style(style)
+        refuse_open(path)
         check_crs(str(labels), source.crs, options)
-        job = VectorJob(source, labels.name, options, show)
-        files: dict[str, Any] = {}
-        summary: dict[str, Any] = {}
+        with window_progress(progress, "tiles") as show:
+            job = VectorJob(source, only, options, show)
+            return VectorResult(path, _written(job, path, style, record, settings), False)
 
-        def write(part: Path) -> None:
-            job.write(part)
-            files[path.name] = file_facts(part)
 
-        def write_record(part: Path) -> None:
-            summary.update(job.summary(settings), files=files, versions=_versions())
-            json_writer(summary)(part)
+def _written(job: VectorJob, path: Path, style: Path | None, record: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Writes the files; what the last of them, the record, holds."""
+    files: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
 
-        writers: dict[Path, Callable[[Path], object]] = {path: write}
-        if options.vector != "gpkg":  # which holds its style itself
-            writers[path.with_suffix(".qml")] = bytes_writer(styles.qml(job.entries).encode())
-        write_all({**writers, record: write_record})
-    return VectorResult(path, summary, False)
+    def write(part: Path) -> None:
+        job.write(part)
+        files[path.name] = file_facts(part)
+
+    def write_style(part: Path) -> None:
+        part.write_bytes(styles.qml(job.entries).encode())
+        files[path.with_suffix(".qml").name] = file_facts(part)
+
+    def write_record(part: Path) -> None:
+        summary.update(job.summary(settings), files=files, versions=_versions())
+        json_writer(summary)(part)
+
+    writers: dict[Path, Callable[[Path], object]] = {path: write}
+    if style is not None:
+        writers[style] = write_style
+    write_all({**writers, record: write_record})
+    return summary
 
 
 def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
@@ -94,62 +108,33 @@ def check_crs(name: str, crs: CRS | None, options: VectorOptions) -> None:
     Raises:
         UserError: that is so.
     """
-    if options.vector == "geojson" and crs is None:
+    if options.vector != "geojson":
+        return
+    if crs is None:
         raise UserError(
             f"{name} has no coordinate system, and GeoJSON is in longitudes and latitudes: expected a georeferenced "
             f"scene or a map of one; write polygons in pixels by {option('vector', 'gpkg')}"
         )
+    if not (crs.is_geographic or crs.is_projected):
+        raise UserError(
+            f"{name} has a local coordinate system, whose place on the Earth is not known, and GeoJSON is in "
+            f"longitudes and latitudes: expected a system such as EPSG:32632; give {option('vector', 'gpkg')}, which "
+            "keeps local coordinates"
+        )
 
 
-def _settings(labels: Path, options: VectorOptions) -> dict[str, Any]:
+def _settings(source: LabelMap, only: dict[int, str] | None, options: VectorOptions) -> dict[str, Any]:
     """All that the polygons depend on."""
-    confidence = confidence_path(labels)
     return {
-        "input": {"labels": sha256_of(labels), "confidence": None if confidence is None else sha256_of(confidence)},
-        "source": labels.name,
+        "version": _VERSION,
+        "input": {"labels": source.content, "confidence": source.confidence_content},
+        "source": source.path.name,
         "vector": options.vector,
         "min_area": float(options.min_area),
         "simplify": float(options.simplify),
-        "only": sorted(set(options.only)),
+        "only": [] if only is None else list(only.values()),
         "dissolve": options.dissolve,
-        "version": _VERSION,
     }
-
-
-def _finished(path: Path, record: Path, settings: dict[str, Any], labels: Path) -> dict[str, Any] | None:
-    """The summary of a file that is there and whole; None if there is none.
-
-    Raises:
-        UserError: it was made with other settings, or is none of ours.
-    """
-    if not record.exists():
-        refuse_foreign([path], record, "file")
-        return None
-    found = made_with(record, settings, labels)
-    facts = found.get("files")
-    known = facts.get(path.name) if isinstance(facts, dict) else None
-    if not (path.is_file() and isinstance(known, dict)):
-        return None
-    if known.get("bytes") != path.stat().st_size:  # files of ours appear whole: somebody has worked on it
-        raise UserError(
-            f"{path} was changed since it was written, perhaps in a GIS program: expected the file as it was; use "
-            f"another {option('out')}, or {option('overwrite', True)} to write over it"
-        )
-    return found
-
-
-def _refuse_open(path: Path) -> None:
-    """Refuses to replace a GeoPackage beside which SQLite keeps changes: it would apply them to the new one.
-
-    Raises:
-        UserError: there are some.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    if path.exists() and log.exists():
-        raise UserError(
-            f"{path} is open in another program, or was when that program ended, as {log.name} is beside it: expected "
-            f"a file that nobody uses; close it there (or open and close it once), or use another {option('out')}"
-        )
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,201 @@
+"""From what a user says to a `Spec`: names, pairs of configs, paths, and addresses of the Hugging Face hub.
+
+resolve("remoteclip-vit-l14")                                  # as it was trained
+resolve(("RemoteCLIP", "ViT-L/14"))                            # as the official code computes it
+resolve("mine.pt", "ViT-L-14")                                 # one's own
+resolve("hf://someone/model/open_clip_model.safetensors", "ViT-L-14")
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TypeAlias
+
+from segearth.clips.spec import Spec
+from segearth.clips.table import CLIPS
+from segearth.errors import UserError, notice, option
+from segearth.files import File
+from segearth.paths import user_path
+
+ENTRY_POINTS = "segearth.clips"  # the group of a plug-in's rows
+HUB = "hf://"
+Model: TypeAlias = "Spec | str | Path | tuple[str, str]"
+
+# What the official code has, and cannot be used here.
+_NOT_BUILT = {
+    "blip": "BLIP's towers are not CLIP's (its texts go through BERT), and nothing here builds them",
+}
+_TOWER = re.compile(r"(?:vit[-_ ]?)?([a-z]+)[-_/ ]?(\d\d)(?:[-_@/](\d{3})(?:px)?)?", re.ASCII | re.IGNORECASE)
+_HUB_FILE = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?/([\w./-]+)", re.ASCII)
+
+
+def register(*rows: Spec) -> None:
+    """Adds rows to the table of this process; a package gives them by an entry point of the group `segearth.clips`.
+
+    Args:
+        rows: each with a name and a pair (`family`, `vit_type`) of its own, and with `patch`, `width` and `size`.
+
+    Raises:
+        UserError: a row that has none of these, or what another row has.
+    """
+    for row in rows:
+        if not (row.patch and row.width and row.size):
+            raise UserError(
+                f"the row {row.name!r} lacks patch, width or size: expected those of its image tower; give them"
+            )
+        taken = [other.name for other in CLIPS.values() if row.name == other.name or _pair(row) == _pair(other)]
+        if taken and CLIPS.get(row.name) != row:
+            raise UserError(
+                f"the row {row.name!r} ({row.family}, {row.vit_type}) has the name or the pair of {taken[0]!r}: "
+                "expected both of its own; change them"
+            )
+        CLIPS[row.name] = row
+
+
+def known() -> Mapping[str, Spec]:
+    """All rows by name, those of plug-ins included."""
+    _load_plug_ins()
+    return CLIPS
+
+
+def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
+    """The row of what names a CLIP; nothing is downloaded, and no file is opened.
+
+    Args:
+        model: a name of the table: the CLIP as it was trained; the pair (`clip_type`, `vit_type`) of a config, in any
+            spelling: as the official code computes it; the path of weights, or their address on the Hugging Face hub,
+            "hf://owner/name/file" or "hf://owner/name@commit/file"; or a row, which is given back.
+        architecture: of a path or an address: a name of open_clip, or the path of its JSON file.
+
+    Raises:
+        UserError: nothing of these, or an architecture where it has none or has its own.
+    """
+    if isinstance(model, Spec):
+        return model
+    if isinstance(model, tuple):
+        return _official(*model)
+    if not isinstance(model, str | Path):
+        raise UserError(f"model {model!r}: expected {_EXPECTED}; give one")
+    text = str(model)
+    row = known().get(text)
+    if row is not None:
+        if architecture is not None:
+            raise UserError(f"architecture {architecture}: the model {model} has its own; leave it away")
+        return row
+    if text.startswith(HUB):
+        file: File | Path = _on_the_hub(text)
+    else:
+        file = user_path(model, "model")
+        if not file.is_file():
+            raise _no_model(text)
+    if architecture is None:
+        raise _no_architecture(text)
+    return Spec(
+        name=text if text.startswith(HUB) else Path(text).name,
+        family=Path(text).name,
+        vit_type=Path(architecture).name,
+        architecture=str(architecture),
+        file=file,
+        about=f"{Path(architecture).name} from {text}",
+    )
+
+
+_EXPECTED = (
+    "a name of segearth weights list, such as clip-vit-b16 or tiny, the path of CLIP weights, or hf://owner/name/file"
+)
+
+
+@cache
+def _load_plug_ins() -> None:
+    """Registers the rows of installed plug-ins, once; one that cannot be used is told, and the others go on."""
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            found = point.load()
+            found = found() if callable(found) else found
+            register(*(found if isinstance(found, Iterable) else [found]))
+        except Exception as error:  # of another package: anything
+            notice(f"the CLIPs of the plug-in {point.name} cannot be used ({type(error).__name__}: {error})")
+
+
+def _official(clip_type: str, vit_type: str) -> Spec:
+    """The row of a config's pair, as the official code computes it."""
+    wanted = (str(clip_type).lower(), _tower(str(vit_type)))
+    for row in known().values():
+        if _pair(row) == wanted:
+            return row.as_official()
+    given = f"clip_type={clip_type!r} with vit_type={vit_type!r}"
+    families: dict[str, list[str]] = {}
+    for row in known().values():
+        families.setdefault(row.family, []).append(row.vit_type)
+    why = f" ({_NOT_BUILT[wanted[0]]})" if wanted[0] in _NOT_BUILT else ""
+    own = next((towers for family, towers in families.items() if family.lower() == wanted[0]), None)
+    if own is not None:
+        raise UserError(
+            f"No weights are known for {given}. Expected one of {', '.join(own)} of this family. Change vit_type, or "
+            "name weights of your own by model and architecture."
+        )
+    pairs = "; ".join(f"{family} with {', '.join(towers)}" for family, towers in families.items())
+    raise UserError(
+        f"No weights are known for {given}{why}. Expected one of these pairs: {pairs}. Change the config to one of "
+        "them, or name weights of your own by model and architecture."
+    )
+
+
+def _pair(row: Spec) -> tuple[str, str]:
+    """What a config names a row by, in one spelling."""
+    return row.family.lower(), _tower(row.vit_type)
+
+
+def _tower(vit_type: str) -> str:
+    """The name of an image tower in one spelling: ViT-B/16, ViT-B-16, vit_b_16 and B/16 are "b16"."""
+    found = _TOWER.fullmatch(vit_type.strip())
+    if found is None:
+        return vit_type.lower()
+    size, patch, side = found.groups()
+    return f"{size.lower()}{patch}" + (f"@{side}" if side else "")
+
+
+def _on_the_hub(address: str) -> File:
+    """A file by its address on the hub."""
+    found = _HUB_FILE.fullmatch(address)
+    if found is None or ".." in found[3].split("/"):
+        raise UserError(
+            f"{option('model', address)} is no address of a file on the hub: expected hf://owner/name/file, such as "
+            "hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K/open_clip_pytorch_model.bin; correct it"
+        )
+    repository, revision, name = found.groups()
+    kept = [*repository.split("/"), *([revision] if revision else []), *name.split("/")]
+    return File(
+        name="--".join(kept),
+        hub=(repository, name),
+        revision=revision or "main",
+        licence="see its page",
+        about=f"{name} of {repository}.",
+    )
+
+
+def _no_model(text: str) -> UserError:
+    """There is neither such a name nor such a file."""
+    near = difflib.get_close_matches(text.lower(), known(), n=1, cutoff=0.6)
+    advice = f"did you mean {near[0]}?" if near else "segearth weights list shows all names"
+    return UserError(
+        f"Unknown model {text!r}: it is neither a name nor a file. Expected one of: {', '.join(known())}; the path of "
+        f"CLIP weights, or hf://owner/name/file, and their architecture. Choose one of these: {advice}"
+    )
+
+
+def _no_architecture(text: str) -> UserError:
+    """Weights that are no row of the table have no architecture of their own."""
+    same = next((row for row in known().values() if getattr(row.file, "name", "") == Path(text).name), None)
+    example = same.architecture if same is not None else "ViT-L-14"
+    more = "" if same is None else f"; as the file of {same.name} it is {example}"
+    return UserError(
+        f"{option('model', text)} is a file: tell its {option('architecture')}, too, such as {example} (a name of "
+        "open_clip.list_models() or a JSON file of open_clip): without -quickgelu as for LAION and RemoteCLIP, with it "
+        f"as for OpenAI and MetaCLIP{more}"
+    )

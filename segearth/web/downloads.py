@@ -1,0 +1,114 @@
+"""The files of a finished map: as they are, or with another threshold and other colours, without the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from segearth.outputs import write_all
+from segearth.scenes.raster import open_raster
+from segearth.scenes.reclassify import LabelChanges
+from segearth.scenes.relabel import relabel_scene
+from segearth.scenes.scene_overlay import picture_of, scene_overlay
+from segearth.vectors.vectorize import vectorize
+from segearth.web.answers import Refused
+from segearth.web.rasters import open_plain
+from segearth.windows import Window
+
+if TYPE_CHECKING:
+    from segearth.web.state import WebJob
+
+FILES = {
+    "labels.tif": "image/tiff",
+    "scores.tif": "image/tiff",
+    "polygons.gpkg": "application/geopackage+sqlite3",
+    "overlay.png": "image/png",
+    "summary.json": "application/json",
+}
+_KEPT = 4  # other versions of a map
+
+
+class Downloads:
+    """Makes files of maps, each once; those of one map one after another."""
+
+    def __init__(self) -> None:
+        self._locks: WeakKeyDictionary[WebJob, threading.Lock] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def make(
+        self, job: WebJob, file: str, threshold: float | None, colours: Mapping[int, str]
+    ) -> tuple[Path, str, str]:
+        """A file of a map.
+
+        Args:
+            job: whose.
+            file: one of `FILES`.
+            threshold: of all classes; None: as the map has them.
+            colours: "#rrggbb" by the index of their classes.
+
+        Returns:
+            Its path, what it is called for people, and its type.
+
+        Raises:
+            Refused: the map is not finished, or has no such file.
+            UserError: it cannot be made.
+        """
+        if file not in FILES:
+            raise Refused(404, f"a map has no such file: expected {', '.join(FILES)}; choose one of these")
+        if job.state != "done":
+            raise Refused(409, f"the map is {job.state}: expected a finished one; wait until it is, or make it anew")
+        with self._lock:
+            own = self._locks.setdefault(job, threading.Lock())
+        with own:
+            folder = job.folder if file == "scores.tif" else self._version(job, threshold, colours)
+            path = folder / f"{job.name}.{file}"
+            if not path.exists():
+                self._add(job, folder, file)
+        return path, path.name, FILES[file]
+
+    def _version(self, job: WebJob, threshold: float | None, colours: Mapping[int, str]) -> Path:
+        """The folder of a map with such a threshold and colours."""
+        vocabulary = job.vocabulary
+        plain = {i: "#{:02x}{:02x}{:02x}".format(*colour) for i, colour in enumerate(vocabulary.palette)}
+        others = {i: colour for i, colour in colours.items() if colour.lower() != plain[i]}
+        if threshold == job.threshold and not any(own is not None for own in vocabulary.thresholds):
+            threshold = None
+        if threshold is None and not others:
+            return job.folder
+        key = json.dumps([threshold, sorted(others.items())])
+        versions = job.folder / "versions"
+        folder = versions / hashlib.sha256(key.encode()).hexdigest()[:16]
+        if not folder.exists():
+            versions.mkdir(exist_ok=True)
+            for old in sorted(versions.iterdir(), key=lambda path: path.stat().st_mtime)[: -(_KEPT - 1)]:
+                shutil.rmtree(old, ignore_errors=True)
+        own = {vocabulary.names[i]: threshold for i, one in enumerate(vocabulary.thresholds) if one is not None}
+        changes = LabelChanges(
+            threshold,
+            {} if threshold is None else dict.fromkeys(own, threshold),
+            colours={vocabulary.names[i]: colour for i, colour in others.items()},
+        )
+        relabel_scene(job.folder / f"{job.name}.scores.tif", folder, changes, confidence=True)
+        return folder
+
+    def _add(self, job: WebJob, folder: Path, file: str) -> None:
+        """Makes a file that a map has not yet."""
+        labels = folder / f"{job.name}.labels.tif"
+        if file == "polygons.gpkg":
+            vectorize(labels)
+        elif file == "overlay.png":
+            image = job.image
+            rows = json.loads((folder / f"{job.name}.summary.json").read_bytes())["classes"]
+            vocabulary = job.vocabulary.with_colours(
+                {row["name"]: tuple(row["colour"]) for row in rows[: len(job.vocabulary)]}
+            )
+            spec = None if image.view is None else image.view.spec
+            with open_plain(image.path, image.name) as dataset, open_raster(dataset, spec) as raster:
+                picture, _ = picture_of(raster, Window(0, raster.size[0], 0, raster.size[1]))
+            write_all({folder / f"{job.name}.{file}": scene_overlay(picture, labels, vocabulary, rows).save})

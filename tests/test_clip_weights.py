@@ -1,0 +1,143 @@
+"""Every CLIP of the table with small random weights: saved, loaded by name and by path, and mapped with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+from standins import PUBLISHED, WIDTH, cache, put, save, small, state_of  # noqa: F401 (a fixture)
+
+from segearth import weights
+from segearth.clips import CLIPS, STATISTICS, UPSAMPLERS, resolve
+from segearth.errors import UserError
+from segearth.files import sha256_of
+from segearth.loading import load_clip, load_model
+from segearth.models import JBUOne, JBUStack
+from segearth.provenance import model_settings
+from segearth.transfer import normalise
+
+PATCHES = ["clip-vit-b32", "clip-vit-b16", "openclip-vit-l14", "clip-vit-l14-336"]  # one of each grid
+
+
+def is_quick(clip) -> bool:
+    blocks = (*clip.visual.transformer.resblocks, *clip.transformer.resblocks)
+    (kind,) = {type(block.mlp.gelu) for block in blocks}
+    return kind is QuickGELU
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_by_name_by_pair_and_by_path(cache, monkeypatch, name):  # noqa: F811
+    """The same tensors by each way, with the activation that each stands for; the summary has the hash of the file."""
+    path = put(CLIPS[name], cache, monkeypatch)
+    row = resolve(name)
+    expected = state_of(row)
+    pair = resolve((row.family, row.vit_type))
+    for spec in (row, pair, resolve(path, row.architecture)):
+        clip = load_clip(spec)
+        assert all(torch.equal(value, expected[key]) for key, value in clip.state_dict().items())
+        assert is_quick(clip) == (spec.activation == "quick GELU")
+        settings = model_settings(spec, "bilinear", "fp32")
+        assert settings["weights_sha256"] == sha256_of(path)
+        assert settings["architecture"] == spec.architecture
+
+
+@pytest.mark.parametrize("upsampler", [None, "bilinear", "jbu_one", "jbu_stack"])
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_map_with_each_upsampler(cache, monkeypatch, tmp_path, photo, name, upsampler):  # noqa: F811
+    put(CLIPS[name], cache, monkeypatch)
+    row, choice = resolve(name), upsampler
+    if upsampler in ("jbu_one", "jbu_stack"):
+        torch.manual_seed(2)
+        module = (JBUOne if upsampler == "jbu_one" else JBUStack)(WIDTH, radius=1)
+        choice = tmp_path / "up.safetensors"
+        save_file(module.state_dict(), choice)
+    predictor = load_model(name, "road; tree; water", "cpu", upsampler=choice)
+    image = np.tile(photo, (4, 4, 1))[:300, :421]
+    if upsampler == "jbu_stack" and row.patch != 16:
+        with pytest.raises(UserError, match="jbu_stack upsamples patches of 16 pixels"):
+            predictor.predict(image, long_side=240)
+        return
+    result = predictor.predict(image, long_side=240)  # so that there are few windows
+    assert result.scores.shape == (3, 300, 421)
+    assert np.isfinite(result.scores).all()
+    assert result.labels.shape == (300, 421)
+    assert (predictor.model.slide_crop, predictor.model.slide_stride) == (row.size, row.size // 2)
+
+
+def test_a_name_takes_its_own_mean(cache, monkeypatch, photo):  # noqa: F811
+    """LAION's L/14 alone was trained with 0.5; its pair in a config takes OpenAI's as all do."""
+    path = put(CLIPS["openclip-vit-l14"], cache, monkeypatch)
+    own, by_path = (
+        load_model(model, "road; tree", "cpu", architecture=architecture)
+        for model, architecture in (("openclip-vit-l14", None), (path, "ViT-L-14"))
+    )
+    assert own.statistics == ((127.5,) * 3, (127.5,) * 3)
+    assert by_path.statistics == resolve(("OpenCLIP", "ViT-L/14")).statistics == STATISTICS
+    pixel = torch.full((1, 3, 1, 1), 255.0)
+    assert torch.equal(normalise(pixel, own.statistics), torch.ones(1, 3, 1, 1))
+    assert own.with_classes("sea; hill").with_threshold(0.1).statistics == own.statistics
+    first, second = (one.predict(photo, long_side=100).scores for one in (own, by_path))
+    assert np.abs(first - second).max() > 1e-5
+
+
+def test_a_stand_in_is_no_published_file(cache, monkeypatch):  # noqa: F811
+    """Of another length it is as good as not there; of that length its hash tells."""
+    row = CLIPS["remoteclip-vit-b32"]
+    path = cache / row.file.name
+    save(row, path)
+    size = path.stat().st_size
+    with pytest.raises(UserError, match=rf"not complete: {size:,} bytes"):
+        load_clip(row.name)
+    monkeypatch.setitem(CLIPS, row.name, replace(row, file=replace(row.file, size=size)))
+    with pytest.raises(UserError, match=rf"is damaged: its SHA-256 is {sha256_of(path)}, expected 60014e395d"):
+        load_clip(row.name)
+
+
+def test_a_file_without_a_known_hash_must_be_whole(cache):  # noqa: F811
+    """A hash is known of half of them; of the others a half-downloaded copy is told by its length or its end."""
+    row = CLIPS["skyclip-vit-b32"]
+    path = cache / row.file.name
+    save(row, path)
+    assert weights.find(row.file) == path
+    path.write_bytes(path.read_bytes()[:-100])
+    assert weights.find(row.file) is None
+    georsclip = CLIPS["georsclip-vit-b32"].file
+    (cache / georsclip.name).write_bytes(bytes(1000))
+    assert weights.find(georsclip) is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", r"damaged or incomplete|is damaged"),
+        ("text", r"not a file of weights at all"),
+        ("other", r"They are of a CLIP for images of 224 pixels \(14 × 14 patches\)"),
+        ("upsampler", r"The weights of .* do not fit: they lack"),
+        ("missing", r"Unknown model"),
+    ],
+)
+def test_files_that_are_something_else(cache, damage, message):  # noqa: F811
+    """By path: half of one, a web page, those of another row, an upsampler, none."""
+    path = cache / "mine.pt"
+    row = CLIPS["openclip-vit-b32"]
+    save(CLIPS["openclip-vit-b16"] if damage == "other" else row, path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "text":
+        path.write_text("<html>")
+    elif damage == "upsampler":
+        path = cache / UPSAMPLERS["xclip_jbu_one_million_aid"].name
+    elif damage == "missing":
+        path = Path("none.pt")
+    with pytest.raises(UserError, match=message):
+        load_clip(path, "ViT-B-32")
+
+
+def test_an_upsampler_of_another_width(cache, monkeypatch, tmp_path):  # noqa: F811
+    put(CLIPS["clip-vit-b16"], cache, monkeypatch)
+    save_file(JBUOne(32, radius=1).state_dict(), tmp_path / "up.safetensors")
+    with pytest.raises(UserError, match="was made for features of width 32, this CLIP gives 64"):
+        load_model("clip-vit-b16", "road; tree", "cpu", upsampler=tmp_path / "up.safetensors")
