@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation)",
     )
     parser.add_argument(
-        "--methods", nargs="+", default=["segearth-ov"], metavar="NAME", help="rows of the paper's tables (segearth-ov)"
+        "--methods",
+        nargs="+",
+        default=["segearth-ov"],
+        metavar="NAME",
+        help="rows of the paper's tables, or beyond it (segearth-ov)",
     )
     parser.add_argument(
         "-o",
