@@ -45,11 +45,13 @@ def test_jbu_one_covers_any_patch(patch):
     assert out.shape == (2, 4, 3 * patch, 4 * patch)
 
 
-def test_jbu_stack_is_for_patches_of_16():
-    upsampler = random_like_trained(JBUStack(4))
-    assert upsampler(torch.randn(1, 4, 3, 4), torch.randn(1, 3, 48, 64)).shape == (1, 4, 48, 64)
-    with pytest.raises(ValueError, match="jbu_one"):
-        upsampler(torch.randn(1, 4, 3, 4), torch.randn(1, 3, 96, 128))
+def test_jbu_stack_takes_the_steps_that_a_patch_needs():
+    """FeatUp's four for 16 pixels, and for 14, whose map is resized; the first ones for less, the last again for 32."""
+    stack = JBUStack(4)
+    one, two, three, four = stack.up1, stack.up2, stack.up3, stack.up4
+    assert stack.steps(16) == stack.steps(14) == [one, two, three, four]
+    assert stack.steps(8) == [one, two, three]
+    assert stack.steps(32) == [one, two, three, four, four]
 
 
 @pytest.mark.parametrize("kind", [JBUOne, JBUStack])
@@ -122,7 +124,7 @@ def test_bilinear_is_torchs():
 
 
 def test_width_mismatch():
-    with pytest.raises(UserError, match="width 4, these have 8"):
+    with pytest.raises(UserError, match="width 4, this CLIP gives 8"):
         JBUOne(4)(torch.zeros(1, 8, 3, 3), torch.zeros(1, 3, 48, 48))
 
 

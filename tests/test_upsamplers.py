@@ -15,7 +15,7 @@ from segearth.errors import UserError
 from segearth.loading import load_model, load_upsampler
 from segearth.models.bilateral import COLOUR_SIGMA, SPATIAL_SIGMA, bilateral_filter
 from segearth.models.factored import cosine_logits
-from segearth.models.simfeatup import JBUOne, JBUStack
+from segearth.models.simfeatup import JBUOne, JBUStack, LinearUpsampler
 
 
 class Nearest(nn.Module):
@@ -133,6 +133,30 @@ def test_an_upsampler_from_outside(monkeypatch, photo):
     assert found.settings["upsampler"] == "nearest"
     scores = found.predict(photo[:80, :128], long_side=None).scores
     assert np.ptp(scores[:, :16, :16], axis=(1, 2)).max() < 1e-6  # one value a patch
+
+
+class Sharp(LinearUpsampler):
+    """One with kernels of its own, which do not depend on the features: the fast path serves it by what it declares."""
+
+    def forward(self, source, guidance):
+        return self.interpolate(source, guidance)
+
+    def interpolate(self, source, guidance):
+        weight = 1 + guidance.mean(dim=1, keepdim=True).sigmoid()
+        return weight * F.interpolate(source, size=guidance.shape[-2:], mode="bicubic", align_corners=False)
+
+
+def test_a_linear_one_from_outside_takes_the_fast_path(monkeypatch, photo):
+    monkeypatch.setattr(upsamplers, "UNTRAINED", dict(upsamplers.UNTRAINED))
+    upsamplers.register_upsampler("sharp", Sharp)
+    predictor = load_model("tiny", "road; tree", "cpu", upsampler="sharp")
+    expected = predictor.predict(photo, long_side=130).scores
+    found = predictor.encode(photo, long_side=130).classify().scores  # which keeps norms
+    assert np.abs(found - expected).max() < 1e-5
+    monkeypatch.setattr(Sharp, "linear", False)
+    plain = predictor.predict(photo, long_side=130).scores
+    assert not np.array_equal(plain, expected)  # another way of rounding
+    assert np.abs(plain - expected).max() < 1e-4
 
 
 def test_an_upsampler_of_an_installed_package(monkeypatch):

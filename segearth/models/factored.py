@@ -19,7 +19,7 @@ upsampler's last 1 × 1 convolution. The definition is
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from segearth.models.flat import MOST_PIXELS, SCRATCH_MB, Operations, Upsampled, operations_for
 from segearth.models.precision import true_float32
-from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise, pool
+from segearth.models.simfeatup import JBUStep, LinearUpsampler, pool
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 # number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
@@ -62,40 +62,27 @@ class Reduced(NamedTuple):
         return upsampled[..., rank:].add_(self.shift @ self.queries).div_(norms)
 
 
-def is_linear(upsampler: nn.Module | None) -> bool:
+def is_linear(upsampler: nn.Module | None) -> TypeGuard[LinearUpsampler]:
     """Whether the upsampler's kernels depend on the image alone, so that its norms can be kept for other queries."""
-    return isinstance(upsampler, JBU | Bilinear)
+    return bool(getattr(upsampler, "linear", False))
 
 
-def fold(features: Tensor, upsampler: nn.Module) -> tuple[Tensor, Tensor]:
-    """Folds the upsampler's last convolution into the patch features (n, D, h, w).
-
-    Returns:
-        Y (n, N, D) and c (D,) in float32; c is zeros where there is no convolution.
-    """
-    tokens = features.float().flatten(2).transpose(1, 2)
-    if not isinstance(upsampler, JBU) or upsampler.feat_dim is None:
-        return tokens, tokens.new_zeros(features.shape[1])
-    weight, bias = pointwise(upsampler.fixup_proj[1])
-    return tokens + 0.1 * tokens @ weight.T, 0.1 * bias
-
-
-def reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> list[Reduced]:
+def reduce(features: Tensor, upsampler: LinearUpsampler, queries: Tensor) -> list[Reduced]:
     """Folds the last convolution into the patch features and rotates them into r = min(D, N + 1) dimensions.
 
     Args:
         features: (n, D, h, w), of n windows.
-        upsampler: a `JBU`, or `Bilinear`.
+        upsampler: one that `is_linear`.
         queries: (Q, D), of length 1.
     """
     # one by one: products of several windows may be rounded in another way than those of one
     return [_reduce(window, upsampler, queries) for window in features.split(1)]
 
 
-def _reduce(features: Tensor, upsampler: nn.Module, queries: Tensor) -> Reduced:
+def _reduce(features: Tensor, upsampler: LinearUpsampler, queries: Tensor) -> Reduced:
     """`reduce` for one window, (1, D, h, w)."""
     _, dim, h, w = features.shape
-    tokens, bias = fold(features, upsampler)
+    tokens, bias = upsampler.fold(features)
     shift, projected = bias[None, None], queries.T[None]
     if h * w + 1 < dim:
         lower, projected = rotate(torch.cat([tokens, shift], dim=1), projected)
@@ -197,7 +184,8 @@ def listed(
         scratch_mb: of `operations_for`.
     """
     storage = torch.float32 if dtype == torch.float32 else torch.float16
-    return operations_for(device, storage, scratch_mb) if isinstance(upsampler, JBU) else None
+    doubles = is_linear(upsampler) and upsampler.radius is not None
+    return operations_for(device, storage, scratch_mb) if doubles else None
 
 
 @torch.no_grad()
@@ -225,7 +213,8 @@ def joined_logits(
     Returns:
         (n, Q, h · patch, w · patch).
     """
-    if (flat := _flat(upsampler, features, pictures, places, patch, queries, scratch_mb)) is not None:
+    where = (pictures, places, patch)
+    if is_linear(upsampler) and (flat := _flat(upsampler, features, *where, queries, scratch_mb)) is not None:
         norms, products = flat
         return products.div_(norms)
     own = features.split([len(offsets) for offsets in places])
@@ -236,7 +225,7 @@ def joined_logits(
 @torch.no_grad()
 @true_float32()
 def pixel_norms(
-    upsampler: nn.Module,
+    upsampler: LinearUpsampler,
     features: Tensor,
     picture: Tensor,
     offsets: list[tuple[int, int]],
@@ -264,7 +253,7 @@ def pixel_norms(
 @torch.no_grad()
 @true_float32()
 def query_products(
-    upsampler: nn.Module,
+    upsampler: LinearUpsampler,
     features: Tensor,
     picture: Tensor,
     offsets: list[tuple[int, int]],
@@ -291,14 +280,14 @@ def query_products(
     count = len(queries)
     sources, shift = [], picture.new_zeros(count)
     for window in features.split(1):  # as in `reduce`
-        tokens, bias = fold(window, upsampler)
+        tokens, bias = upsampler.fold(window)
         sources.append(F.pad(tokens[0] @ queries.T, [0, -count % 16]).unflatten(0, features.shape[-2:]))
         shift = bias @ queries.T
     return _upsample(upsampler, sources, picture, offsets, patch, lambda _, pixels: pixels[..., :count] + shift)
 
 
 def _flat(
-    upsampler: nn.Module,
+    upsampler: LinearUpsampler,
     features: Tensor,
     pictures: list[Tensor],
     places: list[list[tuple[int, int]]],
@@ -310,14 +299,14 @@ def _flat(
     """On a GPU all windows at once: `pixel_norms` (zeros where they are not wanted) and `query_products`; else None."""
     n, dim, h, w = features.shape
     operations = listed(upsampler, features.device, features.dtype, scratch_mb)
-    if operations is None or not isinstance(upsampler, JBU) or min(h, w) < upsampler.min_patches:
+    if operations is None or min(h, w) < upsampler.min_patches:
         return None
     if h * w * patch**2 > MOST_PIXELS:
         return None
     size = (h * patch, w * patch)
     guides = [_guides(picture, offsets, size) for picture, offsets in zip(pictures, places, strict=True)]
     windows = torch.stack([window for own in guides for window in own])
-    tokens, bias = fold(features, upsampler)
+    tokens, bias = upsampler.fold(features)
     vectors = torch.cat([tokens, bias.expand(n, 1, -1)], dim=1)
     if not norms:
         vectors = vectors[..., :0]
@@ -340,7 +329,7 @@ def _flat(
 
 
 def _upsample(
-    upsampler: nn.Module,
+    upsampler: LinearUpsampler,
     sources: list[Tensor],
     picture: Tensor,
     offsets: list[tuple[int, int]],
@@ -362,13 +351,12 @@ def _upsample(
     h, w = sources[0].shape[:2]
     size = (h * patch, w * patch)
     guides = _guides(picture, offsets, size)
-    if isinstance(upsampler, JBU) and min(h, w) >= upsampler.min_patches:
+    if upsampler.radius is not None and min(h, w) >= upsampler.min_patches:
         return _tiled(upsampler, sources, picture, offsets, size, finish, before_last)
-    interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
     if before_last is not None:
         sources = [before_last(i, source) for i, source in enumerate(sources)]
     maps = (  # one after another: each has all channels at full size
-        interpolate(source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0)
+        upsampler.interpolate(source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0)
         for source, guide in zip(sources, guides, strict=True)
     )
     return torch.stack([finish(i, pixels) for i, pixels in enumerate(maps)]).permute(0, 3, 1, 2)
@@ -382,7 +370,7 @@ def _guides(picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, in
 
 
 def _tiled(
-    upsampler: JBU,
+    upsampler: LinearUpsampler,
     maps: list[Tensor],
     picture: Tensor,
     offsets: list[tuple[int, int]],

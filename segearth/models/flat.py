@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segearth.models.list_memory import job_bytes, tile_bytes
-from segearth.models.simfeatup import JBU, JBUStep, pool
+from segearth.models.simfeatup import JBUStep, LinearUpsampler, pool
 from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
 
 Places = tuple[tuple[tuple[int, int], ...], ...]
@@ -206,7 +206,7 @@ class Upsampled:
 
     def __init__(
         self,
-        upsampler: JBU,
+        upsampler: LinearUpsampler,
         maps: Tensor,
         windows: Tensor,
         places: Places,

@@ -28,7 +28,7 @@ from segearth.models.flat import MOST_PIXELS, SCRATCH_MB
 from segearth.models.list_memory import ListMemory, list_memory
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
-from segearth.models.simfeatup import JBU, check_width
+from segearth.models.simfeatup import check_width
 from segearth.models.window_groups import WindowGroup, cut, group_windows
 from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import CROP, STRIDE, Grid, Window
@@ -361,8 +361,9 @@ class SegEarth(nn.Module):
         of = (grid.window_size, encoder.patch_size, encoder.width, encoder.dim, len(self.query_features))
         dtype = next(encoder.parameters(), self.query_features).dtype
         operations = listed(self.upsampler, device, dtype)
-        if operations is not None and math.prod(grid.window_size) <= MOST_PIXELS and isinstance(self.upsampler, JBU):
-            return list_memory(*of, self.upsampler.radius, 4 if dtype == torch.float32 else 2, operations.fixed)
+        if operations is not None and math.prod(grid.window_size) <= MOST_PIXELS:
+            radius = int(self.upsampler.radius)  # type: ignore[union-attr, arg-type]
+            return list_memory(*of, radius, 4 if dtype == torch.float32 else 2, operations.fixed)
         most = GPU_BATCH if device.type in ("cuda", "mps") else CPU_BATCH
         return window_memory(*of, self.upsampler is not None, most)
 
@@ -521,10 +522,10 @@ class SegEarth(nn.Module):
             logits = F.interpolate(similarity, size=group.size, mode="bilinear", align_corners=False)
         else:
             where = (group.picture.float(), group.offsets, self.query_features, self.encoder.patch_size, scratch_mb)
-            if norms is None:
-                logits = cosine_logits(self.upsampler, features, *where)
-            else:
+            if norms is not None and is_linear(self.upsampler):
                 logits = query_products(self.upsampler, features, *where) / norms
+            else:
+                logits = cosine_logits(self.upsampler, features, *where)
         return self._finished(group, logits, cls)
 
     def _finished(self, group: WindowGroup, logits: Tensor, cls: Tensor | None) -> Tensor:

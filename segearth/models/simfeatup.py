@@ -172,7 +172,47 @@ class JBUStep(nn.Module):
         return torch.exp(-squared / (2 * sigma**2)).flatten()
 
 
-class JBU(nn.Module):
+class LinearUpsampler(nn.Module):
+    """An upsampler whose output is linear in the features, with kernels U that depend on the image alone.
+
+    The fast path of `segearth.models.factored` serves all of these, by what a subclass declares here; any other module
+    that is called as `forward` serves as well, without it.
+
+    Attributes:
+        linear: by which these are told from others.
+        guided: whether the image matters.
+        feat_dim: D, the width of the features that it takes; None: any.
+        radius: of the kernels of `steps`; None where there are none.
+        min_patches: along each side, that the steps need.
+    """
+
+    linear = True
+    guided = True
+    feat_dim: int | None = None
+    radius: int | None = None
+    min_patches = 1
+
+    def fold(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left to be interpolated, and then to be added to every pixel.
+
+        Args:
+            features: (n, D, h, w).
+
+        Returns:
+            Y (n, N, D), N = h · w, and c (D,), float32, so that the output is U Y + c.
+        """
+        return features.float().flatten(2).transpose(1, 2), features.new_zeros(features.shape[1], dtype=torch.float32)
+
+    def interpolate(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """U, which acts on pixels and leaves channels alone: (B, C, h, w) and (B, 3, H, W) to (B, C, H, W)."""
+        raise NotImplementedError
+
+    def steps(self, factor: float) -> list[JBUStep]:  # noqa: ARG002
+        """The doublings that U consists of, to cover a factor (pixels a patch side); none: U is `interpolate` alone."""
+        return []
+
+
+class JBU(LinearUpsampler):
     """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z.
 
     W alone has the width of a CLIP's features, the kernels of U depend on the image: without W they serve any CLIP.
@@ -181,6 +221,8 @@ class JBU(nn.Module):
         feat_dim: D, the width of the features; None: any, and there is no W.
         radius: of the kernels.
     """
+
+    radius: int
 
     def __init__(self, feat_dim: int | None, radius: int) -> None:
         super().__init__()
@@ -191,9 +233,13 @@ class JBU(nn.Module):
         # Reflected borders need 2h, 2w > radius in the first step.
         self.min_patches = radius // 2 + 1
 
-    def steps(self, factor: float) -> list[JBUStep]:
-        """The doublings that cover a factor (pixels a patch side)."""
-        raise NotImplementedError
+    def fold(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Y = F (I + 0.1 Wᵀ) and c = 0.1 b, of the last convolution; see `LinearUpsampler`."""
+        tokens, none = super().fold(features)
+        if self.feat_dim is None:
+            return tokens, none
+        weight, bias = pointwise(self.fixup_proj[1])
+        return tokens + 0.1 * tokens @ weight.T, 0.1 * bias
 
     def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
         """Upsamples features to the guidance's pixels.
@@ -280,11 +326,17 @@ class JBUStack(JBU):
         return [own[min(i, 3)] for i in range(math.ceil(math.log2(factor)))]
 
 
-class Bilinear(nn.Module):
-    """Plain bilinear interpolation of the features (not of the logits), nothing learned."""
+class Bilinear(LinearUpsampler):
+    """Plain bilinear interpolation of the features (not of the logits), nothing learned; the image gives the size."""
+
+    guided = False
 
     def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
         """(B, D, h, w) and (B, 3, H, W) to (B, D, H, W)."""
+        return self.interpolate(source, guidance)
+
+    def interpolate(self, source: Tensor, guidance: Tensor) -> Tensor:
+        """As `forward`, for any number of channels."""
         return F.interpolate(source, size=guidance.shape[-2:], mode="bilinear", align_corners=False)
 
 
