@@ -284,13 +284,16 @@ def test_several_maps(scene, tmp_path, capsys):
 def test_the_overlay_is_that_of_the_map_it_was_made_from(scene, tmp_path):
     """With the raster; without it, it shows the map alone. It is drawn when the raster comes later."""
     image = scene.scores.parent.parent / "a.tif"
-    alone = relabel_scene(scene.scores, tmp_path / "out")
+    assert "a.overlay.png" not in relabel_scene(scene.scores, tmp_path / "out").summary["files"]
+    alone = relabel_scene(scene.scores, tmp_path / "out", overlay=True)
     without = sha256_of(tmp_path / "out/a.overlay.png")
     assert "a.overlay.png" in alone.summary["files"]
     again = relabel_scene(scene.scores, tmp_path / "out", image=image)
     assert sha256_of(tmp_path / "out/a.overlay.png") == sha256_of(scene.labels.with_name("a.overlay.png")) != without
     assert relabel_scene(scene.scores, tmp_path / "out").files == again.files
-    assert relabel_scene(scene.scores, tmp_path / "out").summary["overlay"] == {"image": True}
+    assert relabel_scene(scene.scores, tmp_path / "out", overlay=True).summary["overlay"] == {"image": True}
+    relabel_scene(scene.scores, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out/a.overlay.png").exists()
 
 
 def test_polygons_of_an_earlier_map_do_not_stay(scene, tmp_path):

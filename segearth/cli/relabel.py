@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
                 out,
                 changes,
                 confidence=args.confidence,
+                overlay=True,
                 image=args.image,
                 overwrite=args.overwrite,
                 progress=step,

@@ -72,6 +72,7 @@ def relabel_scene(
     changes: LabelChanges | None = None,
     *,
     confidence: bool = False,
+    overlay: bool = False,
     image: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: BlocksDone | None = None,
@@ -86,7 +87,8 @@ def relabel_scene(
         output: another folder, for NAME.labels.tif and its companions.
         changes: what is to be other; None: nothing.
         confidence: whether to write NAME.confidence.tif as well.
-        image: the raster that the map is of, for NAME.overlay.png; None: it shows the map alone.
+        overlay: whether to draw NAME.overlay.png as well.
+        image: the raster that the map is of, which the overlay, drawn then, shows below the map; None: the map alone.
         overwrite: whether a map of other settings, or files of others, may be replaced.
         progress: called with (blocks done, blocks in all).
 
@@ -117,10 +119,10 @@ def relabel_scene(
     layers = [labels_layer(changed.vocabulary, unclassified), *([CONFIDENCE] if confidence else [])]
     places = {layer.name: folder / f"{source.name}.{layer.name}.tif" for layer in layers}
     summary_file = folder / f"{source.name}.summary.json"
-    overlay = folder / f"{source.name}.overlay.png"
+    picture = folder / f"{source.name}.overlay.png" if overlay or image is not None else None
     if not overwrite:
-        found = _finished(summary_file, settings, source, [*places.values(), overlay])
-        if found is not None and (image is None or found["overlay"]["image"]):
+        found = _finished(summary_file, settings, source, [*places.values(), *([picture] if picture else [])])
+        if found is not None and (image is None or found["overlay"].get("image")):
             return _result(found, places, [folder / name for name in found["files"]], summary_file)
     refuse_changed_polygons(summary_file)
     if image is not None:
@@ -131,8 +133,12 @@ def relabel_scene(
     files, sums = _write(source, rules, len(changed.vocabulary), layers, places, settings, summary_file, progress)
     figures = map_figures(places["labels"], changed.vocabulary, unclassified, sums)
     table = csv_table([{"image": source.name, "classes": figures.rows}]).encode(errors="backslashreplace")
-    drawn, about_picture = draw_overlay(image, source.summary, places["labels"], changed.vocabulary, figures.rows)
-    files += write_all({overlay: drawn.save, folder / f"{source.name}.summary.csv": bytes_writer(table)})
+    writers: dict[Path, Callable[[Path], object]] = {folder / f"{source.name}.summary.csv": bytes_writer(table)}
+    about_picture: list[str] = []
+    if picture is not None:
+        drawn, about_picture = draw_overlay(image, source.summary, places["labels"], changed.vocabulary, figures.rows)
+        writers[picture] = drawn.save
+    files += write_all(writers)
     lost = f"{source.name}.labels.tif is not there: of equal scores the first class is taken"
     remarks = [*([] if source.labels is not None else [lost]), *about_picture]
     summary = summarise_scene(
@@ -141,7 +147,7 @@ def relabel_scene(
         figures,
         files=files,
         settings=settings,
-        overlay={"image": image is not None},
+        overlay=None if picture is None else {"image": image is not None},
         seconds=time.perf_counter() - begun,
         remarks=remarks,
     )
@@ -259,8 +265,10 @@ def _stale(summary: Path, places: Mapping[str, Path], settings: Mapping[str, Any
         same = labels.name in whole_files(made_with(summary, settings, labels), summary.parent)
     except UserError:
         same = False
-    confidence = labels.with_name(f"{labels.name.removesuffix('.labels.tif')}.confidence.tif")
-    return stale_files(summary, [] if "confidence" in places else [confidence], polygons=not same)
+    name = labels.name.removesuffix(".labels.tif")
+    confidence, overlay = (labels.with_name(f"{name}.{ending}") for ending in ("confidence.tif", "overlay.png"))
+    others = [overlay, *([] if "confidence" in places else [confidence])]
+    return stale_files(summary, others, polygons=not same)
 
 
 def _rows(
