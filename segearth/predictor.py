@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
 from segearth.classification import classify
 from segearth.clips import STATISTICS, Statistics
 from segearth.compute import memory_for
-from segearth.errors import UserError, checks_options, notice
+from segearth.errors import UserError, checks_options, is_out_of_memory, notice, option
 from segearth.images import ImageLike, read_image
 from segearth.labels import label_values
 from segearth.models import precision
-from segearth.models.factored import joins_windows
+from segearth.models.factored import listed
+from segearth.models.list_memory import ListMemory
 from segearth.models.segearth import EncodedImage, SegEarth
 from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
@@ -33,7 +34,7 @@ from segearth.resizing import resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
 from segearth.transfer import normalise as normalise
-from segearth.transfer import to_model
+from segearth.transfer import to_model, wait
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 BAND_PIXELS = 1 << 20  # scores are computed for so many pixels at once: a large map has no second copy
 
+Made = TypeVar("Made")
 TextEncoder = Callable[[Vocabulary], Tensor]  # a vocabulary's Q queries -> (Q, D), of length 1
 Recipe: TypeAlias = "tuple[tuple[str, Any], ...]"  # arguments of `load_model`, but for classes and thresholds
 
@@ -219,7 +221,7 @@ class Predictor:
             An iterator of a result for each image, in their order.
 
         Raises:
-            UserError: as `predict`, when the image's turn comes.
+            UserError: as `predict`, when the image's turn comes; the next turn is that of the image after it.
         """
         if isinstance(images, str | os.PathLike | Image.Image) or hasattr(images, "read") or _is_array_of_one(images):
             what = repr(images) if isinstance(images, str | os.PathLike) else f"the given {type(images).__name__}"
@@ -227,7 +229,7 @@ class Predictor:
         if not isinstance(images, Iterable):
             raise UserError(f"the images are a {type(images).__name__}: expected several; give a list of images")
         limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
-        return self._predict_many(images, *limits, progress, self._memory(max_memory_mb), scores)
+        return _Turns(self._predict_many(images, *limits, progress, self._memory(max_memory_mb), scores))
 
     def _predict_many(
         self,
@@ -237,57 +239,104 @@ class Predictor:
         progress: Progress,
         max_memory_mb: float,
         scores: bool,
-    ) -> Iterator[Result]:
-        """As `predict_many`."""
+    ) -> Iterator[Result | Exception]:
+        """As `predict_many`, in a generator: what is raised in the turn of an image is yielded, so that it goes on."""
         total = len(images) if isinstance(images, Sized) else 0
-        if joins_windows(self.model.upsampler, self.device):
+        if self.joins_images:
             read = partial(self._read, long_side=long_side, max_pixels=max_pixels)
-            results = self._predict_together(map(read, images), max_memory_mb, scores)
+            outcomes = self._predict_together((_attempted(read, image) for image in images), max_memory_mb, scores)
         else:
-            results = (
-                self.predict(image, long_side, False, max_memory_mb, scores=scores, max_pixels=max_pixels)
-                for image in images
+            predict = partial(
+                self.predict,
+                long_side=long_side,
+                progress=False,
+                max_memory_mb=max_memory_mb,
+                scores=scores,
+                max_pixels=max_pixels,
             )
+            outcomes = (_attempted(predict, image) for image in images)
         with window_progress(progress, "images") as shown:
-            for done, result in enumerate(results, start=1):
-                yield result
+            for done, outcome in enumerate(outcomes, start=1):
+                yield outcome
                 if shown is not None:
                     shown(done, max(done, total))
 
-    def _predict_together(self, pictures: Iterator[_Picture], memory: float, scores: bool) -> Iterator[Result]:
+    @property
+    def joins_images(self) -> bool:
+        """Whether `predict_many` maps several images of one size at once: on a GPU."""
+        return listed(self.model.upsampler, self.device, torch.float32) is not None
+
+    def _predict_together(
+        self, pictures: Iterator[_Picture | Exception], memory: float, scores: bool
+    ) -> Iterator[Result | Exception]:
         """On a GPU: maps images that follow each other and have one size at once, as many as the memory holds."""
         held: list[_Picture] = []
         while True:
             try:
                 picture = next(pictures, None)
-            except BaseException:  # when it is its turn: after the images before it
+            except Exception as error:  # whoever gives the images has no more
                 yield from self._maps(held, memory, scores)
-                raise
-            if held and (picture is None or (picture.size, picture.mapped_at) != (held[0].size, held[0].mapped_at)):
+                yield error
+                return
+            if held and not (isinstance(picture, _Picture) and picture.is_like(held[0])):
                 yield from self._maps(held, memory, scores)
                 held = []
             if picture is None:
                 return
+            if isinstance(picture, Exception):
+                yield picture
+                continue
             held.append(picture)
             if len(held) >= self._at_once(picture, memory):
                 yield from self._maps(held, memory, scores)
                 held = []
 
-    @torch.inference_mode()
-    def _maps(self, pictures: list[_Picture], memory: float, scores: bool) -> list[Result]:
-        """The maps of images of one size."""
+    def _maps(self, pictures: list[_Picture], memory: float, scores: bool) -> Iterator[Result | Exception]:
+        """The maps of images of one size; where the device's memory is not enough for all, of fewer at once."""
         if not pictures:
-            return []
-        image = torch.cat([self._tensor(picture) for picture in pictures])
-        logits = self.model.logits(image, pictures[0].size, None, memory)
-        return [self._result(picture, own, scores) for picture, own in zip(pictures, logits, strict=True)]
+            return
+        begun = time.perf_counter()
+        logits = self._logits_of(pictures, memory)
+        if logits is None and len(pictures) > 1:
+            half = len(pictures) // 2
+            yield from self._maps(pictures[:half], memory, scores)
+            yield from self._maps(pictures[half:], memory, scores)
+        elif logits is None:
+            height, width = pictures[0].mapped_at
+            yield UserError(
+                f"not enough memory on {self.device} to map {pictures[0].name} at {width} × {height} pixels: use a "
+                f"smaller {option('long_side')} or {option('max_memory_mb', typed='max_memory')}"
+            )
+        else:
+            share = (time.perf_counter() - begun) / len(pictures)
+            for picture, own in zip(pictures, logits, strict=True):
+                since = time.perf_counter() - picture.read_s - share
+                yield _attempted(partial(self._result, keep_scores=scores), replace(picture, begun=since), own)
+
+    @torch.inference_mode()
+    def _logits_of(self, pictures: list[_Picture], memory: float) -> Tensor | None:
+        """Logits (n, Q, H, W) of images of one size, when they are there; None where memory is not enough."""
+        beside = (len(pictures) - 1) * self._beside(pictures[0]) / 2**20
+        try:
+            image = torch.cat([self._tensor(picture) for picture in pictures])
+            logits = self.model.logits(image, pictures[0].size, None, max(1.0, memory - beside))
+            wait(self.device)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return logits
 
     def _at_once(self, picture: _Picture, memory: float) -> int:
         """How many images like this one are mapped at once."""
         grid = self.model.grid(*picture.mapped_at)
         window = self.model.memory(grid)
-        sums = 4 * len(self.model.query_features) * (math.prod(picture.mapped_at) + 2 * math.prod(picture.size))
-        return max(1, int(memory * 2**20 // (grid.count * (window.upsampler + window.logits) + sums)))
+        return window.images(grid.count, self._beside(picture), memory) if isinstance(window, ListMemory) else 1
+
+    def _beside(self, picture: _Picture) -> int:
+        """Bytes that an image takes beside its windows: itself, the sums of their logits, and the map's logits."""
+        mapped, own = math.prod(picture.mapped_at), math.prod(picture.size)
+        return 4 * len(self.model.query_features) * (mapped + 2 * own) + 12 * mapped + 3 * own
 
     @checks_options
     @torch.inference_mode()
@@ -331,12 +380,13 @@ class Predictor:
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
         check_enlarged((height, width), size, max_pixels)
         name = Path(image).stem if isinstance(image, str | os.PathLike) else "map"
-        return _Picture(pixels, size, long_side, name, tuple(remarks), begun)
+        return _Picture(pixels, size, long_side, name, tuple(remarks), begun, time.perf_counter() - begun)
 
     def _tensor(self, picture: _Picture) -> Tensor:
         """A picture as the model takes it, (1, 3, H, W)."""
         return to_model(picture.pixels, picture.mapped_at, self.device, self.statistics)
 
+    @torch.inference_mode()
     def _result(self, picture: _Picture, logits: Tensor, keep_scores: bool) -> Result:
         """The map from logits (Q, H, W), band by band."""
         count = len(self.vocabulary)
@@ -381,6 +431,7 @@ class _Picture:
         name: for files.
         remarks: what was done while reading.
         begun: when, by `time.perf_counter`.
+        read_s: seconds that reading took.
     """
 
     pixels: NDArray[np.uint8]
@@ -389,11 +440,37 @@ class _Picture:
     name: str
     remarks: tuple[str, ...]
     begun: float
+    read_s: float
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    def is_like(self, other: _Picture) -> bool:
+        """Whether both are mapped at the same size, to maps of the same size."""
+        return (self.size, self.mapped_at) == (other.size, other.mapped_at)
+
+
+class _Turns(Iterator[Result]):
+    """Results, or what is raised instead, in the turn of each image; unlike a generator it goes on after an error."""
+
+    def __init__(self, outcomes: Iterator[Result | Exception]) -> None:
+        self._outcomes = outcomes
+
+    def __next__(self) -> Result:
+        outcome = next(self._outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def _attempted(work: Callable[..., Made], *given: Any) -> Made | Exception:
+    """What some work makes, or raises."""
+    try:
+        return work(*given)
+    except Exception as error:
+        return error
 
 
 class Encoded:

@@ -1,11 +1,8 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from segearth.compute import even_threads, memory_for
 from segearth.models import DenseCLIP
-from segearth.models.flat import chunk_mb
 
 
 @pytest.fixture
@@ -46,10 +43,3 @@ def test_memory_of_a_gpu(monkeypatch, free, kept, expected):
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: (free + kept + 50) * 2**20)
     monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 50 * 2**20)
     assert memory_for(torch.device("mps")) == expected
-
-
-def test_tiles_at_once_by_the_memory_of_a_gpu(monkeypatch):
-    for total, expected in ((80_000, 1536), (16_000, 1000), (8_000, 500)):
-        properties = SimpleNamespace(total_memory=total * 2**20)
-        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, found=properties: found)
-        assert chunk_mb(torch.device("cuda")) == expected

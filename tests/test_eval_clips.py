@@ -41,7 +41,7 @@ test_dataloader = dict(
         data_prefix=dict(img_path='images', seg_map_path='labels'),
         pipeline=[
             dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(240, 240), keep_ratio=True),
+            dict(type='Resize', scale=(224, 224), keep_ratio=True),
             dict(type='LoadAnnotations'),
             dict(type='PackSegInputs'),
         ]))
@@ -168,14 +168,14 @@ def test_a_name_and_a_pair_are_two_runs(cache, monkeypatch):  # noqa: F811
 
 @pytest.mark.usefixtures("folder")
 def test_eval_all_takes_ones_own(capfd):
-    """All sets with it; rows of methods without an upsampler leave that out."""
+    """All sets with it."""
     save(CLIPS["remoteclip-vit-b32"], Path("mine.pt"))
     Path("data/LoveDA/img_dir/val").mkdir(parents=True)
     shutil.copytree("labels", "data/LoveDA/ann_dir/val")
     shutil.copy("images/0.png", "data/LoveDA/img_dir/val")
     arguments = ["--model", "mine.pt", "--architecture", "ViT-B-32", "--upsampler", "xclip_jbu_one_million_aid"]
-    arguments += ["--datasets", "loveda", "--methods", "segearth-ov", "clearclip", "--data-root", "data", "-o", "all"]
+    arguments += ["--datasets", "loveda", "--data-root", "data", "-o", "all"]
     assert cli.main(["eval-all", *arguments, "--pictures", "0", "-q"]) == 0, capfd.readouterr().err
-    for method, upsampler in (("segearth-ov", "jbu_one (xclip_jbu_one_million_aid.ckpt)"), ("clearclip", None)):
-        (row,) = json.loads(Path(f"all/{method}/loveda/results.json").read_text())
-        assert (row["model"], row["architecture"], row["upsampler"]) == ("mine.pt", "ViT-B-32", upsampler)
+    (row,) = json.loads(Path("all/segearth-ov/loveda/results.json").read_text())
+    assert (row["model"], row["architecture"]) == ("mine.pt", "ViT-B-32")
+    assert row["upsampler"] == "jbu_one (xclip_jbu_one_million_aid.ckpt)"

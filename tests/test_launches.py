@@ -89,8 +89,7 @@ def launches():
 
 def test_a_gpu_is_asked_for_few_operations(monkeypatch, launches):
     """Of one image of nine windows."""
-    monkeypatch.setattr(factored, "operations_for", lambda *_: TorchOperations())
-    monkeypatch.setattr("segearth.models.flat.chunk_mb", lambda _: 1536)
+    monkeypatch.setattr(factored, "operations_for", lambda _, __, scratch_mb=0.0: TorchOperations(scratch_mb))
     count = encoder_launches() + map_launches(launches)
     assert 100 < count <= 400
 

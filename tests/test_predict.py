@@ -8,11 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from segearth import cli, weights
+from segearth.models import SegEarth, factored
 from segearth.models.attention import METHODS
 from segearth.models.averaging import VIEWS
+from segearth.models.flat import TorchOperations
 from segearth.predictor import Predictor
 
 WORDS = ["-c", "road; tree,forest; water", "--model", "tiny", "--long-side", "64"]
@@ -89,6 +92,54 @@ def test_a_folder_with_an_image_that_fails(folder, capsys, monkeypatch):
     assert "1 map written to out, 1 was there, 1 failed" in capsys.readouterr().out
     kept = out / "north" / "b.overlay.png"
     assert kept.stat().st_mtime_ns == before[kept]
+
+
+def test_a_folder_on_a_gpu(folder, capsys, monkeypatch, photo):
+    """Images of one size are mapped together; what fails has its turn, and what is done is written at once."""
+    for name in ("c.png", "d.png"):
+        Image.fromarray(photo[::-1]).save(folder / "north" / name)
+    assert predict("in", *WORDS, "-o", "one") == 1
+    expected = capsys.readouterr()
+    monkeypatch.setattr(factored, "operations_for", lambda _, __, scratch_mb=0.0: TorchOperations(scratch_mb))
+    calls, whole, first = [], SegEarth.logits, folder.parent / "many" / "a.summary.json"
+
+    def logits(self, image, *rest):
+        calls.append((len(image), first.is_file()))
+        return whole(self, image, *rest)
+
+    monkeypatch.setattr(SegEarth, "logits", logits)
+    assert predict("in", *WORDS, "-o", "many") == 1
+    printed = capsys.readouterr()
+    assert calls == [(1, False), (3, True)]
+    assert printed.err.replace("many", "one").splitlines()[-1] == expected.err.splitlines()[-1]
+    assert "4 maps written to many, 1 failed" in printed.out
+    for name in ("a", "north/b", "north/c", "north/d"):
+        ours, theirs = (np.asarray(Image.open(f"{out}/{name}.labels.png")) for out in ("many", "one"))
+        assert (ours == theirs).mean() > 0.999
+    (folder.parent / "many" / "north" / "c.labels.png").unlink()
+    assert predict("in", *WORDS, "-o", "many") == 1
+    assert calls[2:] == [(1, True)]  # what is there is skipped
+    assert "1 map written to many, 3 were there, 1 failed" in capsys.readouterr().out
+
+
+def test_a_gpu_with_too_little_memory_for_one_image_maps_the_others(folder, capsys, monkeypatch, photo):
+    Image.fromarray(photo[:40]).save(folder / "north" / "c.png")
+    monkeypatch.setattr(factored, "operations_for", lambda _, __, scratch_mb=0.0: TorchOperations(scratch_mb))
+    whole = SegEarth.logits
+
+    def logits(self, image, *rest):
+        if image.shape[2] > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return whole(self, image, *rest)
+
+    monkeypatch.setattr(SegEarth, "logits", logits)
+    assert predict("in", *WORDS, "-o", "out") == 1
+    printed = capsys.readouterr()
+    assert "1 map written to out, 3 failed" in printed.out
+    assert (
+        "not enough memory on cpu to map a at 64 × 44 pixels: use a smaller --long-side or --max-memory" in printed.err
+    )
+    assert "Traceback" not in printed.err
 
 
 def test_all_done_needs_no_model(capsys, monkeypatch):

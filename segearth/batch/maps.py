@@ -18,7 +18,7 @@ from segearth.outputs import atomic, writable_folder, write_all
 from segearth.summary import csv_table, json_writer
 
 if TYPE_CHECKING:
-    from segearth.predictor import Predictor
+    from segearth.predictor import Predictor, Result
 
 SUMMARY = "summary.csv"
 
@@ -67,6 +67,8 @@ def make_maps(
 ) -> Outcome:
     """Makes the maps that are not there; an image that fails does not stop the others.
 
+    Where `predict_many` maps several at once, on a GPU, it is asked; progress then comes image by image.
+
     Args:
         tasks: of `plan`.
         predictor: the model with its vocabulary.
@@ -84,6 +86,17 @@ def make_maps(
     outcome = Outcome(skipped=[task for task in tasks if task.done])
     todo = [task for task in tasks if not task.done]
     total, before = sum(windows.get(task.item.path, 0) for task in todo), 0
+    together: Iterator[Result] | None = None
+    if predictor.joins_images and todo:
+        common = todo[0].settings  # all maps of a run share them, but for the input's content
+        together = predictor.predict_many(
+            [task.item.path for task in todo],
+            common["long_side"],
+            False,
+            max_memory_mb,
+            scores=common["scores"],
+            max_pixels=max_pixels,
+        )
     for number, task in enumerate(todo):
 
         def show(done: int, _: int, number: int = number, task: Task = task, before: int = before) -> None:
@@ -91,14 +104,17 @@ def make_maps(
 
         path, settings = task.item.path, task.settings
         try:
-            result = predictor.predict(
-                path,
-                settings["long_side"],
-                show,
-                max_memory_mb,
-                scores=settings["scores"],
-                max_pixels=max_pixels,
-            )
+            if together is not None:  # it has read ahead, and goes on after an error
+                result = next(together)
+            else:
+                result = predictor.predict(
+                    path,
+                    settings["long_side"],
+                    show,
+                    max_memory_mb,
+                    scores=settings["scores"],
+                    max_pixels=max_pixels,
+                )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
             go_on_unless_ending(error)

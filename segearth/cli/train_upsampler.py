@@ -27,9 +27,9 @@ GO_ON = "start all again, with --resume where a checkpoint was written"  # when 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A CLIP, images, the file to write, and the recipe."""
     parser.epilog = (
-        "--architecture is open_clip's: ViT-B-32, ViT-L-14 and such for weights of LAION, RemoteCLIP, GeoRSCLIP "
-        "and SkyCLIP, ViT-L-14-quickgelu and such for those of OpenAI and MetaCLIP; or a JSON file. The wrong one "
-        "loads, too, and gives worse maps."
+        "--architecture is open_clip's: ViT-B-32, ViT-L-14 and such for weights of LAION and RemoteCLIP, "
+        "ViT-L-14-quickgelu and such for those of OpenAI and MetaCLIP and what was trained from them; or a JSON file. "
+        "The wrong one loads, too, and gives worse maps. CLIPs by name have their own."
     )
     parser.set_defaults(
         less_memory="use a smaller --batch or --crop, or give --recompute",
@@ -132,5 +132,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     )
     trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
+    # Products stay those that PyTorch chooses: `use_onednn` looks at products of a prediction, and a gradient has
+    # others (sums over all pixels, transposed kernels), of which nobody has seen how exact and how fast oneDNN is.
     clip = ranks.one_a_machine_first(lambda: load_clip(spec))
     trainer.train(clip, spec.name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)

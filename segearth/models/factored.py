@@ -25,9 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.models.flat import MOST_PIXELS, Upsampled, operations_for
+from segearth.models.flat import MOST_PIXELS, SCRATCH_MB, Operations, Upsampled, operations_for
 from segearth.models.precision import true_float32
-from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise
+from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise, pool
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 # number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
@@ -71,10 +71,10 @@ def fold(features: Tensor, upsampler: nn.Module) -> tuple[Tensor, Tensor]:
     """Folds the upsampler's last convolution into the patch features (n, D, h, w).
 
     Returns:
-        Y (n, N, D) and c (D,) in float32; c is zeros for `Bilinear`, which has no convolution.
+        Y (n, N, D) and c (D,) in float32; c is zeros where there is no convolution.
     """
     tokens = features.float().flatten(2).transpose(1, 2)
-    if not isinstance(upsampler, JBU):
+    if not isinstance(upsampler, JBU) or upsampler.feat_dim is None:
         return tokens, tokens.new_zeros(features.shape[1])
     weight, bias = pointwise(upsampler.fixup_proj[1])
     return tokens + 0.1 * tokens @ weight.T, 0.1 * bias
@@ -143,6 +143,7 @@ def cosine_logits(
     offsets: list[tuple[int, int]],
     queries: Tensor,
     patch: int,
+    scratch_mb: float = SCRATCH_MB,
 ) -> Tensor:
     """Cosines of every pixel's upsampled feature and every query, for windows of one picture.
 
@@ -155,6 +156,7 @@ def cosine_logits(
         offsets: (top, left) of each window, in pixels.
         queries: (Q, D), of length 1.
         patch: side of a patch in pixels.
+        scratch_mb: of `operations_for`.
 
     Returns:
         (n, Q, h · patch, w · patch).
@@ -167,7 +169,8 @@ def cosine_logits(
         guides = _guides(picture, offsets, (h * patch, w * patch))
         maps = [upsampler(f[None].float(), g[None]) for f, g in zip(features, guides, strict=True)]
         return torch.cat([torch.einsum("ndhw,qd->nqhw", F.normalize(m, dim=1), queries) for m in maps])
-    if (flat := _flat(upsampler, features, [picture], [offsets], patch, queries)) is not None:
+    where = ([picture], [offsets], patch)
+    if (flat := _flat(upsampler, features, *where, queries, scratch_mb)) is not None:
         norms, products = flat
         return products.div_(norms)
     reduced = reduce(features, upsampler, queries)
@@ -182,9 +185,19 @@ def cosine_logits(
     )
 
 
-def joins_windows(upsampler: nn.Module | None, device: torch.device) -> bool:
-    """Whether windows of several pictures are better upsampled together: on a GPU."""
-    return isinstance(upsampler, JBU) and operations_for(device, torch.float32) is not None
+def listed(
+    upsampler: nn.Module | None, device: torch.device, dtype: torch.dtype, scratch_mb: float = SCRATCH_MB
+) -> Operations | None:
+    """The operations of `flat`, where the tiles of all windows are better one list: on a GPU. Else None.
+
+    Args:
+        upsampler: as in `cosine_logits`.
+        device: the model's.
+        dtype: of features. Maps of those of 16 bits are kept in float16, which moves cosines by less than 3e-4.
+        scratch_mb: of `operations_for`.
+    """
+    storage = torch.float32 if dtype == torch.float32 else torch.float16
+    return operations_for(device, storage, scratch_mb) if isinstance(upsampler, JBU) else None
 
 
 @torch.no_grad()
@@ -196,6 +209,7 @@ def joined_logits(
     places: list[list[tuple[int, int]]],
     queries: Tensor,
     patch: int,
+    scratch_mb: float = SCRATCH_MB,
 ) -> Tensor:
     """`cosine_logits` of windows of several pictures, on a GPU all at once.
 
@@ -206,22 +220,28 @@ def joined_logits(
         places: (top, left) of the windows in each picture.
         queries: as in `cosine_logits`.
         patch: likewise.
+        scratch_mb: likewise.
 
     Returns:
         (n, Q, h · patch, w · patch).
     """
-    if (flat := _flat(upsampler, features, pictures, places, patch, queries)) is not None:
+    if (flat := _flat(upsampler, features, pictures, places, patch, queries, scratch_mb)) is not None:
         norms, products = flat
         return products.div_(norms)
     own = features.split([len(offsets) for offsets in places])
     parts = zip(own, pictures, places, strict=True)
-    return torch.cat([cosine_logits(upsampler, *part, queries, patch) for part in parts])
+    return torch.cat([cosine_logits(upsampler, *part, queries, patch, scratch_mb) for part in parts])
 
 
 @torch.no_grad()
 @true_float32()
 def pixel_norms(
-    upsampler: nn.Module, features: Tensor, picture: Tensor, offsets: list[tuple[int, int]], patch: int
+    upsampler: nn.Module,
+    features: Tensor,
+    picture: Tensor,
+    offsets: list[tuple[int, int]],
+    patch: int,
+    scratch_mb: float = SCRATCH_MB,
 ) -> Tensor:
     """Lengths ‖o_p‖ of the upsampled features, (n, 1, h · patch, w · patch); arguments as of `cosine_logits`.
 
@@ -231,9 +251,10 @@ def pixel_norms(
         picture: (3, H, W).
         offsets: (top, left) of each window.
         patch: side of a patch in pixels.
+        scratch_mb: of `operations_for`.
     """
     none = picture.new_empty(0, features.shape[1])
-    if (flat := _flat(upsampler, features, [picture], [offsets], patch, none)) is not None:
+    if (flat := _flat(upsampler, features, [picture], [offsets], patch, none, scratch_mb)) is not None:
         return flat[0]
     reduced = reduce(features, upsampler, none)
     sources = [one.source for one in reduced]
@@ -249,6 +270,7 @@ def query_products(
     offsets: list[tuple[int, int]],
     queries: Tensor,
     patch: int,
+    scratch_mb: float = SCRATCH_MB,
 ) -> Tensor:
     """Products o_p · t_q of every pixel and query; divided by `pixel_norms` they are `cosine_logits`.
 
@@ -259,11 +281,12 @@ def query_products(
         offsets: (top, left) of each window.
         queries: (Q, D), of length 1.
         patch: side of a patch in pixels.
+        scratch_mb: of `operations_for`.
 
     Returns:
         (n, Q, h · patch, w · patch).
     """
-    if (flat := _flat(upsampler, features, [picture], [offsets], patch, queries, norms=False)) is not None:
+    if (flat := _flat(upsampler, features, [picture], [offsets], patch, queries, scratch_mb, norms=False)) is not None:
         return flat[1]
     count = len(queries)
     sources, shift = [], picture.new_zeros(count)
@@ -281,15 +304,12 @@ def _flat(
     places: list[list[tuple[int, int]]],
     patch: int,
     queries: Tensor,
+    scratch_mb: float,
     norms: bool = True,
 ) -> tuple[Tensor, Tensor] | None:
-    """On a GPU all windows at once: `pixel_norms` (zeros where they are not wanted) and `query_products`; else None.
-
-    Maps of features of 16 bits are kept in float16, which moves cosines by less than 3e-4.
-    """
+    """On a GPU all windows at once: `pixel_norms` (zeros where they are not wanted) and `query_products`; else None."""
     n, dim, h, w = features.shape
-    storage = torch.float32 if features.dtype == torch.float32 else torch.float16
-    operations = operations_for(features.device, storage)
+    operations = listed(upsampler, features.device, features.dtype, scratch_mb)
     if operations is None or not isinstance(upsampler, JBU) or min(h, w) < upsampler.min_patches:
         return None
     if h * w * patch**2 > MOST_PIXELS:
@@ -308,7 +328,7 @@ def _flat(
     rank, shift = vectors.shape[2], vectors[:, -1]
     maps = torch.cat([vectors[:, :-1], products], dim=2).unflatten(1, (h, w))
     scale = None
-    if storage == torch.float16:  # each window within the range of float16; undone below
+    if features.dtype != torch.float32:  # each window within the range of float16; undone below
         scale = maps.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-20)
         maps, shift = (maps / scale).half(), shift / scale[:, 0, 0]
     pixels = Upsampled(upsampler, maps, windows, tuple(map(tuple, places)), operations)
@@ -347,10 +367,10 @@ def _upsample(
     interpolate = upsampler.interpolate if isinstance(upsampler, JBU) else upsampler
     if before_last is not None:
         sources = [before_last(i, source) for i, source in enumerate(sources)]
-    maps = [
+    maps = (  # one after another: each has all channels at full size
         interpolate(source.permute(2, 0, 1)[None], guide[None])[0].permute(1, 2, 0)
         for source, guide in zip(sources, guides, strict=True)
-    ]
+    )
     return torch.stack([finish(i, pixels) for i, pixels in enumerate(maps)]).permute(0, 3, 1, 2)
 
 
@@ -438,9 +458,8 @@ def _shared(
     )
     if aligned:
         height, width = (side // factor for side in picture.shape[-2:])
-        pooled = F.adaptive_avg_pool2d(picture[:, : height * factor, : width * factor], (height, width))
+        pooled = pool(picture[:, : height * factor, : width * factor], (height, width))
         return [(list(range(len(offsets))), pooled, [(y // factor, x // factor) for y, x in offsets])]
     return [
-        ([i], F.adaptive_avg_pool2d(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)])
-        for i, (y, x) in enumerate(offsets)
+        ([i], pool(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)]) for i, (y, x) in enumerate(offsets)
     ]

@@ -18,15 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segearth.models.simfeatup import JBU, JBUStep
+from segearth.models.list_memory import job_bytes, tile_bytes
+from segearth.models.simfeatup import JBU, JBUStep, pool
 from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
 
 Places = tuple[tuple[tuple[int, int], ...], ...]
 """(top, left) of the windows in each picture, in pixels."""
 
-# Working set of an operation on the list of tiles: that many MB hold all tiles of a 448 × 448 image, on a GPU of 24 GB
-# and more; on a smaller one a sixteenth of its memory, as maps and kernels take some, too.
-CHUNK_MB = 1536
+# Operands that are gathered for the tiles that are computed at once, where the caller does not say how many MB they may
+# take: enough for all tiles of a 448 × 448 image.
+SCRATCH_MB = 1536
 
 MOST_PIXELS = 1 << 22  # of a window: each takes 1.1 kB in a step (4.6 GB); more is for the bands of `tiles`
 
@@ -52,7 +53,13 @@ class Plan(NamedTuple):
 
 
 class Operations(Protocol):
-    """The parts of a step; written for PyTorch here and as Triton kernels in `triton_kernels`."""
+    """The parts of a step; written for PyTorch here and as Triton kernels in `triton_kernels`.
+
+    Attributes:
+        fixed: bytes that they take once, however many tiles there are; None: they gather for as many tiles as they may.
+    """
+
+    fixed: int | None
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
         """The kernels (J, 64, A · A) of the plan's jobs, on source pixels (row, column), from guidance (n, 3, H, W)."""
@@ -106,7 +113,10 @@ def make_plan(
 class TorchOperations:
     """`Operations` on any device that PyTorch knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch_mb: float = SCRATCH_MB) -> None:
+        """Takes the bound of what is gathered for the tiles that are computed at once."""
+        self.fixed: int | None = None
+        self.scratch = int(scratch_mb * 2**20)
         self.taps: dict[JBUStep, Taps] = {}
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
@@ -117,9 +127,10 @@ class TorchOperations:
             self.taps[step] = Taps(step)
         keys, taps = project(step, colours), self.taps[step]
         inner, side = slice(step.radius, step.radius + TILE), rows.enlarged.shape[1]
-        found = []
-        at_once = _at_once(side * side * (keys.shape[-1] + 4 * PIXELS), keys.device)
-        for places in plan.job_places.split(at_once):
+        shape = (len(plan.jobs), PIXELS, rows.positions.shape[1], columns.positions.shape[1])
+        found = keys.new_empty(shape, dtype=dtype)
+        at_once = max(1, self.scratch // job_bytes(step.radius))
+        for places, out in zip(plan.job_places.split(at_once), found.split(at_once), strict=True):
             window, ty, tx = places.unbind(dim=1)
             y, x = rows.enlarged[ty][:, :, None], columns.enlarged[tx][:, None, :]
             banded = keys.new_zeros(len(places), PIXELS, side, side)
@@ -127,52 +138,40 @@ class TorchOperations:
             taps.write(banded, keys[window, y, x], colours[window, y[:, inner], x[..., inner]])
             kernel = torch.bmm(banded.flatten(1, 2), columns.weights[tx]).unflatten(1, (PIXELS, side))  # (j, 64, S, A)
             kernel = torch.bmm(rows.weights[ty].transpose(1, 2), kernel.transpose(1, 2).flatten(2))
-            kernel = kernel.unflatten(2, (PIXELS, -1)).transpose(1, 2)  # (j, 64, A, A)
-            found.append(kernel.flatten(2).to(dtype))
-        return _joined(found)
+            out.copy_(kernel.unflatten(2, (PIXELS, -1)).transpose(1, 2))  # (j, 64, A, A)
+        return found.flatten(2)
 
     def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """See `Operations`."""
         source = source[..., : out.shape[-1]]
-        _untile(_joined([tiles for _, tiles in self._tiles(matrices, radius, source, plan)]), plan, out)
+        tiles = source.new_empty(len(plan.slots), PIXELS, source.shape[-1])
+        for part in self._parts(len(plan.slots), matrices, source):
+            torch.bmm(*_operands(matrices, radius, source, plan, part), out=tiles[part])
+        _untile(tiles, plan, out)
 
     def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
         """See `Operations`."""
         n, h, w, _ = source.shape
-        out = shift.new_empty(n, 2 * h, 2 * w, 1)
-        found = [
-            torch.linalg.vector_norm(tiles + shift[window], dim=-1, keepdim=True)
-            for window, tiles in self._tiles(matrices, radius, source, plan)
-        ]
-        _untile(_joined(found), plan, out)
+        out, found = shift.new_empty(n, 2 * h, 2 * w, 1), []
+        for part in self._parts(len(plan.slots), matrices, source):
+            vectors = torch.bmm(*_operands(matrices, radius, source, plan, part)) + shift[plan.places[part, :1]]
+            found.append(torch.linalg.vector_norm(vectors, dim=-1, keepdim=True))
+            del vectors  # not held while the next ones are gathered
+        _untile(found[0] if len(found) == 1 else torch.cat(found), plan, out)
         return out[..., 0]
 
-    def _tiles(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields parts of the list of doubled tiles (m, 64, C), with their windows (m, 1)."""
-        rows, columns = (axis(side, radius, source.device) for side in source.shape[1:3])
-        at_once = _at_once((matrices.shape[2] + PIXELS) * source.shape[-1] + PIXELS * matrices.shape[2], source.device)
-        for places, slots in zip(plan.places.split(at_once), plan.slots.split(at_once), strict=True):
-            window, ty, tx = places.unbind(dim=1)
-            window = window[:, None]
-            pixels = source[window[..., None], rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
-            yield window, torch.bmm(matrices[slots], pixels.flatten(1, 2))
+    def _parts(self, tiles: int, matrices: Tensor, source: Tensor) -> Iterator[slice]:
+        """Yields the parts of a list of so many tiles that are computed at once."""
+        at_once = max(1, self.scratch // tile_bytes(matrices.shape[2], source.shape[-1], source.itemsize))
+        return (slice(start, start + at_once) for start in range(0, tiles, at_once))
 
 
-def chunk_mb(device: torch.device) -> float:
-    """The working set of an operation on the list of tiles; the same in every call on a device."""
-    if device.type != "cuda":
-        return CHUNK_MB
-    return min(CHUNK_MB, torch.cuda.get_device_properties(device).total_memory / 16 / 2**20)
-
-
-def _at_once(floats: int, device: torch.device) -> int:
-    """How many tiles fit into `chunk_mb` if each needs so many floats."""
-    return max(1, int(chunk_mb(device) * 2**18) // floats)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """Parts of a list of tiles, one after another; a single one is not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _operands(matrices: Tensor, radius: int, source: Tensor, plan: Plan, part: slice) -> tuple[Tensor, Tensor]:
+    """The kernels (m, 64, A · A) and source pixels (m, A · A, C) of a part of the list of tiles."""
+    rows, columns = (axis(side, radius, source.device) for side in source.shape[1:3])
+    window, ty, tx = plan.places[part].unbind(dim=1)
+    pixels = source[window[:, None, None], rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
+    return matrices[plan.slots[part]], pixels.flatten(1, 2)
 
 
 def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> None:
@@ -184,8 +183,14 @@ def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> None:
         out.copy_(pixels.flatten(3, 4).flatten(1, 2)[:, : out.shape[1], : out.shape[2]])
 
 
-def operations_for(device: torch.device, dtype: torch.dtype) -> Operations | None:
-    """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None."""
+def operations_for(device: torch.device, dtype: torch.dtype, scratch_mb: float = SCRATCH_MB) -> Operations | None:
+    """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None.
+
+    Args:
+        device: the model's.
+        dtype: float32 or float16.
+        scratch_mb: bound of what is gathered for the tiles that are computed at once.
+    """
     if device.type not in ("cuda", "mps"):
         return None
     if device.type == "cuda" and find_spec("triton") is not None:
@@ -193,7 +198,7 @@ def operations_for(device: torch.device, dtype: torch.dtype) -> Operations | Non
 
         if triton_kernels.run_on(device, dtype):
             return triton_kernels.TritonOperations()
-    return TorchOperations()
+    return TorchOperations(scratch_mb)
 
 
 class Upsampled:
@@ -258,7 +263,7 @@ class Upsampled:
     def _kernels(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> tuple[Tensor, Plan]:
         doubled = (2 * maps.shape[1], 2 * maps.shape[2])
         plan = make_plan(places, self.size, doubled, step.radius, maps.device)
-        guidance = F.adaptive_avg_pool2d(windows, doubled)
+        guidance = pool(windows, doubled)
         return self.operations.matrices(step, guidance, plan, maps.dtype), plan
 
     def _double(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> Tensor:

@@ -20,12 +20,15 @@ from segearth.models.factored import (
     cosine_logits,
     is_linear,
     joined_logits,
-    joins_windows,
+    listed,
     pixel_norms,
     query_products,
 )
+from segearth.models.flat import MOST_PIXELS, SCRATCH_MB
+from segearth.models.list_memory import ListMemory, list_memory
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
+from segearth.models.simfeatup import JBU, check_width
 from segearth.models.window_groups import WindowGroup, cut, group_windows
 from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import CROP, STRIDE, Grid, Window
@@ -134,12 +137,8 @@ class SegEarth(nn.Module):
                 "expected 1 ≤ slide_stride ≤ slide_crop, or slide_crop=0 for the whole image at once"
             )
         check_views(tta)
-        width = getattr(upsampler, "feat_dim", encoder.dim)
-        if width != encoder.dim:
-            raise UserError(
-                f"the upsampler was made for features of width {width}, this CLIP gives {encoder.dim}: "
-                "use the upsampler trained for this CLIP, or 'bilinear'"
-            )
+        if upsampler is not None:
+            check_width(upsampler, encoder.dim)
         self.encoder = encoder
         self.replay = Replay()
         self.upsampler = upsampler
@@ -269,7 +268,9 @@ class SegEarth(nn.Module):
             for group in groups
             for window, own in zip(
                 group.windows,
-                self._group_logits(cut(image, group.windows, self.encoder.patch_size), *group[1:]),
+                self._group_logits(
+                    cut(image, group.windows, self.encoder.patch_size), *group[1:], scratch_mb=MAX_MEMORY_MB / 4
+                ),
                 strict=True,
             )
         )
@@ -305,7 +306,8 @@ class SegEarth(nn.Module):
             norms = None
             if self.upsampler is not None and is_linear(self.upsampler):
                 picture, patch = group.picture.float(), self.encoder.patch_size
-                norms = pixel_norms(self.upsampler, features, picture, group.offsets, patch)
+                _, scratch_mb = self._listed(len(group.windows), windows, max_memory_mb)
+                norms = pixel_norms(self.upsampler, features, picture, group.offsets, patch, scratch_mb)
             groups.append(EncodedGroup(group.windows, features, cls, norms))
             done += len(group.windows)
             if progress is not None:
@@ -353,12 +355,16 @@ class SegEarth(nn.Module):
         """How many windows of a grid a call of the encoder gets."""
         return self.memory(grid).batch(grid.count, max_memory_mb)
 
-    def memory(self, grid: Grid) -> WindowMemory:
+    def memory(self, grid: Grid) -> WindowMemory | ListMemory:
         """What a window of a grid takes."""
-        encoder, queries = self.encoder, len(self.query_features)
-        upsampled = self.upsampler is not None
-        most = GPU_BATCH if self.query_features.device.type in ("cuda", "mps") else CPU_BATCH
-        return window_memory(grid.window_size, encoder.patch_size, encoder.width, encoder.dim, queries, upsampled, most)
+        encoder, device = self.encoder, self.query_features.device
+        of = (grid.window_size, encoder.patch_size, encoder.width, encoder.dim, len(self.query_features))
+        dtype = next(encoder.parameters(), self.query_features).dtype
+        operations = listed(self.upsampler, device, dtype)
+        if operations is not None and math.prod(grid.window_size) <= MOST_PIXELS and isinstance(self.upsampler, JBU):
+            return list_memory(*of, self.upsampler.radius, 4 if dtype == torch.float32 else 2, operations.fixed)
+        most = GPU_BATCH if device.type in ("cuda", "mps") else CPU_BATCH
+        return window_memory(*of, self.upsampler is not None, most)
 
     def with_queries(
         self, query_features: Tensor, query_to_class: Tensor, bg_idx: int = 0, prob_thd: float | None = None
@@ -431,10 +437,11 @@ class SegEarth(nn.Module):
         encoded = self._encoded_groups(image, windows, batch, max_memory_mb)
         if keep is not None:
             encoded = _noted(encoded, keep)
+        together, scratch_mb = self._listed(len(image) * len(windows), windows, max_memory_mb)
         parts = (
             ((b, window), own)
-            for joined in _joined(encoded, self._together(image, windows, max_memory_mb))
-            for (b, group, *_), logits in zip(joined, self._joined_logits(joined), strict=True)
+            for joined in _joined(encoded, together)
+            for (b, group, *_), logits in zip(joined, self._joined_logits(joined, scratch_mb), strict=True)
             for window, own in zip(group.windows, logits, strict=True)
         )
         for (b, window), own in _in_order([(b, window) for b in range(len(image)) for window in windows], parts):
@@ -446,11 +453,8 @@ class SegEarth(nn.Module):
         """Runs the encoder: yields the number of an image, a group of its windows, their features, [CLS] vectors."""
         if not windows:
             return
-        patch, first = self.encoder.patch_size, windows[0]
-        columns = sum(window.top == first.top for window in windows)
-        size = (first.bottom - first.top, first.right - first.left)
-        shape = self.memory(Grid(*size, *size)).group(columns, max_memory_mb)
-        grouped = group_windows(windows, patch, *shape)
+        patch, (memory, columns) = self.encoder.patch_size, self._memory_of(windows)
+        grouped = group_windows(windows, patch, *memory.group(columns, max_memory_mb))
         ahead, groups = tee((b, cut(own, members, patch)) for b, own in enumerate(image) for members in grouped)
         encoded = self._encoded((crop for _, group in ahead for crop in group.crops()), batch)
         for b, group in groups:
@@ -465,17 +469,29 @@ class SegEarth(nn.Module):
             for i in range(len(call)):
                 yield features[i], None if cls is None else cls[i]
 
-    def _together(self, image: Tensor, windows: Sequence[Window], max_memory_mb: float) -> int:
-        """How many windows of several groups are upsampled together; 0: each group by itself."""
-        if not windows or not joins_windows(self.upsampler, image.device):
-            return 0
-        size = (windows[0].bottom - windows[0].top, windows[0].right - windows[0].left)
-        return self.memory(Grid(*size, *size)).together(max_memory_mb)
+    def _memory_of(self, windows: Sequence[Window]) -> tuple[WindowMemory | ListMemory, int]:
+        """What each of some windows of a grid takes, and the grid's columns, as far as they are there."""
+        first = windows[0]
+        size = (first.bottom - first.top, first.right - first.left)
+        return self.memory(Grid(*size, *size)), sum(window.top == first.top for window in windows)
 
-    def _joined_logits(self, parts: list[Part]) -> list[Tensor]:
+    def _listed(self, count: int, windows: Sequence[Window], max_memory_mb: float) -> tuple[int, float]:
+        """How many of `count` windows, of several groups, are upsampled together (0: each group by itself).
+
+        And the MB that may be gathered for that many.
+        """
+        if not windows:
+            return 0, SCRATCH_MB
+        memory, columns = self._memory_of(windows)
+        if not isinstance(memory, ListMemory):
+            return 0, SCRATCH_MB
+        together = min(memory.together(columns, max_memory_mb), count)
+        return together, memory.scratch_mb(together, columns, max_memory_mb)
+
+    def _joined_logits(self, parts: list[Part], scratch_mb: float) -> list[Tensor]:
         """`_group_logits` of several groups."""
         if len(parts) == 1 or self.upsampler is None:
-            return [self._group_logits(*part[1:]) for part in parts]
+            return [self._group_logits(*part[1:], scratch_mb=scratch_mb) for part in parts]
         groups = [group for _, group, _, _ in parts]
         logits = joined_logits(
             self.upsampler,
@@ -484,12 +500,19 @@ class SegEarth(nn.Module):
             [group.offsets for group in groups],
             self.query_features,
             self.encoder.patch_size,
+            scratch_mb,
         )
         own = logits.split([len(group.windows) for group in groups])
         return [self._finished(*part) for part in zip(groups, own, (cls for *_, cls in parts), strict=True)]
 
     def _group_logits(
-        self, group: WindowGroup, features: Tensor, cls: Tensor | None, norms: Tensor | None = None
+        self,
+        group: WindowGroup,
+        features: Tensor,
+        cls: Tensor | None,
+        norms: Tensor | None = None,
+        *,
+        scratch_mb: float,
     ) -> Tensor:
         """Logits (n, Q, h, w) of a group of windows, without their padding; `norms` as in `EncodedGroup`."""
         if self.upsampler is None:
@@ -497,7 +520,7 @@ class SegEarth(nn.Module):
             similarity = torch.cat([self._similarity(window) for window in features.split(1)])
             logits = F.interpolate(similarity, size=group.size, mode="bilinear", align_corners=False)
         else:
-            where = (group.picture.float(), group.offsets, self.query_features, self.encoder.patch_size)
+            where = (group.picture.float(), group.offsets, self.query_features, self.encoder.patch_size, scratch_mb)
             if norms is None:
                 logits = cosine_logits(self.upsampler, features, *where)
             else:

@@ -30,6 +30,7 @@ from segearth.models.tiles import PIXELS, TILE, axis
 
 # The fastest of those tried on an H200, for nine windows of 224 pixels.
 SUMS = "ieee"  # plain float32 is faster than three TF32 products here; float16 is multiplied as it is
+JOBS = 4096  # tiles whose taps are held at once, more than a 448 × 448 image has
 DEPTH = 16  # a multiple of it are the 144 source pixels of a tile
 TAPS = {"BLOCK": 16, "num_warps": 4}
 FOLD = {"BLOCK": 16, "num_warps": 1}
@@ -232,6 +233,7 @@ class TritonOperations:
     """`segearth.models.flat.Operations` on a GPU."""
 
     def __init__(self) -> None:
+        self.fixed: int | None = JOBS * PIXELS * 128 * 4  # taps, with the largest radius
         self.weights: dict[JBUStep, _Weights] = {}
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
@@ -244,19 +246,20 @@ class TritonOperations:
         keys = guidance.new_empty(n, KEY_DIM, height * width)
         grid = (triton.cdiv(height * width, 64), n)
         keys_kernel[grid](guidance, *w.keys, keys, height * width, DIM=KEY_DIM, BLOCK=64)
-        found = guidance.new_empty(len(plan.jobs), PIXELS, w.padded)
-        taps_kernel[(len(plan.jobs) * (PIXELS // TAPS["BLOCK"]),)](
-            keys, guidance, plan.jobs, step.key_bias, step.range_temp, step.sigma_spatial, *w.fixup,
-            found, height, width, plan.rows, plan.columns,
-            R=radius, T=(2 * radius + 1) ** 2, TP=w.padded, DIM=KEY_DIM, PREC=precision, **TAPS,
-        )  # fmt: skip
+        taps = guidance.new_empty(min(len(plan.jobs), JOBS), PIXELS, w.padded)
         down, across = (axis(side // 2, radius, guidance.device).weights for side in (height, width))
         folded = guidance.new_empty(len(plan.jobs), PIXELS, down.shape[2] * across.shape[2], dtype=dtype)
-        fold_kernel[(len(plan.jobs) * (PIXELS // FOLD["BLOCK"]),)](
-            found, plan.jobs, down, across, folded, plan.rows, plan.columns,
-            AY=down.shape[2], AX=across.shape[2], R=radius, TP=w.padded, SP=triton.next_power_of_2(TILE + 2 * radius),
-            PREC=precision, **FOLD,
-        )  # fmt: skip
+        for jobs, out in zip(plan.jobs.split(JOBS), folded.split(JOBS), strict=True):
+            taps_kernel[(len(jobs) * (PIXELS // TAPS["BLOCK"]),)](
+                keys, guidance, jobs, step.key_bias, step.range_temp, step.sigma_spatial, *w.fixup,
+                taps, height, width, plan.rows, plan.columns,
+                R=radius, T=(2 * radius + 1) ** 2, TP=w.padded, DIM=KEY_DIM, PREC=precision, **TAPS,
+            )  # fmt: skip
+            fold_kernel[(len(jobs) * (PIXELS // FOLD["BLOCK"]),)](
+                taps, jobs, down, across, out, plan.rows, plan.columns,
+                AY=down.shape[2], AX=across.shape[2], R=radius, TP=w.padded,
+                SP=triton.next_power_of_2(TILE + 2 * radius), PREC=precision, **FOLD,
+            )  # fmt: skip
         return folded
 
     def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:

@@ -43,10 +43,7 @@ class WindowMemory(NamedTuple):
             windows: of an image.
             max_memory_mb: bound of the working set.
         """
-        most = min(self.most, max(2, _fitting(max_memory_mb, self.encoder)))
-        calls = max(1, -(-windows // most))
-        spread = (max(2, -(-windows // number)) for number in (calls, calls + 1))
-        return max(1, min(windows, min(spread, key=lambda each: -windows % each)))
+        return encoder_batch(windows, max_memory_mb, self.encoder, self.most)
 
     def group(self, columns: int, max_memory_mb: float) -> tuple[int, int]:
         """How many (rows, columns) of windows are upsampled together, because they share kernels.
@@ -55,17 +52,16 @@ class WindowMemory(NamedTuple):
             columns: windows in a row of the grid.
             max_memory_mb: bound of the working set.
         """
-        together = self.together(max_memory_mb)
-        side = min(math.isqrt(together), columns)
-        rows = together // side
+        together = self.together(columns, max_memory_mb)
+        rows, side = block(together, columns)
         # logits are added in the order of the grid, so that a whole strip of such rows is held
         if side < columns and rows * columns * self.logits > max_memory_mb * 2**20:
             return 1, together
         return rows, side
 
-    def together(self, max_memory_mb: float) -> int:
+    def together(self, columns: int, max_memory_mb: float) -> int:  # noqa: ARG002 (as of `ListMemory`)
         """How many windows are upsampled at once, at most."""
-        return max(1, _fitting(max_memory_mb, self.upsampler + self.logits))
+        return max(1, fitting(max_memory_mb, self.upsampler + self.logits))
 
     def working_set(self, grid: Grid, max_memory_mb: float) -> int:
         """Bytes of the windows that are computed at once."""
@@ -78,8 +74,28 @@ class WindowMemory(NamedTuple):
         )
 
 
-def _fitting(max_memory_mb: float, each: int) -> int:
-    return int(min(max_memory_mb * 2**20 / each, 1e6))
+def encoder_batch(windows: int, max_memory_mb: float, each: int, most: int) -> int:
+    """See `WindowMemory.batch`; `each` window takes so many bytes, and `most` get into a call."""
+    most = min(most, max(2, fitting(max_memory_mb, each)))
+    calls = max(1, -(-windows // most))
+    spread = (max(2, -(-windows // number)) for number in (calls, calls + 1))
+    return max(1, min(windows, min(spread, key=lambda number: -windows % number)))
+
+
+def block(together: int, columns: int) -> tuple[int, int]:
+    """(rows, columns) of a block of at most `together` windows in a grid of so many columns, as square as it can be."""
+    side = min(math.isqrt(together), columns)
+    return together // side, side
+
+
+def fitting(max_memory_mb: float, each: int) -> int:
+    """How many things of `each` so many bytes fit into a memory; 0 where not even one does."""
+    return int(min(max(max_memory_mb, 0) * 2**20 / each, 1e6))
+
+
+def encoder_bytes(size: tuple[int, int], patch: int, width: int) -> int:
+    """Of the activations of a window of (height, width) pixels: q, k, v, their attentions, the FFN of four widths."""
+    return int(4 * 16 * size[0] * size[1] / patch**2 * width) + 1
 
 
 def window_memory(
@@ -99,9 +115,8 @@ def window_memory(
     pixels = size[0] * size[1]
     tokens = pixels / patch**2
     rank = min(dim, tokens + 1) + queries
-    activations = 16 * tokens * width  # q, k, v, their attentions, the FFN of four widths
     maps = pixels * 0.35 * rank  # the last step's source has a quarter of the pixels, the one before 1/16
     guidance = pixels * 40  # 32 keys and 3 colours, with borders
     logits = pixels * 2.25 * queries  # with the copies on the way
     upsampler = int(4 * (maps + guidance)) if upsampled else 0
-    return WindowMemory(int(4 * activations) + 1, upsampler, int(4 * logits) + 1, most)
+    return WindowMemory(encoder_bytes(size, patch, width), upsampler, int(4 * logits) + 1, most)

@@ -2,6 +2,7 @@
 // scores from 0 to 1. Below its threshold a pixel is the background, or unclassified where no class is that.
 
 const STEPS = 254;
+const HALF_STEP = Math.fround(0.5 / STEPS + 1e-6); // what rounding hides, as in segearth relabel
 export const PIXELS = 1 << 16; // how many values a pixel can have
 
 /** The score of a confidence byte, in the precision of the maps. */
@@ -9,9 +10,9 @@ const scoreOf = (byte) => Math.fround((byte - 1) / STEPS);
 
 /**
  * How a job's map is shown at this moment.
- * @typedef {{classes: object[], threshold: number, moved: boolean, colours: string[], hidden: Set<number>}} View
- * classes as the server gives them; threshold of those that have none of their own, and of all once it was moved;
- * a colour of each, "#rrggbb"
+ * @typedef {{classes: object[], first: number, threshold: number, moved: boolean, colours: string[], hidden: Set<number>}} View
+ * classes as the server gives them; the threshold that the map was made with; the one of now, which is of all classes
+ * once it was moved; a colour of each, "#rrggbb"
  */
 
 export const thresholdOf = (one, view) => (view.moved ? view.threshold : (one.threshold ?? view.threshold));
@@ -23,6 +24,15 @@ export const hasUnclassified = (view) =>
   backgroundOf(view) < 0 && view.classes.some((one) => thresholdOf(one, view) > 0);
 
 /**
+ * Whether a pixel is its best class, as the files of the map have it: scores in files are rounded, and what the map was
+ * made with stays where it is possible.
+ */
+function isCertain(byte, first, threshold) {
+  const score = scoreOf(byte);
+  return Math.fround(score >= first ? score + HALF_STEP : score - HALF_STEP) >= threshold;
+}
+
+/**
  * The class that each confidence of a class gives.
  * @returns {Int16Array[]} for each class 256 indices, -1 for nodata and C for unclassified
  */
@@ -30,9 +40,9 @@ export function labelTable(view) {
   const background = backgroundOf(view);
   const uncertain = background < 0 ? view.classes.length : background;
   return view.classes.map((one, index) => {
-    const threshold = Math.fround(thresholdOf(one, view));
+    const [first, threshold] = [one.threshold ?? view.first, thresholdOf(one, view)].map(Math.fround);
     const labels = new Int16Array(256).fill(-1);
-    for (let byte = 1; byte < 256; byte++) labels[byte] = scoreOf(byte) >= threshold ? index : uncertain;
+    for (let byte = 1; byte < 256; byte++) labels[byte] = isCertain(byte, first, threshold) ? index : uncertain;
     return labels;
   });
 }

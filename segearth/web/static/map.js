@@ -61,9 +61,10 @@ export class ImageMap {
     if (!image) return;
     const bounds = L.latLngBounds([0, 0], [image.height, image.width]);
     const fit = this.leaflet.getBoundsZoom(bounds);
+    this.leaflet.setMaxBounds(null); // those of the image before would begin to move the map
     this.leaflet.setMinZoom(Math.min(fit, 0) - 1);
-    this.leaflet.setMaxBounds(bounds.pad(0.6));
     this.fit();
+    this.leaflet.setMaxBounds(bounds.pad(0.6));
     this.imageLayer = L.tileLayer(`${image.tiles}/{z}/{x}/{y}.png`, {
       ...this.tileOptions(image),
       className: "image-tiles",
