@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.errors import UserError, is_out_of_memory
+from segearth.errors import UserError, called_as, is_out_of_memory
 from segearth.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def work(connection: Connection, setup: ModelSetup) -> None:
     try:
         from segearth.scenes.kept import KeptEncodings
 
-        base = _load(setup)
+        with called_as("segearth web"):  # afterwards advice is for the page, which has no such options
+            base = _load(setup)
     except UserError as error:
         connection.send(("unready", str(error)))
         return
