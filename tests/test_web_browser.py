@@ -41,6 +41,8 @@ def folder(tmp_path_factory):
     sparse = {"driver": "GTiff", "count": 1, "dtype": "uint8", "tiled": True, "SPARSE_OK": True, "compress": "deflate"}
     place = {"crs": "EPSG:32632", "transform": UTM}
     rasterio.open(folder / "large.tif", "w", width=20_000, height=10_000, **place, **sparse).close()
+    with rasterio.open(folder / "large.tif", "r+") as file:
+        file.build_overviews([4, 16, 64])  # so that the server needs no small copy of it
     (folder / "broken.tif").write_bytes((folder / "north" / "field.tif").read_bytes()[:300])
     return folder
 
