@@ -16,9 +16,10 @@ from segearth.architectures import build_clip, config_of, fitting_advice
 from segearth.checkpoints import check_fit, load_strictly, read_state_dict
 from segearth.clip_names import open_clip_names
 from segearth.clips import Spec, resolve
+from segearth.clips.upsamplers import build_untrained, named_weights
 from segearth.compute import PRECISIONS, Compute
 from segearth.errors import UserError
-from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
+from segearth.models import DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import check_method
 from segearth.models.averaging import check_views
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
@@ -117,8 +118,9 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
     """An upsampler by name or from a file, in eval mode on the CPU.
 
     Args:
-        choice: "default" (that of `row`, bilinear without one), "bilinear", a key of `segearth.clips.UPSAMPLERS`, the
-            path of a SimFeatUp or FeatUp checkpoint, or None for none.
+        choice: "default" (that of `row`, bilinear without one); "bilinear", "bilateral" or another name of
+            `segearth.clips.upsamplers`; a key of `segearth.clips.UPSAMPLERS` or the path of a SimFeatUp or FeatUp
+            checkpoint, with "kernels:" before it without its last convolution; or None for none.
         row: the CLIP that it is for; None: one without an upsampler of its own.
         progress: whether a download draws a progress bar.
 
@@ -126,12 +128,20 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
         UserError: no such name or file, or a file that holds no upsampler.
     """
     if (path := weights.upsampler_file(choice, row, progress=progress)) is not None:
-        return read_upsampler(path)
-    return Bilinear() if weights.upsampler_kind(choice, row) == "bilinear" else None
+        return read_upsampler(path, choice is not None and named_weights(choice)[1])
+    kind = weights.upsampler_kind(choice, row)
+    if kind is None:
+        return None
+    module: nn.Module = build_untrained(kind)
+    return module.eval().requires_grad_(False)
 
 
-def read_upsampler(path: Path) -> nn.Module:
+def read_upsampler(path: Path, kernels: bool = False) -> nn.Module:
     """A `JBUOne` or `JBUStack` from a checkpoint; its kind, width and radius are read from the tensors.
+
+    Args:
+        path: of the checkpoint.
+        kernels: whether its last convolution is left out, so that it takes features of any width.
 
     Raises:
         UserError: a file that is damaged, would run code, or holds no upsampler.
@@ -142,4 +152,6 @@ def read_upsampler(path: Path) -> nn.Module:
         check_fit(UPSAMPLERS[name](width, radius), state, str(path))
     upsampler = UPSAMPLERS[name](width, radius)
     load_strictly(upsampler, state, str(path))
+    if kernels:
+        upsampler.feat_dim, upsampler.fixup_proj = None, nn.Sequential()
     return upsampler.eval().requires_grad_(False)

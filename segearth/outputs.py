@@ -205,6 +205,17 @@ def temporary(path: Path) -> Iterator[Path]:
         _in_use.discard(part.name)
 
 
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder in another for what a run needs meanwhile; what a kill leaves is removed as a temporary file is."""
+    with temporary(parent / "folder") as path:
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _sweep(folder: Path) -> None:
     """Removes temporary files of processes that are dead; once for each process and folder."""
     place = folder.absolute()
@@ -215,7 +226,10 @@ def _sweep(folder: Path) -> None:
         name = _TEMPORARY.fullmatch(part.name)
         with suppress(OSError):
             if name is not None and _is_abandoned(part, name["host"], int(name["pid"])):
-                part.unlink()
+                if part.is_dir():
+                    shutil.rmtree(part)
+                else:
+                    part.unlink()
 
 
 def _is_abandoned(part: Path, host: str, pid: int) -> bool:

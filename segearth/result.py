@@ -321,7 +321,7 @@ class Result:
 
         Returns:
             A polygon a row, with `class`, `class_id`, `pixels`, `area_m2`, `mean_confidence` and `source`. Without
-            coordinate system they are in pixels, downwards.
+            coordinate system they are in pixels: x is the column, y minus the row.
 
         Raises:
             UserError: geopandas or the packages of scenes are missing, or as of `vectorize`.

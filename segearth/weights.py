@@ -18,6 +18,7 @@ from pathlib import Path
 from segearth import downloads
 from segearth.clips import UPSAMPLERS, Spec, known
 from segearth.clips.spec import Source
+from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
 from segearth.files import File, Packaged
 from segearth.hashes import remember, remembered_sha256
@@ -209,8 +210,8 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
     """The file of an upsampler, downloaded if it must be; None for those that have none.
 
     Args:
-        choice: "default" (that of `row`), "bilinear", a key of `UPSAMPLERS`, the path of a checkpoint, or None for
-            none.
+        choice: "default" (that of `row`); a name of `segearth.clips.upsamplers`; a key of `UPSAMPLERS` or the path of
+            a checkpoint, with or without "kernels:" before it; or None for none.
         row: The CLIP that it is for.
         progress: Whether to draw a progress bar on stderr during a download.
 
@@ -219,15 +220,16 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
     """
     if choice == "default" and row is not None:
         return None if row.upsampler_file is None else fetch(row.upsampler_file, progress=progress)
-    if choice in (None, "bilinear", "default"):
+    if choice in (None, "default") or is_untrained(choice):
         return None
-    if str(choice) in UPSAMPLERS:
-        return fetch(UPSAMPLERS[str(choice)], progress=progress)
-    path = user_path(str(choice), "upsampler")
+    which, _ = named_weights(choice)
+    if str(which) in UPSAMPLERS:
+        return fetch(UPSAMPLERS[str(which)], progress=progress)
+    path = user_path(str(which), "upsampler")
     if not path.is_file():
         raise UserError(
-            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use bilinear, "
-            f"{', '.join(UPSAMPLERS)}, or the path of a SimFeatUp or FeatUp checkpoint"
+            f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use "
+            f"{', '.join([*untrained_names(), *SHORT, *UPSAMPLERS])}, or the path of a SimFeatUp or FeatUp checkpoint"
         )
     return path
 
@@ -241,7 +243,10 @@ def upsampler_kind(choice: str | Path | None, row: Spec | None = None) -> str | 
     """
     if choice == "default":
         return "bilinear" if row is None else row.upsampler
-    return None if choice is None else Path(choice).name
+    if choice is None:
+        return None
+    which, kernels = named_weights(choice)
+    return str(choice) if choice in SHORT else f"{KERNELS * kernels}{Path(which).name}"
 
 
 def reachable(file: File | str, timeout: float = 5.0) -> bool:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +18,7 @@ import torch
 from segearth.datasets import describe
 from segearth.datasets.samples import Drawn, draw_pairs, write_sample
 from segearth.loading import load_tokenizer
+from segearth.models.attention import METHODS
 from segearth.vocabulary import Vocabulary
 
 # Where the extra "eval" is not installed, all else is tested.
@@ -64,6 +65,15 @@ def load_script(path: str) -> ModuleType:
 def one_thread() -> None:
     """So small a model is no faster with more, and on a busy machine ten times slower: threads wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def methods_of_the_package() -> Iterator[None]:
+    """What a test or a document adds to the table of methods is gone afterwards."""
+    table = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(table)
 
 
 @pytest.fixture(autouse=True, scope="session")

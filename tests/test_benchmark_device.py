@@ -66,6 +66,19 @@ def test_report(tmp_path, capsys, monkeypatch):
         assert expected in printed
 
 
+@pytest.mark.parametrize(("most", "calls"), [(64, [12]), (8, [8, 4])])
+def test_the_backbone_is_measured_on_the_windows_of_the_whole_batch(most, calls, monkeypatch):
+    """In calls as large as they can be: a multiple of one image's time would be too long."""
+    clip, predictors = small_models(("fp32",))
+    seen = []
+    clip.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    monkeypatch.setattr(on_device, "VISUAL_BATCH", most)
+    monkeypatch.setattr(on_device, "window_batch", lambda _: torch.zeros(4, 3, 64, 64))
+    figures = on_device._size(predictors["fp32"], 64, 3, CPU, Extent(rounds=1, warm_up=0))()
+    assert seen == calls
+    assert figures["windows"] == 4
+
+
 def test_the_published_method_is_that_of_the_product():
     """Window by window, [CLS] token and mean over the windows included."""
     _, predictors = small_models(("fp32",))

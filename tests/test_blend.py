@@ -6,7 +6,12 @@ import torch
 from torch.testing import assert_close
 
 from segearth.models.blend import BLENDS, Blend
+from segearth.scenes import options
 from segearth.windows import Grid, Window
+
+
+def test_scenes_know_all_blends():
+    assert tuple(BLENDS) == options.BLENDS
 
 
 def logits_of(grid, queries=2, seed=0):

@@ -175,6 +175,25 @@ def test_fewer_polygons(capsys):
     assert "--only tre: town.labels.tif has no class of this name: did you mean 'tree'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("points", [1, 60, 1_000_000])
+def test_classes_become_multipolygons_some_at_a_time(monkeypatch, points):
+    """Whatever tiles and portions they come from; each has the pieces of its class, in their order."""
+    values = town()
+    monkeypatch.setattr(job, "_POINTS", points)
+    done = vectorize.vectorize("town.labels.tif", options=VectorOptions(dissolve=True, only=["tree", "water"]))
+    _, shapes, fields = rows("town.polygons.gpkg")
+    assert fields["class_id"].tolist() == [1, 2]
+    with rasterio.open("town.labels.tif") as file:
+        for shape, of, row in zip(shapes, (1, 2), done.summary["classes"], strict=True):
+            assert shapely.is_valid(shape)
+            inside = geometry_mask([shape], values.shape, file.transform, invert=True)
+            assert np.array_equal(inside, values == of)
+            assert (row["label"], row["polygons"], row["pieces"]) == (of, 1, len(shape.geoms))
+            tops = [(-part.bounds[3], part.bounds[0]) for part in shape.geoms]
+            assert [top for top, _ in tops] == sorted(top for top, _ in tops)
+    assert fields["pixels"].tolist() == [row["pixels"] for row in done.summary["classes"]]
+
+
 def test_classes_are_called_by_any_of_their_names(capsys):
     """Also between other arguments, in capitals, and with a comma in the name of another program's class."""
     town("a.labels.tif")

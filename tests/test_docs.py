@@ -130,8 +130,11 @@ def save(image: Image.Image, path: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.usefixtures("newcomer")
-def test_a_page_from_top_to_bottom(page, monkeypatch, capfd):
+def test_a_page_from_top_to_bottom(page, request, monkeypatch, capfd):
     """Blocks of Python share their names; commands find what those before have written."""
+    if page == "docs/web.md":
+        ask_the_server(request)
+        return
     if page == "docs/evaluate.md":
         pytest.importorskip("mmseg", reason='pip install ".[eval]"')
     if page == "dataset_prepare.md":
@@ -150,6 +153,39 @@ def test_a_page_from_top_to_bottom(page, monkeypatch, capfd):
         elif block.language in ("sbatch", "yaml"):
             for command in script(block).commands:
                 check_arguments(command)
+
+
+def ask_the_server(request: pytest.FixtureRequest) -> None:
+    """All blocks of the page on the server, in one shell, which asks a server that is there."""
+    pytest.importorskip("rasterio", reason="scenes need the extra geo")
+    webserving = pytest.importorskip("webserving", reason="the page needs the extra web")
+    from segearth.web.images import Root
+
+    lines = []
+    for command in (one for block in blocks("docs/web.md") for one in block.commands):
+        assert command.startswith(("pip ", "segearth ", "curl ", "IMAGE=$(curl ", "JOB=$(curl ")), command
+        if command.startswith("pip "):
+            assert pip(shlex.split(command)[1:], None) == 0
+        elif command.startswith("segearth "):
+            check_arguments(command)
+        else:
+            lines.append(f"{command}; echo")
+    assert len(lines) > 12
+    worker = request.getfixturevalue("web_worker")
+    with webserving.serving(Path("work").resolve(), worker, root=Root.of(Path())) as client:
+        text = "\n".join(lines).replace("curl ", "curl --fail-with-body ").replace(":8000/", f":{client.port}/")
+        done = subprocess.run(["bash", "-euo", "pipefail"], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout
+    assert '"name":"a.tif"' in said
+    assert '"state": "done"' in said
+    assert '"scores":[{"index":' in said
+    with Image.open("scene.labels.tif") as labels, Image.open("scene.tif") as scene:
+        assert labels.size == scene.size
+    assert Image.open("overlay.png").width >= 100
+    assert Image.open("tile.png").size == (256, 256)
+    assert len(json.loads(Path("histogram.json").read_text())["classes"]) == 3
+    assert Path("certain.gpkg").read_bytes().startswith(b"SQLite format 3")
 
 
 def script(block: Block) -> Block:

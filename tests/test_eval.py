@@ -116,6 +116,16 @@ def rows(folder: Path) -> list[dict]:
     return json.loads((folder / "results.json").read_text())
 
 
+def test_the_bound_of_memory_is_an_option(run, here):
+    loveda(here / "data", SIZES[:1])
+    assert run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--max-memory", 50)[0] == 0
+    row = rows(Path("out"))[-1]
+    assert row["settings"]["max_memory_mb"] == 50
+    assert row["options"] == ["model.max_memory_mb=50.0"]
+    code, _, err = run("--config", CONFIG, "--max-memory", 0)
+    assert (code, "--max-memory 0.0: expected a number of megabytes" in err) == (2, True)
+
+
 def test_the_config_is_written_without_a_cache_that_processes_share(run, here, monkeypatch):
     for name in ("yapf", "yapf.yapflib.yapf_api"):  # it keeps one, and others see it before it is whole
         monkeypatch.setitem(sys.modules, name, None)

@@ -350,3 +350,11 @@ def test_names_of_methods_are_those_of_the_published_numbers():
     with (CONFIGS.parent / "segearth/data/published.csv").open(newline="") as file:
         published = {line["method"] for line in csv.DictReader(file)}
     assert {method.name for method in GROUPS["all"]} <= published
+
+
+def test_the_bound_of_memory_is_that_of_all_sets(run):
+    """It changes no figure, so that results stay comparable."""
+    assert run("--datasets", "loveda", *SMALL, "--max-memory", 50)[0] == 0
+    assert latest("segearth-ov", "loveda")["settings"]["max_memory_mb"] == 50
+    table = json.loads(Path("out/results.json").read_text())["results"][0]
+    assert "max_memory_mb" not in table["Comparable"]

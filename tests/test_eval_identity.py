@@ -88,9 +88,19 @@ def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
 
     plain, fast = both(gpu=False)
     assert plain != fast
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some Card")
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "Some Card")
     plain, fast = both(gpu=True)
     assert plain == fast
+
+
+def test_figures_of_an_apple_gpu_are_not_those_of_a_processor(config, monkeypatch):
+    settings = load_config(config, options=["model.feature_up=False"])
+    dataset = open_dataset(settings.test_dataloader.dataset)
+    plain = fingerprint(settings, dataset)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert fingerprint(settings, dataset) != plain
+    settings.model.device = "cpu"
+    assert fingerprint(settings, dataset) == plain
 
 
 def test_the_bound_of_memory_does_not_begin_a_run_anew(config):

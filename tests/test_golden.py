@@ -7,6 +7,7 @@ package. The official ones are read from the folder that SEGEARTH_TEST_DATA name
 import copy
 import functools
 import json
+from unittest.mock import patch
 
 import make_golden
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 from make_golden import CHAINS, GOLDEN, JBU, METHODS
 from PIL import Image
+from test_flat import in_tritons_interpreter
 
 from segearth.loading import load_tokenizer, read_upsampler
 from segearth.models import Bilinear, DenseCLIP, JBUOne, JBUStack, SegEarth, encode_text, factored
@@ -218,6 +220,26 @@ def test_upsampler(case):
 
 @pytest.mark.parametrize("case", CHAINS)
 def test_chain(case, way):
+    check_chain(case, way)
+
+
+def test_a_chain_in_tritons_interpreter():
+    """The kernels for a GPU on a whole image of 24 × 32 pixels; more takes minutes."""
+    in_tritons_interpreter("test_golden")
+
+
+def interpreted():
+    from segearth.models import triton_kernels
+    from segearth.models.triton_kernels import TritonOperations
+
+    factored.operations_for = lambda *_: TritonOperations()
+    triton_kernels.JOBS = 5  # of the twelve tiles of the last doubling
+    with patch.object(TritonOperations, "matrices", autospec=True, side_effect=TritonOperations.matrices) as called:
+        check_chain("whole_jbu", torch.device("cpu"))
+    assert called.call_count == 3  # doublings
+
+
+def check_chain(case, way):
     arrays = part(own("chains"), f"{case}|")
     params = json.loads(str(arrays.pop("params")))
     upsampler = {"jbu_one": own_jbu("jbu_one"), "bilinear": Bilinear(), None: None}[params["upsampler"]]

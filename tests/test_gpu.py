@@ -14,7 +14,9 @@ from segearth import load_model
 from segearth.models import factored
 from segearth.models.flat import TorchOperations
 from segearth.predictor import Predictor
+from segearth.resizing import resized_size
 from segearth.synthetic import draw_scene
+from segearth.transfer import to_model
 
 CLASSES = "background; building; road; tree,forest; water"
 
@@ -49,9 +51,22 @@ def kernels(request, monkeypatch):
         monkeypatch.setattr(factored, "operations_for", lambda *_: operations)
 
 
+def logits_on(device: torch.device, image: np.ndarray) -> torch.Tensor:
+    with torch.inference_mode():
+        pixels = to_model(image, resized_size(*image.shape[:2], 448), device)
+        return load(device).model.logits(pixels, image.shape[:2]).cpu()
+
+
+@pytest.mark.usefixtures("kernels")
+def test_float32_gives_the_processors_logits(gpu, image):
+    expected = logits_on(torch.device("cpu"), image)
+    assert_close(logits_on(gpu, image), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.usefixtures("kernels")
 def test_float32_gives_the_processors_scores(gpu, image, expected):
     found = load(gpu).predict(image)
+    # logits are times 50 in them
     assert_close(torch.tensor(found.scores), torch.tensor(expected.scores), atol=5e-5, rtol=0)
     assert (found.labels == expected.labels).mean() >= 0.9999
 

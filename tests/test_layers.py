@@ -50,6 +50,19 @@ def test_polygons_need_no_torch(tmp_path):
     assert not {"torch", "open_clip"} & loaded
 
 
+def test_the_server_of_the_page_needs_no_torch():
+    """It is another process that computes; the server stays small."""
+    pytest.importorskip("uvicorn", reason="the page needs the extra web")
+    loaded = modules_after("import segearth.web.serve")
+    assert "starlette" in loaded
+    assert not {"torch", "open_clip"} & loaded
+
+
+def test_help_needs_no_server():
+    loaded = modules_after("from segearth import cli; cli.verb_parser('web').format_help()")
+    assert not {"starlette", "uvicorn", "python_multipart", "torch", "numpy", "PIL", *GEO} & loaded
+
+
 def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):
     """Used, they say what to install."""
     loaded = modules_after(

@@ -16,7 +16,7 @@ from test_launches import Launches
 
 from segearth.errors import UserError
 from segearth.models import DenseCLIP
-from segearth.models.attention import METHODS, Method, find_method, last_block, method_names, register_method
+from segearth.models.attention import METHODS, find_method, last_block, method_names
 from segearth.models.replay import Replay
 from segearth.models.trunk import Options, Trunk, attend, scaled_layers
 
@@ -241,26 +241,6 @@ def residual_cross_attention(trunk):
     middle = torch.stack([trunk.attention(layer) for layer in layers]).mean(dim=0)
     z = trunk.heads(trunk.depth)
     return trunk.finished(0.5 * (middle @ z.v + attend(z.k, z.k, z.v, z.scale)))
-
-
-@pytest.fixture(autouse=True)
-def no_more_methods():
-    """What a test adds is gone afterwards."""
-    table = dict(METHODS)
-    yield
-    METHODS.clear()
-    METHODS.update(table)
-
-
-def test_a_method_from_outside_by_registration(clip):
-    register_method("Mine", Method(residual_cross_attention, follows=frozenset({"ignore_residual"})))
-    features, cls = DenseCLIP(clip, "Mine")(torch.randn(1, 3, 48, 80, generator=torch.Generator().manual_seed(0)))
-    assert features.shape == (1, 16, 3, 5)
-    assert cls.shape == (1, 16)
-    with pytest.raises(UserError, match="cls_column_zero is True, which the method Mine does not follow"):
-        DenseCLIP(clip, "Mine", cls_column_zero=True)
-    with pytest.raises(UserError, match="a method 'SegEarth' already"):
-        register_method("SegEarth", Method(residual_cross_attention))
 
 
 PLUGIN = """

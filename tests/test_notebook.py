@@ -243,12 +243,9 @@ def test_polygons_of_a_picture_are_in_pixels():
     pytest.importorskip("geopandas")
     frame = result(scale=20, threshold=0.5).to_geodataframe()
     assert frame.crs is None
-    assert (
-        frame["class"].tolist()
-        == ["road", "unclassified", "tree", "unclassified", "water", "unclassified"][: len(frame)]
-    )
+    assert set(frame["class"]) == {"road", "unclassified", "tree", "water"}
     assert frame.pixels.sum() == 2400
-    assert frame.total_bounds.tolist() == [0, 0, 60, 40]
+    assert frame.total_bounds.tolist() == [0, -40, 60, 0]  # y is minus the row
     assert frame.area_m2.isna().all()
 
 

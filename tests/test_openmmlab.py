@@ -24,6 +24,7 @@ from segearth.metrics import confusion_matrix, iou_per_class
 from segearth.models import SegEarth
 from segearth.openmmlab.config import load_config, resolve, resolve_weights
 from segearth.openmmlab.datasets import OpenEarthMapDataset, open_dataset
+from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 from segearth.vocabulary import Vocabulary
@@ -237,6 +238,25 @@ def test_cuda_becomes_the_cpu():
     with pytest.warns(UserWarning, match="no CUDA GPU here"):
         made = SegEarthSegmentation(CLASSES, model="tiny", device="cuda")
     assert made.net.query_features.device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "named", "expected"),
+    [
+        (True, True, None, "cuda"),
+        (False, True, None, "mps"),
+        (False, True, "auto", "mps"),
+        (False, True, "mps", "mps"),
+        (False, True, "cpu", "cpu"),
+        (False, True, "cuda:0", "mps"),
+        (False, False, None, "cpu"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the config asks for cuda")
+def test_devices_are_chosen_as_by_the_other_commands(cuda, mps, named, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert device_of(named).type == expected
 
 
 def test_a_device_that_is_not_here_is_told_by_its_key(monkeypatch):

@@ -88,7 +88,12 @@ def test_steps_of_the_paper_end_where_its_main_table_is():
         ({"data": {"complete": False}}, "data set not complete", "no", "none"),
         ({"data": None}, "yes", "yes", "close"),
         ({"options": ["model.prob_thd=0.2"]}, "changed: model.prob_thd=0.2", "yes", "none"),
-        ({"options": ["test_dataloader.num_workers=4", "model.device=cuda:1"]}, "yes", "yes", "close"),
+        (
+            {"options": ["test_dataloader.num_workers=4", "model.device=cuda:1", "model.max_memory_mb=50"]},
+            "yes",
+            "yes",
+            "close",
+        ),
     ],
 )
 def test_what_can_be_compared(more, comparable, complete, kind):

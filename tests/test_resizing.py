@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segearth.resizing import resize, resized_size
-from segearth.transfer import resize_on
+from segearth.transfer import resize_on, up
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -47,6 +47,18 @@ def test_on_a_device_it_gives_the_same_values(before, after, device):
     assert there.device.type == device.type
     assert (there.shape, there.dtype) == ((*after, 3), torch.uint8)
     assert np.array_equal(there.cpu().numpy(), resize(pixels, after))
+
+
+def test_a_device_gets_pixels_and_tables_in_one_copy_each(monkeypatch, device):
+    sent = []
+
+    def spy(array, device):
+        sent.append(array.dtype)
+        return up(array, device)
+
+    monkeypatch.setattr("segearth.transfer.up", spy)
+    assert np.array_equal(resize_on(device, noise(60, 80), (100, 90)).cpu(), resize(noise(60, 80), (100, 90)))
+    assert sent == [np.uint8, np.int64]
 
 
 def test_on_a_device_bands_of_rows_are_one_image(monkeypatch, device):

@@ -1,7 +1,9 @@
 """Maps from the scores of finished ones: unchanged without changes, and as a plain loop says with them."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
+from processes import forked  # noqa: E402
 from rasters import UTM, noise, write  # noqa: E402
 from scenemodels import mini_predictor  # noqa: E402
 
@@ -164,6 +167,20 @@ def test_changes_of_classes():
     ]:
         with pytest.raises(UserError, match=message):
             change(vocabulary, wrong)
+
+
+def test_what_a_kill_leaves_goes_with_the_next_run(scene, tmp_path):
+    def killed(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    out = tmp_path / "out"
+    process = forked(lambda: relabel_scene(scene.scores, out, progress=killed), tmp_path / "log")
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    (left,) = out.iterdir()
+    assert list(left.iterdir())
+    relabel_scene(scene.scores, out)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_what_is_there_is_not_made_again(scene, tmp_path, monkeypatch):

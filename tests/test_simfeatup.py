@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch.testing import assert_close
 
 from segearth.errors import UserError
 from segearth.models import Bilinear, JBUOne, JBUStack, simfeatup
-from segearth.models.simfeatup import adaptive_convolution, published_name
+from segearth.models.simfeatup import adaptive_convolution, pool, pool_by_products, published_name
 
 
 def random_like_trained(module):
@@ -154,3 +155,24 @@ def test_half_precision():
     half = upsampler.bfloat16()(source.bfloat16(), guidance.bfloat16())
     assert half.dtype == torch.bfloat16
     assert (half.float() - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("before", "after"), [((224, 98), (256, 112)), ((13, 20), (5, 20)), ((6, 8), (24, 3))])
+def test_pooling_where_an_apple_gpu_has_none(before, after, monkeypatch):
+    guidance = torch.randn(2, 3, *before, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.adaptive_avg_pool2d(guidance, after)
+    assert torch.equal(pool(guidance, after), expected)
+    monkeypatch.setattr(torch.nn.functional, "adaptive_avg_pool2d", None)
+    assert_close(pool_by_products(guidance, after), expected, atol=1e-6, rtol=0)
+    assert_close(pool_by_products(guidance[0], after), expected[0], atol=1e-6, rtol=0)
+
+
+def test_an_apple_gpu_is_asked_for_what_it_has(monkeypatch):
+    """It pools only to sizes that divide the image's."""
+    asked = []
+    monkeypatch.setattr(torch.nn.functional, "adaptive_avg_pool2d", lambda _, size: asked.append(size))
+    monkeypatch.setattr(simfeatup, "pool_by_products", lambda *_: "products")
+    apple = SimpleNamespace(device=torch.device("mps"), shape=(1, 3, 224, 224))
+    pool(apple, (112, 112))
+    assert asked == [(112, 112)]
+    assert pool(apple, (256, 256)) == pool(apple, (128, 128)) == pool(apple, (224, 128)) == "products"

@@ -89,7 +89,7 @@ class Client:
         body, kind = form(content, name)
         return self("POST", "/api/images", body, {"Content-Type": kind, **headers})
 
-    def until(self, path, *states, seconds=180.0):
+    def until(self, path, *states, seconds=600.0):
         """What is at an address when its state is one of these."""
         end = time.monotonic() + seconds
         while (found := self.get(path).json)["state"] not in states:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Takes the pictures of the page for docs/web.md: python tools/web_pictures.py http://127.0.0.1:8000 --out docs.
 
-The server is `segearth web`, just started, so that the page shows the drawn scene that comes with the package. Needs
-playwright and the system's Chromium. Pictures have 256 colours, chosen for each: they stay small.
+The server is `segearth web`, just started: the page shows the drawn scene that comes with the package, which is mapped
+once more in full detail. Needs playwright and the system's Chromium. Pictures get as many colours as keep them small.
 """
 
 from __future__ import annotations
@@ -12,27 +12,33 @@ import io
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
-SHOTS = ((1440, 900, "light"), (1024, 768, "light"), (390, 844, "dark"))  # width, height, colours
+MOST_BYTES = 250_000
+SHOTS: tuple[tuple[int, int, Literal["light", "dark"]], ...] = (
+    (1440, 900, "light"),
+    (1024, 768, "light"),
+    (390, 844, "dark"),
+)  # width, height, colours
 
 
-def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> Image.Image:
-    """One picture of the page with the scores of a pixel.
+def shoot(page: Page, width: int, height: int, scheme: Literal["light", "dark"]) -> Image.Image:
+    """One picture of the page, on wide screens with the scores of a pixel.
 
     Args:
-        browser: the browser.
-        url: of the page.
+        page: the page, with a finished map.
         width: of its window, in pixels.
         height: of its window, in pixels.
-        scheme: "light" or "dark".
+        scheme: its colours.
     """
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(url)
-    page.locator("#downloads button:enabled").first.wait_for(timeout=600_000)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    page.locator("#downloads button:enabled").first.wait_for()
+    page.wait_for_load_state("networkidle")
     if width > 760:
         box = page.locator("#map").bounding_box()
         assert box is not None
@@ -40,11 +46,17 @@ def shoot(browser: Browser, url: str, width: int, height: int, scheme: str) -> I
         page.locator("#scores .bars").wait_for()
     else:
         page.locator("#tabs a", has_text="Legend").click()
-        page.wait_for_timeout(500)  # it scrolls
-    page.wait_for_load_state("networkidle")
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    context.close()
-    return picture
+    page.wait_for_timeout(1000)  # for what moves
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG with as many colours as fit into `MOST_BYTES`."""
+    for colours in (256, 160, 128, 96, 64, 48, 32):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= MOST_BYTES:
+            break
+    print(f"{path}: {path.stat().st_size:,} bytes, {colours} colours")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,12 +68,15 @@ def main(argv: list[str] | None = None) -> int:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(600_000)
+        page.goto(args.url)
+        page.locator("#downloads button:enabled").first.wait_for()
+        page.locator("#map-it").click()
+        page.locator("#job-meter").wait_for()
+        page.locator("#downloads button:enabled").first.wait_for()
         for width, height, scheme in SHOTS:
-            path = args.out / f"web-{width}.png"
-            shoot(browser, args.url, width, height, scheme).quantize(256, dither=Image.Dither.NONE).save(
-                path, optimize=True
-            )
-            print(f"{path}: {path.stat().st_size:,} bytes")
+            write(shoot(page, width, height, scheme), args.out / f"web-{width}.png")
         browser.close()
     return 0
 

@@ -17,7 +17,7 @@ from segearth.architectures import build_clip, config_of
 from segearth.clips import Spec, resolve
 from segearth.compute import PRECISIONS, Compute, memory_for
 from segearth.loading import load_model, load_upsampler
-from segearth.models import Bilinear, DenseCLIP, SegEarth
+from segearth.models import DenseCLIP, SegEarth
 from segearth.models.onednn import use_onednn
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.vocabulary import Vocabulary
@@ -147,13 +147,7 @@ def _assembled(clip: Any, spec: Spec, upsampler: str | None, vocabulary: Vocabul
     """
     upsampler = spec.upsampler if upsampler is None else upsampler
     encoder = DenseCLIP(clip.eval())
-    upsample: torch.nn.Module | None
-    if upsampler in UPSAMPLERS:
-        upsample = UPSAMPLERS[upsampler](encoder.dim)
-    elif upsampler in (None, "bilinear"):
-        upsample = None if upsampler is None else Bilinear()
-    else:
-        upsample = load_upsampler(upsampler)
+    upsample = UPSAMPLERS[upsampler](encoder.dim) if upsampler in UPSAMPLERS else load_upsampler(upsampler)
     classes = torch.tensor(vocabulary.query_to_class, device="cpu")
     queries = F.normalize(torch.randn(len(classes), encoder.dim, device="cpu"), dim=-1)
     windows: dict[str, Any] = {"slide_crop": spec.window, "slide_stride": spec.window // 2}

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from segearth.cli.method_options import add_method_options, method_changes
-from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
 from segearth.config_files import find_config
 from segearth.distributed.launch import joined
 from segearth.distributed.ranks import Ranks
@@ -69,7 +69,7 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         data_root=args.data_root,
         ranks=ranks,
         show_dir=args.show_dir,
-        options=[*changes, *args.cfg_options],
+        options=[*changes, *config_changes(args)],
         limit=args.limit,
         model=args.model,
         architecture=args.architecture,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.options import add_evaluation_options, check_evaluation_options
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
 from segearth.config_files import configs_folder
 from segearth.distributed.launch import joined
 from segearth.distributed.ranks import Ranks
@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation)",
     )
     parser.add_argument(
-        "--methods", nargs="+", default=["segearth-ov"], metavar="NAME", help="rows of the paper's tables (segearth-ov)"
+        "--methods",
+        nargs="+",
+        default=["segearth-ov"],
+        metavar="NAME",
+        help="rows of the paper's tables, or beyond it (segearth-ov)",
     )
     parser.add_argument(
         "-o",
@@ -91,7 +95,7 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             architecture=args.architecture,
             upsampler=args.upsampler,
             upsamplers=args.upsamplers,
-            options=tuple(args.cfg_options),
+            options=tuple(config_changes(args)),
             limit=args.limit,
             pictures=args.pictures,
             quiet=args.quiet,

@@ -41,7 +41,10 @@ def add_model_options(parser: argparse.ArgumentParser, default_model: str = DEFA
 def _add_own(parser: argparse.ArgumentParser) -> None:
     """What goes with a CLIP of one's own."""
     parser.add_argument("--architecture", help="of a --model given by path or address: open_clip's name, or JSON")
-    parser.add_argument("--upsampler", help="bilinear, or a file of segearth train-upsampler (the model's own)")
+    parser.add_argument(
+        "--upsampler",
+        help="bilinear, bilateral, simfeatup-kernels, or a file of segearth train-upsampler (the model's own)",
+    )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +161,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the co
         metavar="KEY=VALUE",
         help=f"changes to {which}, nested keys with dots: model.prob_thd=0.2 test_dataloader.num_workers=4",
     )
+    add_max_memory(parser, "400, on a GPU up to 2000")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what starts several processes")
     add_quiet(parser)
 
@@ -173,5 +177,12 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
     for change in args.cfg_options:
         check_syntax(change)
+    check_max_memory(args)
     if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
+
+
+def config_changes(args: argparse.Namespace) -> list[str]:
+    """What the options of `add_evaluation_options` change in a config, "key=value" each: the last of equals counts."""
+    memory = [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
+    return [*args.cfg_options, *memory]

@@ -132,5 +132,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     )
     trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
+    # Products stay those that PyTorch chooses: `use_onednn` looks at products of a prediction, and a gradient has
+    # others (sums over all pixels, transposed kernels), of which nobody has seen how exact and how fast oneDNN is.
     clip = ranks.one_a_machine_first(lambda: load_clip(spec))
     trainer.train(clip, spec.name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)

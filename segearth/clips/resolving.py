@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
-from segearth.clips.spec import Spec
+from segearth.clips.spec import Spec, untrained_upsampler
 from segearth.clips.table import CLIPS
 from segearth.errors import UserError, notice, option
 from segearth.files import File
@@ -101,8 +101,15 @@ def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
         vit_type=Path(architecture).name,
         architecture=str(architecture),
         file=file,
+        upsampler=untrained_upsampler(_patch(str(architecture))),
         about=f"{Path(architecture).name} from {text}",
     )
+
+
+def _patch(architecture: str) -> int:
+    """Side of a patch by the name of an architecture of open_clip; 0 where it does not tell it, as of a file."""
+    found = re.match(r"ViT-[A-Za-z]+-(\d+)(?!\d)", architecture)
+    return 0 if found is None or architecture.endswith(".json") else int(found[1])
 
 
 _EXPECTED = (

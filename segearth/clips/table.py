@@ -7,7 +7,7 @@ activation. Sizes of three digits (`about_size`) are those that the hub shows.
 
 from __future__ import annotations
 
-from segearth.clips.spec import QUICK, STATISTICS, Spec, Statistics
+from segearth.clips.spec import QUICK, STATISTICS, Spec, Statistics, untrained_upsampler
 from segearth.files import File, Packaged
 
 _SEGEARTH_OV = "https://raw.githubusercontent.com/likyoo/SegEarth-OV/main"
@@ -97,6 +97,7 @@ def _row(
         patch=patch,
         width=width,
         size=size,
+        upsampler=untrained_upsampler(patch),
         statistics=statistics,
         official=official if official_quick is not None and official != architecture else "",
         published=published,

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from segearth.models.flat import MOST_PIXELS, SCRATCH_MB, Operations, Upsampled, operations_for
 from segearth.models.precision import true_float32
-from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise
+from segearth.models.simfeatup import JBU, Bilinear, JBUStep, pointwise, pool
 from segearth.models.tiles import TILE, double, untile, upsample_tiles
 
 # number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
@@ -71,10 +71,10 @@ def fold(features: Tensor, upsampler: nn.Module) -> tuple[Tensor, Tensor]:
     """Folds the upsampler's last convolution into the patch features (n, D, h, w).
 
     Returns:
-        Y (n, N, D) and c (D,) in float32; c is zeros for `Bilinear`, which has no convolution.
+        Y (n, N, D) and c (D,) in float32; c is zeros where there is no convolution.
     """
     tokens = features.float().flatten(2).transpose(1, 2)
-    if not isinstance(upsampler, JBU):
+    if not isinstance(upsampler, JBU) or upsampler.feat_dim is None:
         return tokens, tokens.new_zeros(features.shape[1])
     weight, bias = pointwise(upsampler.fixup_proj[1])
     return tokens + 0.1 * tokens @ weight.T, 0.1 * bias
@@ -458,9 +458,8 @@ def _shared(
     )
     if aligned:
         height, width = (side // factor for side in picture.shape[-2:])
-        pooled = F.adaptive_avg_pool2d(picture[:, : height * factor, : width * factor], (height, width))
+        pooled = pool(picture[:, : height * factor, : width * factor], (height, width))
         return [(list(range(len(offsets))), pooled, [(y // factor, x // factor) for y, x in offsets])]
     return [
-        ([i], F.adaptive_avg_pool2d(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)])
-        for i, (y, x) in enumerate(offsets)
+        ([i], pool(picture[:, y : y + size[0], x : x + size[1]], doubled), [(0, 0)]) for i, (y, x) in enumerate(offsets)
     ]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segearth.models.list_memory import job_bytes, tile_bytes
-from segearth.models.simfeatup import JBU, JBUStep
+from segearth.models.simfeatup import JBU, JBUStep, pool
 from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
 
 Places = tuple[tuple[tuple[int, int], ...], ...]
@@ -263,7 +263,7 @@ class Upsampled:
     def _kernels(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> tuple[Tensor, Plan]:
         doubled = (2 * maps.shape[1], 2 * maps.shape[2])
         plan = make_plan(places, self.size, doubled, step.radius, maps.device)
-        guidance = F.adaptive_avg_pool2d(windows, doubled)
+        guidance = pool(windows, doubled)
         return self.operations.matrices(step, guidance, plan, maps.dtype), plan
 
     def _double(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> Tensor:

@@ -28,7 +28,7 @@ from segearth.models.flat import MOST_PIXELS, SCRATCH_MB
 from segearth.models.list_memory import ListMemory, list_memory
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.replay import Replay
-from segearth.models.simfeatup import JBU
+from segearth.models.simfeatup import JBU, check_width
 from segearth.models.window_groups import WindowGroup, cut, group_windows
 from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import CROP, STRIDE, Grid, Window
@@ -137,12 +137,8 @@ class SegEarth(nn.Module):
                 "expected 1 ≤ slide_stride ≤ slide_crop, or slide_crop=0 for the whole image at once"
             )
         check_views(tta)
-        width = getattr(upsampler, "feat_dim", encoder.dim)
-        if width != encoder.dim:
-            raise UserError(
-                f"the upsampler was made for features of width {width}, this CLIP gives {encoder.dim}: "
-                "use the upsampler trained for this CLIP, or 'bilinear'"
-            )
+        if upsampler is not None:
+            check_width(upsampler, encoder.dim)
         self.encoder = encoder
         self.replay = Replay()
         self.upsampler = upsampler

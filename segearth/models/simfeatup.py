@@ -48,6 +48,33 @@ def adaptive_convolution(padded: Tensor, kernel: Tensor) -> Tensor:
     return out
 
 
+def pool(guidance: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.adaptive_avg_pool2d`, also where an Apple GPU does not have it: for sizes that do not divide each other.
+
+    Args:
+        guidance: (..., H, W), of three or four dimensions.
+        size: (height, width) of the result.
+    """
+    divides = all(side % wanted == 0 for side, wanted in zip(guidance.shape[-2:], size, strict=True))
+    if guidance.device.type != "mps" or divides:
+        return F.adaptive_avg_pool2d(guidance, size)
+    return pool_by_products(guidance, size)
+
+
+def pool_by_products(guidance: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.adaptive_avg_pool2d` to rounding, as two matrix products, for any device."""
+    down, across = (_means(side, wanted, guidance) for side, wanted in zip(guidance.shape[-2:], size, strict=True))
+    return down @ guidance @ across.T
+
+
+def _means(length: int, wanted: int, like: Tensor) -> Tensor:
+    """(wanted, length): the mean of the positions from ⌊i · length / wanted⌋ to before ⌈(i + 1) · length / wanted⌉."""
+    place, mean = (torch.arange(count, device=like.device) for count in (length, wanted))
+    first, end = mean * length // wanted, -(-(mean + 1) * length // wanted)
+    inside = (place >= first[:, None]) & (place < end[:, None])
+    return inside.to(like.dtype) / (end - first)[:, None]
+
+
 def pointwise(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) of a 1 × 1 convolution."""
     weight, bias = layer.weight, layer.bias
@@ -82,7 +109,7 @@ class JBUStep(nn.Module):
         """
         radius = self.radius
         height, width = 2 * source.shape[-2], 2 * source.shape[-1]
-        guidance = F.adaptive_avg_pool2d(guidance, (height, width))
+        guidance = pool(guidance, (height, width))
         border = [radius] * 4
         keys = F.pad(self.keys(guidance), border, mode="reflect")
         padded = F.interpolate(source, size=(height, width), mode="bicubic", align_corners=False)
@@ -146,13 +173,21 @@ class JBUStep(nn.Module):
 
 
 class JBU(nn.Module):
-    """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z."""
+    """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z.
 
-    def __init__(self, feat_dim: int, radius: int) -> None:
+    W alone has the width of a CLIP's features, the kernels of U depend on the image: without W they serve any CLIP.
+
+    Args:
+        feat_dim: D, the width of the features; None: any, and there is no W.
+        radius: of the kernels.
+    """
+
+    def __init__(self, feat_dim: int | None, radius: int) -> None:
         super().__init__()
         self.feat_dim = feat_dim
         self.radius = radius
-        self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), nn.Conv2d(feat_dim, feat_dim, 1))
+        last = [] if feat_dim is None else [nn.Dropout2d(0.2), nn.Conv2d(feat_dim, feat_dim, 1)]
+        self.fixup_proj = nn.Sequential(*last)
         # Reflected borders need 2h, 2w > radius in the first step.
         self.min_patches = radius // 2 + 1
 
@@ -171,15 +206,11 @@ class JBU(nn.Module):
             (B, D, H, W).
 
         Raises:
-            UserError: features of another width than `feat_dim`; a patch size that the model cannot cover.
+            UserError: features of another width than `feat_dim`.
         """
-        if source.shape[1] != self.feat_dim:
-            raise UserError(
-                f"the upsampler was made for features of width {self.feat_dim}, these have {source.shape[1]}: "
-                "use the upsampler trained for this CLIP, or 'bilinear'"
-            )
+        check_width(self, source.shape[1])
         z = self.interpolate(source, guidance)
-        return z + 0.1 * self.fixup_proj(z)
+        return z if self.feat_dim is None else z + 0.1 * self.fixup_proj(z)
 
     def interpolate(self, source: Tensor, guidance: Tensor) -> Tensor:
         """The linear part U, which acts on pixels and leaves channels alone: (B, C, h, w) to (B, C, H, W).
@@ -204,6 +235,17 @@ class JBU(nn.Module):
         return source
 
 
+def check_width(upsampler: nn.Module, width: int) -> None:
+    """Refuses an upsampler of a CLIP whose features have another width; one without a `feat_dim` takes any."""
+    own = getattr(upsampler, "feat_dim", None)
+    if own is not None and own != width:
+        raise UserError(
+            f"the upsampler was made for features of width {own}, this CLIP gives {width}: expected the upsampler that "
+            'was trained for this CLIP; or use the kernels of that one alone ("kernels:" before its name or path), '
+            "'bilateral' or 'bilinear'"
+        )
+
+
 def _missing(side: int, least: int) -> tuple[int, int]:
     """Patches to add (before, after) so that `side` becomes at least `least`; the smaller half before."""
     lack = max(0, least - side)
@@ -213,7 +255,7 @@ def _missing(side: int, least: int) -> tuple[int, int]:
 class JBUOne(JBU):
     """SimFeatUp: one step of radius 5, repeated until the patch is covered (4 times for 16, 5 for 32)."""
 
-    def __init__(self, feat_dim: int, radius: int = 5) -> None:
+    def __init__(self, feat_dim: int | None, radius: int = 5) -> None:
         super().__init__(feat_dim, radius)
         self.up = JBUStep(radius)
 
@@ -223,24 +265,19 @@ class JBUOne(JBU):
 
 
 class JBUStack(JBU):
-    """FeatUp: four steps of radius 3, each with weights of its own; for patches of 16 pixels only."""
+    """FeatUp: four steps of radius 3, each with weights of its own, for patches of 16 pixels.
 
-    def __init__(self, feat_dim: int, radius: int = 3) -> None:
+    Smaller patches need fewer steps, the first ones; for larger ones, which FeatUp does not know, the last is repeated.
+    """
+
+    def __init__(self, feat_dim: int | None, radius: int = 3) -> None:
         super().__init__(feat_dim, radius)
         self.up1, self.up2, self.up3, self.up4 = (JBUStep(radius) for _ in range(4))
 
     def steps(self, factor: float) -> list[JBUStep]:
-        """The four steps.
-
-        Raises:
-            UserError: the factor is not 16.
-        """
-        if factor != 16:
-            raise UserError(
-                f"jbu_stack upsamples patches of 16 pixels, these have {factor:g}: use jbu_one, "
-                "which repeats its step for any patch size"
-            )
-        return [self.up1, self.up2, self.up3, self.up4]
+        """The first ⌈log₂ factor⌉ steps; the fourth again where there are more."""
+        own = [self.up1, self.up2, self.up3, self.up4]
+        return [own[min(i, 3)] for i in range(math.ceil(math.log2(factor)))]
 
 
 class Bilinear(nn.Module):

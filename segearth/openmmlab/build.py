@@ -205,6 +205,7 @@ def row(
             **{key: getattr(net, key) for key in ("slide_crop", "slide_stride")},
             "ignore_residual": net.encoder.options.ignore_residual,
             "precision": segmentor.precision,
+            "max_memory_mb": segmentor.max_memory_mb,
             **net.beyond_paper,
         },
         "config": str(path),

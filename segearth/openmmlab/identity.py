@@ -11,6 +11,8 @@ from typing import Any
 from segearth.architectures import config_of
 from segearth.closure import code_digest
 from segearth.compute import arithmetic
+from segearth.errors import UserNotice, without_warnings
+from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
@@ -82,7 +84,8 @@ def fingerprint(config: Any, dataset: Any) -> str:
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
     used = model_weights(config.model)
-    gpu = torch.cuda.is_available() and not str(config.model.get("device")).startswith("cpu")
+    with without_warnings(UserNotice):  # the segmentor tells it
+        device = device_of(config.model.get("device"))
     return digest(
         {
             "model": model,
@@ -96,7 +99,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
             "metric": config.test_evaluator,
             "preprocessing": config.get("data_preprocessor"),
             "batch": config.test_dataloader.get("batch_size", 1),
-            "device": torch.cuda.get_device_name() if gpu else arithmetic(torch.device("cpu")),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else arithmetic(device),
             "code": code_digest(*_DECIDING),
             "versions": {name: text for name, text in versions().items() if name not in _NO_VERSIONS},
         }

@@ -10,6 +10,7 @@ from typing import Any
 from segearth import weights
 from segearth.clips import UPSAMPLERS, Spec, known, resolve
 from segearth.clips.resolving import HUB
+from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError
 from segearth.openmmlab import places
 
@@ -66,7 +67,7 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
     if not model.get("feature_up", True):
         return ModelWeights(source, None, None)
     if (chosen := model.get("upsampler")) is not None:
-        return ModelWeights(source, chosen if chosen == "bilinear" else None, chosen)
+        return ModelWeights(source, chosen if is_untrained(chosen) else None, chosen)
     if name is not None:
         return ModelWeights(source, source.upsampler, "default")
     settings = model.get("feature_up_cfg") or {}
@@ -92,11 +93,14 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         model: of a config.
         folder: the config's.
     """
-    names = {"model": known(), "architecture": (), "upsampler": ("default", "bilinear", *UPSAMPLERS)}
+    names = {"model": known(), "architecture": (), "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLERS)}
     found = {}
     for key, others in names.items():
         value = model.get(key)
-        if isinstance(value, str | Path) and str(value) not in others and not str(value).startswith(HUB):
-            place = places.resolve(value, folder)
-            found[key] = str(place) if place is not None and place.is_file() else value
+        if not isinstance(value, str | Path) or str(value).startswith(HUB):
+            continue
+        file, kernels = named_weights(value)
+        if str(file) not in others:
+            place = places.resolve(file, folder)
+            found[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
     return found

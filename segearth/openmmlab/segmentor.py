@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from torch import Tensor
 from segearth.building import build_model
 from segearth.clips import Statistics
 from segearth.compute import Compute
-from segearth.errors import UserError, UserNotice, option
+from segearth.errors import UserError
 from segearth.models.simfeatup import UPSAMPLERS
+from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.model_weights import model_weights
 from segearth.vocabulary import Vocabulary
 
@@ -40,7 +39,8 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             is computed as the official code does.
         vit_type: such as "ViT-B/16".
         model_type: how dense features are taken, a name of `segearth.models.attention.METHODS`.
-        device: "cpu", "cuda", ...; None: CUDA where there is a GPU. "cuda" without one becomes the CPU.
+        device: "cpu", "cuda", "mps", ...; None or "auto": CUDA, else Apple's MPS, else the CPU. So does "cuda" where
+            there is no such GPU.
         ignore_residual: see `segearth.models.DenseCLIP`.
         prob_thd: pixels whose best score is below become `bg_idx`; from 0 to 1.
         logit_scale: factor before the softmax.
@@ -115,7 +115,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 f"{name_path} sets a threshold or scale for a class, which evaluation does not know: expected names "
                 "alone (a colour does no harm); remove it, and set prob_thd in the config"
             )
-        compute = Compute.choose(_device(device), precision, max_memory_mb)
+        compute = Compute.choose(device_of(device), precision, max_memory_mb)
         self.net, _ = build_model(
             self.source,
             vocabulary,
@@ -219,22 +219,3 @@ def _original_size(sample: SegDataSample, default: tuple[int, ...]) -> tuple[int
         )
     height, width = meta.get("ori_shape", default)[:2]
     return int(height), int(width)
-
-
-def _device(device: str | torch.device | None) -> str | torch.device:
-    """The device to use: a config that asks for CUDA also runs where there is none."""
-    cuda = torch.cuda.is_available()
-    if str(device).startswith("cuda") and not cuda:
-        remark = f"the config asks for {device}, but there is no CUDA GPU here: the CPU is used"
-        warnings.warn(remark, UserNotice, stacklevel=1)
-        return "cpu"
-    device = device or ("cuda" if cuda else "cpu")
-    number = re.fullmatch(r"cuda:(\d+)", str(device))
-    missing = str(device) == "mps" and not torch.backends.mps.is_available()
-    if missing or (number is not None and int(number[1]) >= torch.cuda.device_count()):
-        raise UserError(
-            f"model.device is {device}, which is not here: expected one of this computer's "
-            f"{torch.cuda.device_count()} CUDA devices, or the CPU; use "
-            f"{option('options', 'model.device=cpu', 'cfg_options')}"
-        )
-    return device

@@ -74,6 +74,7 @@ CLASS_COLUMNS = {
 _HARMLESS = (
     *(f"test_dataloader.{key}=" for key in ("num_workers", "persistent_workers", "prefetch_factor", "pin_memory")),
     "model.device=",
+    "model.max_memory_mb=",
 )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.errors import UserError, checks_options, one_of_two, option
-from segearth.models.blend import BLENDS
 from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from segearth.scenes.spec import RasterSpec
 
+BLENDS = ("mean", "hann")  # of segearth.models.blend, which needs torch
 MAX_MEMORY_MB = 1200  # of a process, beside the model
 
 
@@ -71,7 +71,7 @@ class SceneOptions:
     keep_parts: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", tuple(BLENDS))):
+        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", BLENDS)):
             value = getattr(self, name)
             if value not in known:
                 raise UserError(f"{option(name, value)}: expected {' or '.join(known)}")

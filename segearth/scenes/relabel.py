@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from segearth.extras import install_command
 from segearth.jobs.settings import settings_hash
 from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
-from segearth.outputs import bytes_writer, write_all
+from segearth.outputs import bytes_writer, temporary_folder, write_all
 from segearth.scenes.assemble import assemble, opened
 from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import BLOCK, TILE, blocks
@@ -237,8 +236,7 @@ def _write(
         file = stack.enter_context(opened(source.scores))
         old = None if source.labels is None else stack.enter_context(opened(source.labels))
         _check(source, file, old)
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{source.name}.", dir=summary.parent))
-        folder, area = Path(name), Window(0, file.height, 0, file.width)
+        folder, area = stack.enter_context(temporary_folder(summary.parent)), Window(0, file.height, 0, file.width)
         tiles = max(1, min(_MOST_TILES, _VALUES // (file.count * TILE * TILE)))
         cut = blocks(area, tiles * TILE)
         for done, block in enumerate(cut, start=1):

@@ -47,9 +47,7 @@ def assembled(
         here, pixels = np.unique(inner[inner != OUTSIDE], return_counts=True)
         left[here] -= pixels
         within = pixels == partition.pieces.pixels[here]
-        whole = np.zeros(len(left), bool)
-        whole[here[within]] = True
-        is_whole = whole[chains.piece]
+        is_whole = within[np.searchsorted(here, chains.piece)]
         if is_whole.any():
             yield polygons(chains.of(is_whole))
         open_chains.append(chains.of(~is_whole))

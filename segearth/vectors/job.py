@@ -12,6 +12,7 @@ import numpy as np
 from segearth.errors import UserError, option
 from segearth.scenes.layers import Entry
 from segearth.vectors.assembly import assembled
+from segearth.vectors.dissolve import dissolved
 from segearth.vectors.formats import Features, Layer, write_features
 from segearth.vectors.label_map import LabelMap, base_name
 from segearth.vectors.options import MOST, VectorOptions
@@ -75,41 +76,39 @@ class VectorJob:
 
     def summary(self, settings: dict[str, Any]) -> dict[str, Any]:
         """The polygons in figures."""
-        chosen = self._table(self._wanted)
-        rows = []
-        for entry in self.entries:
-            of = self._table(self._wanted & (self.partition.pieces.values == entry.value))
-            rows.append(
-                {
-                    "label": entry.value,
-                    "name": entry.name,
-                    "colour": list(entry.colour),
-                    "polygons": 1 if self._options.dissolve else len(of),
-                    "pieces": len(of),
-                    "pixels": int(of.pixels.sum()),
-                    "area_m2": self._area(of),
-                }
+        table, pieces = self._classes()
+        known = self._source.areas.values is not None
+        rows = [
+            {
+                "label": entry.value,
+                "name": entry.name,
+                "colour": list(entry.colour),
+                "polygons": 1 if self._options.dissolve else count,
+                "pieces": count,
+                "pixels": pixels,
+                "area_m2": _rounded(area) if known else None,
+            }
+            for entry, count, pixels, area in zip(
+                self.entries, pieces.tolist(), table.pixels.tolist(), self._source.areas_of(table).tolist(), strict=True
             )
+        ]
+        whole = Pieces(np.zeros(1, np.int32), table.sums.sum(axis=0, keepdims=True), np.zeros(1, np.int64))
         return {
             "image": self._name,
             "classes": rows,
             "polygons": sum(row["polygons"] for row in rows),
-            "pixels": int(chosen.pixels.sum()),
-            "area_m2": self._area(chosen),
+            "pixels": int(whole.pixels[0]),
+            "area_m2": _rounded(float(self._source.areas_of(whole)[0])) if known else None,
             "area_method": self._source.areas.how,
             "settings": settings,
         }
 
-    def _table(self, wanted: NDArray[np.bool_]) -> Pieces:
-        pieces = self.partition.pieces
-        return Pieces(pieces.values[wanted], pieces.sums[wanted], pieces.first[wanted])
-
-    def _area(self, pieces: Pieces) -> float | None:
-        """Of some pieces together, to 12 digits as in the summary of the map."""
-        if self._source.areas.values is None:
-            return None
-        total = Pieces(np.zeros(1, np.int32), pieces.sums.sum(axis=0, keepdims=True), np.zeros(1, np.int64))
-        return float(f"{self._source.areas_of(total)[0]:.12g}")
+    def _classes(self) -> tuple[Pieces, NDArray[np.int64]]:
+        """The classes of `entries`, each as one piece; and how many pieces each has."""
+        pieces, chosen = self.partition.pieces, self._wanted
+        wanted = Pieces(pieces.values[chosen], pieces.sums[chosen], pieces.first[chosen])
+        group = np.searchsorted([entry.value for entry in self.entries], wanted.values).astype(np.int32)
+        return wanted.merged(group, len(self.entries)), np.bincount(group, minlength=len(self.entries))
 
     def _features(self, found: Polygons) -> Features:
         """Polygons with their fields."""
@@ -124,18 +123,12 @@ class VectorJob:
 
     def _dissolved(self, found: Iterator[Polygons]) -> Iterator[Features]:
         """One multipolygon for each class."""
-        parts = list(found)
-        if not parts:
-            return
-        polygons = Polygons.joined(parts)
-        polygons = polygons.in_groups(polygons.piece)
-        pieces = self.partition.pieces
-        values, group = np.unique(pieces.values[polygons.piece], return_inverse=True)
-        polygons = polygons.in_groups(group.astype(np.int32))
-        wanted = self._table(self._wanted)
-        table = wanted.merged(np.searchsorted(values, wanted.values).astype(np.int32), len(values))
-        shapes = polygons.geometries(self._source.transform, np.bincount(group))
-        yield self._described(shapes, table)
+        group = np.searchsorted([entry.value for entry in self.entries], self.partition.pieces.values).astype(np.int32)
+        table, _ = self._classes()
+        for some in dissolved(found, group, _POINTS):
+            classes, counts = np.unique(group[some.piece], return_counts=True)
+            of = Pieces(table.values[classes], table.sums[classes], table.first[classes])
+            yield self._described(some.geometries(self._source.transform, counts), of)
 
     def _check(self, values: NDArray[np.int32]) -> None:
         """Counts the pieces of a tile that are whole, and refuses too many as soon as that is sure."""
@@ -175,3 +168,8 @@ def _batches(found: Iterator[Polygons]) -> Iterator[Polygons]:
             waiting = []
     if waiting:
         yield Polygons.joined(waiting)
+
+
+def _rounded(area: float) -> float:
+    """To 12 digits, as in the summary of the map."""
+    return float(f"{area:.12g}")

@@ -67,10 +67,13 @@ class Downloads:
             own = self._locks.setdefault(job, threading.Lock())
         with own:
             folder = job.folder if file == "scores.tif" else self._version(job, threshold, colours)
-            path = folder / f"{job.name}.{file}"
+            name = f"{job.name}.{file}"
+            # what relabel draws shows the map alone: it would open the image as any format
+            seen = file == "overlay.png" and folder != job.folder
+            path = folder / (f"{job.name}.seen.png" if seen else name)
             if not path.exists():
-                self._add(job, folder, file)
-        return path, path.name, FILES[file]
+                self._add(job, folder, path)
+        return path, name, FILES[file]
 
     def _version(self, job: WebJob, threshold: float | None, colours: Mapping[int, str]) -> Path:
         """The folder of a map with such a threshold and colours."""
@@ -97,18 +100,15 @@ class Downloads:
         relabel_scene(job.folder / f"{job.name}.scores.tif", folder, changes, confidence=True)
         return folder
 
-    def _add(self, job: WebJob, folder: Path, file: str) -> None:
-        """Makes a file that a map has not yet."""
-        labels = folder / f"{job.name}.labels.tif"
-        if file == "polygons.gpkg":
+    def _add(self, job: WebJob, folder: Path, path: Path) -> None:
+        """Makes the polygons or the overlay of a map."""
+        labels, image = folder / f"{job.name}.labels.tif", job.image
+        if path.suffix == ".gpkg":
             vectorize(labels)
-        elif file == "overlay.png":
-            image = job.image
-            rows = json.loads((folder / f"{job.name}.summary.json").read_bytes())["classes"]
-            vocabulary = job.vocabulary.with_colours(
-                {row["name"]: tuple(row["colour"]) for row in rows[: len(job.vocabulary)]}
-            )
-            spec = None if image.view is None else image.view.spec
-            with open_plain(image.path, image.name) as dataset, open_raster(dataset, spec) as raster:
-                picture, _ = picture_of(raster, Window(0, raster.size[0], 0, raster.size[1]))
-            write_all({folder / f"{job.name}.{file}": scene_overlay(picture, labels, vocabulary, rows).save})
+            return
+        rows = json.loads((folder / f"{job.name}.summary.json").read_bytes())["classes"]
+        colours = {name: tuple(row["colour"]) for name, row in zip(job.vocabulary.names, rows, strict=False)}
+        spec = None if image.view is None else image.view.spec
+        with open_plain(image.path, image.name) as dataset, open_raster(dataset, spec) as raster:
+            picture, _ = picture_of(raster, Window(0, raster.size[0], 0, raster.size[1]))
+        write_all({path: scene_overlay(picture, labels, job.vocabulary.with_colours(colours), rows).save})

@@ -12,6 +12,7 @@ from segearth.paper.methods import METHODS
 from tiny_clip import ablation
 from tiny_clip.evaluation import Report, Score, Truth
 from tiny_clip.language import MODIFIERS, read_glossary
+from tiny_clip.methods import earlier_section
 from tiny_clip.tasks import ABSENT, UNSEEN
 
 HEAD = """# `tiny`: a small CLIP for remote sensing
@@ -104,6 +105,7 @@ def write_card(
     if report.eurosat:
         right, count = report.eurosat
         text += f"\n### Whole images\n\nEuroSAT's test split, zero-shot with ten names: {right} of {count} right.\n"
+    text += earlier_section(path)  # measured by another tool
     with atomic(path) as part:
         part.write_text(text + LIMITS, encoding="utf-8")
 

@@ -139,10 +139,12 @@ def draw(
     def of(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
         return [generator(seed, purpose, step, sample, jitter, device=device) for sample in samples]
 
+    width = upsampler.feat_dim
+    assert width is not None  # what is trained has one
     kept = [draw_kept(patches * patches, one) for one in of(Purpose.PATCHES)]
     return Drawn(
         draw_drops(upsampler, doublings, of(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
-        torch.stack([draw_projection(upsampler.feat_dim, one) for one in of(Purpose.PROJECTION)]),
+        torch.stack([draw_projection(width, one) for one in of(Purpose.PROJECTION)]),
         torch.stack(kept).view(-1, patches, patches),
         of(Purpose.PIXEL_DROPOUT, device) if dropout else [],
     )

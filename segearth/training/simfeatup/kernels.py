@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils.checkpoint import checkpoint
 
-from segearth.models.simfeatup import JBU, KEY_DIM, JBUStep, pointwise
+from segearth.models.simfeatup import JBU, KEY_DIM, JBUStep, pointwise, pool
 from segearth.models.tiles import PIXELS, TILE, axis, project
 from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, axis_positions, gather
 
@@ -50,6 +50,7 @@ def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator]
         generators: one for each image, on the CPU, so that an image's dropout does not depend on its batch.
     """
     taps = (2 * upsampler.radius + 1) ** 2
+    assert upsampler.feat_dim is not None  # what is trained has a width
     sizes = [KEY_DIM] * doublings + [taps] * doublings + [upsampler.feat_dim]
     rates = [KEY_DROPOUT] * doublings + [FIXUP_DROPOUT] * doublings + [CHANNEL_DROPOUT]
     uniform = torch.stack([torch.rand(sum(sizes), generator=one) for one in generators])
@@ -119,7 +120,7 @@ def _double(
     (halo_rows, source_rows), (halo_columns, source_columns) = (axis_positions(side, step.radius) for side in (h, w))
     top, bottom, left, right = window or (0, 2 * h, 0, 2 * w)
     down, across = (slice(a // TILE, -(-b // TILE)) for a, b in ((top, bottom), (left, right)))
-    colours = F.adaptive_avg_pool2d(guidance, (2 * h, 2 * w)).permute(0, 2, 3, 1)
+    colours = pool(guidance, (2 * h, 2 * w)).permute(0, 2, 3, 1)
     keys = project(step, colours, None if drops is None else drops[0][:, None, None])
     halos = gather(keys, halo_rows[down], halo_columns[across])  # (B, ty, tx, S, S, 32)
     inner = slice(step.radius, step.radius + TILE)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from segearth.errors import UserError, option
 from segearth.models import DenseCLIP
+from segearth.models.bilateral import begin_as_bilateral_filter
 from segearth.models.simfeatup import JBU, UPSAMPLERS, pointwise
 from segearth.training.simfeatup import losses
-from segearth.training.simfeatup.bilateral import begin_as_bilateral_filter
 from segearth.training.simfeatup.draws import Purpose, generator, key
 from segearth.training.simfeatup.inputs import Drawn, Matrices, step_inputs
 from segearth.training.simfeatup.jitter import PAD, resample

@@ -4,7 +4,7 @@ import { api, ended, follow } from "./api.js";
 import { announce, byId, element, throttled } from "./dom.js";
 import { Downloads } from "./downloads.js";
 import { Images } from "./images.js";
-import { isSmall, setUpSheet, setUpTheme, showPart } from "./layout.js";
+import { isSmall, setUpSheet, setUpTheme, showPart, watchInput } from "./layout.js";
 import { Legend, fill } from "./legend.js";
 import { ImageMap } from "./map.js";
 import { Mapping } from "./mapping.js";
@@ -24,6 +24,7 @@ let stopFollowing = () => {};
 
 async function start() {
   setUpTheme();
+  watchInput();
   setUpSheet();
   map = new ImageMap(showScores, throttled(150, showShares));
   legend = new Legend(viewChanged);

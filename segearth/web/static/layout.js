@@ -26,6 +26,13 @@ export function setUpTheme() {
   show();
 }
 
+/** Whether the keyboard was used last, for the map's crosshair: Leaflet moves the focus at clicks, too. */
+export function watchInput() {
+  const { dataset } = document.documentElement;
+  addEventListener("keydown", () => (dataset.input = "keys"), true);
+  addEventListener("pointerdown", () => (dataset.input = "pointer"), true);
+}
+
 /** On small screens the grip moves the panel, and the links above it lead to its parts. */
 export function setUpSheet() {
   const [grip, body] = [byId("grip"), byId("panel-body")];

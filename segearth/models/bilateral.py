@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.models.simfeatup import GUIDANCE_DIM, JBU, KEY_DIM, JBUStep, pointwise
+from segearth.models.simfeatup import GUIDANCE_DIM, JBU, KEY_DIM, JBUOne, JBUStep, pointwise
 
 SPATIAL_SIGMA = 1.5  # in pixels of the doubled map
 COLOUR_SIGMA = 0.2  # in units of the normalised image
@@ -41,6 +41,15 @@ def begin_as_bilateral_filter(upsampler: JBU, generator: torch.Generator) -> Non
                 parameter.zero_()
         for parameter in upsampler.fixup_proj.parameters():
             parameter.zero_()
+
+
+def bilateral_filter() -> JBUOne:
+    """The filter itself as an upsampler of features of any width; what is random in it is always the same."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(0)
+        upsampler = JBUOne(None)
+        begin_as_bilateral_filter(upsampler, torch.Generator().manual_seed(0))
+    return upsampler.eval().requires_grad_(False)
 
 
 def doublings(upsampler: JBU) -> list[JBUStep]:
