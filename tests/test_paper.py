@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 import pytest
+from safetensors.torch import save_file
 
 from segearth.datasets import DATASETS
 from segearth.errors import UserError
+from segearth.models import JBUOne, JBUStack
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, Comparison, line
 from segearth.paper.methods import METHODS, select_methods
 from segearth.paper.published import AVERAGED, published
@@ -115,6 +117,18 @@ def test_changes_of_the_method_itself_are_no_changes():
     assert changes(OV, settings) == ([], "mine.safetensors")
     own = run("loveda", options=["model.upsampler=mine.safetensors"])
     assert line(OV, "loveda", own)["Changed"] == "model.upsampler=mine.safetensors"
+
+
+def test_an_upsampler_of_another_kind_is_refused(tmp_path):
+    """Each row of the ablation has one kind, whatever file bears its name."""
+    method = METHODS["ablation-last-block"]
+    path = tmp_path / "ablation-last-block.safetensors"
+    settings = Settings(Path(), Path(), upsamplers=tmp_path)
+    save_file(JBUStack(8, radius=1).state_dict(), path)
+    assert changes(method, settings)[1] == str(path)
+    save_file(JBUOne(8, radius=1).state_dict(), path)
+    with pytest.raises(UserError, match="holds a jbu_one, but .* has a jbu_stack"):
+        changes(method, settings)
 
 
 def test_openearthmap_without_its_images_of_xbd_is_another_set():
