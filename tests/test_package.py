@@ -117,6 +117,7 @@ def test_the_wheel_holds_the_package_its_data_and_the_configs_and_nothing_else(w
     about = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
     expected |= {f"{DIST_INFO}/{name}" for name in about}
     expected |= {f"{DIST_INFO}/licenses/LICENSES/{name}" for name in below("LICENSES")}
+    expected.add(f"{DIST_INFO}/licenses/segearth/web/static/leaflet/LICENSE")
     with zipfile.ZipFile(wheel) as file:
         assert set(file.namelist()) == expected
         assert "segearth = segearth.cli:main" in file.read(f"{DIST_INFO}/entry_points.txt").decode()
@@ -127,7 +128,7 @@ def test_metadata(wheel):
     with zipfile.ZipFile(wheel) as file:
         metadata = email.message_from_bytes(file.read(f"{DIST_INFO}/METADATA"))
     assert metadata["Version"] == segearth.__version__
-    assert metadata["License-Expression"] == "Apache-2.0 AND GPL-2.0-or-later"
+    assert metadata["License-Expression"] == "Apache-2.0 AND BSD-2-Clause AND GPL-2.0-or-later"
     needed = {re.split(r"[>=\[ ]", line)[0] for line in metadata.get_all("Requires-Dist") if "extra ==" not in line}
     core = "exceptiongroup filelock huggingface_hub numpy open_clip_torch pillow safetensors torch torchvision tqdm"
     assert needed == set(core.split())
