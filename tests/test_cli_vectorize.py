@@ -200,7 +200,8 @@ def test_classes_are_called_by_any_of_their_names(capsys):
     town()
     of = [{"label": 1, "name": "tree", "names": ["tree", "forest"]}, {"label": 2, "name": "sea", "names": ["lake"]}]
     Path("town.summary.json").write_text(json.dumps({"classes": of}))
-    assert run("--only", "WATER", "town.labels.tif", "--only", "Forest", "-o", "out") == 0
+    assert run("--only", "WATER", "Forest", "town.labels.tif", "-o", "out") == 0
+    assert run("town.labels.tif", "--only", "tree", "water", "-o", "out") == 0
     assert set(rows("out/town.polygons.gpkg")[2]["class"]) == {"water", "tree"}
     assert run("town.labels.tif", "--only", "tree,water", "-o", "out") == 0
     assert capsys.readouterr().out.endswith("already\n")

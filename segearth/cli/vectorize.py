@@ -8,6 +8,7 @@ from pathlib import Path
 from segearth.cli.finished_maps import each, map_paths, refuse_one_name
 from segearth.cli.options import add_quiet
 from segearth.cli.vector_options import add_vector_options, polygons_told
+from segearth.errors import UserError
 from segearth.exits import OK, SOME_FAILED, say
 from segearth.paths import user_path
 
@@ -17,7 +18,7 @@ HELP = "Make polygons of label maps, with classes and areas."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which maps, and what the polygons are like."""
     parser.add_argument(
-        "labels", nargs="+", type=Path, metavar="LABELS", help="label maps, such as NAME.labels.tif of predict"
+        "labels", nargs="*", type=Path, metavar="LABELS", help="label maps, such as NAME.labels.tif of predict"
     )
     parser.add_argument("-o", "--out", type=Path, help="folder for the results (that of each map)")
     parser.add_argument("--vector", default="gpkg", metavar="FORMAT", help="gpkg, fgb or geojson (%(default)s)")
@@ -31,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--only",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        metavar="CLASS,CLASS",
-        help="only these classes, by any of their names or by value; may be repeated",
+        metavar="CLASS",
+        help="only these classes, by any of their names or by value, also with commas between",
     )
     parser.add_argument("--dissolve", action="store_true", help="one multipolygon for each class")
     parser.add_argument("--force", action="store_true", help="write more than two million polygons, too")
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the polygons of each map, and says what there is."""
+    _take_labels(args)
     paths = map_paths(args.labels, "label map", "NAME.labels.tif of segearth predict")
 
     from segearth.vectors.label_map import base_name
@@ -70,3 +73,16 @@ def run(args: argparse.Namespace) -> int:
     for why in failed:
         say(f"failed: {why}")
     return SOME_FAILED if failed else OK
+
+
+def _take_labels(args: argparse.Namespace) -> None:
+    """Takes the label maps from behind the classes of `--only`, where argparse took them for more classes.
+
+    Raises:
+        UserError: no label map at all.
+    """
+    if not args.labels:
+        while args.only and Path(args.only[-1]).is_file():
+            args.labels.insert(0, Path(args.only.pop()))
+    if not args.labels:
+        raise UserError("no LABELS: expected label maps, such as NAME.labels.tif of segearth predict; give one")
