@@ -72,8 +72,8 @@ def _taking_all(stream: TextIO | None, original: TextIO | None) -> TextIO:
                 io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False)),
                 encoding=stream.encoding,
                 errors="backslashreplace",
-                line_buffering=getattr(stream, "line_buffering", False),
-                write_through=getattr(stream, "write_through", False),
+                # without a buffer is with lines: what is behind this one has a buffer of its own
+                line_buffering=getattr(stream, "line_buffering", False) or getattr(stream, "write_through", False),
             )
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

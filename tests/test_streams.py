@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,13 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
 def test_words_that_nobody_takes(tmp_path, redirected, code, said):
     done = shell(f"SEGEARTH weights list {redirected}", tmp_path)
     assert (done.returncode, done.stderr[: len(said) or None]) == (code, said)
+
+
+def test_a_program_without_buffers_tells_at_once(tmp_path):
+    """As in containers: what is printed must not wait for more."""
+    code = "from segearth.streams import open_streams; import os; open_streams(); print('said'); os._exit(0)"
+    done = shell(f"{sys.executable} -c {shlex.quote(code)}", tmp_path, PYTHONUNBUFFERED="1")
+    assert done.stdout == b"said\n"
 
 
 @pytest.mark.parametrize("verb", ["info", "predict", "eval-all", "train-upsampler"])

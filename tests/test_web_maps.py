@@ -245,9 +245,11 @@ def test_a_map_that_is_made_can_be_cancelled_within_a_block(client, root):
     while not client.get(f"/api/jobs/{job}").json["progress"]["total"]:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert client("DELETE", f"/api/jobs/{job}").status == 200
+    assert client.post(f"/api/jobs/{job}/cancel").status == 200
     found = client.until(f"/api/jobs/{job}", "cancelled", "done")
     assert found["state"] == "cancelled"
+    assert client.post(f"/api/jobs/{job}/cancel").json["state"] == "cancelled"  # twice: it stays
+    assert client.get(f"/api/jobs/{job}").status == 200
     assert found["progress"]["done"] == 0  # its only block was not finished
     assert client.get(f"/api/jobs/{job}/files/labels.tif").status == 409
     assert client("DELETE", f"/api/jobs/{job}").status == 204

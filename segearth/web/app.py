@@ -102,6 +102,7 @@ class Service:
             Route("/api/jobs", self._new_job, methods=["POST"]),
             Route(job, self._job),
             Route(job, self._remove_job, methods=["DELETE"]),
+            Route(job + "/cancel", self._cancel_job, methods=["POST"]),
             Route(job + "/events", self._events),
             Route(job + tiles, self._job_tile),
             Route(job + "/histogram", self._histogram),
@@ -291,10 +292,15 @@ class Service:
     async def _job(self, request: Request) -> Response:
         return facts(self._json(self._job_of(request)))
 
+    async def _cancel_job(self, request: Request) -> Response:
+        """Ends a job, and leaves one that has just ended alone: whoever cancels must not lose a map."""
+        job = self._own_job_of(request)
+        if job.state not in ENDED:
+            self.state.cancel(job)
+        return facts(self._json(job))
+
     async def _remove_job(self, request: Request) -> Response:
-        job = self._job_of(request)
-        if job.owner is None:
-            raise Refused(403, "this map is there for everybody: expected one of yours; it stays", "job")
+        job = self._own_job_of(request)
         if job.state in ENDED:
             self._preparing.submit(remove, self.state.remove_job(job))
             return Response(status_code=204)
@@ -366,6 +372,12 @@ class Service:
 
     def _image_of(self, request: Request) -> WebImage:
         return self.state.image(_session(request), request.path_params["image"])
+
+    def _own_job_of(self, request: Request) -> WebJob:
+        job = self._job_of(request)
+        if job.owner is None:
+            raise Refused(403, "this map is there for everybody: expected one of yours; it stays", "job")
+        return job
 
     def _job_of(self, request: Request) -> WebJob:
         return self.state.job(_session(request), request.path_params["job"])

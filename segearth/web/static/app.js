@@ -119,6 +119,7 @@ async function lookAgain(image) {
 async function startJob(request) {
   const job = await api.map({ image: state.image.id, ...request });
   state.jobs = [job, ...state.jobs];
+  if (state.image.id !== job.image) return; // another image was chosen meanwhile
   showJob(job);
   if (isSmall()) showPart("classes-part");
 }
@@ -172,12 +173,14 @@ function jobChanged(job) {
 }
 
 const getBlocks = throttled(800, () => {
+  if (!state.job) return; // an image without a map was chosen meanwhile
   map.classLayer?.refresh(state.job.revision);
   getHistogram();
 });
 
 async function getHistogram() {
   const { job } = state;
+  if (!job) return;
   try {
     const histogram = await api.histogram(job.id);
     if (state.job?.id === job.id) state.histogram = histogram;

@@ -98,7 +98,8 @@ function facts(image) {
   const parts = [`${count(image.width)} × ${count(image.height)} px`, plural(image.bands, "band")];
   if (image.crs) parts.push(image.crs);
   if (image.metres_per_pixel) parts.push(`${metres(image.metres_per_pixel)} a pixel`);
-  return parts.join(" · ");
+  const large = "Each map of it runs the model anew: it is too large for its encoding to be kept.";
+  return parts.join(" · ") + (image.keeps_encoding ? "" : `. ${large}`);
 }
 
 /** The dialog with the folders and files below the server's folder. */
