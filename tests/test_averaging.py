@@ -134,6 +134,8 @@ def test_a_window_that_is_not_square():
 def test_what_cannot_be():
     with pytest.raises(UserError, match=r"tta is 'rotate': expected None or one of flips, turns, all .*flips: 4 maps"):
         model(tta="rotate")
+    with pytest.raises(UserError, match=r"tta is \['flips'\]: expected None or one of"):
+        model(tta=["flips"])
     with pytest.raises(UserError, match=r'the model has tta="flips", and what is kept .* is of one view'):
         model(tta="flips").encode(picture(32, 32))
 

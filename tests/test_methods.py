@@ -101,6 +101,12 @@ def test_layers_are_scaled_by_depth(layers, depth, used):
     assert list(scaled_layers(layers, depth)) == used
 
 
+@pytest.mark.parametrize("name", ["ignore_residual", "cls_column_zero"])
+def test_what_is_yes_or_no_takes_no_words(name):
+    with pytest.raises(UserError, match=f"{name} is 'no': expected True or False"):
+        Options(**{name: "no"})
+
+
 @pytest.mark.parametrize("layers", [(0, 3), (9, 6), (6, 13), (6,), "69", (6.0, 9), (True, 9), 6])
 def test_layers_that_cannot_be(layers):
     with pytest.raises(UserError, match=r"cls_row_layers is .*counted from 1 .*\(6, 9\)"):

@@ -56,7 +56,7 @@ def check_views(tta: str | None) -> None:
     Raises:
         UserError: it is none of `VIEWS`, and not None.
     """
-    if tta is not None and tta not in VIEWS:
+    if tta is not None and (not isinstance(tta, str) or tta not in VIEWS):
         raise UserError(
             f"tta is {tta!r}: expected None or one of {', '.join(VIEWS)} ({', '.join(map(_counted, VIEWS))}); give one"
         )

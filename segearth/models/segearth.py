@@ -225,7 +225,8 @@ class SegEarth(nn.Module):
             batch: windows in a call of the encoder. The last call is padded with repeats, so that all have one shape:
                 the logits have the same bits in whatever company their windows come. See `batch`.
             max_memory_mb: as in `logits`.
-            keep: called with all that `encoded_window_logits` needs for other queries, group by group.
+            keep: called with all that `encoded_window_logits` needs for other queries, group by group; never with
+                test-time averaging, of which nothing can be kept.
 
         Yields:
             Each window, and its logits (Q, height, width) float32. With test-time averaging each window is flipped and

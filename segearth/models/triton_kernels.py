@@ -15,6 +15,7 @@ exact; plain TF32 where maps are kept in float16.
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import NamedTuple
 
@@ -229,6 +230,11 @@ class _Weights(NamedTuple):
         return cls((w0, b0, w3), (*first, F.pad(w2.T, square), b2), padded)
 
 
+def gpu_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Makes the GPU of a tensor the present one, on which Triton launches; nothing for what is on none."""
+    return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
+
+
 class TritonOperations:
     """`segearth.models.flat.Operations` on a GPU."""
 
@@ -238,54 +244,57 @@ class TritonOperations:
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
         """See `Operations`."""
-        n, _, height, width = guidance.shape
-        guidance, radius, precision = guidance.contiguous(), step.radius, _precision(dtype)
-        if step not in self.weights:
-            self.weights[step] = _Weights.of(step)
-        w = self.weights[step]
-        keys = guidance.new_empty(n, KEY_DIM, height * width)
-        grid = (triton.cdiv(height * width, 64), n)
-        keys_kernel[grid](guidance, *w.keys, keys, height * width, DIM=KEY_DIM, BLOCK=64)
-        taps = guidance.new_empty(min(len(plan.jobs), JOBS), PIXELS, w.padded)
-        down, across = (axis(side // 2, radius, guidance.device).weights for side in (height, width))
-        folded = guidance.new_empty(len(plan.jobs), PIXELS, down.shape[2] * across.shape[2], dtype=dtype)
-        for jobs, out in zip(plan.jobs.split(JOBS), folded.split(JOBS), strict=True):
-            taps_kernel[(len(jobs) * (PIXELS // TAPS["BLOCK"]),)](
-                keys, guidance, jobs, step.key_bias, step.range_temp, step.sigma_spatial, *w.fixup,
-                taps, height, width, plan.rows, plan.columns,
-                R=radius, T=(2 * radius + 1) ** 2, TP=w.padded, DIM=KEY_DIM, PREC=precision, **TAPS,
-            )  # fmt: skip
-            fold_kernel[(len(jobs) * (PIXELS // FOLD["BLOCK"]),)](
-                taps, jobs, down, across, out, plan.rows, plan.columns,
-                AY=down.shape[2], AX=across.shape[2], R=radius, TP=w.padded,
-                SP=triton.next_power_of_2(TILE + 2 * radius), PREC=precision, **FOLD,
-            )  # fmt: skip
-        return folded
+        with gpu_of(guidance):
+            n, _, height, width = guidance.shape
+            guidance, radius, precision = guidance.contiguous(), step.radius, _precision(dtype)
+            if step not in self.weights:
+                self.weights[step] = _Weights.of(step)
+            w = self.weights[step]
+            keys = guidance.new_empty(n, KEY_DIM, height * width)
+            grid = (triton.cdiv(height * width, 64), n)
+            keys_kernel[grid](guidance, *w.keys, keys, height * width, DIM=KEY_DIM, BLOCK=64)
+            taps = guidance.new_empty(min(len(plan.jobs), JOBS), PIXELS, w.padded)
+            down, across = (axis(side // 2, radius, guidance.device).weights for side in (height, width))
+            folded = guidance.new_empty(len(plan.jobs), PIXELS, down.shape[2] * across.shape[2], dtype=dtype)
+            for jobs, out in zip(plan.jobs.split(JOBS), folded.split(JOBS), strict=True):
+                taps_kernel[(len(jobs) * (PIXELS // TAPS["BLOCK"]),)](
+                    keys, guidance, jobs, step.key_bias, step.range_temp, step.sigma_spatial, *w.fixup,
+                    taps, height, width, plan.rows, plan.columns,
+                    R=radius, T=(2 * radius + 1) ** 2, TP=w.padded, DIM=KEY_DIM, PREC=precision, **TAPS,
+                )  # fmt: skip
+                fold_kernel[(len(jobs) * (PIXELS // FOLD["BLOCK"]),)](
+                    taps, jobs, down, across, out, plan.rows, plan.columns,
+                    AY=down.shape[2], AX=across.shape[2], R=radius, TP=w.padded,
+                    SP=triton.next_power_of_2(TILE + 2 * radius), PREC=precision, **FOLD,
+                )  # fmt: skip
+            return folded
 
     def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """See `Operations`."""
-        _, h, w, _ = source.shape
-        channels = out.shape[-1]
-        block = min(DOUBLE["C"], max(16, triton.next_power_of_2(channels)))
-        rows, columns = (axis(side, radius, source.device).positions for side in (h, w))
-        double_kernel[(len(plan.slots), triton.cdiv(channels, block))](
-            matrices, plan.slots, source, rows, columns, out, h, w, source.stride(2), channels, plan.rows, plan.columns,
-            out.stride(0), out.stride(2), out.stride(3),
-            AY=rows.shape[1], AX=columns.shape[1], K=DEPTH, PREC=SUMS, **DOUBLE | {"C": block},
-        )  # fmt: skip
+        with gpu_of(source):
+            _, h, w, _ = source.shape
+            channels = out.shape[-1]
+            block = min(DOUBLE["C"], max(16, triton.next_power_of_2(channels)))
+            rows, columns = (axis(side, radius, source.device).positions for side in (h, w))
+            double_kernel[(len(plan.slots), triton.cdiv(channels, block))](
+                matrices, plan.slots, source, rows, columns, out, h, w, source.stride(2), channels,
+                plan.rows, plan.columns, out.stride(0), out.stride(2), out.stride(3),
+                AY=rows.shape[1], AX=columns.shape[1], K=DEPTH, PREC=SUMS, **DOUBLE | {"C": block},
+            )  # fmt: skip
 
     def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
         """See `Operations`."""
-        n, h, w, channels = source.shape
-        block = min(NORMS["C"], max(16, triton.next_power_of_2(channels)))
-        rows, columns = (axis(side, radius, source.device).positions for side in (h, w))
-        out = shift.new_empty(n, 2 * h, 2 * w)
-        norms_kernel[(len(plan.slots),)](
-            matrices, plan.slots, source, rows, columns, shift.contiguous(), out, h, w, source.stride(2), channels,
-            plan.rows, plan.columns,
-            AY=rows.shape[1], AX=columns.shape[1], K=DEPTH, PREC=SUMS, **NORMS | {"C": block},
-        )  # fmt: skip
-        return out
+        with gpu_of(source):
+            n, h, w, channels = source.shape
+            block = min(NORMS["C"], max(16, triton.next_power_of_2(channels)))
+            rows, columns = (axis(side, radius, source.device).positions for side in (h, w))
+            out = shift.new_empty(n, 2 * h, 2 * w)
+            norms_kernel[(len(plan.slots),)](
+                matrices, plan.slots, source, rows, columns, shift.contiguous(), out, h, w, source.stride(2), channels,
+                plan.rows, plan.columns,
+                AY=rows.shape[1], AX=columns.shape[1], K=DEPTH, PREC=SUMS, **NORMS | {"C": block},
+            )  # fmt: skip
+            return out
 
 
 def _precision(dtype: torch.dtype) -> str:

@@ -44,6 +44,9 @@ class Options:
     cls_row_layers: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("ignore_residual", "cls_column_zero"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise UserError(f"{name} is {value!r}: expected True or False; give one")
         given = self.cls_row_layers
         if given is None:
             return
