@@ -142,10 +142,21 @@ def flaw(row: dict[str, Any]) -> str | None:
     return None
 
 
+def zero_shot(row: dict[str, Any]) -> bool:
+    """Whether no class of a row had a threshold or a scale of its own: such come from labels, as a rule."""
+    return not {"thresholds", "scales"} & set(row["prompts"])
+
+
 def remarks(row: dict[str, Any]) -> list[str]:
-    """What a row says of its labels; nothing in a row without such sentences, or with something else in their place."""
+    """What a row says of its labels, and whether labels went into it; without what has something else in its place."""
     found = row.get("remarks")
-    return [str(one) for one in found] if isinstance(found, list) else []
+    said = [str(one) for one in found] if isinstance(found, list) else []
+    if isinstance(prompts := row.get("prompts"), dict) and not zero_shot(row):
+        said.append(
+            f"{prompts.get('file')} sets thresholds and scales of classes, as calibration on labels gives them: not a "
+            "zero-shot result"
+        )
+    return said
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -335,6 +335,11 @@ class Vocabulary:
         return palette(self.classes, {i: colour for i, colour in enumerate(self.colours) if colour is not None})
 
     @property
+    def has_settings(self) -> bool:
+        """Whether a class has a threshold or a scale of its own; a colour changes no map."""
+        return any(own is not None for own in self.thresholds) or any(scale != 1 for scale in self.scales)
+
+    @property
     def background_name(self) -> str | None:
         """The first name of the background; None where there is none."""
         return None if self.background is None else self.names[self.background]

@@ -22,8 +22,11 @@ from PIL import Image
 from segearth import cli, weights
 from segearth.cli.method_options import method_changes
 from segearth.distributed import launch
+from segearth.errors import UserError
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
+from segearth.openmmlab import runner
+from segearth.paper.comparison import compare
 
 CONFIG = CONFIGS / "cfg_loveda.py"
 SIZES = [(40, 60), (60, 60), (64, 48)]
@@ -168,6 +171,37 @@ def test_a_run(run, here):
     with Image.open(shown / "0.png") as picture:  # three panels of 40 × 60 pixels six times as large, and a legend
         assert picture.width == 3 * 360 + 2 * 12
         assert picture.height > 240
+
+
+def test_thresholds_and_scales_of_classes_mark_the_row_and_stay_out_of_the_zero_shot_tables(run, here):
+    loveda(here / "data", SIZES[:1])
+    names = (CONFIGS / "cls_loveda.txt").read_text().split("\n")
+    lines = [f"{line} | threshold=0.2 | scale={1 + i / 4:g}" for i, line in enumerate(names) if line]
+    (here / "tuned.txt").write_text("\n".join(lines))
+    folder = here / "out/segearth-ov/loveda"
+    arguments = ("--config", CONFIG, "--model", "tiny", "--work-dir", folder)
+    assert run(*arguments)[0] == 0
+    tuned = ("--cfg-options", f"model.name_path={here / 'tuned.txt'}")
+    code, out, _ = run(*arguments, *tuned)
+    assert code == 0
+    assert "warning: " in out
+    assert f"{here / 'tuned.txt'} sets thresholds and scales of classes" in out
+    plain, row = rows(folder)
+    assert not {"thresholds", "scales"} & set(plain["prompts"])
+    assert row["prompts"]["thresholds"] == [0.2] * 7
+    assert row["prompts"]["scales"] == [1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]
+    assert row["fingerprint"] != plain["fingerprint"]
+    assert row["aAcc"] != plain["aAcc"]
+    remarks = [line[12].value for line in openpyxl.load_workbook(folder / "results.xlsx")["runs"].iter_rows(min_row=2)]
+    assert "not a zero-shot result" not in str(remarks[0])
+    assert "not a zero-shot result" in remarks[1]
+
+    (line,) = [one for one in compare(here / "out").rows if one["Dataset"] == "LoveDA"]
+    assert line["mIoU"] == plain["mIoU"]
+    assert "the newest row of" in line["Note"]
+    assert "is no zero-shot result" in line["Note"]
+    with pytest.raises(UserError, match="expected names alone for a table of zero-shot results"):
+        runner.evaluate(CONFIG, folder, model="tiny", options=tuned[1:], zero_shot=True)
 
 
 def test_another_method_and_test_time_averaging(run, here):

@@ -19,6 +19,7 @@ from PIL import Image
 import segearth.openmmlab as glue
 from segearth import weights
 from segearth.errors import UserError
+from segearth.labels import labelled
 from segearth.loading import load_model
 from segearth.metrics import confusion_matrix, iou_per_class
 from segearth.models import SegEarth
@@ -226,11 +227,17 @@ def test_without_the_key_nothing_of_the_cls_token_is_subtracted():
     assert segmentor.max_memory_mb == 50
 
 
-def test_thresholds_and_factors_of_classes_are_refused(tmp_path):
-    for setting in ("threshold=0.3", "scale=1.1"):
-        (tmp_path / "cls.txt").write_text(f"road | colour=#102030\ntree | {setting}\n")
-        with pytest.raises(UserError, match="which evaluation does not know"):
-            SegEarthSegmentation(tmp_path / "cls.txt", model="tiny")
+def test_thresholds_and_scales_of_classes_count_as_in_prediction(tmp_path):
+    """In place of `prob_thd`; the scale counts before the comparison, not in the score that a threshold is for."""
+    (tmp_path / "cls.txt").write_text("other\nroad | threshold=0.45\ntree | scale=2\n")
+    segmentor = SegEarthSegmentation(tmp_path / "cls.txt", model="tiny", device="cpu", prob_thd=0.25)
+    scores = torch.tensor([[0.1, 0.4, 0.3], [0.1, 0.6, 0.2], [0.2, 0.44, 0.2], [0.6, 0.05, 0.2], [0.3, 0.5, 0.25]])
+    found = segmentor._labels(scores.T[None, :, None])
+    vocabulary = segmentor.vocabulary
+    scaled = scores.numpy() * np.array(vocabulary.scales, np.float32)
+    confidence = scores.numpy()[range(5), scaled.argmax(axis=1)]
+    assert found[0, 0].tolist() == [2, 1, 0, 0, 1]
+    assert found[0, 0].tolist() == labelled(scaled.argmax(axis=1), confidence, vocabulary, 0.25).tolist()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

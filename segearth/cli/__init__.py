@@ -30,6 +30,7 @@ VERBS = (
     "demo",
     "eval",
     "eval-all",
+    "calibrate",
     "prepare",
     "check",
     "sample-data",

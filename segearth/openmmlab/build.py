@@ -213,6 +213,7 @@ def row(
         "prompts": {
             "file": str(config.model["name_path"]),
             "classes": [",".join(names) for names in segmentor.vocabulary.classes],
+            **_settings(segmentor.vocabulary),
         },
         "device": str(net.query_features.device),
         "versions": provenance.versions(),
@@ -222,6 +223,13 @@ def row(
     if about := source.about if isinstance(source.file, Packaged) else source.remark:
         row["about"] = about
     return row
+
+
+def _settings(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Thresholds and scales of classes, which say that a row is no zero-shot result; nothing where there are none."""
+    if not vocabulary.has_settings:
+        return {}
+    return {"thresholds": list(vocabulary.thresholds), "scales": list(vocabulary.scales)}
 
 
 def _scale(pipeline: Sequence[dict[str, Any]]) -> list[int] | None:

@@ -8,6 +8,7 @@ folder and the folder above, and is absolute afterwards.
 from __future__ import annotations
 
 import argparse
+import copy
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, command, option
 from segearth.openmmlab import require
 from segearth.openmmlab.checks import check_change, check_config, one_line
+from segearth.openmmlab.labelled import check_apart, other_split
 from segearth.openmmlab.model_weights import model_weights, placed
 from segearth.openmmlab.places import resolve
 from segearth.paths import user_path
@@ -35,6 +37,7 @@ def load_config(
     model: str | None = None,
     architecture: str | None = None,
     upsampler: str | None = None,
+    split: str | None = None,
 ) -> Any:
     """Reads a config file of mmengine, ours or one of the official repository, and finds its data and class file.
 
@@ -47,6 +50,7 @@ def load_config(
         model: what `segearth.clips.resolve` takes; it replaces the config's CLIP and upsampler.
         architecture: of such a model that is given by path or address.
         upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
+        split: another split of the set than the one that tables are made of, such as "train".
 
     Returns:
         A `mmengine.config.Config` whose paths are absolute, with `model`, `test_dataloader` and `test_evaluator`.
@@ -72,7 +76,10 @@ def load_config(
             )
         config.model["upsampler"] = upsampler
     config.model.update(placed(config.model, path.parent))
-    _place_data(config.test_dataloader.dataset, path, data_root)
+    if split is None:
+        _place_data(config.test_dataloader.dataset, path, data_root)
+    else:
+        _place_split(config, split, path, data_root)
     _place_classes(config.model, path)
     return config
 
@@ -174,6 +181,19 @@ def _place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | N
         dataset["ann_file"] = str(found or _find_data(Path(root, ann_file), "ann_file", config, data_root))
     dataset["data_prefix"] = prefix
     dataset["data_root"] = ""
+
+
+def _place_split(config: Any, split: str, path: Path, data_root: str | Path | None) -> None:
+    """As `_place_data`, of another split, which must be none that a table is made of."""
+    tables = []
+    for name in ("val_dataloader", "test_dataloader"):
+        with suppress(AttributeError, KeyError, TypeError, UserError):  # a split that is not here cannot be the same
+            dataset = copy.deepcopy(config[name].dataset)
+            _place_data(dataset, path, data_root)
+            tables.append(dataset)
+    other_split(config, split)
+    _place_data(config.test_dataloader.dataset, path, data_root)
+    check_apart(config, tables)
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:

@@ -84,6 +84,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
     source = config.test_dataloader.dataset.to_dict()
     data = {key: value for key, value in source.items() if key not in ("data_root", "data_prefix", "ann_file")}
     used = model_weights(config.model)
+    prompts = Vocabulary.from_file(config.model.name_path)
     with without_warnings(UserNotice):  # the segmentor tells it
         device = device_of(config.model.get("device"))
     return digest(
@@ -92,7 +93,7 @@ def fingerprint(config: Any, dataset: Any) -> str:
             "source": [used.source.name, used.source.statistics],
             "architecture": config_of(used.source),
             "upsampler": used.kind,
-            "prompts": Vocabulary.from_file(config.model.name_path).classes,
+            "prompts": [prompts.classes, prompts.thresholds, prompts.scales],
             "weights": weight_files(config.model),
             "data": data,
             "labels": [dataset.reduce_zero_label, dataset.label_map, dataset.metainfo["classes"]],

@@ -10,11 +10,12 @@ from typing import Any
 
 from segearth import results
 from segearth.distributed.ranks import ALONE, Ranks
-from segearth.errors import UserError, first_line, option
+from segearth.errors import UserError, command, first_line, option
 from segearth.jobs.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import fetch_weights, load_config
 from segearth.outputs import writable_folder
+from segearth.vocabulary import Vocabulary
 
 __all__ = ["evaluate", "load_config"]
 
@@ -33,6 +34,7 @@ def evaluate(
     architecture: str | None = None,
     upsampler: str | None = None,
     reuse: bool = False,
+    zero_shot: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
     quiet: bool = False,
 ) -> tuple[dict[str, Any], Path]:
@@ -56,6 +58,7 @@ def evaluate(
         upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
+        zero_shot: whether a class file that sets thresholds or scales of classes, which come from labels, is refused.
         say: told what takes a while.
         quiet: no progress bar.
 
@@ -73,6 +76,8 @@ def evaluate(
             path, options=options, data_root=data_root, model=model, architecture=architecture, upsampler=upsampler
         )
     )
+    if zero_shot:
+        ranks.everywhere(lambda: _refuse_settings(settings.model["name_path"]))
     folder = Path(work_dir or settings.get("work_dir") or Path("work_dirs", path.stem))
     ranks.everywhere(lambda: results.read_rows(folder))  # a damaged file is found before the work, not after
     if ranks.is_main:
@@ -142,6 +147,15 @@ class _Job:
         from segearth.openmmlab.identity import digest
 
         return digest([item.key for item in self.items])
+
+
+def _refuse_settings(name_path: str) -> None:
+    """Refuses a class file whose results are not zero-shot."""
+    if Vocabulary.from_file(name_path).has_settings:
+        raise UserError(
+            f"{name_path} sets thresholds or scales of classes, as calibration on labels gives them: expected names "
+            f"alone for a table of zero-shot results; evaluate it by {command('eval')}, or give another class file"
+        )
 
 
 def _open(config: Any, folder: Path, limit: int | None) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from segearth.building import build_model
 from segearth.clips import Statistics
 from segearth.compute import Compute
 from segearth.errors import UserError
+from segearth.labels import thresholds_of
 from segearth.models.simfeatup import UPSAMPLERS
 from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.model_weights import model_weights
@@ -34,7 +35,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
     """Open-vocabulary segmentation in mmsegmentation's test loop; there is nothing to train.
 
     Args:
-        name_path: class file, one class a line, commas between synonyms.
+        name_path: class file, one class a line, commas between synonyms; a class's own threshold replaces `prob_thd`.
         clip_type: whose CLIP, such as "RemoteCLIP"; with `vit_type` a pair that `segearth.clips.resolve` takes, which
             is computed as the official code does.
         vit_type: such as "ViT-B/16".
@@ -110,11 +111,6 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         super().__init__(data_preprocessor or preprocessing(used.source.statistics), init_cfg)
         self.source, kind, path = used.source, used.kind, used.files()["upsampler"]
         vocabulary = Vocabulary.from_file(name_path, bg_idx)
-        if any(own is not None for own in vocabulary.thresholds) or any(scale != 1 for scale in vocabulary.scales):
-            raise UserError(
-                f"{name_path} sets a threshold or scale for a class, which evaluation does not know: expected names "
-                "alone (a colour does no harm); remove it, and set prob_thd in the config"
-            )
         compute = Compute.choose(device_of(device), precision, max_memory_mb)
         self.net, _ = build_model(
             self.source,
@@ -133,6 +129,9 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
             cls_row_layers=cls_row_layers,
         )
         self.vocabulary = vocabulary
+        self._own: tuple[Tensor, Tensor] | None = None  # scales and thresholds of the classes, (C,) each
+        if vocabulary.has_settings:
+            self._own = torch.tensor(vocabulary.scales), torch.from_numpy(thresholds_of(vocabulary, prob_thd))
         if kind in UPSAMPLERS and not isinstance(self.net.upsampler, UPSAMPLERS[kind]):
             raise UserError(
                 f"feature_up_cfg says {kind}, but {path} holds a {type(self.net.upsampler).__name__}: "
@@ -176,9 +175,18 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         sizes = [_original_size(sample, tuple(inputs.shape[-2:])) for sample in samples]
         for members in _groups(sizes):
             scores = self.net.scores(self._logits(inputs[members], sizes[members[0]]))
-            for i, score, labels in zip(members, scores, self.net.labels(scores), strict=True):
+            for i, score, labels in zip(members, scores, self._labels(scores), strict=True):
                 samples[i].set_data({"seg_logits": PixelData(data=score), "pred_sem_seg": PixelData(data=labels[None])})
         return samples
+
+    def _labels(self, scores: Tensor) -> Tensor:
+        """As `SegEarth.labels`, with the classes' own scales and thresholds, as prediction has them."""
+        if self._own is None:
+            return self.net.labels(scores)
+        scales, thresholds = (values.to(scores.device) for values in self._own)
+        best = (scores * scales[:, None, None]).max(dim=1).indices
+        confidence = scores.gather(1, best[:, None])[:, 0]
+        return best.masked_fill(confidence < thresholds[best], self.net.bg_idx)
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:  # noqa: ARG002 (of the base)
         """The scores (B, C, H, W) in [0, 1] of normalised images (B, 3, H, W), at their size."""

@@ -9,7 +9,7 @@ from segearth.errors import UserError, command
 from segearth.json_files import misfit, read_json
 from segearth.paper.sweep import FAILURE
 from segearth.paper.text import one_line
-from segearth.results import JSON_NAME, flaw, read_rows
+from segearth.results import JSON_NAME, flaw, read_rows, zero_shot
 
 
 def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
@@ -22,7 +22,7 @@ def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
         rows = read_rows(folder)
     except UserError as error:
         return [], one_line(str(error))
-    flaws = [flaw(row) for row in rows]
+    flaws = [flaw(row) or _not_zero_shot(row) for row in rows]
     runs = [row for row, wrong in zip(rows, flaws, strict=True) if wrong is None]
     if flaws and flaws[-1] is not None:
         return runs, (
@@ -38,3 +38,8 @@ def read_runs(folder: Path) -> tuple[list[dict[str, Any]], str | None]:
     return runs, one_line(note["error"]) if misfit(
         note, {"error": str}
     ) is None else f"{folder / FAILURE} cannot be read"
+
+
+def _not_zero_shot(row: dict[str, Any]) -> str | None:
+    """What keeps a row that labels went into out of the tables, as the end of a sentence."""
+    return None if zero_shot(row) else "has thresholds and scales of classes, and is no zero-shot result"

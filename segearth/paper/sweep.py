@@ -161,6 +161,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
         architecture=settings.architecture,
         upsampler=upsampler,
         reuse=True,
+        zero_shot=True,
         quiet=settings.quiet,
     )
     return row

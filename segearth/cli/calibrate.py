@@ -1,0 +1,301 @@
+"""`segearth calibrate`: a threshold and a scale for each class, from a few labelled images, as a class file.
+
+    segearth calibrate "few/*.jpg" --labels few --label-suffix _labels.png -c classes.txt -o calibrated.txt
+    segearth calibrate --config loveda --limit 20 --data-root data -o calibrated.txt
+
+It uses labels: what is mapped with such a file is no zero-shot result.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from segearth.cli.columns import columns, count
+from segearth.cli.method_options import add_method_options, method_changes, method_options
+from segearth.cli.options import (
+    DEFAULT_MODEL,
+    add_max_memory,
+    add_model_options,
+    add_quiet,
+    check_long_side,
+    check_max_memory,
+    check_model,
+)
+from segearth.clips import Spec, resolve
+from segearth.config_files import check_syntax, find_config
+from segearth.errors import UserError, option, printable
+from segearth.exits import OK, quiet, say
+from segearth.paths import user_path
+from segearth.streams import input_lines
+from segearth.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from segearth.calibration import Setting
+
+    Labelled = tuple[str, NDArray[np.float32], NDArray[np.unsignedinteger]]
+
+HELP = "Fit thresholds and scales of classes to a few labelled images."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Images with labels, or a config and how many of its images; classes, model, and the file to write."""
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="pictures: files, folders, patterns; - reads a list")
+    parser.add_argument("--labels", type=Path, metavar="DIR", help="folder of their label maps, which have their names")
+    parser.add_argument(
+        "--label-suffix", default=".png", metavar="END", help="in place of an image's own ending (%(default)s)"
+    )
+    parser.add_argument("-c", "--classes", help="class names in the order of the labels; or a class file")
+    parser.add_argument("--config", help="instead of images: a config file, or the name of one of ours, such as loveda")
+    parser.add_argument("--split", help="of the config's set, a folder beside that of its table (train)")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--data-root", type=Path, help="a folder that stands for the leading data/ of data paths")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes to the config"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="class file to write")
+    add_model_options(parser, f"the config's; {DEFAULT_MODEL}")
+    add_method_options(parser, "the config's; SegEarth")
+    parser.add_argument("--long-side", type=int, metavar="N", help="resize images to so many pixels; 0: not (448)")
+    add_max_memory(parser, "400, on a GPU up to 2000")
+    add_quiet(parser)
+
+
+class _Task(NamedTuple):
+    """What is to be calibrated.
+
+    Attributes:
+        vocabulary: names alone.
+        threshold: what all classes have without calibration.
+        uncertain: the class of uncertain pixels, or C.
+        with_thresholds: whether thresholds are fitted, too.
+        spec: the model.
+        images: how many there are.
+        found: them, one after another.
+        about: where they are from.
+    """
+
+    vocabulary: Vocabulary
+    threshold: float
+    uncertain: int
+    with_thresholds: bool
+    spec: Spec
+    images: int
+    found: Iterable[Labelled]
+    about: str
+
+
+def run(args: argparse.Namespace) -> int:
+    """Checks all that can be checked at once, predicts, fits, writes and prints."""
+    tell: Callable[[str], None] = quiet if args.quiet else say
+    _check(args)
+    args.out = user_path(args.out, "class file")
+
+    from segearth.models.onednn import use_onednn
+
+    use_onednn()
+    task = _of_images(args) if args.config is None else _of_config(args, tell)
+    _calibrate(task, args.out, tell)
+    return OK
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses what cannot be, before torch is imported."""
+    if bool(args.images) == (args.config is not None):
+        raise UserError(
+            f"{'images and a config' if args.images else 'neither images nor a config'} given: expected one of them; "
+            f"give images with {option('labels', 'DIR')} and {option('classes', 'NAMES')}, or "
+            f"{option('config', 'NAME')}"
+        )
+    of_images, of_config = ("labels", "classes", "long_side"), ("split", "data_root", "cfg_options")
+    wrong = [name for name in (of_config if args.images else of_images) if getattr(args, name) not in (None, [])]
+    if wrong:
+        raise UserError(
+            f"{option(wrong[0])} is for {'a config' if args.images else 'images without a config'}: leave it out"
+        )
+    for name in ("labels", "classes"):
+        if args.images and getattr(args, name) is None:
+            raise UserError(f"images without {option(name)}: expected their labels and the classes; give it, too")
+    if args.labels is not None and not user_path(args.labels, "folder of labels").is_dir():
+        raise UserError(f"no folder at {option('labels', args.labels)}: give the folder of the label maps")
+    check_model(args)
+    check_max_memory(args)
+    if args.long_side is not None:
+        check_long_side(args)
+    for change in args.cfg_options:
+        check_syntax(change)
+    if args.limit is not None:
+        _check_number(args.limit)
+
+
+def _check_number(images: int) -> None:
+    from segearth.calibration import LEAST_IMAGES
+
+    if images < LEAST_IMAGES:
+        raise UserError(
+            f"{count(images, 'labelled image')}: expected at least {LEAST_IMAGES}, as fewer say nothing of an image "
+            "that is left out; label more"
+        )
+
+
+def _names_alone(vocabulary: Vocabulary, source: str) -> Vocabulary:
+    """Refuses classes that were calibrated before: what is fitted would depend on it, and not say so."""
+    if vocabulary.has_settings:
+        raise UserError(
+            f"{source} already sets thresholds or scales of classes: expected names alone; give the class file that it "
+            "was made from, or remove them"
+        )
+    if len(vocabulary) > 254:
+        raise UserError(f"{len(vocabulary)} classes: expected at most 254, as labels have 8 bits; give fewer")
+    return vocabulary
+
+
+def _of_images(args: argparse.Namespace) -> _Task:
+    """Images with label maps of the same names."""
+    from segearth.batch.inputs import find_images
+    from segearth.batch.label_maps import label_paths, read_label_map
+    from segearth.loading import load_model
+
+    vocabulary = _names_alone(Vocabulary.of(args.classes), printable(args.classes))
+    items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())[: args.limit]
+    pairs = label_paths(items, args.labels, args.label_suffix)
+    _check_number(len(pairs))
+    truths = [read_label_map(label, image, len(vocabulary)) for image, label in pairs]
+    predictor = load_model(
+        args.model or DEFAULT_MODEL,
+        vocabulary,
+        args.device,
+        args.precision,
+        architecture=args.architecture,
+        upsampler=args.upsampler or "default",
+        **method_options(args),
+    )
+    long_side = 448 if args.long_side is None else args.long_side or None
+
+    def predicted() -> Iterable[Labelled]:
+        for (image, _), truth in zip(pairs, truths, strict=True):
+            result = predictor.predict(image, long_side, False, args.max_memory)
+            if result.scores is not None:
+                yield str(image), result.scores, truth
+
+    spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
+    uncertain = len(vocabulary) if vocabulary.background is None else vocabulary.background
+    about = f"labels of {printable(args.labels)}, long side {long_side or 'of each image'}"
+    return _Task(vocabulary, 0.0, uncertain, True, spec, len(pairs), predicted(), about)
+
+
+def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
+    """The first images of another split of a config's set."""
+    from segearth.openmmlab import require
+    from segearth.openmmlab.config import fetch_weights, load_config
+    from segearth.openmmlab.model_weights import model_weights
+
+    require()
+    path, split = find_config(args.config), args.split or "train"
+    changes = [*method_changes(args), *args.cfg_options]
+    changes += [] if args.device == "auto" else [f"model.device={args.device}"]
+    changes += [] if args.precision == "fp32" else [f"model.precision={args.precision}"]
+    changes += [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
+    config = load_config(
+        path,
+        options=changes,
+        data_root=args.data_root,
+        model=args.model,
+        architecture=args.architecture,
+        upsampler=args.upsampler,
+        split=split,
+    )
+    model, folder = config.model, config.test_dataloader.dataset.data_prefix["seg_map_path"]
+    uncertain = int(model.get("bg_idx", 0))
+    vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"])
+    tell(f"images of the split {split}: labels in {folder}")
+
+    from segearth.openmmlab.labelled import open_split, scores_and_labels
+
+    dataset = open_split(config, args.limit)
+    _check_number(len(dataset))
+    fetch_weights(config, path)
+    named = Vocabulary.from_file(model["name_path"]).background == uncertain
+    if not named:
+        tell(
+            f"only scales are fitted: evaluation makes uncertain pixels {vocabulary.background_name!r}, which is no "
+            "background by its name, and maps would not do so"
+        )
+    about = f"the split {split} of {path.name}, labels of {printable(folder)}"
+    threshold, spec = float(model.get("prob_thd", 0)), model_weights(model).source
+    return _Task(vocabulary, threshold, uncertain, named, spec, len(dataset), scores_and_labels(config, dataset), about)
+
+
+def _calibrate(task: _Task, out: Path, tell: Callable[[str], None]) -> None:
+    """Fits, writes the class file and prints what came out."""
+    from segearth.calibration import confusion, fit, leave_one_out, mean_iou_of, sample, unchanged
+    from segearth.outputs import atomic, writable_folder
+
+    writable_folder(out.parent)
+    samples, images = [], []
+    for image, scores, truth in task.found:
+        one = sample(scores, truth, task.images)
+        if one is None:
+            tell(f"note: {printable(image)} has no labelled pixel, and is left out")
+            continue
+        samples.append(one)
+        images.append(image)
+        tell(f"{len(samples)} of {task.images}: {printable(image)}")
+    _check_number(len(samples))
+    start = unchanged(len(task.vocabulary), task.threshold)
+    setting = fit(samples, start, task.uncertain, task.with_thresholds)
+    left_out = list(leave_one_out(samples, start, task.uncertain, task.with_thresholds))
+    alone = [mean_iou_of(confusion([one], start, task.uncertain)) for one in samples]
+    better = sum(mean_iou_of(one) > before for one, before in zip(left_out, alone, strict=True))
+    before, after = (mean_iou_of(confusion(samples, one, task.uncertain)) for one in (start, setting))
+    figures = _figures(before, after, mean_iou_of(sum(left_out[1:], left_out[0])), better, len(samples))
+    header = [*_origin(task, images), *figures]
+    with atomic(out) as part:
+        lines = [f"# {line}" for line in header] + _lines(task.vocabulary, setting)
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [("class", "threshold", "scale")]
+    rows += [
+        (name, f"{threshold:g}", f"{scale:g}")
+        for name, scale, threshold in zip(task.vocabulary.names, *setting, strict=True)
+    ]
+    print("\n".join([columns(rows), "", *figures, "", f"written to {printable(out)}"]))
+
+
+def _figures(before: float, after: float, left_out: float, better: int, images: int) -> list[str]:
+    """What it brings, and whether it can be believed, in sentences."""
+    lines = [
+        f"mIoU of {images} images: before {100 * before:.2f}, fitted to all of them {100 * after:.2f}, leave-one-out "
+        f"{100 * left_out:.2f} (each image with what the others gave; better than before on {better} of {images})",
+    ]
+    if left_out <= before:
+        lines.append(
+            "leave-one-out is not better than before: on other images such settings help no more than none; use the "
+            "classes without them, or label more images"
+        )
+    return lines
+
+
+def _origin(task: _Task, images: Sequence[str]) -> list[str]:
+    """What the settings were made from, as comments of the class file."""
+    from segearth import weights
+    from segearth.provenance import checksum
+
+    return [
+        "calibrated on labels by segearth calibrate: maps made with this file are no zero-shot results",
+        f"model {printable(task.spec.name)}, SHA-256 {checksum(weights.fetch(task.spec.file))}",
+        f"{len(images)} images, {task.about}: {', '.join(printable(Path(image).name) for image in images)}",
+    ]
+
+
+def _lines(vocabulary: Vocabulary, setting: Setting) -> list[str]:
+    """The classes, one a line."""
+    lines = []
+    for names, colour, scale, threshold in zip(vocabulary.classes, vocabulary.colours, *setting, strict=True):
+        own: list[Any] = [] if colour is None else ["colour=#{:02X}{:02X}{:02X}".format(*colour)]
+        lines.append(" | ".join([",".join(names), *own, f"threshold={threshold:g}", f"scale={scale:g}"]))
+    return lines
