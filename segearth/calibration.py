@@ -182,19 +182,19 @@ def grid_miou(
     truths = np.zeros(count + 1, np.int64)
     for one in samples:
         rival, rest = _best(one.scores, setting, without=c)
-        score, truth = one.scores[c], one.truth
+        score, truth = one.scores[c], one.truth.astype(np.intp)
+        fails = np.zeros(len(truth), np.intp)
         if count > 1:
             low = np.take_along_axis(one.scores, rival[None], axis=0)[0] < setting.thresholds[rival]
             label = np.where(low, uncertain, rival)
-            fails = np.zeros(len(truth), np.intp)
+            rest = np.where(c < rival, rest, np.nextafter(rest, np.float32(np.inf)))  # of equals the first one wins
             for scale in scales:
-                scaled = score * scale
-                fails += np.where(c < rival, scaled < rest, scaled <= rest)
+                fails += score * scale < rest
         else:  # the only class wins everywhere
-            label, fails = np.full(len(truth), uncertain), np.zeros(len(truth), np.intp)
+            label = np.full(len(truth), uncertain)
         reached = np.searchsorted(thresholds, score, side="right")
         kind = np.where(truth == c, 0, np.where(truth == uncertain, 1, 2))
-        other += one.weight * _counts((fails, label, (label == truth).astype(np.intp)), other.shape)
+        other += one.weight * _counts((fails, label, label == truth), other.shape)
         own += one.weight * _counts((fails, reached, kind), own.shape)
         truths += one.weight * np.bincount(truth, minlength=count + 1)
     # at scale i the pixels with fails > i are another's, and of the rest those with reached > j are c's
@@ -226,6 +226,9 @@ def _best(
     return best, highest
 
 
-def _counts(codes: tuple[NDArray[np.intp], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _counts(codes: tuple[NDArray[np.integer | np.bool_], ...], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """How many pixels have each combination of codes."""
-    return np.bincount(np.ravel_multi_index(codes, shape), minlength=math.prod(shape)).reshape(shape)
+    joined = codes[0]
+    for code, size in zip(codes[1:], shape[1:], strict=True):
+        joined = joined * size + code
+    return np.bincount(joined, minlength=math.prod(shape)).reshape(shape)

@@ -31,6 +31,7 @@ def few(tmp_path, monkeypatch) -> Path:
         truth[:3] = 255
         Image.fromarray(pixels).save(f"few/{i}.jpg")
         Image.fromarray(truth).save(f"truth/{i}.png")
+    Path("names.txt").write_text("road\ntree\nwater\n")
     return tmp_path
 
 
@@ -62,7 +63,7 @@ def test_the_file_gives_in_prediction_what_is_printed(capsys):
     text = Path("out.txt").read_text()
     assert text.startswith("# calibrated on labels by segearth calibrate")
     assert re.search(r"# model tiny, SHA-256 [0-9a-f]{64}\n", text)
-    assert "# 5 images, labels of truth" in text
+    assert "# 5 images, labels of truth, long side of each image, method SegEarth, upsampler " in text
     assert "0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg" in text
     assert f"before {before:.2f}" in text
     assert all(None not in (threshold, scale) for threshold, scale in zip(made.thresholds, made.scales, strict=True))
@@ -95,6 +96,10 @@ def nothing_known() -> None:
     Image.new("L", (48, 40), 255).save("truth/2.png")
 
 
+def folder_there() -> None:
+    Path("out").mkdir()
+
+
 def table_of_a_set() -> None:
     Path("data/LoveDA/img_dir").mkdir(parents=True)
     Path("few").rename("data/LoveDA/img_dir/val")
@@ -111,6 +116,8 @@ def table_of_a_set() -> None:
         (None, ["--config", "loveda"], "images and a config given: expected one of them"),
         (None, ["--labels", "few", "--label-suffix", ".jpg"], "is image and label map at once"),
         (None, ["--labels", "nowhere"], "no folder at --labels nowhere"),
+        (folder_there, ["-o", "out"], "cannot write out, which is a folder"),
+        (None, ["-c", "names.txt", "-o", "names.txt"], "--out names.txt is the class file itself"),
         (no_label, [], "no label map at truth/2.png for few/2.jpg"),
         (rgb_label, [], "is RGB: expected one channel of 8 bits"),
         (small_label, [], "has 40 × 40 pixels, its image few/2.jpg 48 × 40"),

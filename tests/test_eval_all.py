@@ -114,6 +114,17 @@ def test_all_sets_in_one_table(run, data, tmp_path):
     check_files()
 
 
+def test_thresholds_of_classes_have_no_place_in_these_tables(run):
+    """They come from labels; the set fails before anything is predicted."""
+    file = Path("tuned.txt")
+    file.write_text("".join(f"{name} | threshold=0.2 | scale=1\n" for name in DATASETS["vdd"].classes))
+    code, out, _ = run("--datasets", "vdd", "--cfg-options", f"model.name_path={file.absolute()}")
+    assert code == 1
+    assert "failed: SegEarth-OV, vdd: " in out
+    assert "expected names alone for a table of zero-shot results; evaluate it by" in out
+    assert not Path("out/segearth-ov/vdd/results.json").exists()
+
+
 def check_files() -> None:
     """All tables say the same, and the workbook has the documented columns with their types."""
     rows = json.loads(Path("out/results.json").read_text())["results"]

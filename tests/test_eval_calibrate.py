@@ -13,6 +13,7 @@ from segearth import cli
 from segearth.openmmlab import runner
 from segearth.vocabulary import Vocabulary
 
+SMALL = "test_dataloader.dataset.pipeline.1.scale=(64,64)"
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
@@ -33,7 +34,7 @@ def calibrate(*arguments: str) -> int:
 
 @pytest.mark.usefixtures("data")
 def test_evaluation_gives_with_the_file_what_is_printed(capsys):
-    assert calibrate("--config", "loveda", "--limit", "5", "--data-root", "data") == 0
+    assert calibrate("--config", "loveda", "--limit", "5", "--data-root", "data", "--cfg-options", SMALL) == 0
     out, err = capsys.readouterr()
     assert "images of the split train: labels in" in err
     before, fitted = map(float, re.findall(r"(?:before|of them) (\d+\.\d\d)", out))
@@ -44,7 +45,7 @@ def test_evaluation_gives_with_the_file_what_is_printed(capsys):
         f"{prefix}.{key}=data/LoveDA/{kind}/train"
         for key, kind in (("img_path", "img_dir"), ("seg_map_path", "ann_dir"))
     ]
-    options.append("model.name_path=out.txt")
+    options += ["model.name_path=out.txt", SMALL]
     row, _ = runner.evaluate(CONFIGS / "cfg_loveda.py", "work", model="tiny", options=options, limit=5, quiet=True)
     assert row["mIoU"] == pytest.approx(fitted, abs=0.006)
     assert row["prompts"]["thresholds"][0] == pytest.approx(0.3)  # prob_thd, of the background itself

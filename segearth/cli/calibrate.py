@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -97,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     args.out = user_path(args.out, "class file")
 
     from segearth.models.onednn import use_onednn
+    from segearth.outputs import refuse_folder
 
+    refuse_folder(args.out)
     use_onednn()
     task = _of_images(args) if args.config is None else _of_config(args, tell)
     _calibrate(task, args.out, tell)
@@ -143,12 +146,20 @@ def _check_number(images: int) -> None:
         )
 
 
-def _names_alone(vocabulary: Vocabulary, source: str) -> Vocabulary:
-    """Refuses classes that were calibrated before: what is fitted would depend on it, and not say so."""
+def _names_alone(vocabulary: Vocabulary, source: str, out: Path) -> Vocabulary:
+    """Refuses classes that were calibrated before: what is fitted would depend on it, and not say so.
+
+    Also those of the file that is to be written, which nobody means to lose.
+    """
+    same = False
+    with suppress(OSError, ValueError):  # no file, or names that no file can have
+        same = out.samefile(source)
+    if same:
+        raise UserError(f"{option('out', out)} is the class file itself: expected another file; give one")
     if vocabulary.has_settings:
         raise UserError(
-            f"{source} already sets thresholds or scales of classes: expected names alone; give the class file that it "
-            "was made from, or remove them"
+            f"{printable(source)} already sets thresholds or scales of classes: expected names alone; give the class "
+            "file that it was made from, or remove them"
         )
     if len(vocabulary) > 254:
         raise UserError(f"{len(vocabulary)} classes: expected at most 254, as labels have 8 bits; give fewer")
@@ -161,7 +172,7 @@ def _of_images(args: argparse.Namespace) -> _Task:
     from segearth.batch.label_maps import label_paths, read_label_map
     from segearth.loading import load_model
 
-    vocabulary = _names_alone(Vocabulary.of(args.classes), printable(args.classes))
+    vocabulary = _names_alone(Vocabulary.of(args.classes), args.classes, args.out)
     items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())[: args.limit]
     pairs = label_paths(items, args.labels, args.label_suffix)
     _check_number(len(pairs))
@@ -185,7 +196,10 @@ def _of_images(args: argparse.Namespace) -> _Task:
 
     spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
     uncertain = len(vocabulary) if vocabulary.background is None else vocabulary.background
-    about = f"labels of {printable(args.labels)}, long side {long_side or 'of each image'}"
+    used = ", ".join(
+        f"{key} {predictor.settings[key]}" for key in ("method", "upsampler", "tta") if key in predictor.settings
+    )
+    about = f"labels of {printable(args.labels)}, long side {long_side or 'of each image'}, {used}"
     return _Task(vocabulary, 0.0, uncertain, True, spec, len(pairs), predicted(), about)
 
 
@@ -212,7 +226,7 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
     )
     model, folder = config.model, config.test_dataloader.dataset.data_prefix["seg_map_path"]
     uncertain = int(model.get("bg_idx", 0))
-    vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"])
+    vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)
     tell(f"images of the split {split}: labels in {folder}")
 
     from segearth.openmmlab.labelled import open_split, scores_and_labels
@@ -226,7 +240,7 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
             f"only scales are fitted: evaluation makes uncertain pixels {vocabulary.background_name!r}, which is no "
             "background by its name, and maps would not do so"
         )
-    about = f"the split {split} of {path.name}, labels of {printable(folder)}"
+    about = ", ".join([f"the split {split} of {path.name}", f"labels of {printable(folder)}", *map(printable, changes)])
     threshold, spec = float(model.get("prob_thd", 0)), model_weights(model).source
     return _Task(vocabulary, threshold, uncertain, named, spec, len(dataset), scores_and_labels(config, dataset), about)
 
