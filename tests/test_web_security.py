@@ -188,7 +188,19 @@ def test_a_session_that_this_server_did_not_give_is_none(client):
         cookie = reply.headers["Set-Cookie"]
         assert reply.status == 200
         assert fresh.cookies[name] not in (forged, own)
-        assert cookie.endswith("; Path=/; HttpOnly; SameSite=Strict")
+        assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax")
+
+
+def test_links_of_other_sites_lead_to_the_session_that_there_is(client):
+    own = Client(client.port)
+    image = own.send(tiff()).json["id"]
+    visit = own.get("/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+    assert "Set-Cookie" not in visit.headers
+    assert [found["id"] for found in own.get("/api/images").json] == [image]
+    # a picture in a page of another site comes without the cookie: it is given none that would replace it
+    bare = Client(client.port).get("/api/images", **{"Sec-Fetch-Site": "cross-site"})
+    assert (bare.json, bare.headers["Set-Cookie"]) == ([], None)
+    assert Client(client.port).get("/api", **{"Sec-Fetch-Site": "same-origin"}).headers["Set-Cookie"]
 
 
 def test_other_computers_need_the_token(tmp_path):
