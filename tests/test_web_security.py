@@ -527,6 +527,15 @@ def test_many_images_are_too_many(client, monkeypatch):
     assert fresh.send(tiff()).status == 201
 
 
+@pytest.mark.parametrize("number", ["9" * 11, "9" * 5000])
+def test_tiles_have_no_long_numbers(client, number):
+    image = client.send(tiff()).json["id"]
+    client.until(f"/api/images/{image}", "ready")
+    for where in (f"{number}/0/0", f"0/{number}/0", f"0/0/{number}"):
+        sentence(client.get(f"/api/images/{image}/tiles/{where}.png"), 404, "nothing at this address")
+    assert client.get(f"/api/images/{image}/tiles/0/{'9' * 10}/0.png").status == 204
+
+
 def test_a_disk_that_is_full_is_told(client, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

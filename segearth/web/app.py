@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -43,6 +44,15 @@ _KEEP_TILES_S = 3600
 _TELL_S = 0.25  # between two events of a job
 _ALIVE_S = 15.0  # after which a silent stream says that it is alive
 _IMAGE_FAILS = (UserError, ReadFailed)
+
+
+class _TileNumber(IntegerConvertor):
+    """A number of a tile's address: Python refuses to read very long ones, which no tile has."""
+
+    regex = "[0-9]{1,10}"
+
+
+register_url_convertor("tile", _TileNumber())
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Service:
     def app(self) -> Starlette:
         """The application."""
         image, job = "/api/images/{image}", "/api/jobs/{job}"
-        tiles = "/tiles/{z:int}/{x:int}/{y:int}.png"
+        tiles = "/tiles/{z:tile}/{x:tile}/{y:tile}.png"
         routes: list[Any] = [
             Route("/", self._page),
             Route("/api", self._about),
