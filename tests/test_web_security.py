@@ -459,7 +459,8 @@ def test_forms_without_a_file(client, body, kind):
     assert reply.json["field"] == "file"
 
 
-def test_slow_uploads_end_and_others_are_served_meanwhile(client):
+def test_slow_uploads_end_and_others_are_served_meanwhile(client, monkeypatch):
+    monkeypatch.setattr("segearth.web.app.MOST_UPLOADS", 51)
     body, kind = form(tiff())
     head = f"POST /api/images HTTP/1.1\r\nHost: localhost:{client.port}\r\nContent-Type: {kind}\r\n"
     begun = time.monotonic()
@@ -476,6 +477,26 @@ def test_slow_uploads_end_and_others_are_served_meanwhile(client):
     assert all(b" 408 " in answer.splitlines()[0] for answer in answers)
     assert b"too slow" in answers[0]
     assert time.monotonic() - begun >= 0.6
+
+
+def test_few_files_are_sent_at_a_time(client, monkeypatch):
+    monkeypatch.setattr("segearth.web.app.MOST_UPLOADS", 1)
+    body, kind = form(tiff())
+    end = time.monotonic() + 20
+
+    def until(count):
+        while client.service.uploads != count:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    until(0)
+    with socket.create_connection(("127.0.0.1", client.port)) as connection:
+        head = f"POST /api/images HTTP/1.1\r\nHost: localhost:{client.port}\r\nContent-Type: {kind}\r\n"
+        connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body[:50])
+        until(1)
+        sentence(Client(client.port).send(tiff()), 429, "1 files are being sent", "file")
+    until(0)
+    assert client.send(tiff()).status == 201
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(client):
@@ -525,6 +546,28 @@ def test_many_images_are_too_many(client, monkeypatch):
     assert [fresh.send(tiff()).status for _ in range(3)] == [201, 201, 429]
     fresh("DELETE", f"/api/images/{fresh.get('/api/images').json[0]['id']}")
     assert fresh.send(tiff()).status == 201
+
+
+def test_without_a_cookie_there_are_limits_too(tmp_path, monkeypatch):
+    """Each such request is a session of its own: what all of them have together counts."""
+    worker = NoWorker()
+    with serving(tmp_path, worker, example=True) as client:
+        (example,) = client.get("/api").json["examples"]
+        for name in ("IMAGES", "WAITING"):
+            monkeypatch.setattr(f"segearth.web.state.ALL_{name}", 2)
+        assert [Client(client.port).send(tiff()).status for _ in range(2)] == [201, 201]
+        sentence(Client(client.port).send(tiff()), 429, "2 images of all sessions")
+
+        def ask():
+            return Client(client.port).post("/api/jobs", image=example, classes="road; tree")
+
+        assert [ask().status for _ in range(2)] == [202, 202]  # that of the example is made
+        sentence(ask(), 429, "2 maps of all sessions are waiting")
+        assert len(list(tmp_path.glob("jobs/*"))) == 3
+        worker.end()
+        client.until(f"/api/jobs/{client.get('/api/jobs').json[-1]['id']}", "done")
+        monkeypatch.setattr("segearth.web.state.ALL_JOBS", 3)
+        sentence(ask(), 429, "3 maps of all sessions")
 
 
 @pytest.mark.parametrize("number", ["9" * 11, "9" * 5000])

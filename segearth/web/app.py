@@ -40,6 +40,7 @@ from segearth.web.worker import MapTask, hide
 T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
+MOST_UPLOADS = 8  # at a time, of all sessions
 _KEEP_TILES_S = 3600
 _TELL_S = 0.25  # between two events of a job
 _ALIVE_S = 15.0  # after which a silent stream says that it is alive
@@ -93,6 +94,7 @@ class Service:
         self._making = ThreadPoolExecutor(2, "downloads")
         self._reading = ThreadPoolExecutor(8, "tiles")
         self._downloads = Downloads()
+        self.uploads = 0  # that are coming in
         self.closing = asyncio.Event()
 
     def app(self) -> Starlette:
@@ -210,7 +212,12 @@ class Service:
         return facts(image.json(), 201)
 
     async def _sent_image(self, request: Request, session: str) -> WebImage:
+        if self.uploads >= MOST_UPLOADS:
+            raise Refused(
+                429, f"{MOST_UPLOADS} files are being sent: expected fewer at a time; send this one in a moment", "file"
+            )
         name, folder = self.state.new_folder("images")
+        self.uploads += 1
         try:
             most = round(self.options.max_upload_mb * 1e6)
             shown = await save_file(request, folder / "image", most, self.options.pace)
@@ -218,6 +225,8 @@ class Service:
         except BaseException:
             await asyncio.shield(run_in_threadpool(remove, folder))
             raise
+        finally:
+            self.uploads -= 1
 
     async def open_image(
         self,
