@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from rasters import noise, write
+from rasters import break_tile, noise, write
 from webserving import Client, serving
 
 from segearth import load_model
@@ -235,6 +235,26 @@ def test_a_picture_without_a_place(client):
     assert client.get(f"/api/jobs/{job['id']}/histogram").json["area_m2_per_pixel"] is None
     reply = client.post("/api/jobs", image=image["id"], classes="road", gsd=1)
     assert (reply.status, reply.json["field"]) == (400, "gsd")
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_files_of_what_was_sent_tell_its_name_and_nothing_of_the_server(client, root):
+    """Also of an image of which a part cannot be read."""
+    noisy = write(root / "broken.tif", noise(3, 300, 1700, "uint8"), crs=None)
+    break_tile(noisy, 1, 0, 6)
+    client.images["sent"] = client.send(noisy.read_bytes(), "a b.tif").json["id"]
+    client.until(f"/api/images/{client.images['sent']}", "ready")
+    job = made(client, "sent")
+    assert (job["state"], job["failed_blocks"]) == ("done", 1)
+    for query in ("", "?threshold=0.5"):
+        text = client.get(f"/api/jobs/{job['id']}/files/summary.json{query}").body.decode()
+        assert str(client.service.options.work) not in text
+    summary = client.get(f"/api/jobs/{job['id']}/files/summary.json").json
+    assert summary["image"] == "a_b"
+    assert any(text.startswith("a b.tif has no coordinate system") for text in summary["remarks"])
+    for path in (client.service.options.work / "jobs" / job["id"]).rglob("*.*"):
+        if path.suffix in (".json", ".csv", ".vrt", ".xml", ".qml", ".sld"):
+            assert str(client.service.options.work) not in path.read_text(encoding="utf-8"), path
 
 
 def test_a_map_that_is_made_can_be_cancelled_within_a_block(client, root):
