@@ -287,6 +287,22 @@ def test_what_is_below_the_root_can_be_opened(client):
         sentence(client.post("/api/images", path=value), 400, "no path", "path")
 
 
+def test_what_is_left_out_has_no_share_of_a_long_list(tmp_path, monkeypatch):
+    monkeypatch.setattr("segearth.web.images._MOST_LISTED", 3)
+    for name in (".a.tif", "a.txt", "b.txt", "c.txt", "d.TIF", "e.tif", "f.tif"):
+        (tmp_path / name).touch()
+    listing = Root.of(tmp_path).listing("")
+    assert [file["name"] for file in listing["files"]] == ["d.TIF", "e.tif", "f.tif"]
+    assert listing["more"] is False
+    (tmp_path / "g.txt").touch()
+    assert Root.of(tmp_path).listing("")["more"] is False
+    (tmp_path / "da").mkdir()
+    listing = Root.of(tmp_path).listing("")
+    assert listing["folders"] == ["da"]
+    assert [file["name"] for file in listing["files"]] == ["d.TIF", "e.tif"]
+    assert listing["more"] is True
+
+
 @pytest.mark.parametrize(
     "path",
     ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd", "/static/%00",
