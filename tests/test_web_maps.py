@@ -209,6 +209,14 @@ def test_files_that_cannot_be_had(client, town, query, status, field):
     assert reply.json["field"] == field
 
 
+def test_too_many_polygons_are_left_to_the_command_line(client, town, monkeypatch):
+    monkeypatch.setattr("segearth.vectors.job.MOST", 1)
+    reply = client.get(f"/api/jobs/{town[0]['id']}/files/polygons.gpkg?threshold=0.45")
+    assert reply.status == 409
+    assert "more than 2,000,000 polygons" in reply.json["error"]
+    assert reply.json["error"].endswith("then run segearth vectorize town.labels.tif --min-area 25")
+
+
 @pytest.mark.usefixtures("town")
 def test_other_words_reuse_the_encoding(client, root, tmp_path):
     words = "pool; field,meadow; barn"
