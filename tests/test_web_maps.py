@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from rasters import noise, write
+from rasters import break_tile, noise, write
 from webserving import Client, serving
 
 from segearth import load_model
@@ -209,6 +209,14 @@ def test_files_that_cannot_be_had(client, town, query, status, field):
     assert reply.json["field"] == field
 
 
+def test_too_many_polygons_are_left_to_the_command_line(client, town, monkeypatch):
+    monkeypatch.setattr("segearth.vectors.job.MOST", 1)
+    reply = client.get(f"/api/jobs/{town[0]['id']}/files/polygons.gpkg?threshold=0.45")
+    assert reply.status == 409
+    assert "more than 2,000,000 polygons" in reply.json["error"]
+    assert reply.json["error"].endswith("then run segearth vectorize town.labels.tif --min-area 25")
+
+
 @pytest.mark.usefixtures("town")
 def test_other_words_reuse_the_encoding(client, root, tmp_path):
     words = "pool; field,meadow; barn"
@@ -235,6 +243,26 @@ def test_a_picture_without_a_place(client):
     assert client.get(f"/api/jobs/{job['id']}/histogram").json["area_m2_per_pixel"] is None
     reply = client.post("/api/jobs", image=image["id"], classes="road", gsd=1)
     assert (reply.status, reply.json["field"]) == (400, "gsd")
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_files_of_what_was_sent_tell_its_name_and_nothing_of_the_server(client, root):
+    """Also of an image of which a part cannot be read."""
+    noisy = write(root / "broken.tif", noise(3, 300, 1700, "uint8"), crs=None)
+    break_tile(noisy, 1, 0, 6)
+    client.images["sent"] = client.send(noisy.read_bytes(), "a b.tif").json["id"]
+    client.until(f"/api/images/{client.images['sent']}", "ready")
+    job = made(client, "sent")
+    assert (job["state"], job["failed_blocks"]) == ("done", 1)
+    for query in ("", "?threshold=0.5"):
+        text = client.get(f"/api/jobs/{job['id']}/files/summary.json{query}").body.decode()
+        assert str(client.service.options.work) not in text
+    summary = client.get(f"/api/jobs/{job['id']}/files/summary.json").json
+    assert summary["image"] == "a_b"
+    assert any(text.startswith("a b.tif has no coordinate system") for text in summary["remarks"])
+    for path in (client.service.options.work / "jobs" / job["id"]).rglob("*.*"):
+        if path.suffix in (".json", ".csv", ".vrt", ".xml", ".qml", ".sld"):
+            assert str(client.service.options.work) not in path.read_text(encoding="utf-8"), path
 
 
 def test_a_map_that_is_made_can_be_cancelled_within_a_block(client, root):
@@ -293,9 +321,15 @@ def test_a_process_that_dies_fails_its_map_and_the_next_one_is_made(client, web_
         ({"classes": "road", "threshold": "high"}, "threshold"),
         ({"classes": "road", "scale": 0}, "scale"),
         ({"classes": "road", "scale": 1e9}, "scale"),
+        ({"classes": "road", "scale": 1e200}, "scale"),
+        ({"classes": "road", "scale": 10**400}, "scale"),
+        ({"classes": "road", "scale": 1e-300}, "scale"),
         ({"classes": "road", "scale": "1"}, "scale"),
         ({"classes": "road", "scale": 1, "gsd": 1}, "gsd"),
         ({"classes": "road", "gsd": 1e-9}, "gsd"),
+        ({"classes": "road", "gsd": 1e-300}, "gsd"),
+        ({"classes": "road", "gsd": 5e-324}, "gsd"),
+        ({"classes": "road", "gsd": 10**400}, "gsd"),
         ({"classes": "road", "blend": "best"}, "blend"),
         ({"classes": "road", "image": "none"}, "image"),
         ({"classes": "road", "bbox": "0,0,1,1"}, None),

@@ -188,7 +188,19 @@ def test_a_session_that_this_server_did_not_give_is_none(client):
         cookie = reply.headers["Set-Cookie"]
         assert reply.status == 200
         assert fresh.cookies[name] not in (forged, own)
-        assert cookie.endswith("; Path=/; HttpOnly; SameSite=Strict")
+        assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax")
+
+
+def test_links_of_other_sites_lead_to_the_session_that_there_is(client):
+    own = Client(client.port)
+    image = own.send(tiff()).json["id"]
+    visit = own.get("/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+    assert "Set-Cookie" not in visit.headers
+    assert [found["id"] for found in own.get("/api/images").json] == [image]
+    # a picture in a page of another site comes without the cookie: it is given none that would replace it
+    bare = Client(client.port).get("/api/images", **{"Sec-Fetch-Site": "cross-site"})
+    assert (bare.json, bare.headers["Set-Cookie"]) == ([], None)
+    assert Client(client.port).get("/api", **{"Sec-Fetch-Site": "same-origin"}).headers["Set-Cookie"]
 
 
 def test_other_computers_need_the_token(tmp_path):
@@ -273,6 +285,22 @@ def test_what_is_below_the_root_can_be_opened(client):
         sentence(client.post("/api/images", path=path), 422, "no image that can be mapped", "path")
     for value in (None, 1, ["field.tif"], {}):
         sentence(client.post("/api/images", path=value), 400, "no path", "path")
+
+
+def test_what_is_left_out_has_no_share_of_a_long_list(tmp_path, monkeypatch):
+    monkeypatch.setattr("segearth.web.images._MOST_LISTED", 3)
+    for name in (".a.tif", "a.txt", "b.txt", "c.txt", "d.TIF", "e.tif", "f.tif"):
+        (tmp_path / name).touch()
+    listing = Root.of(tmp_path).listing("")
+    assert [file["name"] for file in listing["files"]] == ["d.TIF", "e.tif", "f.tif"]
+    assert listing["more"] is False
+    (tmp_path / "g.txt").touch()
+    assert Root.of(tmp_path).listing("")["more"] is False
+    (tmp_path / "da").mkdir()
+    listing = Root.of(tmp_path).listing("")
+    assert listing["folders"] == ["da"]
+    assert [file["name"] for file in listing["files"]] == ["d.TIF", "e.tif"]
+    assert listing["more"] is True
 
 
 @pytest.mark.parametrize(
@@ -447,7 +475,8 @@ def test_forms_without_a_file(client, body, kind):
     assert reply.json["field"] == "file"
 
 
-def test_slow_uploads_end_and_others_are_served_meanwhile(client):
+def test_slow_uploads_end_and_others_are_served_meanwhile(client, monkeypatch):
+    monkeypatch.setattr("segearth.web.app.MOST_UPLOADS", 51)
     body, kind = form(tiff())
     head = f"POST /api/images HTTP/1.1\r\nHost: localhost:{client.port}\r\nContent-Type: {kind}\r\n"
     begun = time.monotonic()
@@ -464,6 +493,26 @@ def test_slow_uploads_end_and_others_are_served_meanwhile(client):
     assert all(b" 408 " in answer.splitlines()[0] for answer in answers)
     assert b"too slow" in answers[0]
     assert time.monotonic() - begun >= 0.6
+
+
+def test_few_files_are_sent_at_a_time(client, monkeypatch):
+    monkeypatch.setattr("segearth.web.app.MOST_UPLOADS", 1)
+    body, kind = form(tiff())
+    end = time.monotonic() + 20
+
+    def until(count):
+        while client.service.uploads != count:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    until(0)
+    with socket.create_connection(("127.0.0.1", client.port)) as connection:
+        head = f"POST /api/images HTTP/1.1\r\nHost: localhost:{client.port}\r\nContent-Type: {kind}\r\n"
+        connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body[:50])
+        until(1)
+        sentence(Client(client.port).send(tiff()), 429, "1 files are being sent", "file")
+    until(0)
+    assert client.send(tiff()).status == 201
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(client):
@@ -513,6 +562,37 @@ def test_many_images_are_too_many(client, monkeypatch):
     assert [fresh.send(tiff()).status for _ in range(3)] == [201, 201, 429]
     fresh("DELETE", f"/api/images/{fresh.get('/api/images').json[0]['id']}")
     assert fresh.send(tiff()).status == 201
+
+
+def test_without_a_cookie_there_are_limits_too(tmp_path, monkeypatch):
+    """Each such request is a session of its own: what all of them have together counts."""
+    worker = NoWorker()
+    with serving(tmp_path, worker, example=True) as client:
+        (example,) = client.get("/api").json["examples"]
+        for name in ("IMAGES", "WAITING"):
+            monkeypatch.setattr(f"segearth.web.state.ALL_{name}", 2)
+        assert [Client(client.port).send(tiff()).status for _ in range(2)] == [201, 201]
+        sentence(Client(client.port).send(tiff()), 429, "2 images of all sessions")
+
+        def ask():
+            return Client(client.port).post("/api/jobs", image=example, classes="road; tree")
+
+        assert [ask().status for _ in range(2)] == [202, 202]  # that of the example is made
+        sentence(ask(), 429, "2 maps of all sessions are waiting")
+        assert len(list(tmp_path.glob("jobs/*"))) == 3
+        worker.end()
+        client.until(f"/api/jobs/{client.get('/api/jobs').json[-1]['id']}", "done")
+        monkeypatch.setattr("segearth.web.state.ALL_JOBS", 3)
+        sentence(ask(), 429, "3 maps of all sessions")
+
+
+@pytest.mark.parametrize("number", ["9" * 11, "9" * 5000])
+def test_tiles_have_no_long_numbers(client, number):
+    image = client.send(tiff()).json["id"]
+    client.until(f"/api/images/{image}", "ready")
+    for where in (f"{number}/0/0", f"0/{number}/0", f"0/0/{number}"):
+        sentence(client.get(f"/api/images/{image}/tiles/{where}.png"), 404, "nothing at this address")
+    assert client.get(f"/api/images/{image}/tiles/0/{'9' * 10}/0.png").status == 204
 
 
 def test_a_disk_that_is_full_is_told(client, monkeypatch):

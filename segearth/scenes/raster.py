@@ -297,7 +297,7 @@ class Raster:
             except (RasterioError, OSError, UserError) as error:
                 with suppress(RasterioError, OSError, UserError):
                     self._open_again()  # of a VRT whose file is missing, the same handle would go on with zeros
-                raise ReadFailed(window, _reason(error)) from None
+                raise ReadFailed(window, _reason(error).replace(self.address, self.name)) from None
 
     def _open_again(self) -> None:
         """A share that came back, or a file that was put in place anew, needs another handle.

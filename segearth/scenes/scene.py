@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def predict_scene(
-    source: str | Path | DatasetReader | Sequence[str | Path],
+    source: str | Path | DatasetReader | Raster | Sequence[str | Path],
     output: str | Path,
     predictor: Predictor,
     *,
@@ -52,8 +52,9 @@ def predict_scene(
     when the work was killed and started again, which goes on where it stopped.
 
     Args:
-        source: an address that GDAL knows (see `segearth.scenes.addresses`); a dataset that rasterio has open; or
-            several addresses, which are mapped as one mosaic.
+        source: an address that GDAL knows (see `segearth.scenes.addresses`); a dataset that rasterio has open, or a
+            raster that `open_raster` has, whose `name` messages have; or several addresses, which are mapped as one
+            mosaic.
         output: folder for the files.
         predictor: the model with its vocabulary.
         name: what the files are called; None: as the raster.
@@ -145,7 +146,7 @@ def predict_scene(
 
 @contextmanager
 def open_scene(
-    source: str | Path | DatasetReader | Sequence[str | Path], overview: int | None
+    source: str | Path | DatasetReader | Raster | Sequence[str | Path], overview: int | None
 ) -> Iterator[tuple[Raster, list[str]]]:
     """Opens what `predict_scene` takes.
 
@@ -160,6 +161,9 @@ def open_scene(
         UserError: as of `open_raster`; tiles that make no mosaic.
     """
     remarks: list[str] = []
+    if isinstance(source, Raster):
+        yield source, remarks
+        return
     if isinstance(source, Sequence) and not isinstance(source, str):
         source, remarks = mosaic(source)
     with open_raster(source, overview=overview) as raster:

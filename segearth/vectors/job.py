@@ -27,6 +27,10 @@ TILE = 1024  # pixels: two tiles of a map's file; where every pixel is a piece o
 _POINTS = 1_000_000  # of polygons that are written at once
 
 
+class TooManyPiecesError(UserError):
+    """A map has more polygons than are written unasked."""
+
+
 class VectorJob:
     """One label map on its way to polygons.
 
@@ -141,7 +145,7 @@ class VectorJob:
         if count > MOST and not self._options.force:
             advice = "a larger " if self._options.min_area else ""
             unit = "pixels" if self._source.areas.values is None else "m²"
-            raise UserError(
+            raise TooManyPiecesError(
                 f"{self._name} has {about}{count:,} pieces: expected at most {MOST:,}, as more are noise; give "
                 f"{advice}{option('min_area', 25)} (in {unit}), which adds small ones to their neighbours, or "
                 f"{option('force', True)}"

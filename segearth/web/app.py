@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -39,10 +40,20 @@ from segearth.web.worker import MapTask, hide
 T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
+MOST_UPLOADS = 8  # at a time, of all sessions
 _KEEP_TILES_S = 3600
 _TELL_S = 0.25  # between two events of a job
 _ALIVE_S = 15.0  # after which a silent stream says that it is alive
 _IMAGE_FAILS = (UserError, ReadFailed)
+
+
+class _TileNumber(IntegerConvertor):
+    """A number of a tile's address: Python refuses to read very long ones, which no tile has."""
+
+    regex = "[0-9]{1,10}"
+
+
+register_url_convertor("tile", _TileNumber())
 
 
 @dataclass(frozen=True)
@@ -83,12 +94,13 @@ class Service:
         self._making = ThreadPoolExecutor(2, "downloads")
         self._reading = ThreadPoolExecutor(8, "tiles")
         self._downloads = Downloads()
+        self.uploads = 0  # that are coming in
         self.closing = asyncio.Event()
 
     def app(self) -> Starlette:
         """The application."""
         image, job = "/api/images/{image}", "/api/jobs/{job}"
-        tiles = "/tiles/{z:int}/{x:int}/{y:int}.png"
+        tiles = "/tiles/{z:tile}/{x:tile}/{y:tile}.png"
         routes: list[Any] = [
             Route("/", self._page),
             Route("/api", self._about),
@@ -201,7 +213,12 @@ class Service:
         return facts(image.json(), 201)
 
     async def _sent_image(self, request: Request, session: str) -> WebImage:
+        if self.uploads >= MOST_UPLOADS:
+            raise Refused(
+                429, f"{MOST_UPLOADS} files are being sent: expected fewer at a time; send this one in a moment", "file"
+            )
         name, folder = self.state.new_folder("images")
+        self.uploads += 1
         try:
             most = round(self.options.max_upload_mb * 1e6)
             shown = await save_file(request, folder / "image", most, self.options.pace)
@@ -209,6 +226,8 @@ class Service:
         except BaseException:
             await asyncio.shield(run_in_threadpool(remove, folder))
             raise
+        finally:
+            self.uploads -= 1
 
     async def open_image(
         self,

@@ -16,6 +16,8 @@ from segearth.scenes.raster import open_raster
 from segearth.scenes.reclassify import LabelChanges
 from segearth.scenes.relabel import relabel_scene
 from segearth.scenes.scene_overlay import picture_of, scene_overlay
+from segearth.vectors.job import TooManyPiecesError
+from segearth.vectors.options import MOST
 from segearth.vectors.vectorize import vectorize
 from segearth.web.answers import Refused
 from segearth.web.rasters import open_plain
@@ -104,7 +106,14 @@ class Downloads:
         """Makes the polygons or the overlay of a map."""
         labels, image = folder / f"{job.name}.labels.tif", job.image
         if path.suffix == ".gpkg":
-            vectorize(labels)
+            try:
+                vectorize(labels)
+            except TooManyPiecesError:  # whose advice is options, which the page does not have
+                raise Refused(
+                    409,
+                    f"the map has more than {MOST:,} polygons: expected fewer, as more are noise; download labels.tif, "
+                    f"then run segearth vectorize {labels.name} --min-area 25",
+                ) from None
             return
         rows = json.loads((folder / f"{job.name}.summary.json").read_bytes())["classes"]
         colours = {name: tuple(row["colour"]) for name, row in zip(job.vocabulary.names, rows, strict=False)}

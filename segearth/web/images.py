@@ -71,31 +71,38 @@ class Root:
         return place
 
     def listing(self, path: str) -> dict[str, Any]:
-        """What is in a folder: other folders and images, without hidden ones.
+        """What is in a folder: other folders and images, without hidden ones; "more" where there are too many to list.
 
         Raises:
             Refused: as of `find`.
         """
         place = self.find(path, folder=True)
-        folders, files = [], []
+        folders: list[str] = []
+        files: list[dict[str, Any]] = []
+        more = False
         try:
-            entries = sorted(place.iterdir(), key=lambda entry: entry.name.lower())[:_MOST_LISTED]
+            entries = sorted(place.iterdir(), key=lambda entry: entry.name.lower())
         except OSError as error:
             raise Refused(
                 409, f"the folder cannot be read ({error.strerror}): expected one that can; choose another", "path"
             ) from None
         for entry in entries:
             try:
-                if entry.name.startswith(".") or not self._is_below(entry):
+                is_folder = not entry.name.startswith(".") and entry.is_dir()
+                is_image = not entry.name.startswith(".") and entry.suffix.lower() in ENDINGS and entry.is_file()
+                if not (is_folder or is_image) or not self._is_below(entry):
                     continue
-                if entry.is_dir():
+                if len(folders) + len(files) == _MOST_LISTED:
+                    more = True
+                    break
+                if is_folder:
                     folders.append(printable(entry.name))
-                elif entry.suffix.lower() in ENDINGS and entry.is_file():
+                else:
                     files.append({"name": printable(entry.name), "bytes": entry.stat().st_size})
             except (OSError, RuntimeError):  # links in a circle
                 continue
         inside = place.relative_to(self.folder).as_posix()
-        return {"path": "" if inside == "." else printable(inside), "folders": folders, "files": files}
+        return {"path": "" if inside == "." else printable(inside), "folders": folders, "files": files, "more": more}
 
     def _is_below(self, entry: Path) -> bool:
         return self.folder in entry.resolve().parents

@@ -21,6 +21,7 @@ _KEYS = ("image", "classes", "threshold", "background", "scale", "gsd", "blend")
 _MOST_TEXT = 100_000  # characters of the classes
 _MOST_CLASSES = 254  # that a byte of a tile can tell, beside nothing
 _MOST_PIXELS = 4e10  # of the model
+_RANGES = {"scale": (1e-4, 1e4), "gsd": (1e-4, 1e6)}  # beyond them, figures overflow, and no map is of use
 
 
 def job_settings(body: Mapping[str, Any], image: WebImage) -> tuple[Vocabulary, str, float, dict[str, Any]]:
@@ -89,6 +90,9 @@ def _scene_options(body: Mapping[str, Any], image: WebImage) -> dict[str, Any]:
             SceneOptions(**cast("dict[str, Any]", {key: value}))
         except UserError as why:
             raise Refused(400, str(why), key) from None
+        least, most = _RANGES.get(key, (-math.inf, math.inf))
+        if not isinstance(value, str) and not least <= value <= most:
+            raise Refused(400, f"{key} is {printable(value)[:100]}: expected {least:g} to {most:g}; correct it", key)
         options[key] = value
     if len({"scale", "gsd"} & options.keys()) == 2:
         raise Refused(400, "scale and gsd say one thing in two ways: expected one of them; leave one out", "gsd")
@@ -99,7 +103,7 @@ def _scene_options(body: Mapping[str, Any], image: WebImage) -> dict[str, Any]:
                 400, f"{image.name} has no size in metres: expected a scale; give that in place of gsd", "gsd"
             )
         scale = metres / options["gsd"]
-    if scale**2 * image.facts["width"] * image.facts["height"] > _MOST_PIXELS:
+    if scale > _RANGES["scale"][1] or scale**2 * image.facts["width"] * image.facts["height"] > _MOST_PIXELS:
         field = "gsd" if "gsd" in options else "scale"
         raise Refused(400, "the model would see too many pixels: expected a smaller scale; take one", field)
     return options

@@ -68,8 +68,9 @@ class Guard:
                     given[name] = value
                 if message["status"] >= 400 and scope["method"] not in _READING:
                     given["Connection"] = "close"  # nobody waits for the rest of a body that is refused
-                if new and answer is None:
-                    given.append("Set-Cookie", _cookie(self._session, session + "." + self._sign(session), "Strict"))
+                # another site's request may lack the cookie that there is: a new one would replace it
+                if new and answer is None and headers.get("sec-fetch-site") != "cross-site":
+                    given.append("Set-Cookie", _cookie(self._session, session + "." + self._sign(session)))
             await send(message)
 
         await (answer or self._app)(scope, receive, guarded)
@@ -115,7 +116,7 @@ class Guard:
             rest = urlencode([pair for pair in query if pair[0] != "token"])
             path = "/" + scope["path"].lstrip("/\\")
             answer = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
-            answer.headers.append("Set-Cookie", _cookie(self._pass, given[0], "Lax"))
+            answer.headers.append("Set-Cookie", _cookie(self._pass, given[0]))
             return answer
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(bearer.strip()):
@@ -146,8 +147,9 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost"
 
 
-def _cookie(name: str, value: str, site: str) -> str:
-    return f"{name}={value}; Path=/; HttpOnly; SameSite={site}"
+def _cookie(name: str, value: str) -> str:
+    """Lax: links of other sites lead to the session that there is; what changes something is refused by its origin."""
+    return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"
 
 
 def _cookies(headers: Headers) -> dict[str, str]:

@@ -25,6 +25,11 @@ KEPT_WINDOWS = 2000  # as of `segearth.scenes.kept`, which needs torch
 MOST_WAITING = 20  # maps of a session
 MOST_IMAGES = 100  # of a session
 MOST_JOBS = 200  # of a session
+# of all sessions: whoever keeps no cookie has a new one with each request
+ALL_WAITING = 100
+ALL_IMAGES = 200
+ALL_JOBS = 1000
+_MAKE_ROOM = "remove some, or start the server again, which removes all"
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -202,13 +207,15 @@ class State:
         return name, folder
 
     def check_images(self, session: str) -> None:
-        """Refuses a further image where a session has very many.
+        """Refuses a further image where a session has very many, or all of them together have.
 
         Raises:
             Refused: it has.
         """
         if sum(image.owner == session for image in self._images.values()) >= MOST_IMAGES:
             raise Refused(429, f"there are {MOST_IMAGES} images already: expected fewer; remove some first")
+        if sum(image.owner is not None for image in self._images.values()) >= ALL_IMAGES:
+            raise Refused(429, f"there are {ALL_IMAGES} images of all sessions: expected fewer; {_MAKE_ROOM}")
 
     def add_image(self, image: WebImage) -> None:
         """Takes an image."""
@@ -245,7 +252,7 @@ class State:
         """Takes a map into the queue.
 
         Raises:
-            Refused: very many of its session wait, or are there.
+            Refused: very many of its session wait, or are there; or of all sessions.
         """
         own = self._waiting.get(job.owner, deque())
         if job.owner is not None and len(own) >= MOST_WAITING:
@@ -254,6 +261,10 @@ class State:
             )
         if job.owner is not None and sum(other.owner == job.owner for other in self._jobs.values()) >= MOST_JOBS:
             raise Refused(429, f"there are {MOST_JOBS} maps already: expected fewer; remove some first")
+        if job.owner is not None and sum(map(len, self._waiting.values())) >= ALL_WAITING:
+            raise Refused(429, f"{ALL_WAITING} maps of all sessions are waiting: expected fewer; try again later")
+        if job.owner is not None and len(self._jobs) >= ALL_JOBS:
+            raise Refused(429, f"there are {ALL_JOBS} maps of all sessions: expected fewer; {_MAKE_ROOM}")
         self._jobs[job.id] = job
         self._waiting.setdefault(job.owner, own).append(job)
         self.next()

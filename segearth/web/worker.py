@@ -184,6 +184,7 @@ class _Work:
     def _make(self) -> dict[str, Any]:
         from segearth.scenes.kept import MOST_WINDOWS
         from segearth.scenes.options import SceneOptions
+        from segearth.scenes.raster import open_raster
         from segearth.scenes.scene import predict_scene
         from segearth.web.rasters import open_plain
 
@@ -193,15 +194,17 @@ class _Work:
             options, windows = self._prepare(dataset, options)
             # at each scale an image is another one
             encodings = self._kept.of(f"{task.image} {task.options}", windows)
-            result = predict_scene(
-                dataset,
-                task.folder,
-                self._predictor(),
-                name=task.name,
-                options=options,
-                progress=self._progress,
-                window_logits=None if encodings is None else self._heeding(encodings),
-            )
+            with open_raster(dataset) as raster:
+                raster.name = task.shown  # also in the summary, which is downloaded
+                result = predict_scene(
+                    raster,
+                    task.folder,
+                    self._predictor(),
+                    name=task.name,
+                    options=options,
+                    progress=self._progress,
+                    window_logits=None if encodings is None else self._heeding(encodings),
+                )
         assert result is not None  # there are no other shards
         remarks = [self._shown(text) for text in result.summary["remarks"]]
         if encodings is None:
