@@ -200,7 +200,8 @@ def copies(file: File) -> Iterator[Path]:
     if file.hub is not None:
         from huggingface_hub import try_to_load_from_cache
 
-        for revision in dict.fromkeys((file.revision, "main")):  # other programs ask for the newest one
+        # Other programs ask for the newest one; whether that is the same file, only a hash tells.
+        for revision in dict.fromkeys((file.revision, "main") if file.pinned else (file.revision,)):
             cached = try_to_load_from_cache(*file.hub, None, revision)
             if isinstance(cached, str):
                 yield Path(cached)
