@@ -22,6 +22,7 @@ from segearth.errors import UserError
 from segearth.models import DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import check_method
 from segearth.models.averaging import check_views
+from segearth.models.precision import usual_defaults
 from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
 from segearth.models.trunk import Options
 from segearth.vocabulary import Vocabulary
@@ -29,6 +30,7 @@ from segearth.vocabulary import Vocabulary
 TOKENS = 49408  # of CLIP's byte-pair tokenizer
 
 
+@usual_defaults()
 def build_model(
     spec: Spec,
     vocabulary: Vocabulary,
@@ -79,6 +81,7 @@ def build_model(
     return model.to(compute.device).eval(), text
 
 
+@usual_defaults()
 def load_clip(
     model: Spec | str | Path | tuple[str, str], architecture: str | None = None, progress: bool = True
 ) -> nn.Module:
@@ -114,6 +117,7 @@ def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
     return tokenizer
 
 
+@usual_defaults()
 def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress: bool = True) -> nn.Module | None:
     """An upsampler by name or from a file, in eval mode on the CPU.
 
@@ -136,6 +140,7 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
     return module.eval().requires_grad_(False)
 
 
+@usual_defaults()
 def read_upsampler(path: Path, kernels: bool = False) -> nn.Module:
     """A `JBUOne` or `JBUStack` from a checkpoint; its kind, width and radius are read from the tensors.
 

@@ -169,6 +169,7 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
     name = (file.url or "").rpartition("/")[2] or f"{file.name}.zip"
     archive = replace(file, name=name, member="")
     place = cache_path(archive)
+    part = target.with_name(f"{target.name}.unpacked")
     with locked(target, patience=float("inf"), waiting=f"{file.name} is being unpacked by another process"):
         if target.is_file() and file.is_complete(target):
             return
@@ -181,12 +182,13 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
                         f"{name} holds {len(inside)} files that end in {file.member}. Expected one. Take the right one "
                         f"out of {place} and put it at {target} yourself."
                     )
-                part = target.with_name(f"{target.name}.unpacked")
                 with source.open(inside[0]) as content, part.open("wb") as sink:
                     shutil.copyfileobj(content, sink, 1 << 20)  # its checksum is compared at the end
                 part.replace(target)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
-            for left in (place, target.with_name(f"{target.name}.unpacked")):
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # a damaged archive can raise anything
+            for left in (place, part):
                 left.unlink(missing_ok=True)
             raise UserError(
                 f"{name} from {file.url} cannot be unpacked ({error}). Expected a whole zip archive. {advice}"
@@ -200,7 +202,8 @@ def copies(file: File) -> Iterator[Path]:
     if file.hub is not None:
         from huggingface_hub import try_to_load_from_cache
 
-        for revision in dict.fromkeys((file.revision, "main")):  # other programs ask for the newest one
+        # Other programs ask for the newest one; whether that is the same file, only a hash tells.
+        for revision in dict.fromkeys((file.revision, "main") if file.pinned else (file.revision,)):
             cached = try_to_load_from_cache(*file.hub, None, revision)
             if isinstance(cached, str):
                 yield Path(cached)

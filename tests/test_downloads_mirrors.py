@@ -148,10 +148,27 @@ def test_archives_that_are_something_else(server, content, message):
         weights.fetch(of_archive(server), progress=False)
 
 
-def test_a_damaged_archive(server, tmp_path):
-    """Its table of contents is whole, what it holds is not: nothing is left of it."""
-    content = bytearray(archive(**{"set__epoch_20.pt": bytes(range(256)) * 40}))
-    content[60:80] = bytes(20)
+DEFLATED = archive(**{"set__epoch_20.pt": bytes(range(256)) * 40})
+TABLE = DEFLATED.index(b"PK\1\2")  # of contents
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        (60, bytes(20)),  # the compressed bytes
+        (46, b"\xff"),  # their beginning: another kind of block
+        (100, b"\xff" * 40),
+        (30, b"XX"),  # the name before them
+        (TABLE + 8, b"\x01"),  # encrypted, it says
+        (TABLE + 10, b"\x63"),  # compressed by a method that there is not
+        (TABLE + 42, b"\xff\xff\xff\x0f"),  # beyond the end
+        (len(DEFLATED) - 6, b"\xff\xff"),  # the table begins beyond the end
+    ],
+)
+def test_a_damaged_archive(server, tmp_path, place, damage):
+    """Whatever of it is damaged: nothing is left of it."""
+    content = bytearray(DEFLATED)
+    content[place : place + len(damage)] = damage
     server.routes["/set.zip"] = answer(bytes(content))
     with pytest.raises(UserError, match=r"set\.zip from .* cannot be unpacked"):
         weights.fetch(of_archive(server), progress=False)

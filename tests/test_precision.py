@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from threading import Event, Thread
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch.testing import assert_close
 
 from segearth.classification import classify
 from segearth.compute import arithmetic
+from segearth.loading import load_model
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.models.precision import no_autocast, true_float32
 from segearth.models.tiles import axis
@@ -71,6 +73,28 @@ def test_the_callers_default_device_changes_nothing(model, image, expected):
     with torch.device("meta"):
         found = model.logits(image, (80, 96))
     assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("upsampler", ["default", "bilateral"])
+def test_a_model_that_is_loaded_under_other_defaults_is_the_same(upsampler):
+    """Loaded, given other classes, and used: all after the caller's change."""
+    pixels = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+
+    def found():
+        predictor = load_model("tiny", "road; tree", "cpu", upsampler=upsampler)
+        return [of.predict(pixels, None).scores for of in (predictor, predictor.with_classes("water; roof"))]
+
+    expected = found()
+    for default in (torch.float64, torch.float16, "meta"):
+        on_meta = default == "meta"
+        torch.set_default_dtype(torch.float32 if on_meta else default)
+        try:
+            with torch.device("meta") if on_meta else nullcontext():
+                assert_close(found(), expected, atol=1e-6 if on_meta else 0, rtol=0)
+                assert torch.get_default_dtype() == (torch.float32 if on_meta else default)
+                assert torch.empty(0).is_meta == on_meta
+        finally:
+            torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])

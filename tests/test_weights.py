@@ -181,15 +181,23 @@ def test_find_in_the_cache_of_the_hub(cache, tmp_path):
 
 
 def test_a_pinned_revision_in_the_cache_of_the_hub(cache, tmp_path):
-    """It is found by its commit, whatever the newest one is by now; else the newest one, if it can be this file."""
+    """It is found by its commit, whatever the newest one is by now; else the newest one, if its hash is the right one.
+
+    Without a known hash, another commit than the one that was asked for may hold another file.
+    """
     file = File("mine.safetensors", hub=("o/r", "w.safetensors"), revision="1" * 40)
     path = hub_copy(tmp_path / "hub", file, "1" * 40)
     assert list(weights.copies(file)) == [cache / file.name, path]
     shutil.rmtree(tmp_path / "hub")
     path = hub_copy(tmp_path / "hub", file, "2" * 40, main="2" * 40)
-    assert list(weights.copies(file)) == [cache / file.name, path]
-    assert weights.find(file) == path
-    assert weights.find(replace(file, size=7)) is None
+    assert list(weights.copies(file)) == [cache / file.name]
+    assert weights.find(file) is None
+    assert weights.find(clips.resolve(f"hf://o/r@{'1' * 40}/w.safetensors", "ViT-B-16").file) is None
+    assert weights.find(clips.resolve("hf://o/r/w.safetensors", "ViT-B-16").file) == path
+    pinned = replace(file, git_blob=git_blob_of(path))
+    assert list(weights.copies(pinned)) == [cache / file.name, path]
+    assert weights.find(pinned) == path
+    assert weights.find(replace(pinned, size=7)) is None
 
 
 def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):

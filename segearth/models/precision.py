@@ -27,6 +27,23 @@ def no_autocast() -> Iterator[None]:
 
 
 @contextmanager
+def usual_defaults() -> Iterator[None]:
+    """New tensors are float32 on the CPU, as where a caller has set no other defaults.
+
+    The default type is one of the whole process, as PyTorch has it; it is not touched where it is float32 already.
+    """
+    before = torch.get_default_dtype()
+    try:
+        if before != torch.float32:
+            torch.set_default_dtype(torch.float32)
+        with torch.device("cpu"):
+            yield
+    finally:
+        if before != torch.float32:
+            torch.set_default_dtype(before)
+
+
+@contextmanager
 def true_float32() -> Iterator[None]:
     """Matrix products and convolutions of float32 tensors are float32: no TF32, no bfloat16, no autocast.
 

@@ -38,7 +38,9 @@ def encode_text(clip: nn.Module, tokenizer: Tokenizer, vocabulary: Vocabulary) -
     """
     templates: Sequence[Callable[[str], str]] = OPENAI_IMAGENET_TEMPLATES
     texts = [template(query) for query in vocabulary.queries for template in templates]
-    tokens = _tokenize(tokenizer, texts, clip, vocabulary).to(next(clip.parameters()).device)
+    with torch.device("cpu"):  # whatever the caller's default is: open_clip's tokenizer names no device
+        tokens = _tokenize(tokenizer, texts, clip, vocabulary)
+    tokens = tokens.to(next(clip.parameters()).device)
     features = torch.cat([F.normalize(encode_tokens(clip, part).float(), dim=-1) for part in tokens.split(TEXT_BATCH)])
     features = features.unflatten(0, (len(vocabulary.queries), len(templates))).mean(dim=1)
     return F.normalize(features, dim=-1)
