@@ -7,6 +7,7 @@ which open_clip fills as well, and at last from the network. Downloads are check
 segearth's cache by hand is as good as a downloaded one. What there is, is in `segearth.clips`.
 """
 
+import errno
 import os
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from segearth.clips import UPSAMPLERS, Spec, known
 from segearth.clips.spec import Source
 from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
-from segearth.files import File, Packaged
+from segearth.files import File, Packaged, bytes_text
 from segearth.hashes import remember, remembered_sha256
 from segearth.jobs.locks import locked
 from segearth.paths import user_path
@@ -173,7 +174,9 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
     with locked(target, patience=float("inf"), waiting=f"{file.name} is being unpacked by another process"):
         if target.is_file() and file.is_complete(target):
             return
-        downloads.download(archive, place, advice=advice, progress=progress, timeout=timeout)
+        if not (place.is_file() and archive.is_complete(place) and archive.damage(place) is None):
+            downloads.download(archive, place, advice=advice, progress=progress, timeout=timeout)
+        needed = None
         try:
             with zipfile.ZipFile(place) as source:
                 inside = [entry for entry in source.infolist() if entry.filename.endswith(file.member)]
@@ -182,12 +185,21 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
                         f"{name} holds {len(inside)} files that end in {file.member}. Expected one. Take the right one "
                         f"out of {place} and put it at {target} yourself."
                     )
+                needed = inside[0].file_size
                 with source.open(inside[0]) as content, part.open("wb") as sink:
                     shutil.copyfileobj(content, sink, 1 << 20)  # its checksum is compared at the end
                 part.replace(target)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # a damaged archive can raise anything
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these are of its content, too
+                part.unlink(missing_ok=True)
+                room = "" if needed is None else f", with room for {bytes_text(needed)}"
+                raise UserError(
+                    f"Could not unpack {place} to {target}: {error.strerror}. Expected a folder that can be written"
+                    f"{room}. The archive is kept: free some space there and try again, or set SEGEARTH_HOME to "
+                    "another folder."
+                ) from None
             for left in (place, part):
                 left.unlink(missing_ok=True)
             raise UserError(
