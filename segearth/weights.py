@@ -128,13 +128,15 @@ def hash_of(path: Path) -> str:
     return remembered_sha256(path, cache_dir() / "hashes")
 
 
-def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0) -> Path:
+def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, instead: str = "") -> Path:
     """A usable copy on this computer, downloaded into the cache if there is none yet.
 
     Args:
         file: What to get; a string is a key of `files()`.
         progress: Whether to draw a progress bar on stderr during a download.
         timeout: Seconds until a server must be reached.
+        instead: What can be used and needs no download, for the advice; by default the packaged model, of a CLIP and
+            its own upsampler.
 
     Raises:
         UserError: An unknown name, a damaged copy, a failed download, or a file whose place is not known.
@@ -146,7 +148,9 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0) ->
         raise UserError(f"No file at {file}. Expected the weights there. Check the path.")
     target = cache_path(file)
     advice = f"put the file at {target} yourself"
-    if any(file in row.downloads for row in known().values()):
+    if instead:
+        advice += f", or use {instead}"
+    elif any(file in row.downloads for row in known().values()):
         advice += f", or use the packaged model, which needs no download: {option('model', 'tiny')}"
     if target.is_file():
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
@@ -239,7 +243,8 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
         return None
     which, _ = named_weights(choice)
     if str(which) in UPSAMPLERS:
-        return fetch(UPSAMPLERS[str(which)], progress=progress)
+        instead = f"the filter, which needs no download: {option('upsampler', 'bilateral')}"
+        return fetch(UPSAMPLERS[str(which)], progress=progress, instead=instead)
     path = user_path(str(which), "upsampler")
     if not path.is_file():
         raise UserError(
