@@ -7,6 +7,7 @@ which open_clip fills as well, and at last from the network. Downloads are check
 segearth's cache by hand is as good as a downloaded one. What there is, is in `segearth.clips`.
 """
 
+import errno
 import os
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from segearth.clips import UPSAMPLERS, Spec, known
 from segearth.clips.spec import Source
 from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
-from segearth.files import File, Packaged
+from segearth.files import File, Packaged, bytes_text
 from segearth.hashes import remember, remembered_sha256
 from segearth.jobs.locks import locked
 from segearth.paths import user_path
@@ -127,13 +128,15 @@ def hash_of(path: Path) -> str:
     return remembered_sha256(path, cache_dir() / "hashes")
 
 
-def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0) -> Path:
+def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, instead: str = "") -> Path:
     """A usable copy on this computer, downloaded into the cache if there is none yet.
 
     Args:
         file: What to get; a string is a key of `files()`.
         progress: Whether to draw a progress bar on stderr during a download.
         timeout: Seconds until a server must be reached.
+        instead: What can be used and needs no download, for the advice; by default the packaged model, of a CLIP and
+            its own upsampler.
 
     Raises:
         UserError: An unknown name, a damaged copy, a failed download, or a file whose place is not known.
@@ -145,7 +148,9 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0) ->
         raise UserError(f"No file at {file}. Expected the weights there. Check the path.")
     target = cache_path(file)
     advice = f"put the file at {target} yourself"
-    if any(file in row.downloads for row in known().values()):
+    if instead:
+        advice += f", or use {instead}"
+    elif any(file in row.downloads for row in known().values()):
         advice += f", or use the packaged model, which needs no download: {option('model', 'tiny')}"
     if target.is_file():
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
@@ -173,7 +178,9 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
     with locked(target, patience=float("inf"), waiting=f"{file.name} is being unpacked by another process"):
         if target.is_file() and file.is_complete(target):
             return
-        downloads.download(archive, place, advice=advice, progress=progress, timeout=timeout)
+        if not (place.is_file() and archive.is_complete(place) and archive.damage(place) is None):
+            downloads.download(archive, place, advice=advice, progress=progress, timeout=timeout)
+        needed = None
         try:
             with zipfile.ZipFile(place) as source:
                 inside = [entry for entry in source.infolist() if entry.filename.endswith(file.member)]
@@ -182,12 +189,21 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
                         f"{name} holds {len(inside)} files that end in {file.member}. Expected one. Take the right one "
                         f"out of {place} and put it at {target} yourself."
                     )
+                needed = inside[0].file_size
                 with source.open(inside[0]) as content, part.open("wb") as sink:
                     shutil.copyfileobj(content, sink, 1 << 20)  # its checksum is compared at the end
                 part.replace(target)
         except (UserError, MemoryError):
             raise
         except Exception as error:  # a damaged archive can raise anything
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these are of its content, too
+                part.unlink(missing_ok=True)
+                room = "" if needed is None else f", with room for {bytes_text(needed)}"
+                raise UserError(
+                    f"Could not unpack {place} to {target}: {error.strerror}. Expected a folder that can be written"
+                    f"{room}. The archive is kept: free some space there and try again, or set SEGEARTH_HOME to "
+                    "another folder."
+                ) from None
             for left in (place, part):
                 left.unlink(missing_ok=True)
             raise UserError(
@@ -227,7 +243,8 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
         return None
     which, _ = named_weights(choice)
     if str(which) in UPSAMPLERS:
-        return fetch(UPSAMPLERS[str(which)], progress=progress)
+        instead = f"the filter, which needs no download: {option('upsampler', 'bilateral')}"
+        return fetch(UPSAMPLERS[str(which)], progress=progress, instead=instead)
     path = user_path(str(which), "upsampler")
     if not path.is_file():
         raise UserError(

@@ -1,7 +1,9 @@
 """Several addresses of one file, and one file out of an archive: one good file, or a sentence."""
 
+import errno
 import hashlib
 import io
+import shutil
 import threading
 import zipfile
 from dataclasses import replace
@@ -12,7 +14,7 @@ from serving import Server, answer, file_route
 from segearth import weights
 from segearth.downloads import connection, download, received
 from segearth.errors import UserError
-from segearth.files import File
+from segearth.files import File, bytes_text
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -146,6 +148,25 @@ def test_archives_that_are_something_else(server, content, message):
     server.routes["/set.zip"] = answer(content)
     with pytest.raises(UserError, match=message):
         weights.fetch(of_archive(server), progress=False)
+
+
+def test_a_disk_without_room_for_what_is_unpacked(server, tmp_path, monkeypatch):
+    """The archive is not to blame: it is kept, and the next try makes no request."""
+
+    def full(source, sink, _length):
+        sink.write(source.read(9))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.routes["/set.zip"] = file_route(archive(**{"set__epoch_20.pt": TORCH}))
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfileobj", full)
+        with pytest.raises(UserError, match=r"No space left on device.* room for .*kept.*SEGEARTH_HOME") as caught:
+            weights.fetch(of_archive(server), progress=False)
+    assert bytes_text(len(TORCH)) in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")} == {"set.zip"}
+    assert weights.fetch(of_archive(server), progress=False).read_bytes() == TORCH
+    assert len(server.requests) == 1
+    assert not (tmp_path / "set.zip").exists()
 
 
 DEFLATED = archive(**{"set__epoch_20.pt": bytes(range(256)) * 40})

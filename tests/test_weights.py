@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from segearth import clips, downloads, hashes, weights
 from segearth.checkpoints import read_state_dict
 from segearth.downloads import connection
-from segearth.errors import UserError
+from segearth.errors import UserError, called_as
 from segearth.files import File, git_blob_of, sha256_of
 from segearth.weights import Packaged
 
@@ -213,6 +213,18 @@ def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):
     with pytest.raises(UserError) as caught:
         weights.fetch("oem_koeln_50.tif")
     assert 'model="tiny"' not in str(caught.value)
+
+
+def test_a_failed_fetch_of_an_upsampler_by_name_advises_one_that_needs_none(monkeypatch):
+    monkeypatch.setenv("SEGEARTH_OFFLINE", "1")
+    for name in ("simfeatup-kernels", "xclip_jbu_one_million_aid"):
+        with pytest.raises(UserError, match=r'needs no download: upsampler="bilateral"') as caught:
+            weights.upsampler_file(name, clips.CLIPS["tiny"])
+        assert "tiny" not in str(caught.value)
+        with called_as("segearth predict"), pytest.raises(UserError, match=r"download: --upsampler bilateral\.$"):
+            weights.upsampler_file(name, clips.CLIPS["tiny"])
+    with pytest.raises(UserError, match='model="tiny"'):  # the CLIP's own: the CLIP would be next
+        weights.upsampler_file("default", clips.CLIPS["clip-vit-b16"])
 
 
 def test_fetch_downloads_into_the_cache(monkeypatch, cache, small):
