@@ -99,7 +99,7 @@ def test_another_width_is_refused_with_what_serves(saved, photo):
 
 def test_published_kernels_by_name(saved, monkeypatch):
     path, _ = saved(JBUOne)
-    monkeypatch.setattr(weights, "fetch", lambda file, progress=False: path)
+    monkeypatch.setattr(weights, "fetch", lambda *_, **__: path)
     assert load_upsampler("simfeatup-kernels").feat_dim is None
     assert load_upsampler("kernels:xclip_jbu_one_million_aid").feat_dim is None
     assert load_upsampler("xclip_jbu_one_million_aid").feat_dim == 24
