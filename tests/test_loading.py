@@ -128,7 +128,7 @@ def test_bad_checkpoints(tmp_path, name):
 def test_upsamplers_by_name(tmp_path, test_data, monkeypatch):
     assert isinstance(load_upsampler("bilinear"), Bilinear)
     assert load_upsampler(None) is None
-    with pytest.raises(UserError, match="no upsampler 'nothing'.*bilinear, xclip_jbu_one_million_aid"):
+    with pytest.raises(UserError, match="no upsampler 'nothing'.*bilinear, bilateral, simfeatup-kernels, xclip_jbu"):
         load_upsampler("nothing")
     stack = load_upsampler(test_data / "weights" / "clip_jbu_stack_cocostuff.ckpt")
     assert isinstance(stack, JBUStack)

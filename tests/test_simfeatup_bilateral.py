@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from segearth.models import Bilinear
+from segearth.models import Bilinear, bilateral
 from segearth.models.simfeatup import UPSAMPLERS
-from segearth.training.simfeatup import bilateral
 from segearth.training.simfeatup.step import Recipe, Trainee
 
 KINDS = ["jbu_one", "jbu_stack"]

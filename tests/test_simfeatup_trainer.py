@@ -378,9 +378,9 @@ def test_a_clip_of_ones_own_from_training_to_a_map(weights, images, tmp_path):
         (
             "RemoteCLIP-ViT-L-14",
             None,
-            "neither a file nor one of clip-vit-b16, tiny; .* their architecture",
+            "neither a name nor a file. Expected one of: clip-vit-b32, .* their architecture. .* remoteclip-vit-l14",
         ),
-        ("clip.safetensors", None, "tell their architecture, too: .* ViT-L-14-quickgelu .OpenAI, MetaCLIP."),
+        ("clip.safetensors", None, "tell its architecture, too, such as ViT-L-14 .*with it as for OpenAI and MetaCLIP"),
         ("clip.safetensors", "ViT-L/14", "unknown architecture 'ViT-L/14': expected a name of open_clip.list_models"),
         ("tiny", "ViT-L-14", "the model tiny has its own"),
         ("script.pt", "clip.json", "TorchScript archive, .* open_clip.create_model"),

@@ -89,7 +89,7 @@ def _legend_row(row: Any) -> dict[str, str]:
 
 def _script_json(value: Any) -> str:
     """JSON that may stand in a script of a page: no text of it ends the script, or is taken for HTML or a template."""
-    text = json.dumps(value)  # in ASCII; braces before these characters are within strings
+    text = json.dumps(value, allow_nan=False)  # in ASCII; braces before these characters are within strings
     return re.sub(r"[<>&]|\{(?=[{%#])", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

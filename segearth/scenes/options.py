@@ -144,7 +144,7 @@ class SceneResult:
     summary: dict[str, Any]
     failed: dict[str, str]
     files: tuple[Path, ...]
-    raster: RasterSpec | None = field(default=None, repr=False)
+    raster: RasterSpec | None = field(default=None, repr=False, compare=False)
 
     def _repr_html_(self) -> str:
         """An interactive map where folium is, else the overlay with its legend; and the table, for notebooks."""

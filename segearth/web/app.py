@@ -141,6 +141,7 @@ class Service:
 
         self._worker.listen(heard)
         yield
+        self._worker.listen(lambda *_: None)  # the loop ends
         for threads in (self._preparing, self._making, self._reading):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -336,7 +337,7 @@ class Service:
     async def _stream(self, job: WebJob) -> AsyncIterator[str]:
         said = ""
         while not self.closing.is_set():
-            changed, now = job.changed, json.dumps(self._json(job))
+            changed, now = job.changed, json.dumps(self._json(job), allow_nan=False)
             if now != said:
                 yield f"event: job\ndata: {now}\n\n"
                 said = now

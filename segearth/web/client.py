@@ -35,13 +35,17 @@ class WorkerClient:
         self._current: str | None = None
         self._closed = False
         self._listener: Listener = lambda *_: None
+        self._reading = False
         self._connection, self._process = self._start()
         self.facts = self._await()
 
     def listen(self, listener: Listener) -> None:
-        """From now on, tells what the process tells, in a thread of its own; to be called once."""
+        """From now on, tells what the process tells, in a thread of its own; in place of whoever listened before."""
         self._listener = listener
-        threading.Thread(target=self._read, daemon=True).start()
+        with self._lock:
+            begun, self._reading = self._reading, True
+        if not begun:  # two threads would take parts of one message each
+            threading.Thread(target=self._read, daemon=True).start()
 
     def submit(self, task: MapTask) -> None:
         """Begins a task; the one before has ended."""

@@ -86,7 +86,7 @@ class Downloads:
             threshold = None
         if threshold is None and not others:
             return job.folder
-        key = json.dumps([threshold, sorted(others.items())])
+        key = json.dumps([threshold, sorted(others.items())], allow_nan=False)
         versions = job.folder / "versions"
         folder = versions / hashlib.sha256(key.encode()).hexdigest()[:16]
         if not folder.exists():
