@@ -5,7 +5,7 @@ import http.client
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
@@ -68,7 +68,8 @@ class Client:
             for name, value in headers.items():
                 if value is not None:
                     connection.putheader(name, value)
-            connection.endheaders(body)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it was refused before its end: why is answered
+                connection.endheaders(body)
             answer = connection.getresponse()
             reply = Reply(answer.status, answer.headers, answer.read())
         finally:
