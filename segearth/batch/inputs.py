@@ -12,7 +12,7 @@ from pathlib import Path
 from segearth.errors import UserError, printable
 from segearth.image_files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
-from segearth.scenes.addresses import is_address, place_of, shown
+from segearth.scenes.addresses import address_path, display_name, is_address
 
 # Results of ours are no images to map, nor are the parts in the folders of jobs.
 OWN = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
@@ -42,7 +42,7 @@ class Item:
     @property
     def shown(self) -> str:
         """What people are told that it is, in one line."""
-        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
+        return printable(self.source) if isinstance(self.source, Path) else display_name(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
@@ -63,7 +63,7 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
     for argument in _expanded(arguments, listed):
         if is_address(argument):
-            place = Path(place_of(argument))
+            place = Path(address_path(argument))
             found.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)

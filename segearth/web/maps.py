@@ -11,9 +11,9 @@ import numpy as np
 
 from segearth.batch.inputs import JOB
 from segearth.labels import thresholds_of
-from segearth.scenes.assemble import opened
-from segearth.scenes.grid import Block, blocks, common, within
-from segearth.scenes.reclassify import Changed, reclassify, rules_of
+from segearth.scenes.assemble import open_map
+from segearth.scenes.grid import Block, blocks, intersection, slices_within
+from segearth.scenes.reclassify import ChangedClasses, make_rules, reclassify
 from segearth.vocabulary import Vocabulary
 from segearth.web.preview import TILE, png, tile_area
 from segearth.windows import Window
@@ -63,7 +63,9 @@ class MapFiles:
             # the label that a pixel has tells which of equal scores was the best one
             plain = self.vocabulary.with_thresholds(None)
             members = tuple((i,) for i in range(len(plain)))
-            found, confidence = reclassify(scores, labels, rules_of(self.vocabulary, Changed(plain, members), 0.0))
+            found, confidence = reclassify(
+                scores, labels, make_rules(self.vocabulary, ChangedClasses(plain, members), 0.0)
+            )
             labels = found.astype(np.uint8)
         else:
             confidence = self._read("confidence", area, (1,))[0]
@@ -107,12 +109,12 @@ class MapFiles:
         if not self.place(layer).exists():
             found = np.full((len(bands), area.bottom - area.top, area.right - area.left), fill, np.uint8)
             for block in self._blocks(area):
-                part = common(block.area, area)
+                part = intersection(block.area, area)
                 path = self.parts / f"{block.name}.{layer}.tif"
                 if part is None or not path.exists():
                     continue
                 try:
-                    found[(slice(None), *within(part, area))] = _values(path, _moved(part, block.area), bands)
+                    found[(slice(None), *slices_within(part, area))] = _values(path, _moved(part, block.area), bands)
                 except RasterioError:  # the map was put together, and its parts are gone
                     continue
             if not self.place(layer).exists():
@@ -126,7 +128,7 @@ class MapFiles:
         around = Window(area.top // side * side, area.bottom, area.left // side * side, area.right)
         for block in blocks(around, side):
             top, left = block.row * side, block.column * side
-            yield block._replace(area=common(Window(top, top + side, left, left + side), whole) or block.area)
+            yield block._replace(area=intersection(Window(top, top + side, left, left + side), whole) or block.area)
 
 
 class Digest:
@@ -181,7 +183,7 @@ def coarse_path(folder: Path, share: int) -> Path:
 
 
 def _values(path: Path, area: Window, bands: tuple[int, ...]) -> NDArray[np.uint8]:
-    with opened(path) as file:
+    with open_map(path) as file:
         window = ((area.top, area.bottom), (area.left, area.right))
         found: NDArray[np.uint8] = file.read(list(bands), window=window)
         return found
