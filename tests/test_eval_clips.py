@@ -17,12 +17,13 @@ from test_eval import OFFICIAL_BASE
 
 from segearth import cli
 from segearth.clips import CLIPS, resolve
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.files import sha256_of
 from segearth.models import JBUOne
 from segearth.openmmlab.config import load_config
-from segearth.openmmlab.identity import fingerprint
-from segearth.openmmlab.runner import evaluate
+from segearth.openmmlab.evaluate import evaluate
+from segearth.openmmlab.identity import run_settings
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 
 CONFIG = """
@@ -132,12 +133,14 @@ def test_ones_own_clip_in_a_config(folder, monkeypatch):
     config = write("CLIP", "ViT-B/16", more).absolute()
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
-    loaded = load_config(config, options=[f"test_dataloader.dataset.data_prefix.img_path={folder}/images"])
+    loaded = load_config(
+        config, changes=ConfigChanges(options=[f"test_dataloader.dataset.data_prefix.img_path={folder}/images"])
+    )
     assert loaded.model.model == str(folder / "lib/mine.safetensors")
     made = SegEarthSegmentation(**{key: value for key, value in loaded.model.items() if key != "type"})
     assert (made.source.name, made.upsampler) == ("mine.safetensors", "bilinear")
     with pytest.raises(UserError, match="architecture 'ViT-B-32' without model"):
-        load_config(config, options=["model.model=None", "model.architecture=ViT-B-32"])
+        load_config(config, changes=ConfigChanges(options=["model.model=None", "model.architecture=ViT-B-32"]))
 
 
 @pytest.mark.usefixtures("folder")
@@ -151,10 +154,10 @@ def test_a_name_and_a_pair_are_two_runs(cache, monkeypatch):  # noqa: F811
     shutil.copy(path, "copy.bin")
     shutil.copy(path, "lib.bin")
 
-    def of(**keys: str) -> str:
+    def of(**keys: str) -> dict:
         config = load_config(write("CLIP", "ViT-B/16"))
         config.model.update(upsampler="bilinear", **keys)
-        return fingerprint(config, dataset)
+        return run_settings(config, dataset)
 
     assert of(model="georsclip-vit-b32") != of(clip_type="GeoRSCLIP", vit_type="ViT-B/32")
     assert of(model="openclip-vit-l14") != of(clip_type="OpenCLIP", vit_type="ViT-L/14")
