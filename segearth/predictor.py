@@ -23,14 +23,14 @@ from segearth.clips import STATISTICS, Statistics
 from segearth.compute import memory_for
 from segearth.errors import UserError, checks_options, is_out_of_memory, notice, option
 from segearth.images import ImageLike, read_image
+from segearth.images.pixel_limit import check_enlarged
+from segearth.images.resizing import resized_size
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.factored import listed
 from segearth.models.list_memory import ListMemory
 from segearth.models.segearth import EncodedImage, SegEarth
-from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
-from segearth.resizing import resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
 from segearth.transfer import normalise as normalise

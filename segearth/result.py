@@ -168,7 +168,7 @@ class Result:
         Raises:
             UserError: an opacity out of its range.
         """
-        from segearth.pictures import blend, with_legend
+        from segearth.drawing import blend, with_legend
 
         if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
             raise UserError(f"opacity {opacity!r}: expected 0 (the image alone) to 1 (the map alone); change it")
@@ -189,7 +189,7 @@ class Result:
 
     def label_image(self) -> Image.Image:
         """The labels as a picture: with the classes' colours, or 16-bit grey with more than 254 classes."""
-        from segearth.pictures import label_image
+        from segearth.drawing import label_image
 
         return label_image(self.labels, self.palette)
 

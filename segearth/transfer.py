@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segearth.clips import STATISTICS, Statistics
-from segearth.resizing import columns, resize, taps
+from segearth.images.resizing import columns, resize, taps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _VALUES = 1 << 24  # so many values of the result are computed at once: 64 MB a 
 def to_model(
     pixels: NDArray[np.uint8], size: tuple[int, int], device: torch.device, statistics: Statistics = STATISTICS
 ) -> Tensor:
-    """An image as the model takes it: resized as `segearth.resizing.resize` does it, and normalised.
+    """An image as the model takes it: resized as `segearth.images.resizing.resize` does it, and normalised.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -51,7 +51,7 @@ def _on(device: torch.device, statistics: Statistics) -> tuple[Tensor, Tensor]:
 
 
 def resize_on(device: torch.device, pixels: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """`segearth.resizing.resize` on a device, value by value the same: all of it is whole numbers.
+    """`segearth.images.resizing.resize` on a device, value by value the same: all of it is whole numbers.
 
     Args:
         device: where it is computed.

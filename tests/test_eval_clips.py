@@ -18,7 +18,7 @@ from test_eval import OFFICIAL_BASE
 from segearth import cli
 from segearth.clips import CLIPS, resolve
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 from segearth.openmmlab.config import load_config
 from segearth.openmmlab.identity import fingerprint

@@ -69,7 +69,7 @@ JOINED = """
 import os, signal, sys, time
 from segearth.errors import UserError
 from segearth.distributed import launch
-from segearth.outputs import run
+from segearth.exits import run
 def program():
     with launch.joined("pytorch") as ranks:
 {body}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from segearth.resizing import resize, resized_size
+from segearth.images.resizing import resize, resized_size
 from segearth.transfer import resize_on, up
 
 
@@ -113,7 +113,7 @@ def test_any_layout_in_memory(layout):
 def test_bands_of_rows_are_one_image(monkeypatch):
     expected = resize(noise(60, 80), (100, 90))
     for values in (1, 3 * 90 * 7, 1 << 30):
-        monkeypatch.setattr("segearth.resizing._VALUES", values)
+        monkeypatch.setattr("segearth.images.resizing._VALUES", values)
         assert np.array_equal(resize(noise(60, 80), (100, 90)), expected)
 
 

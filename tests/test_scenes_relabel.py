@@ -18,7 +18,7 @@ from scenemodels import mini_predictor  # noqa: E402
 
 from segearth import cli  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
 from segearth.labels import label_values, labelled  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
 from segearth.scenes.layers import quantised, scores_of  # noqa: E402

@@ -13,9 +13,9 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from segearth.distributed.ranks import Ranks
+from segearth.drawing import side_by_side
 from segearth.images import read_image
 from segearth.outputs import atomic
-from segearth.pictures import side_by_side
 from segearth.progress import switched_off
 
 
