@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError, checks_options
-from segearth.labels import has_unclassified, label_values, labelled
+from segearth.labels import apply_thresholds, has_unclassified, label_values
 from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
@@ -341,5 +341,5 @@ def thresholded(result: Result) -> Result:
         "threshold": result.threshold,
     }
     return replace(
-        result, labels=labelled(result.best, result.confidence, vocabulary, result.threshold), settings=settings
+        result, labels=apply_thresholds(result.best, result.confidence, vocabulary, result.threshold), settings=settings
     )
