@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segearth import architectures
 from segearth.clips import CLIPS, UPSAMPLERS, Spec
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 
 WIDTH = 64

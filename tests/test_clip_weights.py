@@ -13,7 +13,7 @@ from standins import PUBLISHED, WIDTH, cache, put, save, small, state_of  # noqa
 from segearth import weights
 from segearth.clips import CLIPS, STATISTICS, UPSAMPLERS, resolve
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.loading import load_clip, load_model
 from segearth.models import JBUOne, JBUStack
 from segearth.provenance import model_settings

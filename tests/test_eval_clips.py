@@ -19,7 +19,7 @@ from segearth import cli
 from segearth.clips import CLIPS, resolve
 from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 from segearth.openmmlab.config import load_config
 from segearth.openmmlab.evaluate import evaluate

@@ -20,7 +20,7 @@ import segearth.openmmlab as glue
 from segearth import weights
 from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.labels import labelled
+from segearth.labels import apply_thresholds
 from segearth.loading import load_model
 from segearth.metrics import confusion_matrix, iou_per_class
 from segearth.models import SegEarth
@@ -242,7 +242,7 @@ def test_thresholds_and_scales_of_classes_count_as_in_prediction(tmp_path):
     scaled = scores.numpy() * np.array(vocabulary.scales, np.float32)
     confidence = scores.numpy()[range(5), scaled.argmax(axis=1)]
     assert found[0, 0].tolist() == [2, 1, 0, 0, 1]
-    assert found[0, 0].tolist() == labelled(scaled.argmax(axis=1), confidence, vocabulary, 0.25).tolist()
+    assert found[0, 0].tolist() == apply_thresholds(scaled.argmax(axis=1), confidence, vocabulary, 0.25).tolist()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

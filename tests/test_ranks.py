@@ -79,7 +79,7 @@ from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.jobs.launchers import SPEAKS
 from segearth.distributed import launch
-from segearth.outputs import run
+from segearth.exits import run
 def program():
     with launch.joined() as ranks:
 {body}

@@ -159,7 +159,7 @@ def describe(path: Path) -> dict[str, str]:
     from PIL import Image
 
     from segearth import tiff
-    from segearth.image_files import FORMATS
+    from segearth.images.files import FORMATS
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow
@@ -172,7 +172,7 @@ def describe(path: Path) -> dict[str, str]:
 
 def _describe(image: Image.Image) -> dict[str, str]:
     """What Pillow knows of an open image."""
-    from segearth.image_files import orientation_of
+    from segearth.images.files import orientation_of
 
     palette = image.palette if image.mode in ("P", "PA") else None
     alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
@@ -221,7 +221,7 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
         size: (height, width) of the image.
         cost: of the model.
     """
-    from segearth.resizing import resized_size
+    from segearth.images.resizing import resized_size
 
     found = {}
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):

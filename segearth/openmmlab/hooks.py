@@ -12,10 +12,10 @@ import numpy as np
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
+from segearth.drawing import side_by_side
 from segearth.images import read_image
 from segearth.jobs.shards import Shard
 from segearth.outputs import atomic
-from segearth.pictures import side_by_side
 from segearth.progress import switched_off
 
 

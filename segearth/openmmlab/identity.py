@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segearth.architectures import config_of
-from segearth.closure import code_digest
+from segearth.code_digest import code_digest
 from segearth.compute import arithmetic
 from segearth.errors import UserNotice, without_warnings
 from segearth.openmmlab.devices import device_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segearth
-from segearth.closure import code_digest, import_closure
+from segearth.code_digest import code_digest, import_closure
 from segearth.openmmlab.identity import _DECIDING
 
 DIGEST = "55df6d78e469f92f2b15137e80c1cd5d72985d01b2a4aa97ff45a88025c76849"  # of 3.10, 3.11, 3.12 and 3.13
