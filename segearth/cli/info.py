@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a section on each file, and at last how the cost of images was found."""
     args.model = args.model or DEFAULT_MODEL
-    check_model(args)
+    spec = check_model(args)
     check_max_pixels(args)
     check_max_memory(args)
     check_reading_options(args)
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
+    if spec is not None and spec.own:
+        print(f"Model: {printable(spec.about)}: {spec.usage}")
     return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
 
 
