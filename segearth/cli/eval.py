@@ -60,10 +60,10 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
 
     from segearth.models.onednn import use_onednn
     from segearth.openmmlab import runner
-    from segearth.results import table
+    from segearth.results.folder import run_text
 
     use_onednn()
-    row, folder = runner.evaluate(
+    record, folder = runner.evaluate(
         config,
         args.out,
         data_root=args.data_root,
@@ -79,7 +79,7 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
     )
     if not ranks.is_main:
         return
-    print("\n" + table(row))
+    print("\n" + run_text(record))
     print(f"\nwritten to {folder}: results.json, results.xlsx")
     if args.show_dir is not None:
         print(f"pictures in {args.show_dir}")

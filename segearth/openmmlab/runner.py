@@ -1,20 +1,21 @@
-"""Evaluation: a config in, a row of results out."""
+"""Evaluation: a config in, the record of a run out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segearth import results
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, command, first_line, option
 from segearth.jobs.ledger import Ledger
 from segearth.openmmlab import require
 from segearth.openmmlab.config import fetch_weights, load_config
 from segearth.outputs import writable_folder
+from segearth.results import folder as results
+from segearth.results.record import Run
 from segearth.vocabulary import Vocabulary
 
 __all__ = ["evaluate", "load_config"]
@@ -37,7 +38,7 @@ def evaluate(
     zero_shot: bool = False,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
     quiet: bool = False,
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[Run, Path]:
     """Runs mmengine's test loop on a config and adds a row to the work dir's results.
 
     Counts of images that were finished are kept in the work dir until the row is written: a run that was
@@ -63,7 +64,7 @@ def evaluate(
         quiet: no progress bar.
 
     Returns:
-        The row (see `segearth.results`), and the folder of results.
+        The record of the run, and the folder of results.
 
     Raises:
         UserError: everything that the person who runs it can mend.
@@ -95,26 +96,26 @@ def evaluate(
         )
     own = job.fingerprint[:16] if reuse else ""
     pictures = None if show_dir is None else ranks.everywhere(lambda: _plan(job, Path(show_dir, own), shown))
-    asked = {
+    asked: dict[str, Any] = {
         "limit": limit,
         "available": job.available,
-        "options": [*options, *([] if upsampler is None else [f"model.upsampler={upsampler}"])],
-        "pictures": [] if pictures is None else [Path(own, name).as_posix() for name in pictures.names.values()],
+        "options": (*options, *([] if upsampler is None else [f"model.upsampler={upsampler}"])),
+        "pictures": () if pictures is None else tuple(Path(own, name).as_posix() for name in pictures.names.values()),
     }
     if reuse and (known := ranks.gather(_known(job))[0]) is not None:
         if pictures is not None:
             _draw(job, ranks, pictures)
-        row = known | asked
-        ranks.everywhere(lambda: _show_again(job, row) if ranks.is_main else None)
-        return row, folder
+        again = replace(known, **asked)
+        ranks.everywhere(lambda: _show_again(job, again) if ranks.is_main else None)
+        return again, folder
     for remark in ranks.everywhere(lambda: _glance(job) if ranks.is_main else []):
         say(f"warning: {remark}")
     advice = f"free some space, or give another {option('work_dir')}"
     with Ledger(folder / "progress" / job.fingerprint[:16], advice) as ledger:
-        row = _evaluate(job, ledger, ranks, pictures, quiet) | asked
-        ranks.everywhere(lambda: results.append_row(folder, row) if ranks.is_main else None)
+        run = replace(_evaluate(job, ledger, ranks, pictures, quiet), **asked)
+        ranks.everywhere(lambda: results.append_run(folder, run) if ranks.is_main else None)
         ledger.remove()
-    return row, folder
+    return run, folder
 
 
 @dataclass(frozen=True)
@@ -193,19 +194,18 @@ def _glance(job: _Job) -> list[str]:
     return counts.remarks(partial=counts.images < job.available)
 
 
-def _known(job: _Job) -> dict[str, Any] | None:
-    """The newest row of the folder that is what this run would give."""
-    for row in reversed(results.read_rows(job.folder)):
-        same = (row.get("fingerprint"), row.get("listing")) == (job.fingerprint, job.images)
-        if same and results.flaw(row) is None:
-            return row
-    return None
+def _known(job: _Job) -> Run | None:
+    """The newest run of the folder that is what this one would give."""
+    same = [
+        run for run in results.read_runs(job.folder) if (run.fingerprint, run.listing) == (job.fingerprint, job.images)
+    ]
+    return same[-1] if same else None
 
 
-def _show_again(job: _Job, row: dict[str, Any]) -> None:
-    """Makes a row the newest one, and mends what a kill just after it was written has left."""
-    if results.read_rows(job.folder)[-1] != row or not (job.folder / results.XLSX_NAME).is_file():
-        results.append_row(job.folder, row)
+def _show_again(job: _Job, run: Run) -> None:
+    """Makes a run the newest one, and mends what a kill just after it was written has left."""
+    if results.read_rows(job.folder)[-1] != run.to_json() or not (job.folder / results.XLSX_NAME).is_file():
+        results.append_run(job.folder, run)
     Ledger(job.folder / "progress" / job.fingerprint[:16]).remove()
 
 
@@ -257,8 +257,8 @@ def _drawer(job: _Job, segmentor: Any, pictures: _Pictures) -> Any:
     return hooks.PicturesHook(pictures.folder, pictures.names, meta["classes"], meta["palette"], note)
 
 
-def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None, quiet: bool) -> dict[str, Any]:
-    """Predicts what no earlier run has finished, brings all counts together, and makes the row."""
+def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | None, quiet: bool) -> Run:
+    """Predicts what no earlier run has finished, brings all counts together, and makes the record."""
     from segearth.openmmlab import build, hooks, labels
 
     known = ranks.everywhere(lambda: _finished(job, ledger))
@@ -283,17 +283,21 @@ def _evaluate(job: _Job, ledger: Ledger, ranks: Ranks, pictures: _Pictures | Non
     found = {key: record for one in ranks.gather(own) for key, record in one.items()}
     found = {item.key: (found.get(item.key) or known[item.key]) for item in job.items}
     job.metric.conclude(found)
-    row = build.row(job.config, job.path, segmentor, job.dataset, job.metric)
     counts = labels.counted(job.dataset, job.metric.ignore_index, found.values())
-    return row | {
-        "remarks": counts.remarks(partial=counts.images < job.available),
-        "seconds": round(time.perf_counter() - started, 2),
-        "seconds_per_image": round(sum(record["seconds"] for record in found.values()) / len(found), 4),
-        "processes": ranks.size,
-        "resumed": len(done),
-        "fingerprint": job.fingerprint,
-        "listing": job.images,
-    }
+    return build.run_record(
+        job.config,
+        job.path,
+        segmentor,
+        job.dataset,
+        job.metric,
+        remarks=tuple(counts.remarks(partial=counts.images < job.available)),
+        seconds=round(time.perf_counter() - started, 2),
+        seconds_per_image=round(sum(record["seconds"] for record in found.values()) / len(found), 4),
+        processes=ranks.size,
+        resumed=len(done),
+        fingerprint=job.fingerprint,
+        listing=job.images,
+    )
 
 
 def _finished(job: _Job, ledger: Ledger) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from segearth.datasets import DATASETS
 from segearth.distributed.ranks import ALONE, Lost, Ranks
@@ -17,6 +16,7 @@ from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
+from segearth.results.record import Run
 
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 JOURNAL = "_journal"  # configs with the prompts of the journal edition
@@ -112,7 +112,7 @@ def sweep(
         if ranks.is_main:
             say(f"[{i}/{len(pairs)}] {method.title}, {dataset}")
         try:
-            row = _evaluate(method, dataset, settings, folder, ranks)
+            run = _evaluate(method, dataset, settings, folder, ranks)
         except Lost:  # nothing is known about this set, and the next would end alike
             raise
         except Exception as error:
@@ -131,9 +131,9 @@ def sweep(
             if ranks.is_main:
                 (folder / FAILURE).unlink(missing_ok=True)
                 (folder / TRACEBACK).unlink(missing_ok=True)
-                figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
-                say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
-                for remark in row.get("remarks", ()):
+                figure = run.miou if run.foreground_iou is None else run.foreground_iou
+                say(f"{'mIoU' if run.foreground_iou is None else 'foreground IoU'}: {figure}, {run.images} images")
+                for remark in run.remarks:
                     say(f"warning: {remark}")
         if ranks.is_main:
             try:
@@ -143,12 +143,12 @@ def sweep(
     return failures
 
 
-def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ranks: Ranks) -> dict[str, Any]:
+def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ranks: Ranks) -> Run:
     """One set with one method."""
     from segearth.openmmlab.runner import evaluate
 
     options, upsampler = ranks.everywhere(lambda: changes(method, settings))
-    row, _ = evaluate(
+    run, _ = evaluate(
         settings.configs / f"cfg_{dataset}.py",
         folder,
         data_root=settings.data_root,
@@ -164,7 +164,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ra
         zero_shot=True,
         quiet=settings.quiet,
     )
-    return row
+    return run
 
 
 def changes(method: Method, settings: Settings) -> tuple[list[str], str | None]:
