@@ -12,7 +12,6 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,8 +21,9 @@ from segearth.clips.table import CLIPS
 from segearth.errors import UserError, notice, option
 from segearth.files import File
 from segearth.paths import user_path
+from segearth.plugins import Registry
 
-ENTRY_POINTS = "segearth.clips"  # the group of a plug-in's rows
+REGISTRY = Registry("CLIP", "segearth.clips", CLIPS)
 HUB = "hf://"
 Model: TypeAlias = "Spec | str | Path | tuple[str, str]"
 
@@ -119,13 +119,13 @@ _EXPECTED = (
 @cache
 def _load_plug_ins() -> None:
     """Registers the rows of installed plug-ins, once; one that cannot be used is told, and the others go on."""
-    for point in entry_points(group=ENTRY_POINTS):
+    for name in REGISTRY.installed():
         try:
-            found = point.load()
-            found = found() if callable(found) else found
-            register(*(found if isinstance(found, Iterable) else [found]))
+            rows = REGISTRY.load_installed(name)
+            rows = rows() if callable(rows) else rows
+            register(*(rows if isinstance(rows, Iterable) else [rows]))
         except Exception as error:  # of another package: anything
-            notice(f"the CLIPs of the plug-in {point.name} cannot be used ({type(error).__name__}: {error})")
+            notice(f"the CLIPs of the plug-in {name} cannot be used ({type(error).__name__}: {error})")
 
 
 def _official(clip_type: str, vit_type: str) -> Spec:

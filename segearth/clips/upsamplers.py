@@ -7,22 +7,20 @@ An upsampler is a `torch.nn.Module` that is called with patch features (n, D, h,
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from segearth.errors import UserError
+from segearth.plugins import Registry
 
 Build: TypeAlias = Callable[[], Any]  # makes the module
 
-GROUP = "segearth.upsamplers"  # entry points of packages with more upsamplers
-
-# Where what makes them is: "module:name", or itself.
+# What makes each: "module:name", or a function.
 UNTRAINED: dict[str, str | Build] = {
     "bilinear": "segearth.models.simfeatup:Bilinear",
     "bilateral": "segearth.models.bilateral:bilateral_filter",
 }
+REGISTRY = Registry("upsampler", "segearth.upsamplers", UNTRAINED)
 
 # A published upsampler without its last convolution, which alone has the width of the features it was trained for.
 KERNELS = "kernels:"
@@ -30,7 +28,7 @@ SHORT = {"simfeatup-kernels": f"{KERNELS}xclip_jbu_one_million_aid"}
 
 
 def register_upsampler(name: str, build: Build) -> None:
-    """Adds an upsampler to the table, for this process; a package does it by an entry point of the group `GROUP`.
+    """Adds an upsampler for this process; a package does it by an entry point of the group "segearth.upsamplers".
 
     Args:
         name: what `--upsampler` and `upsampler=` take.
@@ -39,19 +37,19 @@ def register_upsampler(name: str, build: Build) -> None:
     Raises:
         UserError: the name is taken.
     """
-    if UNTRAINED.get(name, build) != build or name in SHORT or name == "default":
+    if name in SHORT or name == "default":
         raise UserError(f"there is an upsampler {name!r} already: expected a new name; give it another one")
-    UNTRAINED[name] = build
+    REGISTRY.register(name, build)
 
 
 def is_untrained(choice: str | Path | None) -> bool:
     """Whether it is the name of an upsampler without weights that is here."""
-    return isinstance(choice, str) and (choice in UNTRAINED or choice in entry_points(group=GROUP).names)
+    return REGISTRY.has(choice)
 
 
 def untrained_names() -> list[str]:
     """The names of all upsamplers without weights, those of the table first."""
-    return list(dict.fromkeys([*UNTRAINED, *sorted(entry_points(group=GROUP).names)]))
+    return REGISTRY.names()
 
 
 def build_untrained(name: str) -> Any:
@@ -60,18 +58,11 @@ def build_untrained(name: str) -> Any:
     Raises:
         UserError: a package whose upsampler cannot be loaded.
     """
-    found = UNTRAINED.get(name)
-    if isinstance(found, str):
-        module, _, attribute = found.partition(":")
-        return getattr(import_module(module), attribute)()
+    build = REGISTRY.load(name)
     try:
-        build = found or next(entry for entry in entry_points(group=GROUP) if entry.name == name).load()
         return build()
     except Exception as error:  # code of other authors
-        raise UserError(
-            f"the upsampler {name!r} of another package cannot be loaded ({type(error).__name__}: {error}): mend that "
-            f"package, or use one of {', '.join(UNTRAINED)}"
-        ) from None
+        raise REGISTRY.broken(name, f"cannot be made ({type(error).__name__}: {error})") from None
 
 
 def named_weights(choice: str | Path) -> tuple[str | Path, bool]:
