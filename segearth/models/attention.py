@@ -208,7 +208,7 @@ def find_method(name: str) -> Method:
     if not isinstance(method, Method):
         kind = type(method).__name__
         raise REGISTRY.broken(name, f"is of type {kind}, not segearth.models.attention.Method")
-    return METHODS.setdefault(name, method)
+    return REGISTRY.table.setdefault(name, method)
 
 
 def method_names() -> list[str]:
