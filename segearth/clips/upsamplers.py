@@ -1,4 +1,4 @@
-"""Upsamplers without weights by name, those of other packages included; and the kernels of others without their widths.
+"""Upsamplers without weights, by name; and the choice of a trained upsampler's kernels alone.
 
 An upsampler is a `torch.nn.Module` that is called with patch features (n, D, h, w) and the normalised image
 (n, 3, H, W) and gives features (n, D, H, W). Nothing here imports torch.
@@ -15,14 +15,14 @@ from segearth.plugins import Registry
 
 Build: TypeAlias = Callable[[], Any]  # makes the module
 
-# What makes each: "module:name", or a function.
+# The function that makes each, or where it is, "module:name".
 UNTRAINED: dict[str, str | Build] = {
     "bilinear": "segearth.models.simfeatup:Bilinear",
     "bilateral": "segearth.models.bilateral:bilateral_filter",
 }
 REGISTRY = Registry("upsampler", "segearth.upsamplers", UNTRAINED)
 
-# A published upsampler without its last convolution, which alone has the width of the features it was trained for.
+# Before the name or file of an upsampler: without its last convolution, the only part that has the width of a CLIP.
 KERNELS = "kernels:"
 SHORT = {"simfeatup-kernels": f"{KERNELS}xclip_jbu_one_million_aid"}
 
@@ -43,7 +43,7 @@ def register_upsampler(name: str, build: Build) -> None:
 
 
 def is_untrained(choice: str | Path | None) -> bool:
-    """Whether it is the name of an upsampler without weights that is here."""
+    """Whether a choice is the name of an upsampler without weights."""
     return REGISTRY.has(choice)
 
 
@@ -53,7 +53,7 @@ def untrained_names() -> list[str]:
 
 
 def build_untrained(name: str) -> Any:
-    """The module of a name for which `is_untrained` holds.
+    """Makes the upsampler of a name for which `is_untrained` holds.
 
     Raises:
         UserError: a package whose upsampler cannot be loaded.
@@ -66,6 +66,6 @@ def build_untrained(name: str) -> Any:
 
 
 def named_weights(choice: str | Path) -> tuple[str | Path, bool]:
-    """What a choice names, and whether only its kernels are wanted: "kernels:NAME" and "kernels:FILE" say so."""
+    """The name or file in a choice, and whether only its kernels are meant, as by "kernels:NAME" and "kernels:FILE"."""
     text = SHORT.get(str(choice), str(choice))
     return (text.removeprefix(KERNELS), True) if text.startswith(KERNELS) else (choice, False)
