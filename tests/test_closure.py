@@ -27,7 +27,7 @@ DECIDES_NOTHING = """
     batch cli distributed exits jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards
     jobs.workers loading outputs paper
     pictures predictor provenance result results summary synthetic training datasets.archives datasets.check
-    datasets.label_counts datasets.prepare
+    datasets.label_counts datasets.manifest datasets.prepare
     openmmlab.build openmmlab.config openmmlab.hooks openmmlab.labels openmmlab.runner
 """
 

@@ -20,7 +20,7 @@ from mmseg.registry import MODELS
 from segearth import provenance, results
 from segearth.clips import Spec
 from segearth.datasets import DATASETS
-from segearth.datasets.prepare import read_manifest
+from segearth.datasets.manifest import read_manifest
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError
 from segearth.files import Packaged
