@@ -1,18 +1,17 @@
-"""Results of evaluations: a row a run in results.json, the truth, and results.xlsx, made from it for people."""
+"""A folder of runs: results.json, the truth, with a row a run, and results.xlsx, made from it for people."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.cells import fitting, keep_texts
-from segearth.counts import ClassCounts
 from segearth.errors import UserError, option, printable
 from segearth.jobs.locks import locked
-from segearth.json_files import Kind, misfit, read_json, write_json
+from segearth.json_files import read_json, write_json
 from segearth.outputs import atomic
+from segearth.results.record import Run
 
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
@@ -67,46 +66,6 @@ CLASS_COLUMNS = {
 PERCENT = ("aAcc", "mIoU", "mAcc", "Foreground IoU", "IoU", "Acc")
 PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
 
-# What tables cannot do without, and the kind of each.
-_FIGURE = (int, float, type(None))
-_ROW: dict[str, Kind] = {
-    **dict.fromkeys(("MODEL", "config", "date", "device", "model"), str),
-    **dict.fromkeys(("IoU_fg", "aAcc", "mAcc", "mIoU"), _FIGURE),
-    "upsampler": (str, type(None)),
-    "images": int,
-    "per_class": list,
-    **dict.fromkeys(("prompts", "settings", "versions"), dict),
-}
-_OPTIONAL: dict[str, Kind] = {
-    **dict.fromkeys(("data", "weights"), dict),
-    **dict.fromkeys(("options", "pictures", "scale"), list),
-    **dict.fromkeys(("available", "limit", "processes"), int),
-    "seconds_per_image": (int, float),
-}
-_CLASS: dict[str, Kind] = {
-    "name": str,
-    **dict.fromkeys(("IoU", "Acc"), _FIGURE),
-    **dict.fromkeys(("intersection", "union", "prediction_pixels", "label_pixels"), int),
-}
-
-
-def scores(counts: Sequence[ClassCounts], summary: dict[str, float], background: int) -> dict[str, Any]:
-    """The figures of a row.
-
-    Args:
-        counts: of every class.
-        summary: "aAcc", "mIoU", "mAcc" in percent, as mmsegmentation reports them; NaN becomes None.
-        background: of two classes, the one that is not the foreground.
-    """
-    figures = {key: finite(summary[key]) for key in ("aAcc", "mIoU", "mAcc")}
-    foreground = counts[1 - background].iou if len(counts) == 2 else None
-    return {**figures, "IoU_fg": foreground, "per_class": [count.as_row() for count in counts]}
-
-
-def finite(value: float) -> float | None:
-    """A number that JSON can hold, to 2 decimals as mmsegmentation rounds; None for NaN."""
-    return None if math.isnan(value) else round(float(value), 2)
-
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a folder's results.json, oldest first; none where there is no such file.
@@ -129,64 +88,50 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def flaw(row: dict[str, Any]) -> str | None:
-    """What is wrong with a row that somebody edited, as the end of a sentence; None if nothing is."""
-    if (found := misfit(row, _ROW, _OPTIONAL)) is not None:
-        return found
-    for entry in row["per_class"]:
-        if (found := misfit(entry, _CLASS)) is not None:
-            return f"has a class that {found}"
-    prompts = row["prompts"].get("classes")
-    if not isinstance(prompts, list) or [type(one) for one in prompts] != [str] * len(row["per_class"]):
-        return f"has not one prompt for each of its {len(row['per_class'])} classes"
-    return None
+def read_runs(folder: Path) -> list[Run]:
+    """The usable runs of a folder, oldest first.
+
+    Raises:
+        UserError: see `read_rows`.
+    """
+    return [run for run in map(usable, read_rows(folder)) if run is not None]
 
 
-def zero_shot(row: dict[str, Any]) -> bool:
-    """Whether no class of a row had a threshold or a scale of its own: such come from labels, as a rule."""
-    return not {"thresholds", "scales"} & set(row["prompts"])
+def usable(row: object) -> Run | None:
+    """The run of a row; None for a row that somebody edited, or that a newer segearth wrote."""
+    try:
+        return Run.from_json(row)
+    except ValueError:
+        return None
 
 
-def remarks(row: dict[str, Any]) -> list[str]:
-    """What a row says of its labels, and whether labels went into it; without what has something else in its place."""
-    found = row.get("remarks")
-    said = [str(one) for one in found] if isinstance(found, list) else []
-    if isinstance(prompts := row.get("prompts"), dict) and not zero_shot(row):
-        said.append(
-            f"{prompts.get('file')} sets thresholds and scales of classes, as calibration on labels gives them: not a "
-            "zero-shot result"
-        )
-    return said
-
-
-def append_row(folder: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
+def append_run(folder: Path, run: Run) -> None:
     """Adds a run to results.json and makes results.xlsx anew.
 
     Args:
         folder: an existing folder.
-        row: what JSON can hold, without NaN.
-
-    Returns:
-        All rows, the new one last.
+        run: without NaN.
 
     Raises:
         UserError: a damaged results.json, or a file that cannot be written.
     """
     with locked(folder / JSON_NAME):  # other processes may add theirs
-        rows = [*read_rows(folder), row]
+        rows = [*read_rows(folder), run.to_json()]  # what others wrote stays as it is
         with atomic(folder / JSON_NAME) as part:
             write_json(part, rows)
         with atomic(folder / XLSX_NAME) as part:
             write_workbook(part, rows)
-    return rows
 
 
 def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
     import pandas as pd
 
-    runs = [{**row, "run": i, "remarks": "; ".join(remarks(row)) or None} for i, row in enumerate(rows, start=1)]
-    classes = [{**run, **entry} for run in runs if flaw(run) is None for entry in run["per_class"]]
+    runs, classes = [], []
+    for i, row in enumerate(rows, start=1):
+        run = usable(row)
+        runs.append({**row, "run": i, "remarks": "; ".join(run.warnings) or None if run else None})
+        classes += [{**runs[-1], **entry} for entry in row["per_class"]] if run else []
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
             table = [[fitting(_pick(line, key)) for key in columns.values()] for line in lines]
@@ -195,23 +140,23 @@ def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             _dress(writer.sheets[sheet], list(columns))
 
 
-def table(row: dict[str, Any]) -> str:
+def run_text(run: Run) -> str:
     """A run as text: a line a class with IoU, accuracy and labelled pixels, then the totals."""
-    width = max(len("class"), *(len(entry["name"]) for entry in row["per_class"]))
+    width = max(len("class"), *(len(result.name) for result in run.per_class))
     lines = [f"{'class':<{width}}  {'IoU %':>7}  {'Acc %':>7}  {'pixels':>15}"]
-    for entry in row["per_class"]:
-        iou, accuracy = _figure(entry["IoU"]), _figure(entry["Acc"])
-        lines.append(f"{entry['name']:<{width}}  {iou:>7}  {accuracy:>7}  {entry['label_pixels']:>15,}")
-    lines += ["", f"mIoU {_figure(row['mIoU'])}   mAcc {_figure(row['mAcc'])}   aAcc {_figure(row['aAcc'])}"]
-    if row["IoU_fg"] is not None:
-        lines[-1] += f"   foreground IoU {_figure(row['IoU_fg'])}"
+    for result in run.per_class:
+        iou, accuracy = _figure(result.iou), _figure(result.accuracy)
+        lines.append(f"{result.name:<{width}}  {iou:>7}  {accuracy:>7}  {result.label_pixels:>15,}")
+    lines += ["", f"mIoU {_figure(run.miou)}   mAcc {_figure(run.macc)}   aAcc {_figure(run.aacc)}"]
+    if run.foreground_iou is not None:
+        lines[-1] += f"   foreground IoU {_figure(run.foreground_iou)}"
     lines.append(
-        f"{row['Dataset']}, {row['images']} images in {row['seconds']:.1f} s on {row['device']}, "
-        f"CLIP: {row['CLIP']}, method {row['MODEL']}"
+        f"{run.dataset}, {run.images} images in {run.seconds:.1f} s on {run.device}, "
+        f"CLIP: {run.clip}, method {run.method}"
     )
-    if row.get("about"):
-        lines.append(f"{row['model']}: {row['about']}")
-    lines.extend(f"warning: {remark}" for remark in remarks(row))
+    if run.about:
+        lines.append(f"{run.model}: {run.about}")
+    lines.extend(f"warning: {warning}" for warning in run.warnings)
     return printable("\n".join(lines), keep="\n")
 
 
