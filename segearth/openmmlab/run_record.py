@@ -10,7 +10,7 @@ from typing import Any
 from segearth import provenance
 from segearth.clips import Spec
 from segearth.datasets import DATASETS
-from segearth.datasets.prepare import read_manifest
+from segearth.datasets.manifest import read_manifest
 from segearth.files import Packaged
 from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.keys import type_name
