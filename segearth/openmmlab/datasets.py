@@ -15,7 +15,7 @@ from mmseg.registry import DATASETS
 from segearth.datasets import Description, dataset_classes
 from segearth.datasets.places import lossy_label, set_of
 from segearth.errors import UserError, command, notice, option
-from segearth.image_files import SUFFIXES
+from segearth.images.files import SUFFIXES
 from segearth.openmmlab.reading import read_alike
 
 
