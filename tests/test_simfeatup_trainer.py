@@ -28,7 +28,6 @@ from torch.testing import assert_close
 from segearth.errors import UserError, UserNotice
 from segearth.jobs.locks import locked
 from segearth.loading import load_clip, load_model, load_upsampler, read_upsampler
-from segearth.models import Bilinear
 from segearth.training.simfeatup import checkpoint, step, trainer
 from segearth.training.simfeatup.images import Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
@@ -359,7 +358,7 @@ def test_a_clip_of_ones_own_from_training_to_a_map(weights, images, tmp_path):
     assert load_script("demo.py").main(list(map(str, [*arguments, "--out", tmp_path / "out"]))) == 0
     assert (np.asarray(Image.open(tmp_path / "out/labels.png")) == labels).all()
     plain = load_model(clip, "road; tree", "cpu", architecture=config)
-    assert isinstance(plain.model.upsampler, Bilinear)
+    assert plain.settings["upsampler"] == "bilateral"
     Path(config).write_text(json.dumps({**readable, "quick_gelu": True}))
     with pytest.raises(UserError, match="of another run: architecture was 'clip.json"):
         trainer.train(
