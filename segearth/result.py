@@ -16,7 +16,7 @@ from PIL import Image
 from segearth.errors import UserError, checks_options
 from segearth.labels import apply_thresholds, has_unclassified, label_values
 from segearth.paths import user_path
-from segearth.summary import figures, json_writer, summarise, text_table
+from segearth.summary import json_writer, result_rows, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Result:
 
         All are 0 where no pixel is valid.
         """
-        rows = figures(self)
+        rows = result_rows(self)
         total = max(1, sum(row["pixels"] for row in rows))
         return {row["name"]: row["pixels"] / total for row in rows}
 
@@ -145,10 +145,10 @@ class Result:
 
     def table(self) -> str:
         """Pixels, percent and mean confidence of every class, as text, the largest class first; hectares of a scene."""
-        return text_table(figures(self))
+        return text_table(result_rows(self))
 
     def summary(self, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
-        """The map in figures, as it is written to `NAME.summary.json`.
+        """The summary of the map, as it is written to `NAME.summary.json`.
 
         Args:
             truth: (H, W) the true class indices, 255 where unknown; gives `miou`.
@@ -175,7 +175,7 @@ class Result:
         picture = blend(self.pixels, self.labels, self.palette, opacity, outline)
         if not legend:
             return picture
-        rows = figures(self)
+        rows = result_rows(self)
         note = f"model: {self.settings['model']}" if self.settings.get("model") else ""
         if self.transform is not None:
             from segearth.scenes.ground import Ground
@@ -288,7 +288,7 @@ class Result:
 
         view = self._view()
         shown = None if view is None else interactive_html(view)
-        rows = figures(self) if view is None else view.rows
+        rows = result_rows(self) if view is None else view.rows
         return (shown or html_picture(self._repr_png_(), repr(self))) + html_table(rows)
 
     def _view(self) -> View | None:
@@ -296,10 +296,10 @@ class Result:
         if self.transform is not None and self.crs is not None:
             from segearth.scenes.scene_view import result_view
 
-            return result_view(self, figures(self))
+            return result_view(self, result_rows(self))
         from segearth.notebook.view import pixel_view
 
-        return pixel_view(self, figures(self))
+        return pixel_view(self, result_rows(self))
 
     @checks_options
     def to_geodataframe(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from PIL import Image
 
-from segearth.errors import UserError, checks_options, one_of_two, option, printable
+from segearth.errors import UserError, checks_options, conflicting_options, option, printable
 from segearth.images import ImageLike, read_header
 from segearth.loading import load_model
 from segearth.predictor import Predictor
@@ -96,7 +96,7 @@ def segment(
     asked |= {"bbox": bbox, "bbox_crs": bbox_crs, "aoi": aoi, "scores": scores or None}
     given = {name: value for name, value in asked.items() if value is not None}
     if long_side is not None and scale is not None:
-        raise one_of_two("long_side", long_side, "scale", scale)
+        raise conflicting_options("long_side", long_side, "scale", scale)
     scene, why = _scene(source, way)
     if scene is None:
         _refuse_for_picture(source, {*given} - {"scale", "scores"} | ({"options"} if options else set()))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.plan import Task
 from segearth.errors import UserError, is_out_of_memory, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.jobs.locks import locked
 from segearth.json_files import read_json
 from segearth.outputs import atomic, writable_folder, write_all
@@ -117,7 +117,7 @@ def make_maps(
                 )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             if not isinstance(error, UserError) and not is_out_of_memory(error):
                 raise
             smaller = f"not enough memory: use a smaller {option('long_side')} or {option('max_memory')}"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from segearth.distributed.ranks import ALONE, GO_ON, HEAD_START, LONGEST_WAIT, Lost, Ranks, Watch
 from segearth.errors import UserError, first_line, from_script, program
-from segearth.exits import ask_to_end, exit_code
+from segearth.exits import exit_code, record_signal
 
 JOIN = timedelta(seconds=60)  # until all processes have met
 SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itself that it was interrupted
@@ -140,7 +140,7 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG0
     """Ctrl-C comes from the terminal and again from the launcher, which would disturb the cleaning up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which follows
-    raise ask_to_end(number)
+    raise record_signal(number)
 
 
 def _join(launcher: str, gpus: bool) -> Ranks:

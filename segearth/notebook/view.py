@@ -32,7 +32,7 @@ class View:
         picture: (h, w, 4) uint8 RGBA, the image on the same ground; None where it cannot be had.
         bounds: south-west and north-east, in latitude and longitude, or in pixels upwards and to the right.
         is_on_earth: whether they are latitudes and longitudes; the images are then in Web Mercator.
-        rows: the classes in figures, see `segearth.summary.figures`.
+        rows: statistics of the classes, see `segearth.summary.result_rows`.
         title: what the map is called.
     """
 

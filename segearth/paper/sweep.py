@@ -12,7 +12,7 @@ from typing import Any
 from segearth.datasets import DATASETS
 from segearth.distributed.ranks import ALONE, Lost, Ranks
 from segearth.errors import UserError, command, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
@@ -116,7 +116,7 @@ def sweep(
         except Lost:  # nothing is known about this set, and the next would end alike
             raise
         except Exception as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             sentence = one_line(str(error))
             if not isinstance(error, UserError):
                 sentence = f"{type(error).__name__}: {sentence} (see {folder / TRACEBACK})"
