@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import without_warnings
-from segearth.outputs import atomic, told
+from segearth.outputs import atomic, write_errors
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import Layer
 
@@ -169,7 +169,7 @@ def _gdal(path: Path) -> Iterator[None]:
     from rasterio.errors import NotGeoreferencedWarning
 
     # without an Env, GDAL also prints what it reports
-    with told(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
+    with write_errors(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
         yield
 
 

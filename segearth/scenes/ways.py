@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from segearth import tiff
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
-from segearth.images.pixel_limit import pillows_limit
+from segearth.images.pixel_limit import pillow_limit
 from segearth.paths import user_path
 from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
@@ -86,7 +86,7 @@ def _by_content(dataset: DatasetReader) -> str | None:
         return f"has {dataset.count} bands"
     if other := next((kind for kind in dataset.dtypes if kind != "uint8"), None):
         return f"has samples of the type {other}"
-    pixels, limit = dataset.height * dataset.width, pillows_limit()
+    pixels, limit = dataset.height * dataset.width, pillow_limit()
     return f"has {pixels:,} pixels" if limit is not None and pixels > limit else None
 
 
