@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from segearth.errors import UserError, from_script, program
-from segearth.exits import record_signal, exit_code
+from segearth.exits import exit_code, record_signal
 from segearth.jobs.shards import WHOLE, Shard
 
 HEAD_START_S = 8.0  # for the first process to say what all would say, and for the launcher to end the others

@@ -1,4 +1,4 @@
-"""Odd rasters from end to end: each has the right map at the right place, whatever its shape, place or type."""
+"""Unusual rasters from end to end: each has the right map at the right place, whatever its shape, place or type."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.predictor import normalise  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 
 RGB = ["red", "green", "blue"]
 

@@ -21,7 +21,7 @@ from scene_checks.stub import stub_predictor  # noqa: E402
 from segearth import load_model  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 
 
 def made(scene, out, predictor, block, memory=1200, **share):

@@ -7,9 +7,9 @@ from scenemodels import mini_predictor
 
 from segearth.models.segearth import SegEarth
 from segearth.models.simfeatup import Bilinear, JBUOne
-from segearth.scenes.kept import KeptEncodings
+from segearth.scenes.encoding_cache import KeptEncodings
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.scene import predict_scene
+from segearth.scenes.predict import predict_scene
 
 OPTIONS = SceneOptions(block=96, confidence=True, scores=True)
 

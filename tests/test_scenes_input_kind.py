@@ -11,7 +11,7 @@ pytest.importorskip("rasterio", reason="scenes need the extra geo")
 from rasters import noise, write
 
 from segearth.errors import UserError, called_as
-from segearth.scenes.ways import is_scene
+from segearth.scenes.input_kind import is_scene
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.bmp", "a.gif", "a.jp2"])

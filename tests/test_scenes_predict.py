@@ -20,7 +20,7 @@ from segearth.errors import UserError  # noqa: E402
 from segearth.hashes import sha256_of  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions, SceneProgress  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.scene_view import scene_view  # noqa: E402
 from segearth.synthetic import draw_scene  # noqa: E402
 

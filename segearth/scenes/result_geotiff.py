@@ -14,9 +14,9 @@ from segearth.errors import UserError
 from segearth.extras import install_command
 from segearth.jobs.settings import settings_hash
 from segearth.scenes.assemble import raster_writers
+from segearth.scenes.block_files import part_writer
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, quantised, scores_layer
-from segearth.scenes.parts import part_writer
 from segearth.windows import Window
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A scene mapped in memory: the same values that `segearth.scenes.scene.predict_scene` writes to files."""
+"""A scene mapped in memory: the same values that `segearth.scenes.predict.predict_scene` writes to files."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ pyproj = pytest.importorskip("pyproj", reason="the extra geo is not installed")
 from affine import Affine  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
 
-from segearth.scenes.areas import pixel_areas  # noqa: E402
-from segearth.scenes.ground import Ground  # noqa: E402
+from segearth.scenes.georeference import Ground  # noqa: E402
+from segearth.scenes.pixel_areas import pixel_areas  # noqa: E402
 
 GEOD = pyproj.Geod(ellps="WGS84")
 

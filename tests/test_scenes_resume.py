@@ -22,8 +22,8 @@ from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.predictor import Predictor  # noqa: E402
 from segearth.scenes.identity import check_same, content  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.raster import Raster, ReadFailed, open_raster  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.scenes.scene_files import SceneFiles  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, block=64)

@@ -11,9 +11,9 @@ import numpy as np
 
 from segearth.errors import UserError, option
 from segearth.scenes.bands import Asked, choose_bands
+from segearth.scenes.pixel_sample import Sample, sample_of
 from segearth.scenes.raster import Raster, open_raster
-from segearth.scenes.sampling import Sample, sample_of
-from segearth.scenes.spec import RasterSpec
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.scenes.stretch import Limits, limits, parse_stretch, stretched
 
 if TYPE_CHECKING:

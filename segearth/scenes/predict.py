@@ -17,6 +17,7 @@ from segearth.jobs.shards import WHOLE, Shard
 from segearth.jobs.workers import threads_each
 from segearth.outputs import writable_folder
 from segearth.predictor import Predictor
+from segearth.scenes.block_task import BlockTask, Loaded
 from segearth.scenes.blocks import WindowLogits
 from segearth.scenes.grid import Block, blocks
 from segearth.scenes.layout import side_of_blocks
@@ -25,7 +26,6 @@ from segearth.scenes.options import SceneOptions, SceneProgress, SceneResult
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster, open_raster
 from segearth.scenes.scene_files import SceneFiles
-from segearth.scenes.tasks import BlockTask, Loaded
 from segearth.scenes.vrt import mosaic
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def predict_scene(
         overwrite: whether to begin anew, whatever is there.
         progress: called at the beginning and after every block; in this process also within blocks.
         window_logits: gives the logits of windows in place of the model, from what was kept of an earlier map (see
-            `segearth.scenes.kept`); in this process only.
+            `segearth.scenes.encoding_cache`); in this process only.
 
     Returns:
         The files; None where other shards have not finished theirs.

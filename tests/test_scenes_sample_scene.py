@@ -10,8 +10,8 @@ rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from segearth import cli  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes import sample  # noqa: E402
-from segearth.scenes.sample import DRAWN, tile_seed, write_sample_scene  # noqa: E402
+from segearth.scenes import sample_scene  # noqa: E402
+from segearth.scenes.sample_scene import DRAWN, tile_seed, write_sample_scene  # noqa: E402
 from segearth.synthetic import Scene, draw_scene  # noqa: E402
 from segearth.vocabulary import LAND_COVER  # noqa: E402
 
@@ -27,7 +27,7 @@ def squares(monkeypatch):
         labels = np.kron(few, np.ones((64, 64), np.uint8))
         return Scene(np.stack([30 * labels, 20 * labels, 255 - 30 * labels], -1), labels, np.zeros_like(labels))
 
-    monkeypatch.setattr(sample, "draw_scene", drawn)
+    monkeypatch.setattr(sample_scene, "draw_scene", drawn)
     return drawn
 
 
@@ -111,7 +111,7 @@ def test_a_drawing_that_ends_early_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sample, "draw_scene", interrupted)
+    monkeypatch.setattr(sample_scene, "draw_scene", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_sample_scene(tmp_path, 20)
     assert not list(tmp_path.iterdir())
@@ -119,7 +119,7 @@ def test_a_drawing_that_ends_early_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_said_before_drawing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    monkeypatch.setattr(sample, "draw_scene", None)
+    monkeypatch.setattr(sample_scene, "draw_scene", None)
     with pytest.raises(UserError, match="20,000 × 20,000 pixels needs about 0.24 GB"):
         write_sample_scene(tmp_path, 20_000)
 

@@ -20,14 +20,14 @@ from segearth.loading import load_model
 from segearth.models.onednn import SWITCH, onednn_is_used, use_onednn
 from segearth.predictor import Predictor, Recipe
 from segearth.scenes.addresses import shown
+from segearth.scenes.block_files import part_path, part_writer
 from segearth.scenes.blocks import BlockSettings, WindowLogits, map_block
 from segearth.scenes.grid import Block, Frame
 from segearth.scenes.identity import check_same
 from segearth.scenes.layers import Layer
-from segearth.scenes.parts import part_path, part_writer
 from segearth.scenes.raster import Raster, open_raster
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.scenes.scene_summary import ClassSums
-from segearth.scenes.spec import RasterSpec
 from segearth.vocabulary import Vocabulary
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segearth.scenes.ground import Ground, wrapped
+from segearth.scenes.georeference import Ground, wrapped
 
 if TYPE_CHECKING:
     from affine import Affine

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segearth.scenes.counts import count
 from segearth.scenes.grid import BLOCK, Frame, blocks
+from segearth.scenes.workload import count
 from segearth.windows import Window
 
 

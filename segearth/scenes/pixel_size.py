@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segearth.scenes.areas import pixel_areas
-from segearth.scenes.ground import Ground, bounds
+from segearth.scenes.georeference import Ground, bounds
+from segearth.scenes.pixel_areas import pixel_areas
 
 if TYPE_CHECKING:
     from affine import Affine

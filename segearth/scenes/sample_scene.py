@@ -22,9 +22,9 @@ from segearth.outputs import atomic, bytes_writer, writable_folder, write_all
 from segearth.progress import Progress, window_progress
 from segearth.scenes import styles
 from segearth.scenes.assemble import ENVIRONMENT
+from segearth.scenes.block_files import gdal_errors
 from segearth.scenes.grid import TILE
 from segearth.scenes.layers import Layer, labels_layer
-from segearth.scenes.parts import gdal_errors
 from segearth.synthetic import CLASSES, draw_scene
 from segearth.vocabulary import Vocabulary
 
