@@ -1,15 +1,14 @@
 """A file that lives elsewhere: what is known of its content, and whether a copy agrees with that."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.hashes import git_blob_of, sha256_of
 from segearth.json_files import parse_json
 
-BLOCK_BYTES = 1 << 18
 ABOUT = 0.1  # how much of `about_size` a size may be away from it: three digits are given, so 10 % is ample
 HEADER_BYTES = 100_000_000  # no longer header is read of a safetensors file: the library's own bound
 
@@ -128,17 +127,6 @@ class File:
         return None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    return _digest(path, hashlib.sha256())
-
-
-def git_blob_of(path: Path) -> str:
-    r"""Git's blob id of a file: SHA-1 over `blob SIZE\0` and the content, in hex."""
-    header = b"blob %d\0" % path.stat().st_size
-    return _digest(path, hashlib.sha1(header, usedforsecurity=False))
-
-
 def is_whole_safetensors(path: Path) -> bool:
     """Whether the header is readable and the file is exactly as long as it says."""
     size = path.stat().st_size
@@ -160,13 +148,6 @@ def is_whole_zip(path: Path) -> bool | None:
         if source.read(4) != b"PK\x03\x04":
             return None
     return zipfile.is_zipfile(path)
-
-
-def _digest(path: Path, digest: "hashlib._Hash") -> str:
-    with path.open("rb") as source:
-        while block := source.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def bytes_text(count: float) -> str:

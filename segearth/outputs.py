@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from segearth.errors import UserError, option
-from segearth.exits import run as run
 from segearth.files import bytes_text
 
 _HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40]

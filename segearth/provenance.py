@@ -7,10 +7,11 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import segearth
 from segearth import weights
-from segearth.clips import Spec
+from segearth.clips import STATISTICS, Spec
 from segearth.errors import UserError
 from segearth.paths import user_path
 
@@ -78,7 +79,7 @@ def checksum(path: Path) -> str:
         ) from None
 
 
-def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, str | None]:
+def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, Any]:
     """Which weights a model is made of, for summaries; they are downloaded if they must be.
 
     Args:
@@ -90,6 +91,8 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         UserError: weights that cannot be had.
     """
     file = weights.upsampler_file(upsampler, spec)
+    # the name of a row of the table tells its own
+    own = spec.statistics._asdict() if spec.own and spec.statistics != STATISTICS else {}
     return {
         "model": spec.name,
         "architecture": architecture_of(spec),
@@ -97,6 +100,7 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         "upsampler": weights.upsampler_kind(upsampler, spec),  # wherever it lies: its hash tells it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
+        **{key: list(values) for key, values in own.items()},
     }
 
 

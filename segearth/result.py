@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError, checks_options
-from segearth.labels import has_unclassified, label_values, labelled
+from segearth.labels import apply_thresholds, has_unclassified, label_values
 from segearth.paths import user_path
 from segearth.summary import figures, json_writer, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
@@ -168,7 +168,7 @@ class Result:
         Raises:
             UserError: an opacity out of its range.
         """
-        from segearth.pictures import blend, with_legend
+        from segearth.drawing import blend, with_legend
 
         if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
             raise UserError(f"opacity {opacity!r}: expected 0 (the image alone) to 1 (the map alone); change it")
@@ -189,7 +189,7 @@ class Result:
 
     def label_image(self) -> Image.Image:
         """The labels as a picture: with the classes' colours, or 16-bit grey with more than 254 classes."""
-        from segearth.pictures import label_image
+        from segearth.drawing import label_image
 
         return label_image(self.labels, self.palette)
 
@@ -341,5 +341,5 @@ def thresholded(result: Result) -> Result:
         "threshold": result.threshold,
     }
     return replace(
-        result, labels=labelled(result.best, result.confidence, vocabulary, result.threshold), settings=settings
+        result, labels=apply_thresholds(result.best, result.confidence, vocabulary, result.threshold), settings=settings
     )

@@ -9,6 +9,7 @@ import pytest
 from mmdata import CONFIGS
 
 from segearth import cli
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.openmmlab.checks import DEFAULTS
 from segearth.openmmlab.config import load_config
@@ -150,7 +151,7 @@ def nowhere(tmp_path, monkeypatch) -> Path:
 def refusal(path: str | Path, *changes: str) -> str:
     """What `load_config` says."""
     with pytest.raises(UserError) as caught:
-        load_config(path, options=changes)
+        load_config(path, changes=ConfigChanges(options=changes))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -296,7 +297,7 @@ def test_a_config_that_lacks_something(text, expected):
 def test_only_paths_below_data_are_advised_the_data_root(changes, expected, root):
     options = [f"{DATASET}.{key}={value}" for key, value in changes.items()]
     with pytest.raises(UserError) as caught:
-        load_config(OURS, options=options, data_root=root)
+        load_config(OURS, changes=ConfigChanges(options=options, data_root=root))
     if root is not None and "LoveDA/img_dir/val" in options[0]:
         assert "expected data/...; leave data_root out" in str(caught.value)
         return

@@ -10,7 +10,8 @@ import pytest
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 
 from segearth import cli
-from segearth.openmmlab import runner
+from segearth.config_files import ConfigChanges
+from segearth.openmmlab.evaluate import evaluate
 from segearth.vocabulary import Vocabulary
 
 SMALL = "test_dataloader.dataset.pipeline.1.scale=(64,64)"
@@ -46,7 +47,9 @@ def test_evaluation_gives_with_the_file_what_is_printed(capsys):
         for key, kind in (("img_path", "img_dir"), ("seg_map_path", "ann_dir"))
     ]
     options += ["model.name_path=out.txt", SMALL]
-    run, _ = runner.evaluate(CONFIGS / "cfg_loveda.py", "work", model="tiny", options=options, limit=5, quiet=True)
+    run, _ = evaluate(
+        CONFIGS / "cfg_loveda.py", "work", changes=ConfigChanges(model="tiny", options=options), limit=5, quiet=True
+    )
     assert run.miou == pytest.approx(fitted, abs=0.006)
     assert run.prompts.thresholds[0] == pytest.approx(0.3)  # prob_thd, of the background itself
 

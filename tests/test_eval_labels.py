@@ -11,8 +11,9 @@ import pytest
 from mmdata import CONFIGS, picture, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.openmmlab.runner import evaluate
+from segearth.openmmlab.evaluate import evaluate
 from segearth.paper.comparison import line
 from segearth.paper.methods import METHODS
 from segearth.results.folder import run_text
@@ -60,7 +61,9 @@ def run(tmp_path, monkeypatch):
             Image.fromarray(picture(*label.shape, i)).save(f"data/img/{i}.png")
             Image.fromarray(label).save(f"data/ann/{i}.png")
         said: list[str] = []
-        record, _ = evaluate("cfg.py", "out", model="tiny", say=said.append, quiet=True, **settings)
+        record, _ = evaluate(
+            "cfg.py", "out", changes=ConfigChanges(model="tiny"), say=said.append, quiet=True, **settings
+        )
         return record, [text.removeprefix("warning: ") for text in said if text.startswith("warning: ")]
 
     return go
@@ -107,7 +110,7 @@ def test_a_part_of_a_set_may_lack_classes(run):
 def test_values_that_are_no_class_are_refused_before_the_run(run, monkeypatch):
     """A pipeline whose later steps might change labels is left to the run, which refuses them, too."""
     begun = RuntimeError("begun")
-    monkeypatch.setattr("segearth.openmmlab.runner._evaluate", Mock(side_effect=begun))
+    monkeypatch.setattr("segearth.openmmlab.evaluate._evaluate", Mock(side_effect=begun))
     labels = LABEL, np.where(LABEL == 3, 253, LABEL).astype(np.uint8)
     with pytest.raises(UserError, match=r"ann/1\.png has the label values 253: expected 0 to 3, or 255"):
         run(*labels)

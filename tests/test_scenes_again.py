@@ -16,7 +16,7 @@ from rasters import noise, write  # noqa: E402
 from scenemodels import colour_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
 from segearth.jobs.locks import locked  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.predictor import Predictor  # noqa: E402

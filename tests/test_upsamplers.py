@@ -118,7 +118,6 @@ def test_the_default_without_an_upsampler_of_its_own(tmp_path):
         "ViT-B-16-quickgelu": "bilateral",
         "ViT-L-14": "bilinear",
         "ViT-L-14-336": "bilinear",
-        "mine.json": "bilinear",
     }.items():
         assert resolve(tmp_path / "mine.pt", architecture).upsampler == expected
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segearth.errors import UserError, printable
-from segearth.image_files import SUFFIXES
+from segearth.images.files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
 from segearth.scenes.addresses import is_address, place_of, shown
 

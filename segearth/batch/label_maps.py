@@ -12,8 +12,8 @@ from PIL import Image
 from segearth.batch.inputs import Item
 from segearth.datasets.places import set_of
 from segearth.errors import UserError, first_line, option, without_warnings
-from segearth.image_files import FORMATS
 from segearth.images import read_header
+from segearth.images.files import FORMATS
 from segearth.paths import user_path
 from segearth.tiff import refuse_sparse
 

@@ -205,9 +205,10 @@ def _of_images(args: argparse.Namespace) -> _Task:
 
 def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
     """The first images of another split of a config's set."""
+    from segearth.config_files import ConfigChanges
     from segearth.openmmlab import require
-    from segearth.openmmlab.config import fetch_weights, load_config
-    from segearth.openmmlab.model_weights import model_weights
+    from segearth.openmmlab.config import load_config
+    from segearth.openmmlab.model_weights import fetch_weights, model_weights
 
     require()
     path, split = find_config(args.config), args.split or "train"
@@ -215,15 +216,8 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
     changes += [] if args.device == "auto" else [f"model.device={args.device}"]
     changes += [] if args.precision == "fp32" else [f"model.precision={args.precision}"]
     changes += [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
-    config = load_config(
-        path,
-        options=changes,
-        data_root=args.data_root,
-        model=args.model,
-        architecture=args.architecture,
-        upsampler=args.upsampler,
-        split=split,
-    )
+    replaced = ConfigChanges(changes, args.data_root, args.model, args.architecture, args.upsampler)
+    config = load_config(path, replaced, split)
     model, folder = config.model, config.test_dataloader.dataset.data_prefix["seg_map_path"]
     uncertain = int(model.get("bg_idx", 0))
     vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)

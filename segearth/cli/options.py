@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from segearth.clips import Spec, resolve
-from segearth.config_files import check_syntax
-from segearth.distributed.launch import LAUNCHERS
+from segearth.config_files import ConfigChanges, check_syntax
 from segearth.errors import UserError, option
+from segearth.jobs.launchers import LAUNCHERS
 from segearth.paths import user_path
 
 DEFAULT_MODEL = "clip-vit-b16"
@@ -182,7 +183,14 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
 
 
-def config_changes(args: argparse.Namespace) -> list[str]:
-    """What the options of `add_evaluation_options` change in a config, "key=value" each: the last of equals counts."""
+def evaluation_changes(args: argparse.Namespace, method: Sequence[str] = ()) -> ConfigChanges:
+    """What the options of `add_evaluation_options` change in a config.
+
+    Args:
+        args: parsed.
+        method: changes of other options, "key=value" each: of several changes of one key, the last one counts.
+    """
     memory = [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
-    return [*args.cfg_options, *memory]
+    return ConfigChanges(
+        (*method, *args.cfg_options, *memory), args.data_root, args.model, args.architecture, args.upsampler
+    )

@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
+from segearth.clips.own import own_facts
 from segearth.clips.spec import Spec, untrained_upsampler
 from segearth.clips.table import CLIPS
 from segearth.errors import UserError, notice, option
@@ -64,16 +65,17 @@ def known() -> Mapping[str, Spec]:
 
 
 def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
-    """The row of what names a CLIP; nothing is downloaded, and no file is opened.
+    """The row of what names a CLIP; nothing is downloaded, and no weights are read.
 
     Args:
         model: a name of the table: the CLIP as it was trained; the pair (`clip_type`, `vit_type`) of a config, in any
             spelling: as the official code computes it; the path of weights, or their address on the Hugging Face hub,
             "hf://owner/name/file" or "hf://owner/name@commit/file"; or a row, which is given back.
-        architecture: of a path or an address: a name of open_clip, or the path of its JSON file.
+        architecture: of a path or an address: a name of open_clip, or the path of its JSON file; what it says beside
+            the architecture is used, see `segearth.clips.own`.
 
     Raises:
-        UserError: nothing of these, or an architecture where it has none or has its own.
+        UserError: nothing of these, an architecture where it has none or has its own, or a mean that cannot be.
     """
     if isinstance(model, Spec):
         return model
@@ -95,21 +97,18 @@ def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
             raise _no_model(text)
     if architecture is None:
         raise _no_architecture(text)
+    facts = own_facts(str(architecture), file if isinstance(file, Path) else None)
     return Spec(
         name=text if text.startswith(HUB) else Path(text).name,
         family=Path(text).name,
         vit_type=Path(architecture).name,
         architecture=str(architecture),
         file=file,
-        upsampler=untrained_upsampler(_patch(str(architecture))),
+        size=facts.size,
+        statistics=facts.statistics,
+        upsampler=untrained_upsampler(facts.patch),
         about=f"{Path(architecture).name} from {text}",
     )
-
-
-def _patch(architecture: str) -> int:
-    """Side of a patch by the name of an architecture of open_clip; 0 where it does not tell it, as of a file."""
-    found = re.match(r"ViT-[A-Za-z]+-(\d+)(?!\d)", architecture)
-    return 0 if found is None or architecture.endswith(".json") else int(found[1])
 
 
 _EXPECTED = (

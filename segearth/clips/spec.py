@@ -44,9 +44,9 @@ class Spec:
         file: the weights; a path for one's own.
         patch: side of a patch in pixels; 0 where only the architecture tells it, as of one's own.
         width: of the features; 0 likewise.
-        size: side in pixels of the images that it was trained on; 0 likewise.
+        size: side in pixels of the images that it was trained on; 0 where it is not known.
         context: tokens of a text.
-        statistics: that its images were normalised with in its training.
+        statistics: that its images were normalised with in its training; of one's own as its files say.
         official: the architecture that the official code builds, where that is another one.
         upsampler: what brings the features of the patches to the pixels: "jbu_one", "jbu_stack", "bilateral",
             "bilinear"; None: the scores are enlarged.
@@ -90,6 +90,13 @@ class Spec:
     def window(self) -> int:
         """Side in pixels of the windows that it is used with, unless the user says otherwise."""
         return self.size or WINDOW
+
+    @property
+    def usage(self) -> str:
+        """How images are normalised and cut for it, and its upsampler, in a phrase."""
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in self.statistics)
+        upsampler = "no upsampler" if self.upsampler is None else f"upsampler {self.upsampler}"
+        return f"mean {mean}; standard deviation {std}; windows of {self.window} pixels; {upsampler}"
 
     @property
     def downloads(self) -> tuple[File, ...]:

@@ -18,10 +18,10 @@ from segearth.datasets.labels import histogram, image_size, opened
 from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.places import near_name
 from segearth.datasets.prepare import read_manifest, shortfall
+from segearth.drawing import blend, with_legend
 from segearth.errors import UserError, command
 from segearth.images import read_image
 from segearth.outputs import atomic
-from segearth.pictures import blend, with_legend
 from segearth.progress import switched_off
 
 if TYPE_CHECKING:

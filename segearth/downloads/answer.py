@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 
 from segearth.downloads import connection
 from segearth.downloads.connection import Redirects, Unusable, connect, reason, request_of, words
-from segearth.files import BLOCK_BYTES
+from segearth.hashes import BLOCK_BYTES
 
 # A download ends when less than this came in that time: 1 kB/s, where the slowest lines in use, of the first mobile
 # networks, give 3 to 5 kB/s. At 1 kB/s the real CLIP would take a week.

@@ -1,6 +1,6 @@
 """Glue to OpenMMLab: mmsegmentation's data sets, test loop and metric around SegEarth.
 
-    from segearth.openmmlab.runner import evaluate
+    from segearth.openmmlab.evaluate import evaluate
 
     run, folder = evaluate("configs/cfg_loveda.py", "work_dirs/cfg_loveda")     # run.miou in percent
 

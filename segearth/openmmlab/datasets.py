@@ -16,7 +16,7 @@ from segearth.datasets import DATASETS as DESCRIPTIONS
 from segearth.datasets import Description
 from segearth.datasets.places import lossy_label, set_of
 from segearth.errors import UserError, command, notice, option
-from segearth.image_files import SUFFIXES
+from segearth.images.files import SUFFIXES
 from segearth.openmmlab.reading import read_alike
 
 

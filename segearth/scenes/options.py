@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segearth.drawing import OPACITY
 from segearth.errors import UserError, checks_options, one_of_two, option
-from segearth.pictures import OPACITY
 from segearth.scenes.resampling import KINDS
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from segearth import tiff
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
+from segearth.images.pixel_limit import pillows_limit
 from segearth.paths import user_path
-from segearth.pixel_limit import pillows_limit
 from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from segearth.batch.earlier import made_with, refuse_foreign
 from segearth.errors import UserError, option
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.json_files import read_json
 from segearth.vectors.formats import FORMATS
 

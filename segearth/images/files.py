@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 
 from segearth import tiff
 from segearth.errors import UserError, first_line, printable, without_warnings
+from segearth.images.pixel_limit import PixelLimit, allowing
 from segearth.paths import user_path
-from segearth.pixel_limit import PixelLimit, allowing
 
 # The formats that are read, as Pillow calls them, and what their files' names end in. Pillow knows forty more, among
 # them documents for which it starts other programs (EPS), and what is cut to 8 bits without a word (PPM).

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from segearth.errors import UserError
-from segearth.image_files import UPRIGHT, OpenedImage, given_image, open_image
+from segearth.images.files import UPRIGHT, OpenedImage, given_image, open_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def read_image(source: ImageLike, max_pixels: int | None = None) -> tuple[NDArra
         by its EXIF tag, gray or palette made RGB, first of several frames taken, coordinates that are not kept.
 
     Raises:
-        UserError: no file, empty, truncated, not an image of `segearth.image_files.FORMATS`, not 8-bit, bands that
+        UserError: no file, empty, truncated, not an image of `segearth.images.files.FORMATS`, not 8-bit, bands that
             are no colours, more pixels than the file may have, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):

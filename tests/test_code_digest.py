@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segearth
-from segearth.closure import code_digest, import_closure
+from segearth.code_digest import code_digest, import_closure
 from segearth.openmmlab.identity import _DECIDING
 
 DIGEST = "55df6d78e469f92f2b15137e80c1cd5d72985d01b2a4aa97ff45a88025c76849"  # of 3.10, 3.11, 3.12 and 3.13
@@ -24,11 +24,12 @@ DECIDES = """
     openmmlab.datasets openmmlab.metric openmmlab.model_weights openmmlab.reading openmmlab.segmentor
 """
 DECIDES_NOTHING = """
-    batch cli distributed exits jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards
-    jobs.workers loading outputs paper
+    batch cli distributed exits loading outputs paper
     pictures predictor provenance result results summary synthetic training datasets.archives datasets.check
     datasets.label_counts datasets.prepare
-    openmmlab.build openmmlab.config openmmlab.hooks openmmlab.labels openmmlab.runner
+    openmmlab.config openmmlab.data_paths openmmlab.eval_runner openmmlab.evaluate openmmlab.hooks openmmlab.labels
+    openmmlab.run_record jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards jobs.team
+    jobs.workers
 """
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segearth.pictures import blend, label_image, side_by_side, with_legend
+from segearth.drawing import blend, label_image, side_by_side, with_legend
 
 PALETTE = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
 LABELS = np.array([[0, 1], [2, 1]])
