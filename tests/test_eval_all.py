@@ -264,9 +264,8 @@ def test_a_split_is_whole_if_all_its_images_were_seen(run):
         assert run(*given, "--limit", limit)[0] == 0
         row = latest("segearth-ov", "udd5")
         assert (row["images"], row["available"]) == (min(limit, 3), available)
-        assert complete(replace(DATASETS["udd5"], expected=(1, 3)), replace(Run.from_json(row), data=None)) == (
-            limit > 1
-        )
+        run_of_it, udd5 = replace(Run.from_json(row), data=None), replace(DATASETS["udd5"], expected=(1, 3))
+        assert complete(udd5, run_of_it) == (limit > 1)
 
 
 def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):

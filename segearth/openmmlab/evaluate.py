@@ -196,7 +196,7 @@ def _refuse_class_settings(name_path: str) -> None:
 
 def _repeat(folder: Path, run: Run) -> Run:
     """Makes an earlier run the newest one, and writes what a kill just after it was written has left undone."""
-    if results.read_rows(folder)[-1] != run.to_json() or not (folder / results.XLSX_NAME).is_file():
+    if results.read_rows(folder)[-1:] != [run.to_json()] or not (folder / results.XLSX_NAME).is_file():
         results.append_run(folder, run)
     return run
 
