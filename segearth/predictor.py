@@ -86,8 +86,8 @@ class Predictor:
         for name, value in own.items():
             object.__setattr__(self, name, value)
         _watch_forks()
-        if vocabulary.doubt is not None:
-            notice(vocabulary.doubt)
+        if vocabulary.warning is not None:
+            notice(vocabulary.warning)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuses: a predictor does not change."""

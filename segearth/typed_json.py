@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from segearth.json_files import shown
+from segearth.json_files import excerpt
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def _value(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
         accepted = (int, float) if kind is float else kind
         if kind is not tuple and isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)):
             return value
-    raise ValueError(f"has {shown(value)} as {key}")
+    raise ValueError(f"has {excerpt(value)} as {key}")
 
 
 def _element(hint: Any, value: Any, key: str, metadata: Mapping[str, Any], values: list[Any]) -> Any:
@@ -87,7 +87,7 @@ def _element(hint: Any, value: Any, key: str, metadata: Mapping[str, Any], value
         return from_json(hint, value) if isinstance(hint, type) and is_dataclass(hint) else _value(hint, value, key, {})
     except ValueError as error:
         noun = metadata.get("noun")
-        raise ValueError(f"has {noun} that {error}" if noun else f"has {shown(values)} as {key}") from None
+        raise ValueError(f"has {noun} that {error}" if noun else f"has {excerpt(values)} as {key}") from None
 
 
 def _nested(kind: type[Any], value: dict[str, Any], key: str) -> Any:

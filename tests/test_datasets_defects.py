@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from preparing import CHECK, PREPARE, ROOT, made, read, tree
 
+from dataset_files import page
 from segearth.datasets import DATASETS, archives, prepare
 from segearth.datasets.convert import cuts
-from segearth.datasets.guide import guide
 from segearth.datasets.labels import histogram
 from segearth.errors import UserError
 from segearth.jobs.folder import open_job
@@ -96,7 +96,7 @@ def test_one_folder_name_everywhere(name):
     of = DATASETS[name]
     config = (ROOT / f"configs/cfg_{name}.py").read_text(encoding="utf-8").replace('root + "', f'"data/{of.folder}')
     for folder in (of.out_images, of.out_labels):
-        assert f"`data/{folder}`" in guide()
+        assert f"`data/{folder}`" in page()
         assert f"data/{folder}" in config
 
 
@@ -160,7 +160,7 @@ def test_class_0_of_openearthmap_is_scored():
     """Defect: the docstring says that 0 is ignored; it is scored."""
     of = DATASETS["openearthmap"]
     assert (of.ignore, of.values[0], len(of.values)) == (255, 0, 9)
-    assert "Class 0" in guide()
+    assert "Class 0" in page()
 
 
 @pytest.mark.parametrize("name", [n for n, one in DATASETS.items() if one.encoding == "binary"])

@@ -110,8 +110,7 @@ def test_the_bound_of_memory_does_not_begin_a_run_anew(config):
     draw_upsampler(config.parent / "weights" / "mine.safetensors")
     bounds = ("model.max_memory_mb=50", "model.max_memory_mb=400")
     first, second = (
-        evaluate(config, "out", changes=ConfigChanges(options=[bound]), quiet=True)[0].fingerprint
-        for bound in bounds
+        evaluate(config, "out", changes=ConfigChanges(options=[bound]), quiet=True)[0].fingerprint for bound in bounds
     )
     assert first == second
 

@@ -61,7 +61,9 @@ def run(tmp_path, monkeypatch):
             Image.fromarray(picture(*label.shape, i)).save(f"data/img/{i}.png")
             Image.fromarray(label).save(f"data/ann/{i}.png")
         said: list[str] = []
-        record, _ = evaluate("cfg.py", "out", changes=ConfigChanges(model="tiny"), say=said.append, quiet=True, **settings)
+        record, _ = evaluate(
+            "cfg.py", "out", changes=ConfigChanges(model="tiny"), say=said.append, quiet=True, **settings
+        )
         return record, [text.removeprefix("warning: ") for text in said if text.startswith("warning: ")]
 
     return go

@@ -52,24 +52,24 @@ def run(args: argparse.Namespace) -> int:
             save_sheet(spec, root, args.sheet, report)
     except UserError as error:
         report.errors.append(str(error))
-    for trap in spec.traps:
-        print(f"note: {trap}")
+    for note in spec.notes:
+        print(f"note: {note}")
     for warning in report.warnings:
         say(f"warning: {warning}")
-    for found in report.errors:
-        say(f"error: {found}")
+    for text in report.errors:
+        say(f"error: {text}")
     return SOME_FAILED if report.errors else OK
 
 
-def save_sheet(spec: Description, root: Path, chosen: Path | None, report: Report) -> None:
-    """Saves the contact sheet; data that others own and that are read-only are no worse for it."""
+def save_sheet(spec: Description, root: Path, path: Path | None, report: Report) -> None:
+    """Saves the contact sheet; where none was asked for, a folder that cannot be written is a warning only."""
     from segearth.datasets.check import SHEET, contact_sheet
 
-    sheet = chosen or root / spec.folder / SHEET
+    sheet = path or root / spec.folder / SHEET
     try:
         contact_sheet(spec, root, sheet)
     except UserError as error:
-        if chosen:
+        if path:
             raise
         report.warnings.append(f"no contact sheet: {error}; {option('sheet', 'FILE')} saves it elsewhere")
     else:

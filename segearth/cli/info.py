@@ -101,7 +101,7 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
     """Why a file is mapped as a scene, None for a picture; and why it is refused at once."""
     if asked == "picture":
         return None, None
-    from segearth.scenes.ways import is_scene
+    from segearth.scenes.input_kind import is_scene
 
     try:
         why = is_scene(file)

@@ -26,7 +26,7 @@ from segearth.datasets.pairing import Pair, check_sizes, find_pairs
 from segearth.errors import UserError, option
 from segearth.jobs.folder import Job, open_job
 from segearth.json_files import write_json
-from segearth.outputs import atomic, told
+from segearth.outputs import atomic, write_errors
 from segearth.progress import switched_off
 
 
@@ -68,7 +68,7 @@ def prepare(
     with (
         _no_empty_folders(staging),
         open_job(staging, {"set": spec.name}, way_out="delete it, and run again") as job,
-        told(staging),
+        write_errors(staging),
     ):
         with _discarded_after_a_mistake(job):
             pairs = {pair.key: pair for pair in _unpacked(found.pairs, staging, quiet)}
@@ -175,7 +175,7 @@ def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
     shutil.rmtree(folder, ignore_errors=True)
     if not members:
         return list(pairs)
-    with told(folder):
+    with write_errors(folder):
         folder.mkdir()
         needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
         if needed > free:

@@ -76,8 +76,6 @@ def evaluate(
     folder = Path(work_dir or read_config(path, changes.options).get("work_dir") or Path("work_dirs", path.stem))
     if not team.has_met:
         team.gather(writable_folder(folder))
-    if team.is_main:
-        say("loading mmsegmentation and the model ...")
     plan = team.run_on_all_ranks(
         folder, lambda: _prepare(path, folder, changes, limit, zero_shot, say if team.is_main else None)
     )
@@ -110,7 +108,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run that can begin.
+    """A run that can begin: what it reads, and what decides its counts.
 
     Attributes:
         config: with known paths.
@@ -152,6 +150,8 @@ def _prepare(
     if zero_shot:
         _refuse_class_settings(config.model["name_path"])
     runs = results.read_runs(folder)
+    if say is not None:
+        say("loading mmsegmentation and the model ...")
     require()
     from mmengine.logging import MMLogger
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from segearth.config_files import UNCHANGED, ConfigChanges
 from segearth.datasets import DATASETS
 from segearth.errors import UserError, command, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.jobs.team import ALONE, Team
 from segearth.json_files import write_json
 from segearth.outputs import atomic
@@ -136,7 +136,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, te
             quiet=settings.quiet,
         )
     except Exception as error:
-        go_on_unless_ending(error)
+        reraise_if_ending(error)
         if isinstance(error, UserError):
             return one_line(str(error))
         with suppress(OSError):
