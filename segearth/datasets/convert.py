@@ -42,7 +42,7 @@ def convert(pair: Pair, of: Description, images: Path, labels: Path) -> dict[str
     Raises:
         UserError: a file that cannot be read or written, or is not of the set.
     """
-    size = image_size(pair.image)
+    size = image_size(pair.image, of.images.bands)
     values, unknown = read_label(pair.label, of, size)
     counts = histogram(values)
     stems = [stem for stem, _ in cuts(pair.key, size, of.windows)]
@@ -83,7 +83,7 @@ def _write_image(pair: Pair, of: Description, size: tuple[int, int], folder: Pat
     """The image as it is where that will do, else decoded and written without loss; gives the stems of black ones."""
     black = []
     jpeg = of.image_suffix.lower() in (".jpg", ".jpeg")
-    with opened(pair.image) as image:  # a truncated file shows here, whether it is copied or not
+    with opened(pair.image, bands=of.images.bands) as image:  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[of.image_suffix],))
         if of.windows is None and same and (image.mode == "RGB" or jpeg):

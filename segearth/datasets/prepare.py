@@ -80,7 +80,8 @@ def prepare(
         pairs = _unpacked(found.pairs, staging, quiet)
         journal = _Journal(staging / _JOURNAL, _fingerprint(of, found.pairs))
         if not journal.complete:
-            check_sizes(tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()))
+            bar = tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off())
+            check_sizes(bar, of.images.bands)
             records = _convert_all(pairs, of, staging, journal, jobs, quiet)
             black = black_warning(
                 of, sorted(s for r in records for s in r["black"]), sum(len(r["stems"]) for r in records)
