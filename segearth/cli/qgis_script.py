@@ -94,7 +94,7 @@ def _profiles(given: Path | None) -> list[Path]:
     if not (profiles := [folder for folder in folders if folder.is_dir()]):
         raise UserError(
             f"no profile of QGIS at {folders[0]}: expected QGIS to have been started once; start it, or give the "
-            f"folder of its profile by {option('profile', 'FOLDER')}, or add the file {packaged(SCRIPT)} in QGIS: Processing "
-            "Toolbox > Scripts > Add Script to Toolbox"
+            f"folder of its profile by {option('profile', 'FOLDER')}, or add the file {packaged(SCRIPT)} in QGIS: "
+            "Processing Toolbox > Scripts > Add Script to Toolbox"
         )
     return profiles
