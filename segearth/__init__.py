@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions as SceneOptions
     from segearth.scenes.options import SceneProgress as SceneProgress
     from segearth.scenes.options import SceneResult as SceneResult
+    from segearth.scenes.predict import predict_scene as predict_scene
     from segearth.scenes.reclassify import LabelChanges as LabelChanges
     from segearth.scenes.relabel import relabel_scene as relabel_scene
-    from segearth.scenes.scene import predict_scene as predict_scene
     from segearth.segmentation import segment as segment
     from segearth.vocabulary import Vocabulary as Vocabulary
 
@@ -51,7 +51,7 @@ _MODULES = {
     "UserError": "segearth.errors",
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
-    "predict_scene": "segearth.scenes.scene",
+    "predict_scene": "segearth.scenes.predict",
     "relabel_scene": "segearth.scenes.relabel",
     "segment": "segearth.segmentation",
 }

@@ -7,10 +7,11 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import segearth
 from segearth import weights
-from segearth.clips import Spec
+from segearth.clips import STATISTICS, Spec
 from segearth.errors import UserError
 from segearth.paths import user_path
 
@@ -79,7 +80,7 @@ def checksum(path: Path) -> str:
         ) from None
 
 
-def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, str | None]:
+def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, Any]:
     """Names and checksums of a model's weights, for summaries; missing weights are downloaded.
 
     Args:
@@ -91,6 +92,8 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         UserError: weights that cannot be had.
     """
     file = weights.upsampler_file(upsampler, spec)
+    # the name of a row of the table tells its own
+    own = spec.statistics._asdict() if spec.own and spec.statistics != STATISTICS else {}
     return {
         "model": spec.name,
         "architecture": architecture_of(spec),
@@ -98,6 +101,7 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         "upsampler": weights.upsampler_kind(upsampler, spec),  # not its path: the hash identifies it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
+        **{key: list(values) for key, values in own.items()},
     }
 
 

@@ -129,8 +129,8 @@ class Result:
         """Pixels and areas of a scene's classes; None for a picture."""
         if self.transform is None:
             return None
-        from segearth.scenes.areas import pixel_areas
         from segearth.scenes.class_areas import AreaSums
+        from segearth.scenes.pixel_areas import pixel_areas
 
         areas = pixel_areas(self.transform, self.crs, self.labels.shape)
         return AreaSums.of(self.labels, len(self.vocabulary), areas)
@@ -139,7 +139,7 @@ class Result:
         """Georeference of a scene for its summary: crs, transform, bounds and pixel_m; empty for a picture."""
         if self.transform is None:
             return {}
-        from segearth.scenes.place import place
+        from segearth.scenes.pixel_size import place
 
         return place(self.transform, self.crs, self.labels.shape)
 
@@ -177,7 +177,7 @@ class Result:
         rows = result_rows(self)
         note = f"model: {self.settings['model']}" if self.settings.get("model") else ""
         if self.transform is not None:
-            from segearth.scenes.ground import Ground
+            from segearth.scenes.georeference import Ground
             from segearth.scenes.scene_overlay import explained
 
             height, width = self.labels.shape
@@ -229,7 +229,7 @@ class Result:
             writers: dict[Path, Callable[[Path], object]] = {}
             for path in paths:
                 if path.suffix.lower() in (".tif", ".tiff"):
-                    from segearth.scenes.result_files import geotiff_writers
+                    from segearth.scenes.result_geotiff import geotiff_writers
 
                     writers |= stack.enter_context(geotiff_writers(self, path))
                 else:

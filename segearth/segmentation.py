@@ -103,8 +103,8 @@ def segment(
         predictor = _predictor(model, classes, device, precision, threshold, background)
         return predictor.predict(cast("ImageLike", source), size, progress, scores=scores)
 
-    from segearth.scenes.memory import map_in_memory
-    from segearth.scenes.scene import open_scene
+    from segearth.scenes.in_memory import map_in_memory
+    from segearth.scenes.predict import open_scene
 
     chosen = replace(options or SceneOptions(), **given)
     with open_scene(scene, chosen.overview) as (raster, remarks):
@@ -127,7 +127,7 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         if way is not None:
             return (address if way == "scene" else None), []
         from segearth.scenes.addresses import shown
-        from segearth.scenes.ways import is_scene
+        from segearth.scenes.input_kind import is_scene
 
         why = is_scene(address)
         return (None, []) if why is None else (address, [f"{shown(address)} {why}, so it is mapped as a scene"])

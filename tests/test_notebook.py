@@ -18,7 +18,7 @@ from segearth.notebook.interactive import interactive_html
 from segearth.notebook.view import class_colours, pixel_view
 from segearth.result import Result
 from segearth.scenes.options import SceneResult
-from segearth.scenes.spec import RasterSpec
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.summary import result_rows
 from segearth.vocabulary import Vocabulary
 

@@ -112,7 +112,7 @@ def test_a_raster_that_is_not_its_blocks_is_refused(tmp_path):
     [(Affine(0.001, 0, 7, 0, -0.001, 51), 4326), (Affine(30, 0, 779_000, 0, -30, 6_600_000), 3857)],
 )
 def test_areas_by_row_sum_to_the_whole(tmp_path, transform, crs):
-    from segearth.scenes.areas import pixel_areas
+    from segearth.scenes.pixel_areas import pixel_areas
 
     labels, _ = drawn()
     found = map_figures(saved(tmp_path / "labels.tif", labels, transform, crs), WORDS, True)

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a section per file, and finally how the cost was measured."""
     args.model = args.model or DEFAULT_MODEL
-    check_model(args)
+    spec = check_model(args)
     check_max_pixels(args)
     check_max_memory(args)
     check_reading_options(args)
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
+    if spec is not None and spec.own:
+        print(f"Model: {printable(spec.about)}: {spec.usage}")
     return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
 
 
@@ -99,7 +101,7 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
     """Why a file is a scene, None for a picture; and why it is refused."""
     if asked == "picture":
         return None, None
-    from segearth.scenes.ways import is_scene
+    from segearth.scenes.input_kind import is_scene
 
     try:
         why = is_scene(file)

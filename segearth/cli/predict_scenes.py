@@ -20,12 +20,12 @@ from segearth.cli.vector_options import polygon_line
 from segearth.clips import resolve
 from segearth.errors import UserError, is_out_of_memory, option, printable
 from segearth.exits import reraise_if_ending, say
-from segearth.scenes.earlier import POLYGONS
+from segearth.scenes.existing_files import POLYGONS
 from segearth.scenes.grid import block_side
 from segearth.scenes.layout import area_of, describe, frame_of, windows_in
 from segearth.scenes.options import SceneOptions
+from segearth.scenes.predict import open_scene, predict_scene
 from segearth.scenes.raster import Raster, ReadFailed
-from segearth.scenes.scene import open_scene, predict_scene
 from segearth.vectors.label_map import base_name
 from segearth.vectors.options import VectorOptions
 from segearth.vectors.vectorize import check_crs, vectorize

@@ -15,7 +15,7 @@ from segearth.scenes.resampling import KINDS
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-    from segearth.scenes.spec import RasterSpec
+    from segearth.scenes.raster_spec import RasterSpec
 
 BLENDS = ("mean", "hann")  # of segearth.models.blend, which needs torch
 MAX_MEMORY_MB = 1200  # of a process, beside the model

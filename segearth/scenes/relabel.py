@@ -20,11 +20,11 @@ from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
 from segearth.outputs import bytes_writer, temporary_folder, write_all
 from segearth.scenes.assemble import assemble, opened
-from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
+from segearth.scenes.block_files import part_writer
+from segearth.scenes.existing_files import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import BLOCK, TILE, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer
 from segearth.scenes.options import SceneResult
-from segearth.scenes.parts import part_writer
 from segearth.scenes.reclassify import Changed, LabelChanges, Rules, change, reclassify, rules_of
 from segearth.scenes.relabel_overlay import check_image, draw_overlay
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene

@@ -18,7 +18,7 @@ from segearth.jobs.shards import Shard
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
-from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
+from segearth.scenes.existing_files import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import Block
 from segearth.scenes.layers import Layer
 from segearth.scenes.options import SceneOptions, SceneResult
