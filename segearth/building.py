@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,7 @@ def load_clip(
     return clip.eval().requires_grad_(False)
 
 
+@cache  # open_clip reads a vocabulary of 49,408 parts for each
 def load_tokenizer(context_length: int) -> Callable[..., Tensor]:
     """CLIP's byte-pair tokenizer: texts -> (n, context length) int64; it comes with open_clip."""
     tokenizer: Callable[..., Tensor] = open_clip.SimpleTokenizer(context_length=context_length)

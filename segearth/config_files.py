@@ -9,11 +9,34 @@ import ast
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from segearth.errors import UserError, option
 
 _PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class ConfigChanges:
+    """What replaces parts of a config, as commands take it.
+
+    Attributes:
+        options: "key=value" each, nested keys with dots, values as mmengine's `DictAction` reads them.
+        data_root: a folder that stands for the leading `data/` of data paths.
+        model: what `segearth.clips.resolve` takes; it replaces the config's CLIP and upsampler.
+        architecture: of such a model that is given by path or address.
+        upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
+    """
+
+    options: Sequence[str] = ()
+    data_root: str | Path | None = None
+    model: str | None = None
+    architecture: str | None = None
+    upsampler: str | None = None
+
+
+UNCHANGED = ConfigChanges()
 
 
 def configs_folder() -> Path:

@@ -17,24 +17,24 @@ from PIL import Image
 from torch import Tensor
 
 from segearth import errors
-from segearth.arguments import megabytes, number_of_pixels, side_in_pixels
+from segearth.arguments import check_long_side, check_max_memory, check_max_pixels
 from segearth.classification import classify
 from segearth.clips import STATISTICS, Statistics
 from segearth.compute import memory_for
 from segearth.errors import UserError, checks_options, is_out_of_memory, notice, option
 from segearth.images import ImageLike, read_image
+from segearth.images.pixel_limit import check_enlarged
+from segearth.images.resizing import resized_size
 from segearth.labels import label_values
 from segearth.models import precision
 from segearth.models.factored import listed
 from segearth.models.list_memory import ListMemory
 from segearth.models.segearth import EncodedImage, SegEarth
-from segearth.pixel_limit import check_enlarged
 from segearth.progress import Progress, window_progress
-from segearth.resizing import resized_size
 from segearth.result import Result as Result
 from segearth.result import thresholded
 from segearth.transfer import normalise as normalise
-from segearth.transfer import to_model, wait
+from segearth.transfer import synchronize, to_model
 from segearth.vocabulary import Classes, Vocabulary, check_threshold
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Predictor:
         for name, value in own.items():
             object.__setattr__(self, name, value)
         _watch_forks()
-        if vocabulary.doubt is not None:
-            notice(vocabulary.doubt)
+        if vocabulary.warning is not None:
+            notice(vocabulary.warning)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuses: a predictor does not change."""
@@ -228,7 +228,7 @@ class Predictor:
             raise UserError(f"{what} is one image: expected several; use predict(...), or give a list")
         if not isinstance(images, Iterable):
             raise UserError(f"the images are a {type(images).__name__}: expected several; give a list of images")
-        limits = side_in_pixels(long_side), number_of_pixels(max_pixels)
+        limits = check_long_side(long_side), check_max_pixels(max_pixels)
         return _Turns(self._predict_many(images, *limits, progress, self._memory(max_memory_mb), scores))
 
     def _predict_many(
@@ -320,7 +320,7 @@ class Predictor:
         try:
             image = torch.cat([self._tensor(picture) for picture in pictures])
             logits = self.model.logits(image, pictures[0].size, None, max(1.0, memory - beside))
-            wait(self.device)
+            synchronize(self.device)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -369,12 +369,12 @@ class Predictor:
     def _memory(self, max_memory_mb: float | None) -> float:
         """The bound of the working set, in MB; refuses where nothing can be computed."""
         _check_fork(self.device)
-        return memory_for(self.device) if max_memory_mb is None else megabytes(max_memory_mb)
+        return memory_for(self.device) if max_memory_mb is None else check_max_memory(max_memory_mb)
 
     def _read(self, image: ImageLike, long_side: int | None, max_pixels: int | None) -> _Picture:
         """Reads an image and says at which size it is mapped."""
         begun = time.perf_counter()
-        long_side, max_pixels = side_in_pixels(long_side), number_of_pixels(max_pixels)
+        long_side, max_pixels = check_long_side(long_side), check_max_pixels(max_pixels)
         pixels, remarks = read_image(image, max_pixels)
         height, width = pixels.shape[:2]
         size = (height, width) if long_side is None else resized_size(height, width, long_side)
@@ -398,7 +398,7 @@ class Predictor:
         rows = max(1, BAND_PIXELS // width)
         for band in (slice(top, top + rows) for top in range(0, height, rows)):
             best[band], confidence[band], scores = classify(
-                self.model, self.vocabulary, logits[:, band], scores=keep_scores
+                self.model, self.vocabulary, logits[:, band], keep_scores=keep_scores
             )
             if kept is not None:
                 kept[:, band] = scores

@@ -22,7 +22,7 @@ from segearth.clips.spec import Source
 from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
 from segearth.files import File, Packaged, bytes_text
-from segearth.hashes import remember, remembered_sha256
+from segearth.hashes import cached_sha256, store_sha256
 from segearth.jobs.locks import locked
 from segearth.paths import user_path
 
@@ -125,7 +125,7 @@ def hash_of(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    return remembered_sha256(path, cache_dir() / "hashes")
+    return cached_sha256(path, cache_dir() / "hashes")
 
 
 def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, instead: str = "") -> Path:
@@ -165,7 +165,7 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, in
         return target
     downloads.download(file, target, advice=advice, progress=progress, timeout=timeout)
     if file.sha256 is not None and target.is_file():
-        remember(target, file.sha256, cache_dir() / "hashes")  # it was just compared
+        store_sha256(target, file.sha256, cache_dir() / "hashes")  # it was just compared
     return target
 
 

@@ -10,7 +10,7 @@ from segearth.cli import main
 from segearth.clips import UPSAMPLERS
 from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 
 STACK = UPSAMPLERS["clip_jbu_stack_cocostuff"]
 

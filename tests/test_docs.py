@@ -39,7 +39,7 @@ from segearth.clips import CLIPS, UPSAMPLERS
 from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
 from segearth.models.attention import METHODS
-from segearth.openmmlab import config
+from segearth.openmmlab import model_weights
 from segearth.paper.methods import select_methods
 from segearth.synthetic import Scene
 from tiny_clip import evaluation, report
@@ -106,7 +106,7 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
     shutil.copytree(random_tiny, "cache")
     shutil.copy("simfeatup.safetensors", weights.cache_path(published))
     monkeypatch.setitem(UPSAMPLERS, "xclip_jbu_one_million_aid", published)
-    monkeypatch.setattr(config, "resolve_weights", lambda *_: weights.fetch(published))
+    monkeypatch.setattr(model_weights, "resolve_weights", lambda *_: weights.fetch(published))
 
     scene = Image.open(PACKAGED("scene.jpg")).resize((100, 80))
     for path in ("scene.tif", "photo.jpg", "tiles/a.tif", "tiles/b.tif", "more/c.jpg", "photos/1.tif", "photos/2.tif"):

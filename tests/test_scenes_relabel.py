@@ -18,14 +18,14 @@ from scenemodels import mini_predictor  # noqa: E402
 
 from segearth import cli  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
-from segearth.labels import label_values, labelled  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
+from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
 from segearth.scenes.layers import quantised, scores_of  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.reclassify import Changed, LabelChanges, change, reclassify, rules_of  # noqa: E402
 from segearth.scenes.relabel import relabel_scene  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, scores=True, block=64)
@@ -63,7 +63,7 @@ def test_unchanged_rules_give_unchanged_labels(data):
     scores = np.random.default_rng(seed).normal(0.3, 0.004, (classes, 40, 30)).clip(0, 1).astype(np.float32)
     best = (scores * np.array(vocabulary.scales, np.float32)[:, None, None]).argmax(axis=0)
     confidence = np.take_along_axis(scores, best[None], axis=0)[0]
-    stored = labelled(best.astype(np.uint8), confidence, vocabulary, threshold)
+    stored = apply_thresholds(best.astype(np.uint8), confidence, vocabulary, threshold)
     bands = quantised(scores, np.ones((40, 30), bool))
     unchanged = Changed(vocabulary, tuple((i,) for i in range(classes)))
     labels, _ = reclassify(bands, stored, rules_of(vocabulary, unchanged, threshold))

@@ -14,8 +14,8 @@ from webserving import Client, serving
 
 from segearth import load_model
 from segearth.scenes.options import SceneOptions
+from segearth.scenes.predict import predict_scene
 from segearth.scenes.relabel import LabelChanges, relabel_scene
-from segearth.scenes.scene import predict_scene
 from segearth.synthetic import draw_scene
 from segearth.vocabulary import Vocabulary
 from segearth.web.images import Root

@@ -11,7 +11,7 @@ from scenemodels import mini_predictor
 from segearth.errors import UserError
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.scene import predict_scene
+from segearth.scenes.predict import predict_scene
 from segearth.web import preview
 from segearth.web.images import file_name, inspect
 from segearth.web.maps import Digest, MapFiles

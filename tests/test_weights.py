@@ -19,7 +19,8 @@ from segearth import clips, downloads, hashes, weights
 from segearth.checkpoints import read_state_dict
 from segearth.downloads import connection
 from segearth.errors import UserError, called_as
-from segearth.files import File, git_blob_of, sha256_of
+from segearth.files import File
+from segearth.hashes import git_blob_of, sha256_of
 from segearth.weights import Packaged
 
 UNPINNED = File("mine.safetensors", hub=("o/r", "w.safetensors"), about_size=599_000_000)

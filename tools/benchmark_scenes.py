@@ -34,11 +34,11 @@ from segearth.models.blend import Blend
 from segearth.outputs import atomic
 from segearth.scenes import blocks as blocks_module
 from segearth.scenes import scene_files
+from segearth.scenes.block_files import PartWriter
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.parts import PartWriter
+from segearth.scenes.predict import predict_scene
 from segearth.scenes.raster import Raster
-from segearth.scenes.scene import predict_scene
 from segearth.scenes.scene_summary import ClassSums
 from segearth.windows import CROP, STRIDE, Grid, Window
 

@@ -24,6 +24,7 @@ from segearth.cli.options import (
     check_long_side,
     check_max_memory,
     check_model,
+    evaluation_changes,
 )
 from segearth.clips import Spec, resolve
 from segearth.config_files import check_syntax, find_config
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes to the config"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="class file to write")
-    add_model_options(parser, f"the config's; {DEFAULT_MODEL}")
+    add_model_options(parser, f"the config's; {DEFAULT_MODEL}", with_config=True)
     add_method_options(parser, "the config's; SegEarth")
     parser.add_argument("--long-side", type=int, metavar="N", help="resize images to so many pixels; 0: not (448)")
     add_max_memory(parser, "400, on a GPU up to 2000")
@@ -180,8 +181,8 @@ def _of_images(args: argparse.Namespace) -> _Task:
     predictor = load_model(
         args.model or DEFAULT_MODEL,
         vocabulary,
-        args.device,
-        args.precision,
+        args.device or "auto",
+        args.precision or "fp32",
         architecture=args.architecture,
         upsampler=args.upsampler or "default",
         **method_options(args),
@@ -206,24 +207,13 @@ def _of_images(args: argparse.Namespace) -> _Task:
 def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
     """The first images of another split of a config's set."""
     from segearth.openmmlab import require
-    from segearth.openmmlab.config import fetch_weights, load_config
-    from segearth.openmmlab.model_weights import model_weights
+    from segearth.openmmlab.config import load_config
+    from segearth.openmmlab.model_weights import fetch_weights, model_weights
 
     require()
     path, split = find_config(args.config), args.split or "train"
-    changes = [*method_changes(args), *args.cfg_options]
-    changes += [] if args.device == "auto" else [f"model.device={args.device}"]
-    changes += [] if args.precision == "fp32" else [f"model.precision={args.precision}"]
-    changes += [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
-    config = load_config(
-        path,
-        options=changes,
-        data_root=args.data_root,
-        model=args.model,
-        architecture=args.architecture,
-        upsampler=args.upsampler,
-        split=split,
-    )
+    changes = evaluation_changes(args, method_changes(args))
+    config = load_config(path, changes, split)
     model, folder = config.model, config.test_dataloader.dataset.data_prefix["seg_map_path"]
     uncertain = int(model.get("bg_idx", 0))
     vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)
@@ -240,7 +230,9 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
             f"only scales are fitted: evaluation makes uncertain pixels {vocabulary.background_name!r}, which is no "
             "background by its name, and maps would not do so"
         )
-    about = ", ".join([f"the split {split} of {path.name}", f"labels of {printable(folder)}", *map(printable, changes)])
+    about = ", ".join(
+        [f"the split {split} of {path.name}", f"labels of {printable(folder)}", *map(printable, changes.options)]
+    )
     threshold, spec = float(model.get("prob_thd", 0)), model_weights(model).source
     return _Task(vocabulary, threshold, uncertain, named, spec, len(dataset), scores_and_labels(config, dataset), about)
 

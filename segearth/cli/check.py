@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             save_sheet(of, root, args.sheet, report)
     except UserError as error:
         report.errors.append(str(error))
-    for trap in of.traps:
+    for trap in of.notes:
         print(f"note: {trap}")
     for warning in report.warnings:
         say(f"warning: {warning}")

@@ -84,7 +84,7 @@ def demo(args: argparse.Namespace) -> None:
     from segearth.loading import load_model
     from segearth.models.onednn import use_onednn
     from segearth.outputs import write_all
-    from segearth.summary import json_writer, table
+    from segearth.summary import demo_report, json_writer
 
     use_onednn()
     predictor = load_model(
@@ -113,7 +113,7 @@ def demo(args: argparse.Namespace) -> None:
         "seconds": seconds,
     }
     write_all(dict(zip(files, (result.label_image().save, result.overlay().save, json_writer(summary)), strict=True)))
-    print("\n" + table(summary))
+    print("\n" + demo_report(summary))
     print(f"\nwritten to {printable(folder)}: labels.png, overlay.png, summary.json")
     if model == "tiny":
         size = resolve(REAL_MODEL).download_bytes / 1e6

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segearth.errors import UserError, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.paths import user_path
 
 
@@ -60,7 +60,7 @@ def each(paths: Sequence[Path], make: Callable[[Path], object]) -> list[str]:
         try:
             make(path)
         except UserError as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             if len(paths) == 1:
                 raise
             failed.append(str(error))

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a section on each file, and at last how the cost of images was found."""
     args.model = args.model or DEFAULT_MODEL
-    check_model(args)
+    spec = check_model(args)
     check_max_pixels(args)
     check_max_memory(args)
     check_reading_options(args)
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
+    if spec is not None and spec.own:
+        print(f"Model: {printable(spec.about)}: {spec.usage}")
     return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
 
 
@@ -99,7 +101,7 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
     """Why a file is mapped as a scene, None for a picture; and why it is refused at once."""
     if asked == "picture":
         return None, None
-    from segearth.scenes.ways import is_scene
+    from segearth.scenes.input_kind import is_scene
 
     try:
         why = is_scene(file)
@@ -159,7 +161,7 @@ def describe(path: Path) -> dict[str, str]:
     from PIL import Image
 
     from segearth import tiff
-    from segearth.image_files import FORMATS
+    from segearth.images.files import FORMATS
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow
@@ -172,7 +174,7 @@ def describe(path: Path) -> dict[str, str]:
 
 def _describe(image: Image.Image) -> dict[str, str]:
     """What Pillow knows of an open image."""
-    from segearth.image_files import orientation_of
+    from segearth.images.files import orientation_of
 
     palette = image.palette if image.mode in ("P", "PA") else None
     alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
@@ -221,7 +223,7 @@ def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
         size: (height, width) of the image.
         cost: of the model.
     """
-    from segearth.resizing import resized_size
+    from segearth.images.resizing import resized_size
 
     found = {}
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):

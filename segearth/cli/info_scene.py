@@ -19,14 +19,14 @@ from segearth.exits import say
 from segearth.predictor import Predictor
 from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
-from segearth.scenes.choice import Choice, look
-from segearth.scenes.counts import Counts, count
-from segearth.scenes.ground import Ground, bounds
+from segearth.scenes.georeference import Ground, bounds
+from segearth.scenes.inspection import Choice, look
 from segearth.scenes.layout import describe, side_of_blocks, working_set
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.stretch import parse_stretch
+from segearth.scenes.workload import Counts, count
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Window
 

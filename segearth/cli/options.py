@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from segearth.clips import Spec, resolve
-from segearth.config_files import check_syntax
-from segearth.distributed.launch import LAUNCHERS
+from segearth.config_files import ConfigChanges, check_syntax
 from segearth.errors import UserError, option
+from segearth.jobs.launchers import LAUNCHERS
 from segearth.paths import user_path
 
 DEFAULT_MODEL = "clip-vit-b16"
@@ -20,21 +21,24 @@ MODELS = (
 )
 
 
-def add_model_options(parser: argparse.ArgumentParser, default_model: str = DEFAULT_MODEL) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, default_model: str = DEFAULT_MODEL, with_config: bool = False
+) -> None:
     """Which CLIP and upsampler, where and how exactly they compute.
 
     Args:
         parser: of the verb.
         default_model: what its help says is taken without `--model`, which stays None.
+        with_config: whether a config may say device and precision; without the options these are None then.
     """
     parser.add_argument("--model", help=f"{MODELS} ({default_model})")
     _add_own(parser)
-    add_device(parser)
+    add_device(parser, with_config)
     parser.add_argument(
         "--precision",
-        default="fp32",
+        default=None if with_config else "fp32",
         choices=PRECISIONS,
-        help="of the image encoder; auto: fp16 on CUDA, else what is fast (%(default)s)",
+        help=f"of the image encoder; auto: fp16 on CUDA, else what is fast ({_shown_default('fp32', with_config)})",
     )
 
 
@@ -47,9 +51,18 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where to compute."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
+def add_device(parser: argparse.ArgumentParser, with_config: bool = False) -> None:
+    """Where to compute; arguments as of `add_model_options`."""
+    parser.add_argument(
+        "--device",
+        default=None if with_config else "auto",
+        help=f"auto, cpu, cuda, cuda:N or mps ({_shown_default('auto', with_config)})",
+    )
+
+
+def _shown_default(default: str, with_config: bool) -> str:
+    """The default of an option, for its help."""
+    return f"the config's; {default}" if with_config else default
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +195,16 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
         raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
 
 
-def config_changes(args: argparse.Namespace) -> list[str]:
-    """What the options of `add_evaluation_options` change in a config, "key=value" each: the last of equals counts."""
-    memory = [] if args.max_memory is None else [f"model.max_memory_mb={args.max_memory}"]
-    return [*args.cfg_options, *memory]
+def evaluation_changes(args: argparse.Namespace, method: Sequence[str] = ()) -> ConfigChanges:
+    """What the options of a verb change in a config; those that were not given change nothing.
+
+    Args:
+        args: parsed, with those of `add_evaluation_options` or the like.
+        method: changes of other options, "key=value" each: of several changes of one key, the last one counts.
+    """
+    options = {"device": "device", "precision": "precision", "max_memory_mb": "max_memory"}
+    values = {key: getattr(args, name, None) for key, name in options.items()}
+    given = [f"model.{key}={value}" for key, value in values.items() if value is not None]
+    return ConfigChanges(
+        (*method, *args.cfg_options, *given), args.data_root, args.model, args.architecture, args.upsampler
+    )

@@ -15,7 +15,7 @@ from segearth.cli.predict_outcome import Outcome
 from segearth.cli.predict_progress import picture_progress
 from segearth.errors import UserError, printable
 from segearth.images import check_image
-from segearth.resizing import resized_size
+from segearth.images.resizing import resized_size
 from segearth.windows import CROP, LONG_SIDE, STRIDE, sliding_windows
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from segearth.cli.scene_options import scene_options
 from segearth.cli.vector_options import polygons_told
 from segearth.clips import resolve
 from segearth.errors import UserError, is_out_of_memory, option, printable
-from segearth.exits import go_on_unless_ending, say
-from segearth.scenes.earlier import POLYGONS
+from segearth.exits import reraise_if_ending, say
+from segearth.scenes.existing_files import POLYGONS
 from segearth.scenes.grid import block_side
 from segearth.scenes.layout import area_of, describe, frame_of, windows_in
 from segearth.scenes.options import SceneOptions
+from segearth.scenes.predict import open_scene, predict_scene
 from segearth.scenes.raster import Raster, ReadFailed
-from segearth.scenes.scene import open_scene, predict_scene
 from segearth.vectors.label_map import base_name
 from segearth.vectors.options import VectorOptions
 from segearth.vectors.vectorize import check_crs, vectorize
@@ -163,7 +163,7 @@ class Scenes:
 
                 result = predict(scene.source, folder, name=name, options=options, progress=step)
         except (UserError, ReadFailed, MemoryError, RuntimeError) as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             why = _reason(error)
             told_which = self.number == 1 or Path(scene.item.shown).name in why
             outcome.failed.append(why if told_which else f"{scene.shown}: {why}")
@@ -204,7 +204,7 @@ class Scenes:
         try:
             done = vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)
         except UserError as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             outcome.without_polygons += 1
             again = f"segearth vectorize {result.labels} writes them without mapping anew"
             say(printable(f"failed: polygons of {scene.shown}: {error}; the map stays: {again}"))

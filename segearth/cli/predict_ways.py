@@ -31,7 +31,7 @@ def pictures_and_scenes(
     elif args.way == "picture":
         pictures = list(items)
     else:
-        from segearth.scenes.ways import is_scene
+        from segearth.scenes.input_kind import is_scene
 
         for item in items:
             why = is_scene(item.source)

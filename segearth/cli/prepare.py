@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UserError(f"{option('jobs', args.jobs)}: expected at least 1 process")
 
-    from segearth.datasets.prepare import prepare, shortfall
+    from segearth.datasets.manifest import shortfall
+    from segearth.datasets.prepare import prepare
 
     try:
         out = user_path(args.out, "output folder")

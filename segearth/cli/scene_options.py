@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth.cli.vector_options import add_vector_options
-from segearth.errors import UserError, one_of_two, option
+from segearth.errors import UserError, conflicting_options, option
 
 if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions
@@ -88,7 +88,7 @@ def check_scene_options(args: argparse.Namespace) -> None:
     check_reading_options(args)
     for name in ("scale", "gsd"):
         if args.long_side and getattr(args, name) is not None:
-            raise one_of_two("long_side", args.long_side, name, getattr(args, name))
+            raise conflicting_options("long_side", args.long_side, name, getattr(args, name))
 
 
 def check_reading_options(args: argparse.Namespace) -> None:

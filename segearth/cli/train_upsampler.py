@@ -15,13 +15,12 @@ from pathlib import Path
 
 from segearth.cli.options import MODELS, add_device, add_quiet
 from segearth.clips import resolve
-from segearth.distributed.launch import joined, launcher_here
+from segearth.distributed.launch import joined
 from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError, option
 from segearth.exits import OK, quiet, say
 
 HELP = "Train SimFeatUp for a CLIP on images without labels."
-GO_ON = "start all again, with --resume where a checkpoint was written"  # when a process of several is gone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Joins the other processes, if any, and trains."""
-    with joined(launcher_here(), gpus=args.device.startswith(("auto", "cuda")), go_on=GO_ON) as ranks:
+    with joined(gpus=args.device.startswith(("auto", "cuda"))) as ranks:
         train(args, ranks)
     return OK
 
@@ -134,5 +133,5 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     device = choose_device(args.device)
     # Products stay those that PyTorch chooses: `use_onednn` looks at products of a prediction, and a gradient has
     # others (sums over all pixels, transposed kernels), of which nobody has seen how exact and how fast oneDNN is.
-    clip = ranks.one_a_machine_first(lambda: load_clip(spec))
+    clip = load_clip(spec)
     trainer.train(clip, spec.name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)

@@ -14,7 +14,8 @@ from segearth.clips import known
 from segearth.clips.spec import Source
 from segearth.errors import UserError
 from segearth.exits import MISTAKE, OK, SOME_FAILED, say
-from segearth.files import File, Packaged, sha256_of
+from segearth.files import File, Packaged
+from segearth.hashes import sha256_of
 
 HELP = "List, find, download and verify weights."
 

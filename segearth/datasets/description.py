@@ -11,6 +11,9 @@ from typing import Literal, TypeAlias
 
 RGB: TypeAlias = tuple[int, int, int]
 
+RELEASED = "released setting of SegEarth-OV (CVPR 2025), cfg_{name}"  # where thresholds and factors come from
+CLS_TOKEN_LAMBDA = -0.3  # of configs/base_config.py
+JPEG = (".jpg", ".jpeg")
 LICENCE_UNKNOWN = "not known here; read the terms on the source's page before you publish maps or pass data on"
 SIZE_UNKNOWN = "not known here"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -70,8 +73,98 @@ class Windows:
     name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The same data with other prompts, in a config that builds on the set's own.
+
+    Attributes:
+        name: the name of the config without `cfg_`.
+        summary: the first line of the config.
+        about: further sentences of the config.
+        prompts: the class file in configs/.
+        source: of the prompts.
+    """
+
+    name: str
+    summary: str
+    about: str
+    prompts: str
+    source: str
+
+
 X_FIRST = "{key}_{left}_{top}_{right}_{bottom}"
 Y_FIRST = "{key}_{top}_{bottom}_{left}_{right}"
+
+
+@dataclass(frozen=True)
+class ExtraPair:
+    """A small image with its labels in a drawn download that is not in the split.
+
+    Attributes:
+        values: of the placeholders of its paths.
+        replace: a part of the published archive and path, and what stands there instead.
+        labels: whether there are labels.
+        images: whether there is an image.
+    """
+
+    values: Mapping[str, str]
+    replace: tuple[str, str] = ("", "")
+    labels: bool = True
+    images: bool = True
+
+
+Content: TypeAlias = Literal[
+    "degrees of damage",
+    "four bands",
+    "heights",
+    "indices",
+    "instances",
+    "label",
+    "later image",
+    "red label",
+    "stray label",
+]
+
+
+@dataclass(frozen=True)
+class ExtraFile:
+    """A file in a drawn download that is neither an image nor a label of the split.
+
+    Attributes:
+        archive: as in `Files`.
+        path: in the archive; with placeholders it is one file for every example.
+        content: its bytes, or what is drawn (`segearth.datasets.samples.extras`).
+        replace: a part of the path, and what stands there instead.
+    """
+
+    archive: str
+    path: str
+    content: bytes | Content
+    replace: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """How a small download of a set is drawn.
+
+    Attributes:
+        land: the class of land covers of drawn scenes and of "car"; "rest" is the class of all others, by default the
+            first one. Empty: the second class, by its name.
+        zoom: pixels of an image to one of the scene, which stands for 0.25 m.
+        corner: whether a corner of the first image has no data.
+        stray_colours: whether the second label has pixels of colours that are no class.
+        infrared: whether bands are infrared, red and green.
+        modes: of the images, in their order, as Pillow calls them; the others are RGB.
+        extras: what else is in the download, and has to be left alone.
+    """
+
+    land: Mapping[str, str] = field(default_factory=dict)
+    zoom: float = 0.5  # as images that stay whole are drawn small
+    corner: bool = False
+    stray_colours: bool = False
+    infrared: bool = False
+    modes: tuple[str, ...] = ()
+    extras: tuple[ExtraPair | ExtraFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +174,19 @@ class Description:
     Attributes:
         name: the name of the config without `cfg_`.
         title: its name for people.
-        dataset_class: the class of mmsegmentation, or of `segearth.openmmlab.datasets`, that reads it.
+        paper_order: its place in the paper's tables, from 1; 0: it is not in them.
+        summary: what the config says of it, in a line.
+        dataset_class: the class that reads it, in mmsegmentation or made from the first description that names it.
+        in_mmseg: whether mmsegmentation has that class.
         split: what is evaluated, in words.
         classes: the C class names, in index order.
         palette: C colours for display.
         prompts: the class file in configs/.
-        prob_thd: the released threshold.
+        prob_thd: the threshold of the config: pixels whose best score is below become background.
+        threshold_source: where the threshold, `bg_idx` and `cls_token_lambda` come from; {name} stands for the name.
         bg_idx: the class of uncertain pixels.
-        cls_token_lambda: the released factor of the [CLS] token.
+        cls_token_lambda: the factor of the [CLS] token.
+        variants: the same data with other prompts.
         reduce_zero_label: whether labels on disk are 0 = ignored, 1 to C; otherwise they are 0 to C-1, 255 = ignored.
         images: the images of the download.
         labels: the labels of the download; the first that is there is taken, image by image.
@@ -117,20 +215,25 @@ class Description:
         size: of what `get` tells to download.
         citation: the paper.
         get: how to get the download, in a sentence or two.
-        traps: what goes wrong with this set, and other things worth knowing, a sentence each.
-        metric: "mIoU", or "IoU of <class>" where papers compare the foreground.
+        notes: what goes wrong with this set, and other things worth knowing, a sentence each.
+        sample: how a small download is drawn.
     """
 
     name: str
     title: str
+    paper_order: int = 0
+    summary: str
     dataset_class: str
+    in_mmseg: bool = False
     split: str
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
     prompts: str
     prob_thd: float
+    threshold_source: str
     bg_idx: int = 0
-    cls_token_lambda: float = -0.3
+    cls_token_lambda: float = CLS_TOKEN_LAMBDA
+    variants: tuple[Variant, ...] = ()
     reduce_zero_label: bool = False
     images: Files
     labels: tuple[Files, ...]
@@ -159,8 +262,13 @@ class Description:
     size: str = SIZE_UNKNOWN
     citation: str
     get: str
-    traps: tuple[str, ...] = ()
-    metric: str = "mIoU"
+    notes: tuple[str, ...] = ()
+    sample: Sample
+
+    @property
+    def metric(self) -> str:
+        """What papers compare: "mIoU", or "IoU of <class>" for sets of one class and the background."""
+        return "mIoU" if len(self.classes) > 2 else f"IoU of {self.classes[1]}"
 
     @property
     def ignore(self) -> int:

@@ -39,7 +39,7 @@ class LabelCounts:
 
     def add(self, pixels: Sequence[int], ignored: int) -> None:
         """Adds an image: its pixels of every class, and its ignored ones."""
-        self.pixels = [one + more for one, more in zip(self.pixels, pixels, strict=True)]
+        self.pixels = [total + more for total, more in zip(self.pixels, pixels, strict=True)]
         self.ignored += ignored
         self.images += 1
         self.uniform += sum(map(bool, pixels)) + bool(ignored) == 1

@@ -117,17 +117,17 @@ def label_size(member: Member) -> tuple[int, int] | None:
         return image.height, image.width
 
 
-def read_label(member: Member, of: Description, size: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
+def read_label(member: Member, spec: Description, size: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
     """Decodes a label.
 
     Args:
         member: the file.
-        of: the set that it belongs to.
+        spec: the set that it belongs to.
         size: (height, width) of its image.
 
     Returns:
-        The values on disk (H, W) uint8, among `of.values` and `of.ignore`; and how many pixels had an unknown colour
-        and are ignored.
+        The values on disk (H, W) uint8, among `spec.values` and `spec.ignore`; and how many pixels had an unknown
+        colour and are ignored.
 
     Raises:
         UserError: damaged, or not the set's labels.
@@ -136,60 +136,60 @@ def read_label(member: Member, of: Description, size: tuple[int, int]) -> tuple[
         return read_polygons(member, size), 0
     with opened(member) as image:
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-            raise UserError(f"{member} is a label of mode {image.mode}: expected 8 bits; {of.get}")
-        if of.encoding == "binary":
-            return _mask(image, member, of), 0
-        if of.colours and _is_coloured(image, of):
-            return _from_colours(image, member, of)
-        return _indices(image, member, of), 0
+            raise UserError(f"{member} is a label of mode {image.mode}: expected 8 bits; {spec.get}")
+        if spec.encoding == "binary":
+            return _mask(image, member, spec), 0
+        if spec.colours and _is_coloured(image, spec):
+            return _from_colours(image, member, spec)
+        return _indices(image, member, spec), 0
 
 
-def _is_coloured(image: Image.Image, of: Description) -> bool:
+def _is_coloured(image: Image.Image, spec: Description) -> bool:
     """Whether colours count: RGB, or a palette image all of whose colours are the set's."""
     if image.mode in ("RGB", "RGBA"):
         return True
-    if image.mode != "P" or of.encoding != "palette":
+    if image.mode != "P" or spec.encoding != "palette":
         return False  # a palette over indices is for display
     palette = image.getpalette("RGB") or []
     used = np.flatnonzero(image.histogram()[:256])
-    return all(_packed(palette[3 * i : 3 * i + 3]) in of.lookup for i in used)
+    return all(_packed(palette[3 * i : 3 * i + 3]) in spec.lookup for i in used)
 
 
 def _packed(colour: list[int]) -> int:
     return (colour[0] << 16) | (colour[1] << 8) | colour[2] if len(colour) == 3 else -1
 
 
-def _from_colours(image: Image.Image, member: Member, of: Description) -> tuple[NDArray[np.uint8], int]:
+def _from_colours(image: Image.Image, member: Member, spec: Description) -> tuple[NDArray[np.uint8], int]:
     """Exact colours to values, some rows at a time: the packed colours of a whole large label take gigabytes."""
-    codes = np.array(sorted(of.lookup), np.uint32)
-    values = np.array([of.lookup[int(code)] for code in codes], np.uint8)
+    codes = np.array(sorted(spec.lookup), np.uint32)
+    values = np.array([spec.lookup[int(code)] for code in codes], np.uint8)
     labels = np.empty((image.height, image.width), np.uint8)
     unknown, example = 0, 0
     for top, strip in _strips(image, "RGB"):
         packed = (strip[..., 0].astype(np.uint32) << 16) | (strip[..., 1].astype(np.uint32) << 8) | strip[..., 2]
         place = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
         known = codes[place] == packed
-        labels[top : top + len(strip)] = np.where(known, values[place], of.ignore)
+        labels[top : top + len(strip)] = np.where(known, values[place], spec.ignore)
         if (missing := int(known.size - np.count_nonzero(known))) > 0:
             unknown, example = unknown + missing, int(packed[~known][0])
     if unknown > MAX_UNKNOWN * labels.size:
         colour = (example >> 16, example >> 8 & 255, example & 255)
         raise UserError(
-            f"{member}: {unknown / labels.size:.1%} of the pixels have a colour that is no class of {of.title}, such "
-            f"as {colour}: expected its palette; these are labels of another kind or set. {of.get}"
+            f"{member}: {unknown / labels.size:.1%} of the pixels have a colour that is no class of {spec.title}, such "
+            f"as {colour}: expected its palette; these are labels of another kind or set. {spec.get}"
         )
     return labels, unknown
 
 
-def _indices(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+def _indices(image: Image.Image, member: Member, spec: Description) -> NDArray[np.uint8]:
     """Class indices: gray values, or the indices of a palette image whatever its colours."""
-    labels = _one_band(image, member, of)
+    labels = _one_band(image, member, spec)
     allowed = np.zeros(256, bool)
-    allowed[[*of.values, of.ignore]] = True
+    allowed[[*spec.values, spec.ignore]] = True
     if bad := [int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]]:
         raise UserError(
-            f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {of.values[0]} to {of.values[-1]} "
-            f"(or {of.ignore}, ignored); these are labels of another kind or set. {of.get}"
+            f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {spec.values[0]} to "
+            f"{spec.values[-1]} (or {spec.ignore}, ignored); these are labels of another kind or set. {spec.get}"
         )
     return labels
 
@@ -202,24 +202,24 @@ def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return counts
 
 
-def _mask(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+def _mask(image: Image.Image, member: Member, spec: Description) -> NDArray[np.uint8]:
     """A mask as 0 and 1: from 128 on, or any value in masks that are 0 and 1 only."""
-    labels = _one_band(image, member, of)
+    labels = _one_band(image, member, spec)
     lossy = image.format == "JPEG"
     top = int(labels.max())
-    if of.any_value or (top <= 1 and not lossy):
+    if spec.any_value or (top <= 1 and not lossy):
         return (labels > 0).astype(np.uint8)
     if (BLACK if lossy else 0) < top < 128:
         raise UserError(
             f"{member} has values up to {top}: expected a mask of 0 and 255, or of 0 and 1; these are labels of "
-            f"another kind or set. {of.get}"
+            f"another kind or set. {spec.get}"
         )
     return (labels >= 128).astype(np.uint8)
 
 
-def _one_band(image: Image.Image, member: Member, of: Description) -> NDArray[np.uint8]:
+def _one_band(image: Image.Image, member: Member, spec: Description) -> NDArray[np.uint8]:
     """The values of a label with one band, or with three equal ones."""
-    if image.mode == "1" and of.encoding != "binary":
+    if image.mode == "1" and spec.encoding != "binary":
         return np.asarray(image).astype(np.uint8)
     if image.mode in ("L", "P", "1"):
         return np.array(image if image.mode != "1" else image.convert("L"))
@@ -228,7 +228,7 @@ def _one_band(image: Image.Image, member: Member, of: Description) -> NDArray[np
         if (strip != strip[..., :1]).any():
             raise UserError(
                 f"{member} is a coloured label: expected one value a pixel; these are labels of another kind or set. "
-                f"{of.get}"
+                f"{spec.get}"
             )
         labels[top : top + len(strip)] = strip[..., 0]
     return labels

@@ -24,8 +24,8 @@ def other_places(path: Path) -> list[Path]:
     Returns:
         The same folder under the other names of the set's folder, ours first.
     """
-    for one in DATASETS.values():
-        names = [name for ours, others in one.aliases.items() for name in (ours, *others)]
+    for spec in DATASETS.values():
+        names = [name for ours, others in spec.aliases.items() for name in (ours, *others)]
         # of two names that both fit, the longer one: the other is but its beginning
         for name in sorted(names, key=lambda name: name.count("/"), reverse=True):
             if path.is_relative_to(Path("data", name)):
@@ -65,9 +65,9 @@ def _plain(name: str) -> str:
 def set_of(path: str | Path) -> Description | None:
     """The set in whose folder of images or labels a file or folder lies; None where its path does not tell."""
     text = f"{Path(path).absolute().as_posix()}/"
-    for one in DATASETS.values():
-        if any(f"/{folder}/" in text for folder in (one.out_images, one.out_labels)):
-            return one
+    for spec in DATASETS.values():
+        if any(f"/{folder}/" in text for folder in (spec.out_images, spec.out_labels)):
+            return spec
     return None
 
 
@@ -81,8 +81,8 @@ def lossy_label(path: str | Path) -> str:
     there = [path] if path.is_file() else [path.with_name(f"{path.stem}{suffix}") for suffix in _JPEG]
     if not (found := next(filter(_is_jpeg, there), None)):
         return ""
-    of = set_of(path)
-    again = f"prepare the set from its download: {command('prepare')} {of.name} SOURCE" if of else "make PNG files"
+    spec = set_of(path)
+    again = f"prepare the set from its download: {command('prepare')} {spec.name} SOURCE" if spec else "make PNG files"
     return (
         f"{found.name} is a JPEG, whose compression changes class indices (1 may become 0 or 2, and 255 253); {again}"
     )

@@ -9,10 +9,10 @@ import sys
 import time
 from signal import SIGTERM
 
-from segearth.distributed.launch import SPEAKS
-from segearth.distributed.ranks import ENDED
 from segearth.errors import first_line
+from segearth.jobs.launchers import SPEAKS
 
+ENDED = "the others were ended; "
 ADVICE = "start the same command again (a training: with --resume): it goes on where it stopped"
 GRACE = "5"  # seconds for processes to end after Ctrl-C or SIGTERM; by default 30
 MEETING = 60.0  # seconds until all machines must have begun

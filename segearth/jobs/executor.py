@@ -76,13 +76,13 @@ def run_tasks(
     run.show()
     attempt = Attempt(task, program())
     if executor is not None:
-        _run_in(_Lent(executor, 2 * workers), attempt, todo, run)
+        _run_in(_Lent(executor, attempt, 2 * workers), todo, run)
     elif workers == 1:
         while todo:
             run.settle(key := todo.popleft(), attempt(key), todo)
     elif todo:
-        with Workers(min(workers, len(todo)), initializer) as own:
-            _run_in(own, attempt, todo, run)
+        with Workers(min(workers, len(todo)), initializer, attempt) as own:
+            _run_in(own, todo, run)
     return run.outcome()
 
 
@@ -148,7 +148,7 @@ class _Pool(Protocol):
 
     ahead: int
 
-    def submit(self, attempt: Attempt, key: str) -> Future[Answer]:
+    def submit(self, key: str) -> Future[Answer]:
         """Begins an attempt, now or when a process is free."""
         ...
 
@@ -160,13 +160,13 @@ class _Pool(Protocol):
 class _Lent:
     """An executor of the caller's."""
 
-    def __init__(self, executor: Executor, ahead: int) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, attempt: Attempt, ahead: int) -> None:
+        self._executor, self._attempt = executor, attempt
         self.ahead = ahead
 
-    def submit(self, attempt: Attempt, key: str) -> Future[Answer]:
+    def submit(self, key: str) -> Future[Answer]:
         """Begins an attempt."""
-        return self._executor.submit(attempt, key)
+        return self._executor.submit(self._attempt, key)
 
     def renew(self, error: BrokenExecutor) -> None:
         """Gives up: only who made it knows how.
@@ -180,13 +180,13 @@ class _Lent:
         )
 
 
-def _run_in(pool: _Pool, attempt: Attempt, todo: deque[str], run: _Run) -> None:
+def _run_in(pool: _Pool, todo: deque[str], run: _Run) -> None:
     """Runs attempts in a pool until each key is done or given up."""
     alone: deque[str] = deque()  # were at work when a process died
     pending: dict[Future[Answer], str] = {}
     try:
         while todo or alone or pending:
-            broken = _submit(pool, attempt, alone or todo, 1 if alone else pool.ahead, pending)
+            broken = _submit(pool, alone or todo, 1 if alone else pool.ahead, pending)
             settled = wait(pending, _HEED_S, FIRST_COMPLETED).done
             broken = next(filter(None, map(_break, settled)), broken)
             if broken is not None:
@@ -202,13 +202,11 @@ def _run_in(pool: _Pool, attempt: Attempt, todo: deque[str], run: _Run) -> None:
             future.cancel()
 
 
-def _submit(
-    pool: _Pool, attempt: Attempt, queue: deque[str], ahead: int, pending: dict[Future[Answer], str]
-) -> BrokenExecutor | None:
+def _submit(pool: _Pool, queue: deque[str], ahead: int, pending: dict[Future[Answer], str]) -> BrokenExecutor | None:
     """Gives a pool what it may have; the error if it broke meanwhile, as when an idle process died."""
     while queue and len(pending) < ahead:
         try:
-            future = pool.submit(attempt, queue[0])
+            future = pool.submit(queue[0])
         except BrokenExecutor as error:
             return error
         pending[future] = queue.popleft()

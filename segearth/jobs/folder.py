@@ -61,6 +61,21 @@ class Job:
                 done[key] = entry["done"]
         return done, failed
 
+    @property
+    def begun(self) -> int:
+        """When the first key of the job was finished, at the latest, in nanoseconds since 1970; 0: none is."""
+        return self._ledger.begun()
+
+    def add(self, done: Mapping[str, Any]) -> None:
+        """Notes keys that are finished, with their values; they are safe from a kill when this returns.
+
+        For work that runs its own loop; tasks are noted by `run`.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        self._ledger.add([(key, {"done": value}) for key, value in done.items()])
+
     def run(self, keys: Sequence[str], task: Task, **options: Any) -> Outcome:
         """Runs a task for this process's share of the keys, without those that are done.
 
@@ -78,7 +93,7 @@ class Job:
             self.shard.of(keys),
             task,
             done=self.read()[0],
-            keep=lambda key, value: self._ledger.add([(key, {"done": value})]),
+            keep=lambda key, value: self.add({key: value}),
             **options,
         )
         if outcome.failed:

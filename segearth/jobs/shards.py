@@ -6,8 +6,11 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from segearth.errors import UserError, option
+
+T = TypeVar("T")
 
 AUTO = "auto"
 
@@ -29,7 +32,7 @@ class Shard:
     count: int = 1
     local: int = 0
 
-    def of(self, keys: Iterable[str]) -> list[str]:
+    def of(self, keys: Iterable[T]) -> list[T]:
         """Its part of all keys."""
         return list(keys)[self.index :: self.count]
 

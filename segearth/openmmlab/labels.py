@@ -1,18 +1,30 @@
-"""The labels of a run, as evaluation sees them: what they hold, over some of them before it, over all after it."""
+"""Classes and labels of a run: what label maps hold, in some of them before it and in all after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from segearth.datasets.label_counts import LabelCounts
+from segearth.errors import UserError
 from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import check_values
+from segearth.vocabulary import Vocabulary
 
 LOOKED_AT = 16  # labels before a run: enough that one class in all of them is unusual, some 0.2 s of tiles
+
+
+def check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
+    """Refuses prompts that cannot stand for the data set's classes, index by index."""
+    prompts = Vocabulary.from_file(name_path)
+    if len(prompts) != len(classes):
+        raise UserError(
+            f"{name_path} has {len(prompts)} classes, but the data set {dataset} has {len(classes)} "
+            f"({', '.join(classes)}): expected one line a class, in this order; correct the file, or model.name_path"
+        )
 
 
 def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> LabelCounts:

@@ -11,7 +11,7 @@ from segearth import weights
 from segearth.clips import UPSAMPLERS, Spec, known, resolve
 from segearth.clips.resolving import HUB
 from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.openmmlab import places
 
 # SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
@@ -104,3 +104,41 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             place = places.resolve(file, folder)
             found[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
     return found
+
+
+def fetch_weights(config: Any, path: Path) -> None:
+    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+
+    What is not in the cache is downloaded, which may take long: all else should be known to be right.
+
+    Args:
+        config: as `load_config` gives it.
+        path: of its file.
+
+    Raises:
+        UserError: weights that cannot be had.
+    """
+    model = config.model
+    used = model_weights(model).upsampler
+    settings = model.get("feature_up_cfg") or {}
+    if used is not None and model.get("upsampler") is None and used == settings.get("model_path"):
+        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+    model_weights(model).files()
+
+
+def resolve_weights(path: str | Path, config_folder: Path) -> Path:
+    """Finds weights that a config names: as `resolve`, else by file name among the known ones.
+
+    Raises:
+        UserError: neither there nor known, or a download that failed.
+    """
+    if (found := places.resolve(path, config_folder)) is not None:
+        return found
+    known = next((file for file in UPSAMPLERS.values() if file.name == Path(path).name), None)
+    if known is None:
+        names = ", ".join(file.name for file in UPSAMPLERS.values())
+        raise UserError(
+            f"no weights at {path}, looked for {places.places_of(config_folder)}: give the path of a checkpoint, one "
+            f"of the known file names ({names}), or use the packaged model: {option('model', 'tiny')}"
+        )
+    return weights.fetch(known)

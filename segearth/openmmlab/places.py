@@ -23,3 +23,10 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
         if os.path.exists(folder / wanted):  # noqa: PTH110 (False for what is too long to be a path)
             return Path(os.path.normpath(folder / wanted))
     return None
+
+
+def places_of(config_folder: Path) -> str:
+    """Where `resolve` looks, for messages."""
+    folder = config_folder.absolute()
+    places = dict.fromkeys(str(place) for place in (Path.cwd(), folder, folder.parent))
+    return f"in {', '.join(places)}"

@@ -10,8 +10,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from segearth.errors import UserError, first_line, printable, without_warnings
-from segearth.image_files import FORMATS
 from segearth.images import Header, read_header, read_image
+from segearth.images.files import FORMATS
 from segearth.tiff import COORDINATES, refuse_sparse
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segearth.classification import classify
-from segearth.labels import label_values, labelled
+from segearth.labels import apply_thresholds, label_values
 from segearth.models.blend import Blend
 from segearth.models.segearth import SegEarth
 from segearth.predictor import Predictor
@@ -24,7 +24,7 @@ from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame, common, within
 from segearth.scenes.layers import quantised
 from segearth.scenes.resampling import interpolate, resample
-from segearth.transfer import normalise, up
+from segearth.transfer import normalise, to_device
 from segearth.windows import Grid, Window
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ def _classified(
         predictor.model,
         predictor.vocabulary,
         torch.from_numpy(logits).to(predictor.device),
-        scores=settings.scores,
+        keep_scores=settings.scores,
     )
-    labels = labelled(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
+    labels = apply_thresholds(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
     nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
     known, best = (np.where(valid, values, nodata) for values in (labels, found.best))
     return Rows(area, valid, known, best, found.confidence, found.scores)
@@ -249,7 +249,7 @@ def _model_rows(
         windows_done: likewise.
         window_logits: likewise.
     """
-    picture = normalise(up(pixels, predictor.device)[None], predictor.statistics)[0]
+    picture = normalise(to_device(pixels, predictor.device)[None], predictor.statistics)[0]
     model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     of_windows = (picture, inside, settings.batch, settings.max_memory_mb)

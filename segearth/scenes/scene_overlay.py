@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segearth.drawing import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
 from segearth.errors import UserError
-from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
 from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import opened
-from segearth.scenes.ground import Ground
+from segearth.scenes.georeference import Ground
 from segearth.scenes.raster import Raster, ReadFailed
 from segearth.summary import hectares
 from segearth.windows import Window

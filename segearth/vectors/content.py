@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.errors import UserError, without_warnings
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.jobs.settings import settings_hash
 from segearth.scenes.assemble import ENVIRONMENT
-from segearth.scenes.parts import gdal_errors
+from segearth.scenes.block_files import gdal_errors
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import UserError, printable
-from segearth.scenes.areas import pixel_areas
 from segearth.scenes.grid import Frame
-from segearth.scenes.place import pixel_size
+from segearth.scenes.pixel_areas import pixel_areas
+from segearth.scenes.pixel_size import pixel_size
 from segearth.web.answers import Refused
 from segearth.web.rasters import ENDINGS, check_size, open_plain
 from segearth.windows import CROP, STRIDE

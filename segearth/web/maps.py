@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segearth.batch.inputs import JOB
+from segearth.batch.inputs import JOB_SUFFIX
 from segearth.labels import thresholds_of
 from segearth.scenes.assemble import opened
 from segearth.scenes.grid import Block, blocks, common, within
@@ -52,7 +52,7 @@ class MapFiles:
     @property
     def parts(self) -> Path:
         """Where the blocks are until then."""
-        return self.folder / f"{self.name}{JOB}"
+        return self.folder / f"{self.name}{JOB_SUFFIX}"
 
     def best(self, area: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The best class of pixels, whatever the threshold, and its score from 1 to 255; 0 where nothing is known."""

@@ -16,10 +16,10 @@ from PIL import Image
 from segearth.errors import UserError, without_warnings
 from segearth.outputs import atomic
 from segearth.scenes.addresses import gdal_settings
-from segearth.scenes.choice import look
 from segearth.scenes.grid import common
+from segearth.scenes.inspection import look
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
-from segearth.scenes.spec import RasterSpec
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.web.rasters import open_plain, part_bytes
 from segearth.windows import Window
 

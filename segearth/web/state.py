@@ -21,7 +21,7 @@ from segearth.web.preview import View, max_zoom
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT_WINDOWS = 2000  # as of `segearth.scenes.kept`, which needs torch
+KEPT_WINDOWS = 2000  # as of `segearth.scenes.encoding_cache`, which needs torch
 MOST_WAITING = 20  # maps of a session
 MOST_IMAGES = 100  # of a session
 MOST_JOBS = 200  # of a session

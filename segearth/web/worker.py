@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from segearth.predictor import Predictor
     from segearth.scenes.blocks import WindowLogits
-    from segearth.scenes.kept import KeptEncodings
+    from segearth.scenes.encoding_cache import KeptEncodings
     from segearth.scenes.options import SceneOptions, SceneProgress
     from segearth.windows import Window
 
@@ -97,7 +97,7 @@ def work(connection: Connection, setup: ModelSetup) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     inbox = _Inbox(connection)
     try:
-        from segearth.scenes.kept import KeptEncodings
+        from segearth.scenes.encoding_cache import KeptEncodings
 
         with called_as("segearth web"):  # afterwards advice is for the page, which has no such options
             base = _load(setup)
@@ -182,10 +182,10 @@ class _Work:
             return {"state": "failed", "error": self._shown(_sentence(error))}
 
     def _make(self) -> dict[str, Any]:
-        from segearth.scenes.kept import MOST_WINDOWS
+        from segearth.scenes.encoding_cache import MOST_WINDOWS
         from segearth.scenes.options import SceneOptions
+        from segearth.scenes.predict import predict_scene
         from segearth.scenes.raster import open_raster
-        from segearth.scenes.scene import predict_scene
         from segearth.web.rasters import open_plain
 
         task = self._task

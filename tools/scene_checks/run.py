@@ -17,16 +17,16 @@ from functools import partial
 from typing import Any
 
 from scene_checks.stub import stub_predictor
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.jobs.executor import run_tasks
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import parse_shard
 from segearth.loading import load_model
 from segearth.models.onednn import use_onednn
 from segearth.predictor import Predictor
+from segearth.scenes.block_task import Loaded
 from segearth.scenes.options import MAX_MEMORY_MB, SceneOptions, SceneProgress, SceneResult
-from segearth.scenes.scene import predict_scene
-from segearth.scenes.tasks import Loaded
+from segearth.scenes.predict import predict_scene
 
 STUB = "stub"
 CLASSES = "road; tree,forest; water; building"

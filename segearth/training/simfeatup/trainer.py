@@ -177,7 +177,7 @@ def _train(
     if run.init is not None and not run.resume:
         begin_with(trainee, run.init, recipe)
     trainee.to(device)
-    ranks.share(trainee.parameters())  # machines of different kinds differ in the last digits of a start
+    ranks.broadcast(trainee.parameters())  # machines of different kinds differ in the last digits of a start
     optimiser = torch.optim.NAdam(trainee.parameters(), lr=run.learning_rate)
     steps = run.steps or math.ceil(len(crops) / run.batch)
     facts = describe(model, run, recipe, crops.paths) | {"width": dim, "patch": patch}
@@ -240,7 +240,7 @@ def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, st
         The gradient's norm before it is clipped, which it is in the first steps; on the device.
     """
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
-    ranks.add_up([*gradients, found])
+    ranks.all_reduce([*gradients, found])
     norm = nn.utils.get_total_norm(gradients)
     if step < WARM_UP:
         nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)

@@ -1,0 +1,106 @@
+"""What lies beside the images of the split in real downloads, and what a preparation has to leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from segearth.datasets.description import Content, Description, ExtraFile, ExtraPair
+from segearth.datasets.samples.drawing import Drawn
+
+Download: TypeAlias = dict[str, dict[str, bytes]]  # archive ("" for a plain folder) -> member -> content
+
+_FORMATS = {".tif": "TIFF", ".jpg": "JPEG", ".png": "PNG"}
+_UNKNOWN = (96, 96, 96)  # no colour of any palette
+_SMALL = (64, 96)  # (height, width) of images that nobody should read
+
+
+def encoded(image: Image.Image, suffix: str) -> bytes:
+    """The content of an image file."""
+    buffer = BytesIO()
+    options = {".jpg": {"quality": 95, "subsampling": 0}, ".png": {"compress_level": 3}}.get(suffix, {})
+    image.save(buffer, _FORMATS[suffix], **options)
+    return buffer.getvalue()
+
+
+def label_image(spec: Description, pair: Drawn) -> Image.Image:
+    """Labels as the set publishes them: indices, colours, or a mask."""
+    if spec.encoding == "palette":
+        table = np.full((256, 3), _UNKNOWN, np.uint8)
+        for colour, value in reversed(spec.colours):  # the first colour of a value is the usual one
+            table[value] = colour
+        pixels = table[pair.values]
+        for i, (colour, value) in enumerate(spec.colours):
+            if value in [earlier for _, earlier in spec.colours[:i]]:
+                pixels[(pair.values == value) & pair.on_road] = colour
+        return Image.fromarray(pixels)
+    if spec.encoding == "binary" and not spec.any_value:
+        return Image.fromarray(pair.values * np.uint8(255))
+    return Image.fromarray(pair.values)
+
+
+def add_extras(spec: Description, download: Download, pairs: Sequence[Drawn]) -> None:
+    """Adds what the set's real download holds besides the images of the split."""
+    for archive, members in list(download.items()):
+        folder = "".join(next(iter(members)).rpartition("/")[:2])
+        download[archive][f"{folder}Thumbs.db"] = b"\xd0\xcf\x11\xe0 not an image"
+        download[archive][f"{folder}.DS_Store"] = b"\x00\x00\x00\x01Bud1"
+    h, w = _SMALL
+    small = Drawn(pairs[0].image[:h, :w], pairs[0].values[:h, :w], pairs[0].on_road[:h, :w])
+    for extra in spec.sample.extras:
+        if isinstance(extra, ExtraPair):
+            _add_pair(spec, download, extra, small)
+        else:
+            _add_file(spec, download, extra, pairs, small)
+
+
+def _add_pair(spec: Description, download: Download, extra: ExtraPair, pair: Drawn) -> None:
+    """Adds a pair in the published layout, with a part of its path replaced."""
+    for kind, wanted, image in (
+        (spec.images, extra.images, Image.fromarray(pair.image)),
+        (spec.labels[0], extra.labels, label_image(spec, pair)),
+    ):
+        if wanted:
+            archive, member = (path.replace(*extra.replace) for path in (kind.archive, kind.member(extra.values)))
+            download.setdefault(archive, {})[member] = encoded(image, kind.types[0])
+
+
+def _add_file(spec: Description, download: Download, extra: ExtraFile, pairs: Sequence[Drawn], small: Drawn) -> None:
+    """Adds a file, or one for every example."""
+    for example, pair in zip(spec.examples, pairs, strict=True):
+        path = extra.path.format(**example)
+        content = extra.content
+        if isinstance(content, str):
+            content = encoded(_drawn(content, spec, pair, small), f".{path.rpartition('.')[2]}")
+        download.setdefault(extra.archive, {})[path.replace(*extra.replace)] = content
+        if "{" not in extra.path:
+            return
+
+
+def _drawn(content: Content, spec: Description, pair: Drawn, small: Drawn) -> Image.Image:
+    """What `ExtraFile.content` names: the first two are as large as the pair, the others are small."""
+    match content:
+        case "later image":
+            return Image.fromarray(pair.image // 2 + 40)
+        case "degrees of damage":  # 1 to 4, in stripes
+            return Image.fromarray(pair.values * (1 + np.arange(pair.values.shape[1], dtype=np.uint8) // 50 % 4))
+        case "four bands":
+            return Image.fromarray(np.dstack([small.image, small.image[..., 1]]), "RGBA")
+        case "heights":
+            return Image.fromarray(small.image[..., 0].astype(np.float32))
+        case "indices":
+            return Image.fromarray(small.values)
+        case "instances":
+            return Image.fromarray(np.stack([small.values * np.uint8(9)] * 3, axis=2))
+        case "label":
+            return label_image(spec, small)
+        case "red label":
+            return Image.fromarray(np.full((*small.values.shape, 3), (255, 0, 0), np.uint8))
+        case "stray label":
+            pixels = np.array(label_image(spec, small))
+            pixels[:9] = (252, 255, 0)
+            return Image.fromarray(pixels)
