@@ -126,7 +126,9 @@ def _write_image(pair: Pair, spec: Description, size: tuple[int, int], folder: P
     """Copies the image where its format is right, else writes it without loss; returns the stems of black ones."""
     black = []
     jpeg = spec.image_suffix.lower() in (".jpg", ".jpeg")
-    with opened(pair.image, bands=spec.images.bands) as image:  # a truncated file shows here, whether it is copied or not
+    with opened(
+        pair.image, bands=spec.images.bands
+    ) as image:  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[spec.image_suffix],))
         if spec.windows is None and same and (image.mode == "RGB" or jpeg):
