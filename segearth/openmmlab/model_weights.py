@@ -1,4 +1,4 @@
-"""Which weights a config's model uses: one answer for the segmentor, the results and the fingerprint."""
+"""The weights that a config's model uses."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
 
 
 def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The keys of a config's model that name files, with their paths found as `places.resolve` does.
+    """The keys of a config's model that name files, with absolute paths.
 
     Names of tables, addresses, and what is nowhere stay as they are.
 
@@ -107,7 +107,7 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def fetch_weights(config: Any, path: Path) -> None:
-    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+    """Downloads missing weights of a config's model, and makes the path of its upsampler absolute.
 
     What is not in the cache is downloaded, which may take long: all else should be known to be right.
 
@@ -127,7 +127,7 @@ def fetch_weights(config: Any, path: Path) -> None:
 
 
 def resolve_weights(path: str | Path, config_folder: Path) -> Path:
-    """Finds weights that a config names: as `resolve`, else by file name among the known ones.
+    """Finds weights that a config names: by path, else by file name among the known weights.
 
     Raises:
         UserError: neither there nor known, or a download that failed.
