@@ -24,7 +24,7 @@ FIELDS = ("class", "class_id", "pixels", "area_m2", "mean_confidence", "source")
 _GEOMETRY = "geom"
 
 
-class Features(NamedTuple):
+class PolygonFeatures(NamedTuple):
     """Polygons with their fields.
 
     Attributes:
@@ -77,7 +77,7 @@ def check_format(name: str) -> str:
     return key
 
 
-def write_features(path: Path, suffix: str, layer: FeatureLayer, parts: Iterable[Features]) -> None:
+def write_features(path: Path, suffix: str, layer: FeatureLayer, parts: Iterable[PolygonFeatures]) -> None:
     """Writes a file of polygons.
 
     FlatGeobuf and GeoJSON cannot be written part by part: they are converted from a GeoPackage, which can.
@@ -94,20 +94,20 @@ def write_features(path: Path, suffix: str, layer: FeatureLayer, parts: Iterable
     with _errors():
         if suffix == "gpkg":
             _write_geopackage(path, layer, parts)
-            styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.qml(layer.entries))
+            styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.polygon_qml(layer.entries))
             return
         with temporary(path.with_suffix(".gpkg")) as whole:  # on the disk whose room is looked at
             _write_geopackage(whole, layer, parts, indexed=False)
             _convert(whole, path, suffix, layer)
 
 
-def _write_geopackage(path: Path, layer: FeatureLayer, parts: Iterable[Features], indexed: bool = True) -> None:
+def _write_geopackage(path: Path, layer: FeatureLayer, parts: Iterable[PolygonFeatures], indexed: bool = True) -> None:
     import pyogrio
     import shapely
 
     names = {entry.value: entry.name for entry in layer.entries}
     nothing = np.empty(0)
-    first = Features(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
+    first = PolygonFeatures(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
     try:
         for number, part in enumerate(_after(first, parts)):
             columns = [
@@ -138,7 +138,7 @@ def _write_geopackage(path: Path, layer: FeatureLayer, parts: Iterable[Features]
             beside.unlink(missing_ok=True)
 
 
-def _after(first: Features, others: Iterable[Features]) -> Iterator[Features]:
+def _after(first: PolygonFeatures, others: Iterable[PolygonFeatures]) -> Iterator[PolygonFeatures]:
     """Yields one, then the others."""
     yield first
     yield from others

@@ -85,7 +85,7 @@ def _write(
         files[path.name] = file_facts(part)
 
     def write_style(part: Path) -> None:
-        part.write_bytes(styles.qml(vectorizer.entries).encode())
+        part.write_bytes(styles.polygon_qml(vectorizer.entries).encode())
         files[path.with_suffix(".qml").name] = file_facts(part)
 
     def write_record(part: Path) -> None:

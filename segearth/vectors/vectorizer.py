@@ -13,7 +13,7 @@ from segearth.errors import UserError, option
 from segearth.scenes.layers import Entry
 from segearth.vectors.assembly import assemble_polygons
 from segearth.vectors.dissolve import dissolve
-from segearth.vectors.formats import FeatureLayer, Features, write_features
+from segearth.vectors.formats import FeatureLayer, PolygonFeatures, write_features
 from segearth.vectors.label_map import LabelMap, base_name
 from segearth.vectors.options import MOST, VectorOptions
 from segearth.vectors.partition import Partition
@@ -114,19 +114,19 @@ class Vectorizer:
         group = np.searchsorted([entry.value for entry in self.entries], wanted.values).astype(np.int32)
         return wanted.merged(group, len(self.entries)), np.bincount(group, minlength=len(self.entries))
 
-    def _features(self, polygons: Polygons) -> Features:
+    def _features(self, polygons: Polygons) -> PolygonFeatures:
         """Polygons with their fields."""
         pieces, index = self.partition.pieces, polygons.piece
         table = Pieces(pieces.values[index], pieces.sums[index], pieces.first[index])
         return self._with_fields(polygons.geometries(self._source.transform), table)
 
-    def _with_fields(self, shapes: NDArray[np.object_], pieces: Pieces) -> Features:
+    def _with_fields(self, shapes: NDArray[np.object_], pieces: Pieces) -> PolygonFeatures:
         """Shapes with the fields of a piece each."""
         known = self._source.areas.values is not None
         areas = self._source.areas_of(pieces) if known else np.full(len(pieces), np.nan)
-        return Features(shapes, pieces.values, pieces.pixels, areas, self._source.confidence_of(pieces))
+        return PolygonFeatures(shapes, pieces.values, pieces.pixels, areas, self._source.confidence_of(pieces))
 
-    def _dissolved(self, polygons: Iterator[Polygons]) -> Iterator[Features]:
+    def _dissolved(self, polygons: Iterator[Polygons]) -> Iterator[PolygonFeatures]:
         """One multipolygon for each class."""
         group = np.searchsorted([entry.value for entry in self.entries], self.partition.pieces.values).astype(np.int32)
         table, _ = self._classes()
