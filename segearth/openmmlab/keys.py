@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segearth.clips.upsamplers import TRAINED
 from segearth.models.attention import METHODS, is_method
 from segearth.models.averaging import VIEWS
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.models.trunk import COUNTED_IN
 
 
@@ -220,7 +220,7 @@ MODEL = table(
         "bg_idx": whole(0),
         "feature_up": FLAG,
         "feature_up_cfg": or_none(
-            table({"model_name": one_of(*UPSAMPLERS, "bilinear"), "model_path": or_none(PATH)}, closed=True)
+            table({"model_name": one_of(*TRAINED, "bilinear"), "model_path": or_none(PATH)}, closed=True)
         ),
         "model": or_none(TEXT),
         "architecture": or_none(TEXT),
