@@ -16,7 +16,7 @@ from segearth.errors import UserError, UserNotice, called_as, is_out_of_memory, 
 from segearth.extras import extra_of, install_command
 from segearth.streams import open_streams, problem_of_output
 
-OK, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, MISTAKE = 0, 1, 2
 _received: list[int] = []  # signals that asked this program to end
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
