@@ -86,8 +86,8 @@ def run(
                 sys.stdout.flush()
             if (problem := problem_of_output()) is not None:
                 raise UserError(
-                    f"the standard output could not be written to its end ({problem}): free some space, or send it "
-                    "elsewhere"
+                    f"the standard output could not be written to its end ({problem}): expected room for it; free some "
+                    "space, or send it elsewhere"
                 )
             return code
         except UserError as error:
