@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     sets = [describe(name) for name in names if name != SCENE]
     out = user_path(args.out, "output folder")
     if args.seed < 0:
-        raise UserError(f"{option('seed', args.seed)}: expected a whole number of at least 0")
+        raise UserError(f"{option('seed', args.seed)}: expected a whole number of at least 0; change it")
     if args.size is not None and SCENE not in names:
         raise UserError(f"{option('size', args.size)} is of a scene: expected the name {SCENE}; or leave it out")
     if SCENE in names:

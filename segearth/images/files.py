@@ -91,7 +91,7 @@ def open_image(
             stack.enter_context(_user_errors(name))
         limit = PixelLimit(name, file.seek(0, io.SEEK_END), max_pixels)
         if limit.file_bytes == 0:
-            raise UserError(f"the image {name} is empty (0 bytes): copy or download it again")
+            raise UserError(f"the image {name} is empty (0 bytes): expected a whole file; copy or download it again")
         file.seek(0)
         magic = file.read(4)
         file.seek(0)
@@ -237,7 +237,8 @@ def _user_errors(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise UserError(
-            f"the image {name} is damaged or truncated ({first_line(error)}): copy or download it again"
+            f"the image {name} is damaged or truncated ({first_line(error)}): expected a whole file; copy or "
+            "download it again"
         ) from None
 
 
@@ -251,7 +252,9 @@ def find_file(source: str | Path) -> Path:
     if path.is_file():
         return path
     state = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    raise UserError(f"the image {printable(source)} {state}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    raise UserError(
+        f"the image {printable(source)} {state}: expected an image file (PNG, JPEG, TIFF, ...); give its path"
+    )
 
 
 def orientation_of(image: Image.Image, header_only: bool = False) -> int:
