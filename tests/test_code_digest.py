@@ -26,7 +26,7 @@ DECIDES = """
 DECIDES_NOTHING = """
     batch cli distributed exits loading outputs paper
     pictures predictor provenance result results summary synthetic training datasets.archives datasets.check
-    datasets.label_counts datasets.prepare datasets.sets.loveda
+    datasets.label_counts datasets.manifest datasets.prepare datasets.sets.loveda
     openmmlab.config openmmlab.data_paths openmmlab.eval_runner openmmlab.evaluate openmmlab.hooks openmmlab.labels
     openmmlab.run_record jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards jobs.team
     jobs.workers

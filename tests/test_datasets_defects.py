@@ -17,6 +17,7 @@ from segearth.datasets import DATASETS, archives, prepare
 from segearth.datasets.convert import cuts
 from segearth.datasets.labels import histogram
 from segearth.errors import UserError
+from segearth.jobs.folder import open_job
 
 
 @pytest.mark.parametrize("name", ["iSAID", "uavid"])
@@ -223,11 +224,11 @@ def test_damaged_xz(tmp_path):
 def test_two_runs_at_once(small, tmp_path):
     """The second one is refused, and does no harm to the first."""
     of = DATASETS["loveda"]
-    with prepare._staging(tmp_path / "data" / of.folder, of.name) as staging:
-        with pytest.raises(UserError, match="another run prepares this set"):
+    staging = tmp_path / "data" / of.folder / f".{of.name}.part"
+    with open_job(staging, {"set": of.name}):
+        with pytest.raises(UserError, match=r"another process works on .*loveda\.part: wait until it has ended"):
             made("loveda", small, tmp_path / "data")
         assert staging.is_dir()
-    assert not (tmp_path / "data").exists()
     made("loveda", small, tmp_path / "data")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from segearth.paper import sweep
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, complete
 from segearth.paper.methods import GROUPS, METHODS
 from segearth.paper.tables import FILES
+from segearth.results.record import Run
 
 pytestmark = pytest.mark.usefixtures("tiny")
 DATASETS = {name: describe(name) for name in PAPER_DATASETS}
@@ -264,7 +265,8 @@ def test_a_split_is_whole_if_all_its_images_were_seen(run):
         assert run(*given, "--limit", limit)[0] == 0
         row = latest("segearth-ov", "udd5")
         assert (row["images"], row["available"]) == (min(limit, 3), available)
-        assert complete(dataclasses.replace(DATASETS["udd5"], expected=(1, 3)), row | {"data": None}) == (limit > 1)
+        run_of_it, udd5 = replace(Run.from_json(row), data=None), replace(DATASETS["udd5"], expected=(1, 3))
+        assert complete(udd5, run_of_it) == (limit > 1)
 
 
 def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):

@@ -110,7 +110,7 @@ def test_workers_of_a_map_compute_as_the_process_that_asks_for_it(monkeypatch):
     pytest.importorskip("rasterio", reason="scenes need the extra geo")
     from scenemodels import mini_predictor
 
-    from segearth.scenes.tasks import Loaded
+    from segearth.scenes.block_task import Loaded
 
     plain = Loaded.for_processes(mini_predictor())
     use_onednn()

@@ -18,7 +18,7 @@ from rasters import noise, write  # noqa: E402
 from segearth.batch.inputs import find_images  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown  # noqa: E402
-from segearth.scenes.choice import choose  # noqa: E402
+from segearth.scenes.inspection import choose  # noqa: E402
 from segearth.scenes.naming import scene_name  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.windows import Window  # noqa: E402

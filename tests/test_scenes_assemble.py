@@ -15,9 +15,9 @@ from rasterio.errors import NotGeoreferencedWarning  # noqa: E402
 from segearth import outputs  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.assemble import assemble  # noqa: E402
+from segearth.scenes.block_files import part_path, part_writer  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import CONFIDENCE, labels_layer, quantised, scores_layer, scores_of  # noqa: E402
-from segearth.scenes.parts import part_path, part_writer  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -303,7 +303,7 @@ import numpy as np
 from pathlib import Path
 from segearth.scenes.grid import blocks
 from segearth.scenes.layers import CONFIDENCE
-from segearth.scenes.parts import part_writer
+from segearth.scenes.block_files import part_writer
 from segearth.scenes.assemble import assemble
 from segearth.windows import Window
 from affine import Affine

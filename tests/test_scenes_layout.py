@@ -17,7 +17,7 @@ from segearth.scenes.grid import Frame
 from segearth.scenes.layout import batch_of, describe, frame_of, side_of_blocks, windows_in, working_set
 from segearth.scenes.naming import scene_name
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.place import PixelSize, pixel_size
+from segearth.scenes.pixel_size import PixelSize, pixel_size
 from segearth.windows import Window
 
 LARGE = (50_000, 40_000)

@@ -15,10 +15,10 @@ from rasterio.shutil import copy  # noqa: E402
 from rasters import UTM, break_tile, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.choice import choose  # noqa: E402
+from segearth.scenes.inspection import choose  # noqa: E402
+from segearth.scenes.pixel_sample import sample_of  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
-from segearth.scenes.sampling import sample_of  # noqa: E402
-from segearth.scenes.spec import RasterSpec  # noqa: E402
+from segearth.scenes.raster_spec import RasterSpec  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
 RGB = ["red", "green", "blue"]
@@ -260,8 +260,8 @@ def test_stretch_of_another_raster(tmp_path):
 
 
 def test_the_sample_is_every_nth_pixel_and_no_overview(tmp_path, monkeypatch):
-    monkeypatch.setattr("segearth.scenes.sampling.SIDE", 25)
-    monkeypatch.setattr("segearth.scenes.sampling._STRIP", 900)
+    monkeypatch.setattr("segearth.scenes.pixel_sample.SIDE", 25)
+    monkeypatch.setattr("segearth.scenes.pixel_sample._STRIP", 900)
     pixels = noise(3, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels)
     before = choose(path)[0]

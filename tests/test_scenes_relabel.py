@@ -23,9 +23,9 @@ from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
 from segearth.scenes.layers import quantised, scores_of  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.reclassify import Changed, LabelChanges, change, reclassify, rules_of  # noqa: E402
 from segearth.scenes.relabel import relabel_scene  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, scores=True, block=64)

@@ -15,11 +15,11 @@ from rasters import noise, write  # noqa: E402
 from scenemodels import colour_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.choice import look  # noqa: E402
 from segearth.scenes.identity import identity  # noqa: E402
+from segearth.scenes.inspection import look  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
 from segearth.scenes.vrt import mosaic  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, block=64)

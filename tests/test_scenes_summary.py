@@ -16,7 +16,7 @@ from segearth.result import Result  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene  # noqa: E402
-from segearth.summary import csv_table, figures, hectares, text_table  # noqa: E402
+from segearth.summary import csv_table, hectares, result_rows, text_table  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_a_picture(tmp_path):
     labels, confidence = drawn(nodata=False)
     pixels = np.zeros((*labels.shape, 3), np.uint8)
     best = np.where(labels == 254, 0, labels)
-    expected = figures(Result(labels, confidence, None, WORDS, best, pixels, threshold=0.2))
+    expected = result_rows(Result(labels, confidence, None, WORDS, best, pixels, threshold=0.2))
     path = saved(tmp_path / "labels.tif", labels)
     sums = ClassSums.of(labels, quantised(confidence, labels != 255), 3)
     rows = map_figures(path, WORDS, True, sums).rows
@@ -112,7 +112,7 @@ def test_a_raster_that_is_not_its_blocks_is_refused(tmp_path):
     [(Affine(0.001, 0, 7, 0, -0.001, 51), 4326), (Affine(30, 0, 779_000, 0, -30, 6_600_000), 3857)],
 )
 def test_areas_by_row_sum_to_the_whole(tmp_path, transform, crs):
-    from segearth.scenes.areas import pixel_areas
+    from segearth.scenes.pixel_areas import pixel_areas
 
     labels, _ = drawn()
     found = map_figures(saved(tmp_path / "labels.tif", labels, transform, crs), WORDS, True)

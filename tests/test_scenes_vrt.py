@@ -15,7 +15,7 @@ from rasterio.shutil import copy  # noqa: E402
 from rasters import UTM, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.choice import choose  # noqa: E402
+from segearth.scenes.inspection import choose  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.vrt import mosaic  # noqa: E402
 from segearth.windows import Window  # noqa: E402

@@ -1,4 +1,4 @@
-"""Maps that earlier commands made: whether they are what a command would make now."""
+"""Checks of existing maps: were they made from the same image with the same settings?"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MEGABYTE = 1 << 20
 
 
 def fingerprint(path: Path) -> dict[str, Any] | None:
-    """What tells an image from another, wherever it lies: its size, and a hash of its first and last megabyte.
+    """A fingerprint of an image file, independent of its path: size and hash of the first and last megabyte.
 
     Returns:
-        bytes and sha256_of_ends; None for a file that cannot be read.
+        bytes and sha256_of_ends; None if the file cannot be read.
     """
     try:
         size = path.stat().st_size
@@ -33,51 +33,60 @@ def fingerprint(path: Path) -> dict[str, Any] | None:
     return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
 
 
-def made_with(summary: Path, settings: Mapping[str, Any], image: str | Path) -> dict[str, Any]:
-    """The summary of a map that was made with these settings.
+def check_summary(summary: Path, settings: Mapping[str, Any], image: str | Path) -> dict[str, Any]:
+    """Reads the summary of an existing map, and checks that it was made with the same settings.
 
     Args:
-        summary: its file, which is there.
-        settings: all that the map depends on, as JSON gives them back.
-        image: what it should be a map of, for messages.
+        summary: the existing summary file.
+        settings: all settings that the map depends on, as read from JSON.
+        image: the image of the map, for messages.
 
     Raises:
-        UserError: it was made with other settings, or is no summary.
+        UserError: the map was made with other settings, or the file is no summary.
     """
-    way_out = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
+    advice = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
     try:
-        found: dict[str, Any] = read_json(summary)
-        before: dict[str, Any] = found["settings"]
-        classes = "; ".join(",".join(one["names"]) for one in before.get("classes") or [])
+        content: dict[str, Any] = read_json(summary)
+        before: dict[str, Any] = content["settings"]
+        classes = _class_names(before.get("classes") or [])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {way_out}") from None
-    every = dict.fromkeys([*settings, *before])  # what one of them lacks is its default, which the other has not
-    differing = [key for key in every if not (key in before and key in settings and before[key] == settings[key])]
+        raise UserError(f"{summary} is no summary of a map: expected one, or no such file; {advice}") from None
+    # a missing setting has its default, so it differs from one that is there
+    differing = [
+        key
+        for key in {**settings, **before}
+        if not (key in before and key in settings and before[key] == settings[key])
+    ]
     if not differing:
-        return found
+        return content
     field = differing[0]
     if field == "input":
-        raise UserError(f"{summary} is of another image than {image}: expected the same one; {way_out}")
+        raise UserError(f"{summary} is of another image than {image}: expected the same one; {advice}")
     if field == "classes":
-        was, now = classes, "; ".join(",".join(one["names"]) for one in settings[field])
+        was, now = classes, _class_names(settings[field])
         if was == now:
             was, now = "other colours, thresholds or factors of the classes", "these"
     else:
-        had, has = ({field: one[field]} if field in one else {} for one in (before, settings))
-        field, was, now = first_difference(had, has) or (field, "another", "this")
-    raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {way_out}")
+        old, new = ({field: values[field]} if field in values else {} for values in (before, settings))
+        field, was, now = first_difference(old, new) or (field, "another", "this")
+    raise UserError(f"{summary} was made with {field} {was}, not {now}: expected the same settings; {advice}")
+
+
+def _class_names(classes: Iterable[Mapping[str, Any]]) -> str:
+    """The classes of a summary as a text."""
+    return "; ".join(",".join(row["names"]) for row in classes)
 
 
 def refuse_foreign(paths: Iterable[Path], summary: Path, what: str = "map") -> None:
-    """Refuses to write over files where no summary says that they are ours.
+    """Refuses to overwrite files that segearth did not write, as their summary is missing.
 
     Args:
-        paths: of the files that would be written.
-        summary: the file that would say so, which is not there.
-        what: the files are, for messages.
+        paths: the files to write.
+        summary: the missing summary.
+        what: kind of the files, for messages.
 
     Raises:
-        UserError: one of them is there, be it a broken link.
+        UserError: one of them exists, even as a broken link.
     """
     if foreign := next((path for path in paths if os.path.lexists(path)), None):
         raise UserError(

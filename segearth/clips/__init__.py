@@ -1,4 +1,4 @@
-"""CLIPs: the table of those that are known, and the one place that turns what a user says into a row of it."""
+"""CLIPs: the table of known ones, and `resolve`, which alone turns names, pairs, paths and addresses into its rows."""
 
 from segearth.clips.resolving import Model, known, register, resolve
 from segearth.clips.spec import STATISTICS, Spec, Statistics

@@ -1,4 +1,4 @@
-"""Upsamplers without weights by name, those of other packages included; and the kernels of others without their widths.
+"""Upsamplers without weights, by name; and the choice of a trained upsampler's kernels alone.
 
 An upsampler is a `torch.nn.Module` that is called with patch features (n, D, h, w) and the normalised image
 (n, 3, H, W) and gives features (n, D, H, W). Nothing here imports torch.
@@ -7,30 +7,28 @@ An upsampler is a `torch.nn.Module` that is called with patch features (n, D, h,
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from segearth.errors import UserError
+from segearth.plugins import Registry
 
 Build: TypeAlias = Callable[[], Any]  # makes the module
 
-GROUP = "segearth.upsamplers"  # entry points of packages with more upsamplers
-
-# Where what makes them is: "module:name", or itself.
+# The function that makes each, or where it is, "module:name".
 UNTRAINED: dict[str, str | Build] = {
     "bilinear": "segearth.models.simfeatup:Bilinear",
     "bilateral": "segearth.models.bilateral:bilateral_filter",
 }
+REGISTRY = Registry("upsampler", "segearth.upsamplers", UNTRAINED)
 
-# A published upsampler without its last convolution, which alone has the width of the features it was trained for.
+# Before the name or file of an upsampler: without its last convolution, the only part that has the width of a CLIP.
 KERNELS = "kernels:"
 SHORT = {"simfeatup-kernels": f"{KERNELS}xclip_jbu_one_million_aid"}
 
 
 def register_upsampler(name: str, build: Build) -> None:
-    """Adds an upsampler to the table, for this process; a package does it by an entry point of the group `GROUP`.
+    """Adds an upsampler for this process; a package does it by an entry point of the group "segearth.upsamplers".
 
     Args:
         name: what `--upsampler` and `upsampler=` take.
@@ -39,42 +37,35 @@ def register_upsampler(name: str, build: Build) -> None:
     Raises:
         UserError: the name is taken.
     """
-    if UNTRAINED.get(name, build) != build or name in SHORT or name == "default":
+    if name in SHORT or name == "default":
         raise UserError(f"there is an upsampler {name!r} already: expected a new name; give it another one")
-    UNTRAINED[name] = build
+    REGISTRY.register(name, build)
 
 
 def is_untrained(choice: str | Path | None) -> bool:
-    """Whether it is the name of an upsampler without weights that is here."""
-    return isinstance(choice, str) and (choice in UNTRAINED or choice in entry_points(group=GROUP).names)
+    """Whether a choice is the name of an upsampler without weights."""
+    return REGISTRY.has(choice)
 
 
 def untrained_names() -> list[str]:
     """The names of all upsamplers without weights, those of the table first."""
-    return list(dict.fromkeys([*UNTRAINED, *sorted(entry_points(group=GROUP).names)]))
+    return REGISTRY.names()
 
 
 def build_untrained(name: str) -> Any:
-    """The module of a name for which `is_untrained` holds.
+    """Makes the upsampler of a name for which `is_untrained` holds.
 
     Raises:
         UserError: a package whose upsampler cannot be loaded.
     """
-    found = UNTRAINED.get(name)
-    if isinstance(found, str):
-        module, _, attribute = found.partition(":")
-        return getattr(import_module(module), attribute)()
+    build = REGISTRY.load(name)
     try:
-        build = found or next(entry for entry in entry_points(group=GROUP) if entry.name == name).load()
         return build()
     except Exception as error:  # code of other authors
-        raise UserError(
-            f"the upsampler {name!r} of another package cannot be loaded ({type(error).__name__}: {error}): mend that "
-            f"package, or use one of {', '.join(UNTRAINED)}"
-        ) from None
+        raise REGISTRY.broken(name, f"cannot be made ({type(error).__name__}: {error})") from None
 
 
 def named_weights(choice: str | Path) -> tuple[str | Path, bool]:
-    """What a choice names, and whether only its kernels are wanted: "kernels:NAME" and "kernels:FILE" say so."""
+    """The name or file in a choice, and whether only its kernels are meant, as by "kernels:NAME" and "kernels:FILE"."""
     text = SHORT.get(str(choice), str(choice))
     return (text.removeprefix(KERNELS), True) if text.startswith(KERNELS) else (choice, False)

@@ -15,9 +15,9 @@ from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.label_counts import LabelCounts
 from segearth.datasets.labels import histogram, image_size, opened
+from segearth.datasets.manifest import read_manifest, shortfall
 from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.places import near_name
-from segearth.datasets.prepare import read_manifest, shortfall
 from segearth.drawing import blend, with_legend
 from segearth.errors import UserError, command
 from segearth.images import read_image

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from segearth.errors import UserError, option, program
-from segearth.exits import only_notices
+from segearth.exits import show_only_notices
 from segearth.jobs.attempt import Answer, Attempt
 
 Initializer: TypeAlias = Callable[[int], object]
@@ -137,7 +137,7 @@ def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, at
         number = begun.value
         begun.value += 1
     if command:
-        only_notices()
+        show_only_notices()
         if number:
             warnings.simplefilter("ignore")
     try:

@@ -2,7 +2,7 @@
 
     from segearth.openmmlab.evaluate import evaluate
 
-    row = evaluate("configs/cfg_loveda.py", "work_dirs/cfg_loveda")     # row["mIoU"] in percent
+    run, folder = evaluate("configs/cfg_loveda.py", "work_dirs/cfg_loveda")     # run.miou in percent
 
 `SegEarthSegmentation` and the data sets are in mmseg's registries as soon as they are imported. This module
 itself imports nothing of OpenMMLab: `require` does, and turns a failure into advice.

@@ -49,6 +49,9 @@ DEFAULTS = {
 def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
     """Refuses a config that is none of SegEarth's, and keys with values that cannot be.
 
+    The modules of its `custom_imports` are imported as soon as the config is known to be SegEarth's: they may register
+    the methods, upsamplers, CLIPs and data sets that it names.
+
     Args:
         config: a `mmengine.config.Config`, with the changes.
         path: of its file.
@@ -64,6 +67,8 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
         if (by := _origin("model.type", changes)) is not None:
             raise UserError(f"{_given(by)}: expected {SEGMENTOR}, the only segmentor here; remove this option")
         raise _other_method(type_name(kind), model, path)
+    if not any(problems(named.get("custom_imports"), CONFIG.keys["custom_imports"])):
+        _import_modules(config, path)
     try:
         imported = dict(config.items())
         found = next(problems(imported, CONFIG), None)
@@ -80,6 +85,21 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
         raise UserError(f"{_given(by)}: {what}{found.expected}; change or remove this option")
     _check_model(imported["model"], path)
     _check_pipeline(imported["test_dataloader"]["dataset"]["pipeline"], path)
+
+
+def _import_modules(config: Any, path: Path) -> None:
+    """Imports the modules of `custom_imports`, for example a data set of the user's own."""
+    from mmengine.utils import import_modules_from_strings
+
+    if not (wanted := config.get("custom_imports")):
+        return
+    try:
+        import_modules_from_strings(**wanted)
+    except Exception as error:
+        raise UserError(
+            f"custom_imports of {path} cannot be imported ({one_line(error)}): expected modules that Python finds; "
+            "set PYTHONPATH to the folder that holds them, or remove custom_imports if nothing of theirs is needed"
+        ) from None
 
 
 def one_line(error: BaseException) -> str:

@@ -76,12 +76,11 @@ def read_config(path: Path, options: Sequence[str] = ()) -> Any:
     config = _read(path, options)
     config.setdefault("test_evaluator", {"type": "IoUMetric", "iou_metrics": ["mIoU"]})
     check_config(config, path, options)
-    _import_modules(config, path)
     return config
 
 
 def _read(path: Path, options: Sequence[str]) -> Any:
-    """The config with the changes of the command line, as it is written; its `custom_imports` are not done yet."""
+    """The config with the changes of the command line, as it is written; its `custom_imports` are not imported yet."""
     from mmengine.config import Config, DictAction
 
     try:
@@ -112,18 +111,3 @@ def _line(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
     inside = [frame for frame in frames if not frame.filename.startswith("<")]
     return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}, " if inside else ""
-
-
-def _import_modules(config: Any, path: Path) -> None:
-    """Imports the modules of `custom_imports`, for example a data set of the user's own."""
-    from mmengine.utils import import_modules_from_strings
-
-    if not (wanted := config.get("custom_imports")):
-        return
-    try:
-        import_modules_from_strings(**wanted)
-    except Exception as error:
-        raise UserError(
-            f"custom_imports of {path} cannot be imported ({one_line(error)}): expected modules that Python finds; "
-            "set PYTHONPATH to the folder that holds them, or remove custom_imports if nothing of theirs is needed"
-        ) from None

@@ -11,10 +11,10 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from segearth.counts import ClassCounts
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
 from segearth.json_files import misfit
+from segearth.results.record import ClassResult
 
 
 @METRICS.register_module()
@@ -30,7 +30,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         on_records: told the new entries of `records` after every batch.
     """
 
-    counts: tuple[ClassCounts, ...] = ()
+    counts: tuple[ClassResult, ...] = ()
     summary: dict[str, float]
 
     def __init__(self, **settings: Any) -> None:
@@ -103,7 +103,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         areas = torch.zeros(4, len(names), dtype=torch.int64)
         for record in records.values():
             areas += torch.tensor(record["areas"])
-        self.counts = tuple(ClassCounts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
+        self.counts = tuple(ClassResult.from_counts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
         # in float64 sums of counts stay exact, in IoUMetric's float32 only below 2^24 pixels
         self.summary = dict(self.compute_metrics([tuple(areas.double())])) if records else {}
         return self.summary

@@ -12,13 +12,13 @@ from pathlib import Path
 from segearth.config_files import UNCHANGED, ConfigChanges
 from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError, command, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.jobs.team import ALONE, Team
 from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
-from segearth.results import read_rows
+from segearth.results.folder import read_runs
 
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 JOURNAL = "_journal"  # configs with the prompts of the journal edition
@@ -136,7 +136,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, te
             quiet=settings.quiet,
         )
     except Exception as error:
-        go_on_unless_ending(error)
+        reraise_if_ending(error)
         if isinstance(error, UserError):
             return one_line(str(error))
         with suppress(OSError):
@@ -152,10 +152,10 @@ def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> 
     if failure is None:
         (folder / FAILURE).unlink(missing_ok=True)
         (folder / TRACEBACK).unlink(missing_ok=True)
-        row = read_rows(folder)[-1]
-        figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
-        say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
-        for remark in row.get("remarks", ()):
+        run = read_runs(folder)[-1]
+        figure = run.miou if run.foreground_iou is None else run.foreground_iou
+        say(f"{'mIoU' if run.foreground_iou is None else 'foreground IoU'}: {figure}, {run.images} images")
+        for remark in run.remarks:
             say(f"warning: {remark}")
         return
     say(f"failed: {failure}")

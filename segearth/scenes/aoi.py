@@ -14,8 +14,8 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, printable
 from segearth.paths import user_path
+from segearth.scenes.georeference import Ground, bounds
 from segearth.scenes.grid import common, within
-from segearth.scenes.ground import Ground, bounds
 from segearth.windows import Window
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from segearth.cells import fitting
 from segearth.errors import without_warnings
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.scenes import styles
+from segearth.scenes.block_files import gdal_errors, part_path, tile_size
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import OFFSET, SCALE, Layer
-from segearth.scenes.parts import gdal_errors, part_path, tile_size
 from segearth.windows import Window
 
 if TYPE_CHECKING:

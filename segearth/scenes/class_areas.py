@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segearth.labels import label_values
-from segearth.scenes.areas import PixelAreas
+from segearth.scenes.pixel_areas import PixelAreas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from segearth.batch.earlier import fingerprint
 from segearth.errors import UserError, first_line, without_warnings
 from segearth.jobs.settings import settings_hash
-from segearth.scenes import web
+from segearth.scenes import http_get
 from segearth.scenes.addresses import gdal_settings, is_remote, shown, without_keys
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def _told_by_server(url: str) -> dict[str, Any]:
     """Version and length of a file; nothing where its server tells GDAL more than us."""
     try:
         # the first byte alone: a URL with a signature may be got, but not asked for its head
-        _, headers = web.get(url, 1, {"Range": "bytes=0-0"})
-    except web.Refused:
+        _, headers = http_get.get(url, 1, {"Range": "bytes=0-0"})
+    except http_get.Refused:
         return {}
     length = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
     version = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified"), "bytes": length}

@@ -14,7 +14,7 @@ from segearth.scenes.options import SceneOptions
 from segearth.windows import Window
 
 if TYPE_CHECKING:
-    from segearth.scenes.place import PixelSize
+    from segearth.scenes.pixel_size import PixelSize
     from segearth.scenes.raster import Raster
 
 MB = 2**20

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth.drawing import OPACITY
-from segearth.errors import UserError, checks_options, one_of_two, option
+from segearth.errors import UserError, checks_options, conflicting_options, option
 from segearth.scenes.resampling import KINDS
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
 
-    from segearth.scenes.spec import RasterSpec
+    from segearth.scenes.raster_spec import RasterSpec
 
 BLENDS = ("mean", "hann")  # of segearth.models.blend, which needs torch
 MAX_MEMORY_MB = 1200  # of a process, beside the model
@@ -82,7 +82,7 @@ class SceneOptions:
         for one, other in (("scale", "gsd"), ("bbox", "aoi")):
             pair = getattr(self, one), getattr(self, other)
             if None not in pair:
-                raise one_of_two(one, pair[0], other, pair[1])
+                raise conflicting_options(one, pair[0], other, pair[1])
         if not 0 <= self.opacity <= 1:
             raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:

@@ -12,14 +12,14 @@ from segearth.labels import has_unclassified
 from segearth.predictor import Predictor
 from segearth.scenes.aoi import Area
 from segearth.scenes.blocks import BlockSettings
-from segearth.scenes.choice import Choice, look
 from segearth.scenes.grid import Frame
 from segearth.scenes.identity import content, identity
+from segearth.scenes.inspection import Choice, look
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
 from segearth.scenes.layout import area_of, batch_of, frame_of, windows_mb
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.raster import Raster
-from segearth.scenes.spec import RasterSpec
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.vocabulary import describe_settings
 
 if TYPE_CHECKING:

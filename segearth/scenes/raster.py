@@ -20,11 +20,11 @@ from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
 from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.scenes.bands import Band, Numbers
-from segearth.scenes.checks import check
-from segearth.scenes.sources import Sources, refuse_missing
-from segearth.scenes.spec import RasterSpec
+from segearth.scenes.dataset_checks import check
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.scenes.stac import COLOURS, images, is_item, read_item
 from segearth.scenes.stretch import stretched
+from segearth.scenes.vrt_sources import Sources, refuse_missing
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
-    from segearth.scenes.place import PixelSize
+    from segearth.scenes.pixel_size import PixelSize
     from segearth.scenes.resampling import Pixels
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Raster:
         """How it is read; chosen by itself where it was opened without."""
         with self._lock:
             if self._spec is None:
-                from segearth.scenes.choice import look
+                from segearth.scenes.inspection import look
 
                 self._spec = look(self).spec
             return self._spec
@@ -176,7 +176,7 @@ class Raster:
     @cached_property
     def pixel_size(self) -> PixelSize:
         """Of a pixel on the ground, in the middle of the raster."""
-        from segearth.scenes.place import pixel_size
+        from segearth.scenes.pixel_size import pixel_size
 
         return pixel_size(self.transform, self.crs, self.size)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.batch.earlier import fingerprint, made_with, refuse_foreign
+from segearth.batch.earlier import check_summary, fingerprint, refuse_foreign
 from segearth.errors import UserError, first_line, option
 from segearth.extras import install_command
 from segearth.jobs.settings import settings_hash
@@ -20,11 +20,11 @@ from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
 from segearth.outputs import bytes_writer, temporary_folder, write_all
 from segearth.scenes.assemble import assemble, opened
-from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
+from segearth.scenes.block_files import part_writer
+from segearth.scenes.existing_files import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import BLOCK, TILE, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer
 from segearth.scenes.options import SceneResult
-from segearth.scenes.parts import part_writer
 from segearth.scenes.reclassify import Changed, LabelChanges, Rules, change, reclassify, rules_of
 from segearth.scenes.relabel_overlay import check_image, draw_overlay
 from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene
@@ -213,7 +213,7 @@ def _finished(
         UserError: there is another map, or there are files that are no map of ours.
     """
     if summary.exists():
-        found = made_with(summary, settings, source.scores)
+        found = check_summary(summary, settings, source.scores)
         whole = whole_files(found, summary.parent)
         return found if whole and whole >= {*found["files"], *(path.name for path in places)} else None
     refuse_foreign(places, summary)
@@ -262,7 +262,7 @@ def _stale(summary: Path, places: Mapping[str, Path], settings: Mapping[str, Any
     """What of an earlier map goes with it; of the same map polygons stay."""
     labels = places["labels"]
     try:
-        same = labels.name in whole_files(made_with(summary, settings, labels), summary.parent)
+        same = labels.name in whole_files(check_summary(summary, settings, labels), summary.parent)
     except UserError:
         same = False
     name = labels.name.removesuffix(".labels.tif")

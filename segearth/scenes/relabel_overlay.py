@@ -16,8 +16,8 @@ from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import opened
 from segearth.scenes.identity import identity
 from segearth.scenes.raster import Raster, open_raster
+from segearth.scenes.raster_spec import RasterSpec
 from segearth.scenes.scene_overlay import LONGEST, Thumbnail, picture_of, scene_overlay
-from segearth.scenes.spec import RasterSpec
 from segearth.windows import Window
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.batch.earlier import made_with, refuse_foreign
-from segearth.batch.inputs import JOB
+from segearth.batch.earlier import check_summary, refuse_foreign
+from segearth.batch.inputs import JOB_SUFFIX
 from segearth.errors import UserError
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
@@ -18,7 +18,7 @@ from segearth.jobs.shards import Shard
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
-from segearth.scenes.earlier import refuse_changed_polygons, stale_files, whole_files
+from segearth.scenes.existing_files import refuse_changed_polygons, stale_files, whole_files
 from segearth.scenes.grid import Block
 from segearth.scenes.layers import Layer
 from segearth.scenes.options import SceneOptions, SceneResult
@@ -61,7 +61,7 @@ class SceneFiles:
     @property
     def job(self) -> Path:
         """The place of the job's folder."""
-        return self.folder / f"{self.name}{JOB}"
+        return self.folder / f"{self.name}{JOB_SUFFIX}"
 
     @property
     def overlay(self) -> Path:
@@ -131,7 +131,7 @@ class SceneFiles:
         Both are empty if there is none.
         """
         try:
-            summary = made_with(self.summary, self.plan.settings, self.name)
+            summary = check_summary(self.summary, self.plan.settings, self.name)
             if not summary["failed"]:
                 return summary, whole_files(summary, self.folder)
         except (UserError, LookupError):
@@ -182,7 +182,7 @@ class SceneFiles:
             UserError: there are some.
         """
         if self.summary.exists():
-            made_with(self.summary, self.plan.settings, image)
+            check_summary(self.summary, self.plan.settings, image)
             return
         refuse_foreign([*self.rasters.values(), self.overlay], self.summary)
 

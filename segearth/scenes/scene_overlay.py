@@ -15,7 +15,7 @@ from segearth.drawing import INK, OPACITY, PAPER, blend, enlarged, text_size, wi
 from segearth.errors import UserError
 from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import opened
-from segearth.scenes.ground import Ground
+from segearth.scenes.georeference import Ground
 from segearth.scenes.raster import Raster, ReadFailed
 from segearth.summary import hectares
 from segearth.windows import Window

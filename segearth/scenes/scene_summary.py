@@ -12,12 +12,12 @@ import numpy as np
 
 from segearth.hashes import sha256_of
 from segearth.provenance import versions
-from segearth.scenes.areas import pixel_areas
 from segearth.scenes.assemble import opened
 from segearth.scenes.class_areas import ROWS, AreaSums, places
 from segearth.scenes.grid import Block
 from segearth.scenes.layers import LEVELS
-from segearth.scenes.place import place
+from segearth.scenes.pixel_areas import pixel_areas
+from segearth.scenes.pixel_size import place
 from segearth.summary import class_rows
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from PIL import Image
 from segearth.errors import UserError, without_warnings
 from segearth.notebook.view import LONGEST, Bounds, View, class_colours, html_picture
 from segearth.scenes.assemble import opened
-from segearth.scenes.parts import gdal_errors
+from segearth.scenes.block_files import gdal_errors
 from segearth.scenes.raster import ReadFailed, open_raster
 from segearth.scenes.scene_overlay import thumbnail
 from segearth.windows import Window
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from segearth.result import Result
     from segearth.scenes.options import SceneResult
-    from segearth.scenes.spec import RasterSpec
+    from segearth.scenes.raster_spec import RasterSpec
 
 _MOST_READ = 64_000_000  # pixels of a scene that are read for its picture; a larger one needs overviews
 _BORDER = 65  # points of each side that are looked at, to find where a scene lies

@@ -18,7 +18,7 @@ from segearth.synthetic.canvas import (
     Canvas,
     rectangle,
 )
-from segearth.synthetic.things import draw_car
+from segearth.synthetic.objects import draw_car
 
 BLOCK = 500.0  # longest side of a block of land, in pixels
 # One round of land uses; every round is shuffled, so that all classes are there once there are ten blocks.

@@ -11,8 +11,8 @@ from PIL import Image
 
 from segearth.synthetic.canvas import CLASSES, Block, Canvas
 from segearth.synthetic.land import LAND_USES, draw_ground, draw_river, draw_roads, lay_out
+from segearth.synthetic.objects import draw_things
 from segearth.synthetic.photograph import develop
-from segearth.synthetic.things import draw_things
 
 DEMO_SEED = 10  # the scene in segearth/data, chosen by its looks; not among those the small CLIP is trained on
 

@@ -6,7 +6,7 @@ colour. So the directory of the image's page is read here, judged, and written a
 
 from segearth.tiff.directory import MAGIC, Damaged, Page, read_page
 from segearth.tiff.rewrite import plain
-from segearth.tiff.rules import COORDINATES, TO_BYTE, check, given, no_colours, refuse_sparse, remarks, unsupported
+from segearth.tiff.support import COORDINATES, TO_BYTE, check, given, no_colours, refuse_sparse, remarks, unsupported
 
 __all__ = [
     "COORDINATES",

@@ -12,7 +12,7 @@ from segearth.errors import UserError, without_warnings
 from segearth.hashes import sha256_of
 from segearth.jobs.settings import settings_hash
 from segearth.scenes.assemble import ENVIRONMENT
-from segearth.scenes.parts import gdal_errors
+from segearth.scenes.block_files import gdal_errors
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from segearth.batch.earlier import made_with, refuse_foreign
+from segearth.batch.earlier import check_summary, refuse_foreign
 from segearth.errors import UserError, option
 from segearth.hashes import sha256_of
 from segearth.json_files import read_json
@@ -30,7 +30,7 @@ def finished(
     if not record.exists():
         refuse_foreign([path], record, "file")
         return None
-    found = made_with(record, settings, labels)
+    found = check_summary(record, settings, labels)
     known = _facts(found, path)
     if known is None or not path.is_file() or not (style is None or style.is_file()):
         return None

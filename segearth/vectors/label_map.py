@@ -12,9 +12,9 @@ import numpy as np
 from segearth.colours import palette
 from segearth.errors import UserError, first_line
 from segearth.labels import UNCLASSIFIED_COLOUR
-from segearth.scenes.areas import PixelAreas, pixel_areas
+from segearth.scenes.block_files import gdal_errors
 from segearth.scenes.layers import LEVELS, Entry
-from segearth.scenes.parts import gdal_errors
+from segearth.scenes.pixel_areas import PixelAreas, pixel_areas
 from segearth.vectors.content import CLASS, content_of, opened_with_companions
 
 if TYPE_CHECKING:

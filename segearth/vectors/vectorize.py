@@ -12,7 +12,7 @@ import segearth
 from segearth.errors import UserError, option
 from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
-from segearth.scenes.earlier import POLYGONS
+from segearth.scenes.existing_files import POLYGONS
 from segearth.scenes.scene_summary import file_facts, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles

@@ -24,9 +24,9 @@ from segearth.jobs.shards import parse_shard
 from segearth.loading import load_model
 from segearth.models.onednn import use_onednn
 from segearth.predictor import Predictor
+from segearth.scenes.block_task import Loaded
 from segearth.scenes.options import MAX_MEMORY_MB, SceneOptions, SceneProgress, SceneResult
-from segearth.scenes.scene import predict_scene
-from segearth.scenes.tasks import Loaded
+from segearth.scenes.predict import predict_scene
 
 STUB = "stub"
 CLASSES = "road; tree,forest; water; building"

@@ -1,0 +1,109 @@
+"""Which way something is mapped: as a scene, by blocks and with its coordinates, or as a picture, in one piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segearth import tiff
+from segearth.errors import UserError, option, printable, program, without_warnings
+from segearth.extras import install_command
+from segearth.images.pixel_limit import pillow_limit
+from segearth.paths import user_path
+from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
+from segearth.scenes.stac import is_item
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_MOST_BANDS = 4  # of a picture: red, green, blue and one more
+_DRIVERS = {"BMP", "COG", "GIF", "GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP"}  # of formats that Pillow reads, too
+
+
+def is_scene(address: str | Path) -> str | None:
+    """Why something is mapped as a scene.
+
+    Args:
+        address: what GDAL may know (see `segearth.scenes.addresses`), or a path. Only files on this computer are
+            opened, and of them no pixel is read.
+
+    Returns:
+        The rest of a sentence about it: "has 13 bands", "has the coordinate system EPSG:32632". None for a picture, and
+        for what is nothing that can be opened: whoever reads pictures says what is wrong with it.
+
+    Raises:
+        UserError: an address that nobody knows; a file with coordinates, where rasterio is not installed.
+    """
+    text = str(address)
+    if not isinstance(address, Path):
+        if (why := _by_address(text)) is not None:
+            return why
+        if "://" in text:  # file://
+            text = gdal_name(text)
+    path = user_path(text)
+    if not path.is_file():
+        return None
+    if path.suffix.lower() == ".vrt":
+        return "is a VRT"
+    if is_item(text):
+        return "is JSON, as STAC Items are"
+    try:
+        import rasterio
+    except ImportError:
+        _refuse_coordinates(path)
+        return None
+    name = str(path.absolute())
+    with gdal_settings(name), without_warnings(rasterio.errors.NotGeoreferencedWarning):
+        try:
+            with rasterio.open(name) as dataset:
+                return _by_content(dataset)
+        except (rasterio.errors.RasterioError, OSError, UnicodeError):  # the last: GDAL takes names in UTF-8 only
+            return None
+
+
+def _by_address(text: str) -> str | None:
+    """Why an address alone tells that it is of a scene."""
+    if text.lstrip().startswith("<"):
+        return "is XML that describes a raster"
+    name = gdal_name(text) if "://" in text else text
+    if is_remote(name):
+        return "is an address on a network"
+    if name.startswith("/vsi"):
+        return "is a file within another one"
+    return "is a raster within a file" if is_subdataset(text) else None
+
+
+def _by_content(dataset: DatasetReader) -> str | None:
+    """Why a file is a scene."""
+    if dataset.crs is not None:
+        name = dataset.crs.to_string()
+        return f"has {'a coordinate system' if '[' in name else f'the coordinate system {name}'}"
+    if not dataset.transform.is_identity or dataset.gcps[0] or dataset.rpcs is not None:
+        return "has coordinates"
+    if dataset.driver not in _DRIVERS or dataset.count == 0:
+        return f"is of the format {dataset.driver}"
+    if dataset.count > _MOST_BANDS:
+        return f"has {dataset.count} bands"
+    if other := next((kind for kind in dataset.dtypes if kind != "uint8"), None):
+        return f"has samples of the type {other}"
+    pixels, limit = dataset.height * dataset.width, pillow_limit()
+    return f"has {pixels:,} pixels" if limit is not None and pixels > limit else None
+
+
+def _refuse_coordinates(path: Path) -> None:
+    """Refuses a TIFF with coordinates, which would be lost.
+
+    Raises:
+        UserError: it is one.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(4) not in tiff.MAGIC or not tiff.read_page(file, count=False).geokeys:
+                return
+    except (OSError, tiff.Damaged):
+        return
+    otherwise = f"{option('as', 'picture')} maps it without them" if program() else "without them: Predictor.predict"
+    raise UserError(
+        f"{printable(path)} has coordinates: expected rasterio, which keeps them and is not installed; "
+        f"{install_command('geo')}; or {otherwise}"
+    )
