@@ -6,7 +6,18 @@
     result = predictor.predict("scene.tif")     # result.labels (H, W), result.scores (C, H, W)
     result.save("maps")                         # labels, overlay, summary
 
-Names are imported when they are used: `import segearth` costs nothing and does not load torch.
+Names are imported when they are used: `import segearth` costs nothing and does not load torch. The modules by topic:
+
+    what to map     vocabulary, colours, colour_names
+    images          images/, tiff/
+    model           loading, building, architectures, checkpoints, clip_names, weights, plugins, clips/, models/
+    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows, arguments, progress
+    maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
+    evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
+    files           files, addresses, existing_results, hashes, json_files, typed_json, outputs, paths, downloads/
+    programs        cli/, web/, errors, exits, streams, extras
+    reproducing     provenance, code_digest, jobs/, distributed/
+    training        training/, synthetic/
 """
 
 from importlib import import_module
@@ -29,7 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOME = {
+_MODULES = {
     "Encoded": "segearth.predictor",
     "LabelChanges": "segearth.scenes.reclassify",
     "Predictor": "segearth.predictor",
@@ -63,9 +74,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use (PEP 562)."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from segearth.errors import without_warnings
 
-    with without_warnings(message="IProgress not found"):  # tqdm, in a notebook without widgets: its text does as well
-        return getattr(import_module(_HOME[name]), name)
+    with without_warnings(message="IProgress not found"):  # tqdm, in a notebook without widgets
+        return getattr(import_module(_MODULES[name]), name)

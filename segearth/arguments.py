@@ -1,4 +1,4 @@
-"""Numbers that a caller in Python gives: of the right kind and in range, or a sentence."""
+"""Checks of numbers that Python callers pass: their type and range."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from numbers import Integral, Real
 
 from segearth.errors import UserError
 
-_MOST = 2**31 - 1  # no side and no image has more pixels than that: larger numbers would overflow
+_MAX_SIDE = 2**31 - 1  # larger numbers would overflow
 
 
-def side_in_pixels(value: object) -> int | None:
-    """The long side that an image is resized to.
+def check_long_side(value: object) -> int | None:
+    """Checks the long side that an image is resized to.
 
     Args:
         value: a whole number of any type, also numpy's; None for the image's own size.
@@ -21,15 +21,15 @@ def side_in_pixels(value: object) -> int | None:
     """
     if value is None:
         return None
-    if isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= _MOST:
+    if isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= _MAX_SIDE:
         return int(value)
     raise UserError(
         f"long side {value!r}: expected a whole number of pixels, or None for the image's own size; give such a number"
     )
 
 
-def number_of_pixels(value: object) -> int | None:
-    """The most pixels that an image file may have.
+def check_max_pixels(value: object) -> int | None:
+    """Checks the maximum number of pixels of an image file.
 
     Args:
         value: a whole number of any type, also numpy's; None for the usual limit.
@@ -46,8 +46,8 @@ def number_of_pixels(value: object) -> int | None:
     )
 
 
-def megabytes(value: object) -> float:
-    """A bound of memory.
+def check_max_memory(value: object) -> float:
+    """Checks a limit of working memory, in MB.
 
     Args:
         value: a number above 0 of any type, also numpy's.

@@ -1,4 +1,4 @@
-"""From logits to the best class of every pixel and its score."""
+"""Classification: logits to the best class of every pixel and its score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segearth.labels import label_values
 from segearth.models.segearth import SegEarth
-from segearth.transfer import down
+from segearth.transfer import to_numpy
 from segearth.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Classified(NamedTuple):
-    """Pixels with their classes.
+    """The best class of every pixel.
 
     Attributes:
         best: (h, w) index of the class with the highest score, uint8, or uint16 with more than 254 classes.
-        confidence: (h, w) float32, that class's score from 0 to 1.
-        scores: (C, h, w) float32, of all classes; None where they are not wanted.
+        confidence: (h, w) float32, the score of that class, from 0 to 1.
+        scores: (C, h, w) float32, of all classes; None where they are not kept.
     """
 
     best: Labels
@@ -33,22 +33,22 @@ class Classified(NamedTuple):
     scores: NDArray[np.float32] | None
 
 
-def classify(model: SegEarth, vocabulary: Vocabulary, logits: Tensor, *, scores: bool = False) -> Classified:
-    """Takes the best class of every pixel; a class's `scale` counts before the comparison, not in the confidence.
+def classify(model: SegEarth, vocabulary: Vocabulary, logits: Tensor, *, keep_scores: bool = False) -> Classified:
+    """Finds the best class of every pixel. The `scale` of a class changes the comparison, not the confidence.
 
     Args:
-        model: whose logits they are.
+        model: the model that computed the logits.
         vocabulary: its classes.
         logits: (Q, h, w).
-        scores: whether the scores of all classes are kept.
+        keep_scores: whether to keep the scores of all classes.
     """
-    found = model.scores(logits[None])[0]
-    scaled = found
+    scores = model.scores(logits[None])[0]
+    scaled = scores
     if any(scale != 1 for scale in vocabulary.scales):
-        scaled = found * torch.tensor(vocabulary.scales, dtype=torch.float32, device=logits.device)[:, None, None]
-    chosen = scaled.max(dim=0).indices  # the first of equals, as argmax, which takes eight times as long on a processor
-    confidence = found.gather(0, chosen[None])[0]
-    # as few bytes as hold the classes; not every device knows uint16
+        scaled = scores * torch.tensor(vocabulary.scales, dtype=torch.float32, device=logits.device)[:, None, None]
+    chosen = scaled.max(dim=0).indices  # the first of equal scores, as argmax, which is eight times slower on a CPU
+    confidence = scores.gather(0, chosen[None])[0]
+    # the smallest type that holds the classes; not every device supports uint16
     best = chosen.to(torch.uint8 if len(vocabulary) <= 256 else torch.int32)
-    labels, *rest = down(best, confidence, *([found] if scores else []))
-    return Classified(labels.astype(label_values(len(vocabulary)).type), rest[0], rest[1] if scores else None)
+    labels, *rest = to_numpy(best, confidence, *([scores] if keep_scores else []))
+    return Classified(labels.astype(label_values(len(vocabulary)).type), rest[0], rest[1] if keep_scores else None)

@@ -1,4 +1,4 @@
-"""The names that a CLIP's weights go by: open_clip's, Hugging Face's, and what training puts before them."""
+"""Converts the state-dict keys of CLIPs to open_clip's: from Hugging Face's, and without prefixes of training."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# What training puts before every name: several processes, torch.compile, a model as a part of another one.
+# Prefixes that training adds to every key: DataParallel, torch.compile, a CLIP as a part of another model.
 PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")
 
-# Nothing to load: a mask and numbers that the architecture gives, the bias of another loss than CLIP's, how often
-# torch's AveragedModel has averaged.
-PASSED_OVER = frozenset({"attn_mask", "logit_bias", "input_resolution", "context_length", "vocab_size", "n_averaged"})
+# Keys that are not loaded: a mask and numbers that the architecture defines, the bias of another loss than CLIP's,
+# the step count of torch's AveragedModel.
+IGNORED_KEYS = frozenset({"attn_mask", "logit_bias", "input_resolution", "context_length", "vocab_size", "n_averaged"})
 
 _TOWERS = {"vision": "visual.transformer", "text": "transformer"}
 _PARTS = {
@@ -43,14 +43,14 @@ _PROJECTIONS = {"visual_projection.weight": "visual.proj", "text_projection.weig
 
 
 def open_clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A CLIP's tensors under the names of `open_clip.CLIP`, whatever names they were published with.
+    """Renames a CLIP's tensors to the keys of `open_clip.CLIP`.
 
-    Known are open_clip's own names (also of its CustomTextCLIP, whose text tower is `text.`), those of Hugging Face's
-    `CLIPModel`, and either with `PREFIXES`. What is no weight is left out (`PASSED_OVER`, position ids). A name that
-    is not known stays as it is, so that strict loading tells it.
+    Accepts open_clip's own keys (also of its CustomTextCLIP, whose text tower is `text.`) and those of Hugging Face's
+    `CLIPModel`, both also with `PREFIXES`. `IGNORED_KEYS` and position ids are left out. An unknown key stays as it is,
+    so that strict loading reports it.
 
     Args:
-        state: tensors by name; they are not changed.
+        state: tensors by key; they are not changed.
 
     Returns:
         The same tensors, or views and concatenations of them.
@@ -60,22 +60,22 @@ def open_clip_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state = _from_transformers(state)
     if "text.token_embedding.weight" in state and "token_embedding.weight" not in state:
         state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
-    named = {name: tensor for name, tensor in state.items() if name not in PASSED_OVER}
+    named = {name: tensor for name, tensor in state.items() if name not in IGNORED_KEYS}
     if (scale := named.get("logit_scale")) is not None and scale.numel() == 1:
         named["logit_scale"] = scale.reshape(())  # some are saved as a list of one
     return named
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by their names without those of `PREFIXES` that every name begins with, but for `PASSED_OVER`."""
-    named = {name: tensor for name, tensor in state.items() if name not in PASSED_OVER}
+    """Removes the `PREFIXES` that all keys have in common, and drops `IGNORED_KEYS`."""
+    named = {name: tensor for name, tensor in state.items() if name not in IGNORED_KEYS}
     while prefix := next((p for p in PREFIXES if named and all(name.startswith(p) for name in named)), ""):
         named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     return named
 
 
 class Sizes(NamedTuple):
-    """What the tensors of an `open_clip.CLIP` tell about its architecture.
+    """Sizes of a CLIP's architecture, as its tensors have them.
 
     Attributes:
         embed_dim: width D of the joint space.
@@ -86,7 +86,7 @@ class Sizes(NamedTuple):
         text_width: of the text tower's tokens.
         text_layers: of the text tower.
         context_length: tokens of a text.
-        vocab_size: tokens that it knows.
+        vocab_size: number of tokens.
     """
 
     embed_dim: int
@@ -101,12 +101,12 @@ class Sizes(NamedTuple):
 
     @property
     def grid(self) -> int:
-        """Patches along a side of such an image."""
+        """Patches along a side of an image of `image_size`."""
         return self.image_size // self.patch_size
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes | None:
-    """The sizes of a CLIP with a ViT and a square grid, from its tensors under open_clip's names; else None."""
+    """The sizes of a CLIP with a ViT and a square grid, from its tensors by open_clip's keys; else None."""
     dimensions = {
         "visual.conv1.weight": 4,
         "visual.positional_embedding": 2,
@@ -126,28 +126,28 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes | None:
 
 
 def _layers(names: Iterable[str], prefix: str) -> int:
-    """How many layers a tower has."""
+    """Number of layers of a tower."""
     return len({name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)})
 
 
 def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of Hugging Face's `CLIPModel` under open_clip's names."""
+    """Renames the tensors of Hugging Face's `CLIPModel` to open_clip's keys."""
     named: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.endswith(".embeddings.position_ids"):  # 0, 1, 2, ...
             continue
         if name in _PROJECTIONS and tensor.ndim == 2:
-            named[_PROJECTIONS[name]] = tensor.T  # a layer's weight there, the right factor of a product here
+            named[_PROJECTIONS[name]] = tensor.T  # the weight of a linear layer there, a matrix on the right here
         elif layer := _LAYER.fullmatch(name):
             tower, number, part, kind = layer.groups()
             block = f"{_TOWERS[tower]}.resblocks.{number}"
             if part in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"):
                 stem = name[: layer.start(3)] + "self_attn."
-                three = _alike([state.get(f"{stem}{one}_proj.{kind}") for one in "qkv"])
-                if not three:
+                qkv = _of_equal_shape([state.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"])
+                if not qkv:
                     named[name] = tensor
                 elif part.endswith("q_proj"):  # once for all three
-                    named[f"{block}.attn.in_proj_{kind}"] = torch.cat(three)
+                    named[f"{block}.attn.in_proj_{kind}"] = torch.cat(qkv)
             else:
                 named[f"{block}.{_PARTS.get(part, part)}.{kind}"] = tensor
         else:
@@ -155,7 +155,7 @@ def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def _alike(tensors: list[Tensor | None]) -> list[Tensor]:
-    """The tensors, if all are there and of one shape that can be put one below the other; else none."""
-    found = [tensor for tensor in tensors if tensor is not None and tensor.ndim > 0]
-    return found if len(found) == len(tensors) and len({tensor.shape for tensor in found}) == 1 else []
+def _of_equal_shape(tensors: list[Tensor | None]) -> list[Tensor]:
+    """The tensors if all exist, have one shape and can be concatenated; else an empty list."""
+    present = [tensor for tensor in tensors if tensor is not None and tensor.ndim > 0]
+    return present if len(present) == len(tensors) and len({tensor.shape for tensor in present}) == 1 else []

@@ -1,7 +1,7 @@
-"""Land-cover names and the colours that people expect for them on a map.
+"""Table of land-cover names and the colours that people expect for them on a map.
 
 The names are those of the 17 evaluation sets and of common nomenclatures (CORINE Land Cover, ESA WorldCover,
-Dynamic World, OpenEarthMap, LoveDA, FLAIR, iSAID), and what else people look for in aerial images.
+Dynamic World, OpenEarthMap, LoveDA, FLAIR, iSAID), and other things that people look for in aerial images.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-# A row: the colour, and the names that have it. Where colours of one map are too near, the lower row moves.
+# A row: a colour and its names. Where two colours of a map are too similar, the one of the lower row changes.
 # fmt: off
 TABLE: tuple[tuple[str, str], ...] = (
     ("#000000", "background, void, nothing, none, empty"),
@@ -110,10 +110,10 @@ TABLE: tuple[tuple[str, str], ...] = (
 )
 # fmt: on
 
-# These have colours of ignored things: grey or black, whatever the other classes are.
+# Rows that are grey or black, whatever the other classes are.
 BACKGROUND = frozenset(row for row, (_, names) in enumerate(TABLE) if re.match("background|clutter|unlabelled", names))
 
-# Heads that say nothing: "grass area" is grass.
+# Head words without a meaning of their own: "grass area" is grass.
 _GENERIC = frozenset(
     [
         *("area", "body", "class", "cover", "covered", "facility", "feature", "land"),
@@ -124,16 +124,16 @@ _GENERIC = frozenset(
 
 @cache
 def ranks() -> dict[str, tuple[int, int]]:
-    """Every name of the table, as a key, with its row and its place in it."""
+    """The row and the position in it of every name of the table, by `key`."""
     rows = [names.split(",") for _, names in TABLE]
     return {key(name): (row, place) for row, names in enumerate(rows) for place, name in enumerate(names)}
 
 
 def find(name: str) -> tuple[int, int] | None:
-    """The row and the place in it of a name, or of its head: "dense forests" is a forest; None if it is unknown.
+    """The row and the position in it of a name or of its head ("dense forests" is a forest); None if unknown.
 
-    Of "snow and ice" or "grass / shrub", the first known part counts; of "body of water" and "grass area",
-    the word that says something.
+    In "snow and ice" or "grass / shrub" the first known part counts; in "body of water" and "grass area" the word that
+    has a meaning of its own.
     """
     text = re.sub(r"\(.*?\)|[_-]", " ", name.lower())
     keys = _singulars(key(text))
@@ -144,7 +144,7 @@ def find(name: str) -> tuple[int, int] | None:
 
 
 def _heads(words: list[str]) -> list[str]:
-    """The keys to look up for a phrase: its last words, more of them first; without a head that says nothing."""
+    """The keys to look up for a phrase: its last words, longer ones first; without a head in `_GENERIC`."""
     keys: list[str] = []
     for end in range(len(words), 0, -1):
         for start in range(end):
@@ -155,17 +155,17 @@ def _heads(words: list[str]) -> list[str]:
 
 
 def _singulars(word: str) -> list[str]:
-    """A word as it is, and without a plural's ending."""
-    found = [word]
+    """A word, and the word without its plural ending."""
+    forms = [word]
     if word.endswith("ies"):
-        found.append(word[:-3] + "y")
+        forms.append(word[:-3] + "y")
     if re.search(r"(s|x|z|ch|sh)es$", word):
-        found.append(word[:-2])
+        forms.append(word[:-2])
     if re.search(r"[^s]s$", word):
-        found.append(word[:-1])
-    return found
+        forms.append(word[:-1])
+    return forms
 
 
 def key(name: str) -> str:
-    """A name without case, spaces and signs: "Bare-land" and "bare land" are one."""
+    """A name in lower case without spaces and punctuation: "Bare-land" and "bare land" are equal."""
     return "".join(character for character in name.lower() if character.isalnum())

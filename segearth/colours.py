@@ -1,4 +1,4 @@
-"""Colours of classes: a land-cover name fixes the hue, and the colours of one map are kept apart.
+"""Colours of classes: the name of a class decides its hue; all colours of a map can be told apart.
 
 Two colours are compared as CIE76 does, by the Euclidean distance in CIE L*a*b* (white point D65; a distance
 of 2.3 is just noticeable), for normal sight and for simulated deuteranopia and protanopia. Every class has a
@@ -25,7 +25,7 @@ Sight = Literal["normal", "deutan", "protan"]
 _Lab = tuple[float, float, float]
 _Matrix = tuple[tuple[float, float, float], ...]
 
-# The least CIE76 distances of the colours of a map; those of many classes are a fraction of these.
+# The minimum CIE76 distances of the colours of a map; maps of many classes have a fraction of these.
 DISTANCES: dict[Sight, float] = {"normal": 15.0, "deutan": 10.0, "protan": 10.0}
 
 # What people without the cones for green (deutan) or red (protan) see, as matrices on linear sRGB: severity 1.0
@@ -56,13 +56,13 @@ def parse_colour(text: str) -> RGB:
     Raises:
         UserError: anything else.
     """
-    found = re.fullmatch(r"#([0-9a-f]{3}|[0-9a-f]{6})", text.strip(), re.IGNORECASE | re.ASCII)
-    if found is None:
+    match = re.fullmatch(r"#([0-9a-f]{3}|[0-9a-f]{6})", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None:
         raise UserError(
             f"{text!r} is no colour: expected '#RRGGBB' or '#RGB' in hexadecimal digits; "
             "give for example '#19732A' for a dark green"
         )
-    digits = found[1] if len(found[1]) == 6 else "".join(2 * digit for digit in found[1])
+    digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
     return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
 
 
@@ -73,7 +73,7 @@ def distance(a: RGB, b: RGB, sight: Sight = "normal") -> float:
 
 @lru_cache(maxsize=1 << 16)
 def _lab(colour: RGB, sight: Sight) -> _Lab:
-    """CIE L*a*b* of a colour as that sight has it."""
+    """CIE L*a*b* of a colour as a person with this sight sees it."""
     seen = [min(1.0, max(0.0, value)) for value in _times(_SIMULATION[sight], [_LINEAR[c] for c in colour])]
     x, y, z = (t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in _times(_XYZ, seen))
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
@@ -86,7 +86,7 @@ def _times(matrix: _Matrix, vector: Sequence[float]) -> list[float]:
 
 
 def palette(classes: Sequence[Sequence[str]], fixed: Mapping[int, RGB] | None = None) -> tuple[RGB, ...]:
-    """A colour (0-255) for every class; it depends on the names and on the other classes, not on their order.
+    """Chooses a colour (0-255) for every class, from its names and the other classes; their order does not matter.
 
     A class has the hue of the first of its names that is known: the whole name, or its head ("dense forests" is a
     forest). Without such a name, the first name alone decides the hue. Background and the like are grey or black.
@@ -103,7 +103,7 @@ def palette(classes: Sequence[Sequence[str]], fixed: Mapping[int, RGB] | None = 
 
 @lru_cache(maxsize=64)
 def _palette(classes: tuple[tuple[str, ...], ...], fixed: tuple[tuple[int, RGB], ...]) -> tuple[RGB, ...]:
-    """As `palette`: tries smaller distances until there is a colour for every class."""
+    """As `palette`: reduces the distances until every class has a colour."""
     colours = dict(fixed)
     ranks = [_rank(names) for names in classes]
     wanted = {i: _wanted(names, ranks[i][0]) for i, names in enumerate(classes) if i not in colours}
@@ -111,18 +111,18 @@ def _palette(classes: tuple[tuple[str, ...], ...], fixed: tuple[tuple[int, RGB],
     count = max(1, len(classes))
     factor = min(1.0, math.sqrt(_EASY / count))  # n colours fill a plane 1 / sqrt(n) apart
     needed = 1.0 if count <= 9 else 0.5 if count <= 16 else factor / 3
-    found = None
-    while found is None:
-        # Hues move rather than that the distances become smaller than needed.
+    placed = None
+    while placed is None:
+        # Hues change before distances become smaller than needed.
         for shift in (False, True) if 0.75 * factor < needed else (False,):
-            found = found or _place([wanted[i] for i in order], list(colours.values()), factor, shift)
+            placed = placed or _place([wanted[i] for i in order], list(colours.values()), factor, shift)
         factor = max(_SMALLEST, 0.75 * factor)
-    colours |= zip(order, found, strict=True)
+    colours |= zip(order, placed, strict=True)
     return tuple(colours[i] for i in range(len(classes)))
 
 
 class _Wanted(NamedTuple):
-    """The colour that a name asks for: hue, lightness and chroma of the HSL double cone, from 0 to 1."""
+    """The preferred colour of a name: hue, lightness and chroma of the HSL double cone, from 0 to 1."""
 
     row: int
     hue: float
@@ -136,7 +136,7 @@ def _rank(names: Sequence[str]) -> tuple[int, int]:
 
 
 def _wanted(names: Sequence[str], row: int) -> _Wanted:
-    """What that row of the table asks for, or a hue that depends on the first name."""
+    """The preferred colour of a row of the table; without a row, a hue that depends on the first name."""
     if row == len(TABLE):
         return _Wanted(row, zlib.crc32((key(names[0]) or names[0]).encode()) / 2**32, 0.5, 0.6)
     colour = [c / 255 for c in parse_colour(TABLE[row][0])]
@@ -145,19 +145,19 @@ def _wanted(names: Sequence[str], row: int) -> _Wanted:
 
 
 def _place(wanted: list[_Wanted], fixed: list[RGB], factor: float, shift: bool) -> list[RGB] | None:
-    """A colour for each wanted one, `factor` times `DISTANCES` from the others and the fixed ones, or None.
+    """A colour for each class, `factor` times `DISTANCES` away from all others; None if there is none.
 
-    One after the other takes the nearest colour to its own that keeps the distances. One that finds none goes
-    to the front of the queue, and all begin again.
+    Each in turn takes the colour nearest to its preferred one that keeps the distances. A class without such a colour
+    moves to the front of the queue, and the search starts again.
     """
     queue = list(range(len(wanted)))
     for _ in range(1 + _PLACINGS // max(1, len(wanted))):
         placed = {sight: sorted(_lab(colour, sight) for colour in fixed) for sight in DISTANCES}
         found: dict[int, RGB] = {}
-        left: dict[_Wanted, Iterator[RGB]] = {}  # what was refused once is not asked for again
+        left: dict[_Wanted, Iterator[RGB]] = {}  # a colour that was rejected once is not tried again
         for i in queue:
             rest = left.setdefault(wanted[i], _candidates(wanted[i], shift))
-            colour = next((one for one in rest if _is_apart(one, placed, factor)), None)
+            colour = next((candidate for candidate in rest if _is_apart(candidate, placed, factor)), None)
             if colour is None and (factor > _SMALLEST or not shift):
                 queue.remove(i)
                 queue.insert(0, i)
@@ -171,17 +171,17 @@ def _place(wanted: list[_Wanted], fixed: list[RGB], factor: float, shift: bool) 
 
 
 def _is_apart(colour: RGB, placed: Mapping[Sight, list[_Lab]], factor: float) -> bool:
-    """Whether a colour is `factor` times `DISTANCES` from all others, which are sorted by their lightness."""
+    """Whether a colour is `factor` times `DISTANCES` away from all placed ones, which are sorted by lightness."""
     for sight, others in placed.items():
-        one, least = _lab(colour, sight), factor * DISTANCES[sight]
-        near = others[bisect_left(others, (one[0] - least,)) : bisect_left(others, (one[0] + least,))]
-        if any(math.dist(one, other) < least for other in near):
+        lab, least = _lab(colour, sight), factor * DISTANCES[sight]
+        near = others[bisect_left(others, (lab[0] - least,)) : bisect_left(others, (lab[0] + least,))]
+        if any(math.dist(lab, other) < least for other in near):
             return False
     return True
 
 
 def _candidates(wanted: _Wanted, shift: bool) -> Iterator[RGB]:
-    """Colours for a class, the nearest first: of its hue, then with `shift` of hues up to 45° beside it."""
+    """Colours for a class, the nearest first: of its hue; with `shift` also of hues up to 45° away."""
     yield from _of_hue(wanted)
     if shift and wanted.chroma:
         for step in (1, -1, 2, -2, 3, -3):
@@ -197,15 +197,15 @@ def _of_hue(wanted: _Wanted) -> tuple[RGB, ...]:
     row, hue, lightness, chroma = wanted
     darkest, lightest = (0.0, 0.42) if row in BACKGROUND else (0.16, 0.88) if chroma >= 0.2 else (0.2, 1.0)
     weakest, strongest = (0.25, 1.0) if chroma >= 0.2 else (0.04, 0.3) if chroma > 0 else (0.0, 0.0)
-    found: list[tuple[float, RGB]] = []
+    colours: list[tuple[float, RGB]] = []
     for i in range(-25, 26):
         for k in range(-10, 11):
             new, strength = lightness + 0.04 * i, chroma + 0.1 * k
             room = 1 - abs(2 * new - 1)
-            own = i == k == 0 and chroma <= room
-            if not own and not (darkest <= new <= lightest and weakest <= strength <= min(strongest, room)):
+            is_wanted = i == k == 0 and chroma <= room
+            if not is_wanted and not (darkest <= new <= lightest and weakest <= strength <= min(strongest, room)):
                 continue
             rgb = colorsys.hls_to_rgb(hue, new, strength / room if strength > 0 else 0.0)
             red, green, blue = (round(255 * c) for c in rgb)
-            found.append((abs(new - lightness) + abs(strength - chroma) / 2, (red, green, blue)))
-    return tuple(colour for _, colour in sorted(found))
+            colours.append((abs(new - lightness) + abs(strength - chroma) / 2, (red, green, blue)))
+    return tuple(colour for _, colour in sorted(colours))

@@ -1,4 +1,4 @@
-"""Where and how the model computes: the one place that chooses a device, a precision and a bound of memory."""
+"""Device, precision and memory limit of the model: the only place that chooses them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _AMPERE = (8, 0)  # the first NVIDIA GPUs with bf16
 
 @dataclass(frozen=True)
 class Compute:
-    """What a model computes with.
+    """Device, precision and memory limit of a model.
 
     Attributes:
-        device: one that is there.
+        device: a device of this machine.
         precision: of the image encoder, a key of `PRECISIONS`; all else is computed in float32.
-        max_memory_mb: bound of the working set of windows, beside the model, the image and the map. Results do not
-            depend on it.
+        max_memory_mb: limit of the working set of windows, in addition to the model, the image and the map. Results do
+            not depend on it.
     """
 
     device: torch.device
@@ -40,13 +40,13 @@ class Compute:
     def choose(
         cls, device: str | torch.device = "auto", precision: str = "fp32", max_memory_mb: float | None = None
     ) -> Compute:
-        """Turns "auto" into what is best here.
+        """Resolves "auto" to the best choice on this machine.
 
         Args:
             device: "auto" (CUDA, else Apple's MPS, else CPU), "cpu", "cuda", "cuda:1", "mps".
             precision: "fp32", "bf16", "fp16", or "auto": fp16 on CUDA, bf16 on a CPU that has it in hardware, else
                 fp32.
-            max_memory_mb: None: what suits the device.
+            max_memory_mb: None: `memory_for` the device.
 
         Raises:
             UserError: an unknown device or precision, or a device that is not here.
@@ -57,10 +57,10 @@ class Compute:
 
 
 def memory_for(device: torch.device) -> float:
-    """The bound of the working set that suits a device, in MB: on a GPU at most half of what is free there.
+    """The default limit of the working set on a device, in MB: on a GPU at most half of its free memory.
 
-    What PyTorch keeps of its own earlier calls is free, too: else the second image would be computed in other parts
-    than the first one.
+    Memory that PyTorch has reserved and not allocated counts as free: otherwise the second image would be divided
+    differently than the first.
     """
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
@@ -73,9 +73,9 @@ def memory_for(device: torch.device) -> float:
 
 
 def arithmetic(device: torch.device) -> str:
-    """What decides the last bits on a device: its kind, and how the encoder's float32 products are computed.
+    """Describes what the last bits of results depend on: the kind of device, and how float32 products are computed.
 
-    That is told where it is not as PyTorch does by itself: on a CPU by oneDNN; rounded, where the caller allows it.
+    The products are named where they differ from PyTorch's default: by oneDNN on a CPU, or rounded.
     """
     if (rounded := rounding(device.type)) is not None:
         return f"{device.type}, products may be rounded to {rounded}"
@@ -84,11 +84,12 @@ def arithmetic(device: torch.device) -> str:
 
 @contextmanager
 def even_threads() -> Iterator[None]:
-    """Lets PyTorch compute with 1, 2, 4, 8 or so on threads in a block, at most as many as before.
+    """Reduces PyTorch's threads to a power of two in a block.
 
-    What each thread then gets of the encoder's activations, whose sides are multiples of powers of two, has no odd end.
-    There PyTorch takes other instructions (of the sigmoid in CLIP's QuickGELU, for one), so that the last bit would
-    depend on the number of threads: with 3, 5 or 7 logits differ by 1e-7, with 1, 2, 4 and 8 they are the same.
+    Then the activations of the encoder, whose sides are multiples of powers of two, are divided among threads without
+    a remainder. For a remainder PyTorch uses other instructions (such as for the sigmoid in CLIP's QuickGELU), so the
+    last bit would depend on the number of threads: with 3, 5 or 7 logits differ by 1e-7, with 1, 2, 4 and 8 they are
+    equal.
     """
     before = torch.get_num_threads()
     even = 1 << (before.bit_length() - 1)
@@ -103,7 +104,7 @@ def even_threads() -> Iterator[None]:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Turns "auto" into the precision that is fast on a device, and refuses what is none.
+    """Resolves "auto" to the precision that is fast on a device, and checks others.
 
     Raises:
         UserError: an unknown precision.
@@ -113,12 +114,12 @@ def choose_precision(precision: str, device: torch.device) -> str:
             return "fp16"
         return "bf16" if device.type == "cpu" and bf16_in_hardware(device) else "fp32"
     if precision not in PRECISIONS:
-        raise UserError(f"unknown precision {precision!r}: use one of auto, {', '.join(PRECISIONS)}")
+        raise UserError(f"unknown precision {precision!r}: expected one of auto, {', '.join(PRECISIONS)}; give one")
     return precision
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """Turns "auto" into the best device there is, and refuses one that is not there.
+    """Resolves "auto" to the best available device, and checks others.
 
     Raises:
         UserError: an unknown device, or one that this machine (or this build of torch) does not have.
@@ -130,28 +131,35 @@ def choose_device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps") from None
+        raise UserError(f"unknown device {device!r}: expected one of auto, cpu, cuda, cuda:N, mps; give one") from None
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
+            f"devices here: expected one of those; use {option('device', 'cpu')}, or install a CUDA build of torch "
+            "and the NVIDIA driver"
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
+        raise UserError(
+            f"device mps asked for, but there is no Apple GPU here: expected one; use {option('device', 'cpu')}"
+        )
     if chosen.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:N or mps")
+        raise _unknown_device(device)
     return chosen
 
 
+def _unknown_device(device: object) -> UserError:
+    return UserError(f"unknown device {device!r}: expected one of auto, cpu, cuda, cuda:N, mps; give one")
+
+
 def bf16_in_hardware(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 by instructions of its own, which makes that precision fast."""
+    """Whether a device has instructions for bf16 products, which makes that precision fast."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= _AMPERE
     return device.type == "cpu" and bool(_BF16 & _cpu_features())
 
 
 def _cpu_features() -> set[str]:
-    """Names of the processor's instruction sets; nothing where they cannot be told."""
+    """Names of the CPU's instruction sets; empty where they are unknown."""
     if (tell := getattr(torch.cpu, "get_capabilities", None)) is not None:  # since torch 2.9
         return {name for name, has in tell().items() if has is True}
     try:

@@ -1,4 +1,4 @@
-"""Where the configs of the data sets are, in the installed package or beside it in a checkout; and what may be one.
+"""Config files: where those of the data sets are, which files may be one, and what commands change in them.
 
 A config is a Python program, which mmengine runs to read it. Nothing here runs one.
 """
@@ -9,11 +9,34 @@ import ast
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from segearth.errors import UserError, option
 
 _PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class ConfigChanges:
+    """Changes to a config, as commands take them.
+
+    Attributes:
+        options: "key=value" each, nested keys with dots, values as mmengine's `DictAction` reads them.
+        data_root: a folder that stands for the leading `data/` of data paths.
+        model: what `segearth.clips.resolve` takes; it replaces the config's CLIP and upsampler.
+        architecture: of such a model that is given by path or address.
+        upsampler: what `segearth.loading.load_model` takes; it replaces the model's or the config's own.
+    """
+
+    options: Sequence[str] = ()
+    data_root: str | Path | None = None
+    model: str | None = None
+    architecture: str | None = None
+    upsampler: str | None = None
+
+
+UNCHANGED = ConfigChanges()
 
 
 def configs_folder() -> Path:
@@ -62,7 +85,7 @@ def find_config(config: str | Path) -> Path:
 
 
 def check_source(path: Path, below: Sequence[Path] = ()) -> None:
-    """Refuses what is no Python config, and one that builds on such a file, before any of them runs.
+    """Refuses a file that is no Python config, or builds on such a file, before any of them runs.
 
     mmengine reads YAML and JSON, too. YAML can start any program while it is read (`!!python/object/apply`), which
     nobody expects of a file of data.
@@ -112,7 +135,7 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
 
 
 def check_syntax(change: str) -> None:
-    """Refuses a change of a config that is no "key=value" with keys between dots.
+    """Refuses a change of a config that is not "key=value" with dots between nested keys.
 
     Raises:
         UserError: it is not.

@@ -1,4 +1,4 @@
-"""Polygons of a map as a GeoDataFrame, by way of the GeoPackage that holds them."""
+"""Polygons of a map as a GeoDataFrame, read from a temporary GeoPackage."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def polygons_of_result(result: Result, **options: Any) -> GeoDataFrame:
-    """The polygons of a map in memory.
+    """The polygons of a map that is in memory.
 
     Args:
         result: the map.
         options: of `VectorOptions`.
 
     Raises:
-        UserError: a package is missing, or as of `vectorize`.
+        UserError: a package is missing, or see `vectorize`.
     """
-    _refuse_without_packages()
+    _check_packages()
     with tempfile.TemporaryDirectory(prefix="segearth-") as folder:
         labels = Path(folder) / f"{result.name}.labels.tif"
         result.save(labels)
@@ -34,16 +34,16 @@ def polygons_of_result(result: Result, **options: Any) -> GeoDataFrame:
 
 
 def polygons_of_file(labels: Path, **options: Any) -> GeoDataFrame:
-    """The polygons of a label map.
+    """The polygons of a label map that is a file.
 
     Args:
-        labels: its file; confidence is taken from beside it.
+        labels: the file; the confidence is read from the file beside it.
         options: of `VectorOptions`.
 
     Raises:
-        UserError: a package is missing, or as of `vectorize`.
+        UserError: a package is missing, or see `vectorize`.
     """
-    _refuse_without_packages()
+    _check_packages()
     import geopandas
 
     from segearth.vectors.label_map import base_name, open_label_map
@@ -54,12 +54,12 @@ def polygons_of_file(labels: Path, **options: Any) -> GeoDataFrame:
         made = vectorize(labels, folder, VectorOptions(vector="gpkg", **options))
         frame: GeoDataFrame = geopandas.read_file(made.path, layer=base_name(labels), engine="pyogrio")
         with open_label_map(labels) as source:
-            if source.crs is None:  # GeoPackage has a system for that, "undefined", which is none to compute with
+            if source.crs is None:  # GeoPackage calls it "undefined", which cannot be transformed
                 frame = frame.set_crs(None, allow_override=True)
     return frame
 
 
-def _refuse_without_packages() -> None:
+def _check_packages() -> None:
     """Raises UserError where a package is missing."""
     try:
         import geopandas  # noqa: F401

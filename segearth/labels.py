@@ -1,4 +1,4 @@
-"""Values of a label map, the same for pictures and for data that have a place on the Earth."""
+"""Values of label maps, the same for pictures and scenes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Labels = NDArray[np.uint8 | np.uint16]
 
 UNCLASSIFIED = "unclassified"  # the name in tables
-UNCLASSIFIED_COLOUR = (160, 160, 160)  # in a palette and in tables; an overlay leaves such pixels as they are
+UNCLASSIFIED_COLOUR = (160, 160, 160)  # in a palette and in tables; an overlay does not colour such pixels
 NODATA_COLOUR = (255, 255, 255)
 
 
@@ -33,13 +33,13 @@ class LabelValues(NamedTuple):
 
 
 def label_values(classes: int) -> LabelValues:
-    """The values of the labels of so many classes: uint8 holds 254 of them."""
+    """The label values for a number of classes; uint8 holds up to 254 classes."""
     return LabelValues(np.uint8, 254, 255) if classes <= 254 else LabelValues(np.uint16, 65534, 65535)
 
 
 def thresholds_of(vocabulary: Vocabulary, threshold: float) -> NDArray[np.float32]:
-    """The threshold of each class, (C,): its own one, else the common one."""
-    return np.array([threshold if own is None else own for own in vocabulary.thresholds], np.float32)
+    """The threshold of each class, (C,): its own, or else the common one."""
+    return np.array([threshold if value is None else value for value in vocabulary.thresholds], np.float32)
 
 
 def has_unclassified(vocabulary: Vocabulary, threshold: float) -> bool:
@@ -47,19 +47,19 @@ def has_unclassified(vocabulary: Vocabulary, threshold: float) -> bool:
     return vocabulary.background is None and bool(thresholds_of(vocabulary, threshold).any())
 
 
-def labelled(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabulary, threshold: float) -> Labels:
-    """The best classes where they are certain; elsewhere the background, or unclassified where there is none.
+def apply_thresholds(best: Labels, confidence: NDArray[np.float32], vocabulary: Vocabulary, threshold: float) -> Labels:
+    """Applies thresholds: uncertain pixels become the background, or unclassified where there is none.
 
     Args:
         best: (h, w), as of `Classified`; nodata stays.
         confidence: (h, w).
         vocabulary: the classes.
-        threshold: pixels whose confidence is below are uncertain; classes may have thresholds of their own.
+        threshold: pixels with less confidence are uncertain; classes may have thresholds of their own.
     """
     thresholds = thresholds_of(vocabulary, threshold)
     if not thresholds.any():
         return best
     values = label_values(len(vocabulary))
     fill = values.unclassified if vocabulary.background is None else vocabulary.background
-    of_values = np.pad(thresholds, (0, values.nodata + 1 - len(thresholds)))  # no confidence is below 0
-    return np.where(confidence < of_values[best], best.dtype.type(fill), best)
+    by_label = np.pad(thresholds, (0, values.nodata + 1 - len(thresholds)))  # no confidence is below 0
+    return np.where(confidence < by_label[best], best.dtype.type(fill), best)

@@ -1,4 +1,4 @@
-"""Pixels on their way to a device and maps on their way back: bytes go up, resizing and normalising are done there."""
+"""Copies between host and device: image bytes go to the device, are resized and normalised there; maps come back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segearth.clips import STATISTICS, Statistics
-from segearth.resizing import columns, resize, taps
+from segearth.images.resizing import columns, resize, taps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,24 +21,24 @@ _VALUES = 1 << 24  # so many values of the result are computed at once: 64 MB a 
 def to_model(
     pixels: NDArray[np.uint8], size: tuple[int, int], device: torch.device, statistics: Statistics = STATISTICS
 ) -> Tensor:
-    """An image as the model takes it: resized as `segearth.resizing.resize` does it, and normalised.
+    """The model's input: an image resized as by `segearth.images.resizing.resize`, and normalised.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        size: (height, width) that it is mapped at.
+        size: (height, width) of the model's input.
         device: the model's.
         statistics: of the images that the model was trained on.
 
     Returns:
         (1, 3, height, width) float32 on the device; on every device the same bits.
     """
-    here = device.type == "cpu"  # where it fits into a cache, band by band
-    resized = torch.from_numpy(resize(pixels, size).copy()) if here else resize_on(device, pixels, size)
+    on_cpu = device.type == "cpu"  # computed band by band, each fits into the cache
+    resized = torch.from_numpy(resize(pixels, size).copy()) if on_cpu else resize_on(device, pixels, size)
     return normalise(resized.permute(2, 0, 1)[None], statistics)
 
 
 def normalise(image: Tensor, statistics: Statistics = STATISTICS) -> Tensor:
-    """(B, 3, H, W) RGB from 0 to 255 to what a CLIP expects: minus the mean, divided by the standard deviation."""
+    """Normalises (B, 3, H, W) RGB from 0 to 255 as CLIP expects: minus the mean, divided by the standard deviation."""
     mean, std = _on(image.device, statistics)
     return (image.float() - mean) / std
 
@@ -51,7 +51,7 @@ def _on(device: torch.device, statistics: Statistics) -> tuple[Tensor, Tensor]:
 
 
 def resize_on(device: torch.device, pixels: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """`segearth.resizing.resize` on a device, value by value the same: all of it is whole numbers.
+    """`segearth.images.resizing.resize` on a device, with identical values: it computes with integers only.
 
     Args:
         device: where it is computed.
@@ -62,18 +62,18 @@ def resize_on(device: torch.device, pixels: NDArray[np.uint8], size: tuple[int, 
         (height, width, 3) uint8 on the device.
     """
     if pixels.shape[:2] == size:
-        return up(pixels, device)
+        return to_device(pixels, device)
     above, row_weights = taps(pixels.shape[0], size[0])
     rows = np.stack([above, above + 1]).clip(0, pixels.shape[0] - 1)
     needed, places = np.unique(rows, return_inverse=True)
     if 2 * len(needed) <= len(pixels):
         pixels, rows = pixels[needed], places.reshape(rows.shape)
-    source = up(pixels, device)
+    source = to_device(pixels, device)
     neighbours, column_weights = columns(source.shape[1], size[1])
     tables = (*neighbours, *rows, *column_weights, *row_weights)
-    together = up(np.concatenate(tables, dtype=np.int64), device)  # one copy, which nobody waits for
+    together = to_device(np.concatenate(tables, dtype=np.int64), device)  # one asynchronous copy
     left, right, upper, lower, *weights = together.split([len(table) for table in tables])
-    from_left, from_right, from_above, from_below = (each.int()[:, None] for each in weights)
+    from_left, from_right, from_above, from_below = (weight.int()[:, None] for weight in weights)
     resized = source.new_empty(*size, 3)
     step = max(1, _VALUES // (3 * size[1]))
     for band in (slice(top, top + step) for top in range(0, size[0], step)):
@@ -81,29 +81,29 @@ def resize_on(device: torch.device, pixels: NDArray[np.uint8], size: tuple[int, 
         for row, weights in ((upper[band], from_above[band]), (lower[band], from_below[band])):
             line = source[row]
             sums = line[:, left] * from_left + line[:, right] * from_right
-            shares.append((sums >> 4) * weights[:, None] >> 16)  # OpenCV cuts bits off, see there
+            shares.append((sums >> 4) * weights[:, None] >> 16)  # as OpenCV truncates, see `resize`
         resized[band] = (shares[0] + shares[1] + 2) >> 2
     return resized
 
 
-def up(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on a device; on CUDA through pinned memory, so that nobody waits for it."""
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copies an array to a device; to CUDA through pinned memory, without waiting."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def wait(device: torch.device) -> None:
-    """Returns when a device has done what was asked of it so far."""
+def synchronize(device: torch.device) -> None:
+    """Waits until a device has finished all work that was queued so far."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
-def down(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
-    """Arrays of tensors, which are on one device; of CUDA's through pinned memory, and with a single wait."""
+def to_numpy(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
+    """Copies tensors of one device to NumPy arrays; from CUDA through pinned memory, with a single synchronisation."""
     device = tensors[0].device
     if device.type != "cuda":
         return tuple(tensor.cpu().numpy() for tensor in tensors)

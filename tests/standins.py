@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segearth import architectures
-from segearth.clips import CLIPS, UPSAMPLERS, Spec
-from segearth.files import sha256_of
+from segearth.clips import CLIPS, UPSAMPLER_FILES, Spec
+from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 
 WIDTH = 64
+SIMFEATUP = "xclip_jbu_one_million_aid"
 PUBLISHED = [name for name in CLIPS if name != "tiny"]
 
 
@@ -35,8 +37,13 @@ def small(architecture: str) -> dict[str, Any]:
 
 
 def state_of(row: Spec) -> dict[str, Tensor]:
+    return dict(_random_state(row.architecture))
+
+
+@functools.cache
+def _random_state(architecture: str) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return open_clip.CLIP(**small(row.architecture)).state_dict()
+    return open_clip.CLIP(**small(architecture)).state_dict()
 
 
 def save(row: Spec, path: Path) -> None:
@@ -56,7 +63,8 @@ def put(row: Spec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = cache / row.file.name
     save(row, path)
     file = replace(row.file, size=path.stat().st_size, about_size=0, sha256=sha256_of(path), member="")
-    monkeypatch.setitem(CLIPS, row.name, replace(row, file=file))
+    upsampler = None if row.upsampler_file is None else UPSAMPLER_FILES[SIMFEATUP]  # the stand-in of `cache`
+    monkeypatch.setitem(CLIPS, row.name, replace(row, file=file, upsampler_file=upsampler))
     return path
 
 
@@ -72,11 +80,10 @@ def cache(tmp_path, monkeypatch) -> Iterator[Path]:
     monkeypatch.setattr(
         architectures, "clip_config", lambda name: small(name) if name.startswith("ViT-") else known(name)
     )
-    name = "xclip_jbu_one_million_aid"
     torch.manual_seed(1)
     state = {f"upsampler.{key}": value for key, value in JBUOne(WIDTH, radius=1).state_dict().items()}
-    path = folder / UPSAMPLERS[name].name
+    path = folder / UPSAMPLER_FILES[SIMFEATUP].name
     torch.save({"state_dict": state, "epoch": 1}, path)
-    file = replace(UPSAMPLERS[name], size=path.stat().st_size, sha256=sha256_of(path), git_blob=None)
-    monkeypatch.setitem(UPSAMPLERS, name, file)
+    file = replace(UPSAMPLER_FILES[SIMFEATUP], size=path.stat().st_size, sha256=sha256_of(path), git_blob=None)
+    monkeypatch.setitem(UPSAMPLER_FILES, SIMFEATUP, file)
     return folder

@@ -1,5 +1,6 @@
 """Every CLIP of the table with small random weights: saved, loaded by name and by path, and mapped with."""
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,15 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from standins import PUBLISHED, WIDTH, cache, put, save, small, state_of  # noqa: F401 (a fixture)
 
-from segearth import weights
-from segearth.clips import CLIPS, STATISTICS, UPSAMPLERS, resolve
+from segearth import building, weights
+from segearth.clips import CLIPS, STATISTICS, UPSAMPLER_FILES, resolve
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.loading import load_clip, load_model
-from segearth.models import JBUOne, JBUStack
+from segearth.models import JBUOne, JBUStack, encode_text
 from segearth.provenance import model_settings
 from segearth.transfer import normalise
+from segearth.vocabulary import Vocabulary
 
 PATCHES = ["clip-vit-b32", "clip-vit-b16", "openclip-vit-l14", "clip-vit-l14-336"]  # one of each grid
 
@@ -45,25 +47,58 @@ def test_by_name_by_pair_and_by_path(cache, monkeypatch, name):  # noqa: F811
         assert settings["architecture"] == spec.architecture
 
 
-@pytest.mark.parametrize("upsampler", [None, "default", "bilinear", "bilateral", "jbu_one", "jbu_stack"])
-@pytest.mark.parametrize("name", PATCHES)
-def test_a_map_with_each_upsampler(cache, monkeypatch, tmp_path, photo, name, upsampler):  # noqa: F811
-    put(CLIPS[name], cache, monkeypatch)
-    row, choice = resolve(name), upsampler
-    if upsampler in ("jbu_one", "jbu_stack"):
+@pytest.fixture(scope="module")
+def random_upsampler(tmp_path_factory):
+    """Gives the path of a random upsampler of a kind and a width; each is made once."""
+    folder = tmp_path_factory.mktemp("upsamplers")
+
+    @functools.cache
+    def save_random(kind: type[JBUOne | JBUStack], width: int) -> Path:
         torch.manual_seed(2)
-        module = (JBUOne if upsampler == "jbu_one" else JBUStack)(WIDTH, radius=1)
-        choice = tmp_path / "up.safetensors"
-        save_file(module.state_dict(), choice)
-    if upsampler == "default" and row.upsampler_file is not None:
-        pytest.skip("its own upsampler is a download")
-    predictor = load_model(name, "road; tree; water", "cpu", upsampler=choice)
+        path = folder / f"{kind.__name__}-{width}.safetensors"
+        save_file(kind(width, radius=1).state_dict(), path)
+        return path
+
+    return save_random
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_map_with_each_upsampler(cache, monkeypatch, photo, random_upsampler, name):  # noqa: F811
+    """Every row with every kind of upsampler, of an image of 300 × 421 pixels; the default is the row's own."""
+    if name != "tiny":
+        put(CLIPS[name], cache, monkeypatch)
+    row, other_width = resolve(name), 24
+    width = row.width if name == "tiny" else WIDTH
+    own = row.upsampler if row.upsampler_file is None else "its own file"
+    choices = {
+        "none": None,
+        "default": "default",
+        "bilinear": "bilinear",
+        "bilateral": "bilateral",
+        "jbu_one": random_upsampler(JBUOne, width),
+        "jbu_stack": random_upsampler(JBUStack, width),
+        "kernels of jbu_one": f"kernels:{random_upsampler(JBUOne, other_width)}",
+        "kernels of jbu_stack": f"kernels:{random_upsampler(JBUStack, other_width)}",
+        "published kernels": "simfeatup-kernels",
+    }
+    clip = load_clip(name)  # and its words are encoded once for all of them
+    texts = encode_text(clip, building.load_tokenizer(row.context), Vocabulary.of("road; tree; water"))
+    monkeypatch.setattr(building, "load_clip", lambda *_, **__: clip)
+    monkeypatch.setattr(building, "encode_text", lambda *_: texts)
     image = np.tile(photo, (4, 4, 1))[:300, :421]
-    result = predictor.predict(image, long_side=240)  # so that there are few windows
-    assert result.scores.shape == (3, 300, 421)
-    assert np.isfinite(result.scores).all()
-    assert result.labels.shape == (300, 421)
-    assert (predictor.model.slide_crop, predictor.model.slide_stride) == (row.size, row.size // 2)
+    scores = {}
+    for kind, choice in choices.items():
+        predictor = load_model(name, "road; tree; water", "cpu", upsampler=choice)
+        long_side = 240 if name in PATCHES and kind == "default" else 112  # of more windows than one, or of one
+        result = predictor.predict(image, long_side=long_side)
+        assert result.labels.shape == (300, 421)
+        assert result.scores.shape == (3, 300, 421)
+        assert np.isfinite(result.scores).all()
+        assert (predictor.model.slide_crop, predictor.model.slide_stride) == (row.size, row.size // 2)
+        scores[kind] = predictor.predict(image, long_side=112).scores if long_side != 112 else result.scores
+    same = [kind for kind in scores if kind != "default" and np.array_equal(scores[kind], scores["default"])]
+    assert same == [own] * (row.upsampler_file is None)
+    assert len({values.tobytes() for values in scores.values()}) == len(scores) - len(same)
 
 
 def test_a_name_takes_its_own_mean(cache, monkeypatch, photo):  # noqa: F811
@@ -128,7 +163,7 @@ def test_files_that_are_something_else(cache, damage, message):  # noqa: F811
     elif damage == "text":
         path.write_text("<html>")
     elif damage == "upsampler":
-        path = cache / UPSAMPLERS["xclip_jbu_one_million_aid"].name
+        path = cache / UPSAMPLER_FILES["xclip_jbu_one_million_aid"].name
     elif damage == "missing":
         path = Path("none.pt")
     with pytest.raises(UserError, match=message):

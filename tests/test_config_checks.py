@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmdata import CONFIGS
 
 from segearth import cli
+from segearth.clips import resolving, upsamplers
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
+from segearth.models import attention
 from segearth.openmmlab.checks import DEFAULTS
-from segearth.openmmlab.config import load_config
+from segearth.openmmlab.config import load_config, read_config
 from segearth.openmmlab.keys import CONFIG, MODEL, problems
+from segearth.openmmlab.model_weights import model_weights
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 
 OURS = CONFIGS / "cfg_loveda.py"
@@ -150,7 +155,7 @@ def nowhere(tmp_path, monkeypatch) -> Path:
 def refusal(path: str | Path, *changes: str) -> str:
     """What `load_config` says."""
     with pytest.raises(UserError) as caught:
-        load_config(path, options=changes)
+        load_config(path, changes=ConfigChanges(options=changes))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -253,6 +258,36 @@ def test_a_config_of_proxyclip_is_told_before_its_modules_are_imported():
     assert "it does not know vfm_model, beta" in said
 
 
+THEIRS = """
+from segearth.clips import resolve, register
+from segearth.clips.upsamplers import register_upsampler
+from segearth.models.attention import register_method, replacing
+from dataclasses import replace
+
+register_method("Values", replacing(lambda z, values: values))
+register_upsampler("their_upsampler", lambda: None)
+register(replace(resolve("clip-vit-b32"), name="their-clip", family="Theirs"))
+"""
+
+
+def test_what_custom_imports_register_can_be_named(tmp_path, monkeypatch):
+    """A method, an upsampler and a CLIP of the config's own module, and nothing of them without it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in (attention, upsamplers, resolving):
+        monkeypatch.setattr(module, "REGISTRY", replace(module.REGISTRY, table=dict(module.REGISTRY.table)))
+    monkeypatch.setattr(resolving, "CLIPS", resolving.REGISTRY.table)
+    (tmp_path / "their_parts.py").write_text(THEIRS)
+    config = tmp_path / "cfg_theirs.py"
+    text = f"_base_ = {str(OURS)!r}\n"
+    text += "model = dict(model_type='Values', model='their-clip', upsampler='their_upsampler')\n"
+    config.write_text(text)
+    with pytest.raises(UserError, match="model.model_type is 'Values': expected one of vanilla, MaskCLIP"):
+        read_config(config)
+    config.write_text(f"{text}custom_imports = dict(imports=['their_parts'])\n")
+    used = model_weights(read_config(config).model)
+    assert (used.source.name, used.kind) == ("their-clip", "their_upsampler")
+
+
 def test_a_config_of_mmsegmentation():
     said = foreign("type='EncoderDecoder', backbone=dict(type='ResNetV1c'), test_cfg=dict(mode='whole')")
     assert "theirs.py is for EncoderDecoder" in said
@@ -296,7 +331,7 @@ def test_a_config_that_lacks_something(text, expected):
 def test_only_paths_below_data_are_advised_the_data_root(changes, expected, root):
     options = [f"{DATASET}.{key}={value}" for key, value in changes.items()]
     with pytest.raises(UserError) as caught:
-        load_config(OURS, options=options, data_root=root)
+        load_config(OURS, changes=ConfigChanges(options=options, data_root=root))
     if root is not None and "LoveDA/img_dir/val" in options[0]:
         assert "expected data/...; leave data_root out" in str(caught.value)
         return

@@ -10,6 +10,8 @@ from mmdata import CONFIGS, loveda, picture
 from PIL import Image
 from preparing import CHECK
 
+from segearth import weights
+from segearth.config_files import ConfigChanges
 from segearth.datasets import DATASETS
 from segearth.datasets.places import lossy_label, near_name, other_places, set_of
 from segearth.errors import UserError, called_as
@@ -23,7 +25,7 @@ WATER = DATASETS["wbs-si"]
 def test_sat_ii_is_found_under_the_names_of_all_configs(tmp_path, monkeypatch, ours, theirs):
     """Whatever folder a config names, and wherever the data lie of those that are in use."""
     pytest.importorskip("mmengine")
-    from segearth.openmmlab.config import _find_data
+    from segearth.openmmlab.data_paths import _find_data
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / theirs / "test/image").mkdir(parents=True)
@@ -37,12 +39,12 @@ def test_sat_ii_is_found_under_the_names_of_all_configs(tmp_path, monkeypatch, o
 
 def test_our_config_finds_the_official_folder(tmp_path, monkeypatch):
     pytest.importorskip("mmengine")
-    from segearth.openmmlab import config
+    from segearth.openmmlab.config import load_config
 
-    monkeypatch.setattr(config.weights, "fetch", lambda file: file)
+    monkeypatch.setattr(weights, "fetch", lambda file: file)
     for kind in ("image", "label_cvt"):
         (tmp_path / "data/WHU_Sat_Ⅱ/test" / kind).mkdir(parents=True)
-    found = config.load_config(CONFIGS / "cfg_whu_sat_II.py", data_root=tmp_path / "data", model="tiny")
+    found = load_config(CONFIGS / "cfg_whu_sat_II.py", changes=ConfigChanges(data_root=tmp_path / "data", model="tiny"))
     assert found.test_dataloader.dataset.data_prefix == {
         "img_path": str(tmp_path / "data/WHU_Sat_Ⅱ/test/image"),
         "seg_map_path": str(tmp_path / "data/WHU_Sat_Ⅱ/test/label_cvt"),
@@ -90,7 +92,7 @@ def test_a_config_and_a_check_tell_of_near_names(tmp_path, monkeypatch, capsys):
     (tmp_path / "data/LoveDA").rename(tmp_path / "data/loveDA")
     for root in (None, tmp_path / "data"):
         with pytest.raises(UserError, match="no data at .*there is .*data/loveDA: rename it to LoveDA"):
-            load_config(CONFIGS / "cfg_loveda.py", data_root=root, model="tiny")
+            load_config(CONFIGS / "cfg_loveda.py", changes=ConfigChanges(data_root=root, model="tiny"))
     assert CHECK.main(["loveda", "--data-root", "data"]) == 1
     assert "or there is data/loveDA: rename it to LoveDA" in capsys.readouterr().err
 
@@ -105,7 +107,7 @@ def test_a_folder_of_a_known_name_is_not_to_be_renamed(tmp_path, monkeypatch):
         (tmp_path / "data/WHU_Sat_Ⅱ/test" / name).mkdir(parents=True)
     for root in (None, tmp_path / "data"):
         with pytest.raises(UserError, match="/test is there, without label_cvt: prepare the set") as caught:
-            load_config(CONFIGS / "cfg_whu_sat_II.py", data_root=root, model="tiny")
+            load_config(CONFIGS / "cfg_whu_sat_II.py", changes=ConfigChanges(data_root=root, model="tiny"))
         assert "WHU_Sat_Ⅱ" in str(caught.value)
         assert "rename" not in str(caught.value)
 

@@ -21,11 +21,11 @@ from PIL import Image
 
 from segearth import cli, weights
 from segearth.cli.method_options import method_changes
-from segearth.distributed import launch
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.metrics import confusion_matrix
 from segearth.models import SegEarth
-from segearth.openmmlab import runner
+from segearth.openmmlab.evaluate import evaluate
 from segearth.paper.comparison import compare
 
 CONFIG = CONFIGS / "cfg_loveda.py"
@@ -202,7 +202,7 @@ def test_thresholds_and_scales_of_classes_mark_the_row_and_stay_out_of_the_zero_
     assert "the newest row of" in line["Note"]
     assert "is no zero-shot result" in line["Note"]
     with pytest.raises(UserError, match="expected names alone for a table of zero-shot results"):
-        runner.evaluate(CONFIG, folder, model="tiny", options=[tuned], zero_shot=True)
+        evaluate(CONFIG, folder, changes=ConfigChanges(model="tiny", options=[tuned]), zero_shot=True)
 
 
 def test_another_method_and_test_time_averaging(run, here):
@@ -446,7 +446,8 @@ def test_interrupt(run, here, monkeypatch):
     monkeypatch.setattr(SegEarth, "labels", interrupted)
     code, out, _ = run("--config", CONFIG, "--model", "tiny", "--work-dir", "out", "--show-dir", "shown")
     assert (code, out) == (130, "")
-    assert [path.name for path in (here / "out").iterdir()] == ["logs"]
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["logs", "progress"]
+    assert not list((here / "out/progress").glob("*/ledger"))  # nothing was finished
     assert not list((here / "shown").iterdir())
 
 
@@ -574,18 +575,6 @@ def test_a_class_without_labels(run, here, monkeypatch, found):
     known = (truth[0] != 255).sum() + (truth[1] != 255).sum()
     if not found:  # by hand: one class has an IoU, four have 0, two have none
         assert row["mIoU"] == round(100 * float(background / known) / 5, 2)
-
-
-@pytest.mark.parametrize("launcher", ["slurm", "mpi"])
-def test_launchers_check_their_environment(monkeypatch, launcher):
-    names = launch._LAUNCHERS[launcher][:2]
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match="did not start this process"):
-        launch.check_launcher(launcher)
-    for name, value in zip(names, ("1", "2"), strict=True):
-        monkeypatch.setenv(name, value)
-    launch.check_launcher(launcher)
 
 
 def test_help_and_checks_need_no_torch():

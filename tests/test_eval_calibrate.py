@@ -10,7 +10,10 @@ import pytest
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 
 from segearth import cli
-from segearth.openmmlab import runner
+from segearth.cli.options import evaluation_changes
+from segearth.config_files import ConfigChanges
+from segearth.openmmlab.config import read_config
+from segearth.openmmlab.evaluate import evaluate
 from segearth.vocabulary import Vocabulary
 
 SMALL = "test_dataloader.dataset.pipeline.1.scale=(64,64)"
@@ -46,9 +49,26 @@ def test_evaluation_gives_with_the_file_what_is_printed(capsys):
         for key, kind in (("img_path", "img_dir"), ("seg_map_path", "ann_dir"))
     ]
     options += ["model.name_path=out.txt", SMALL]
-    row, _ = runner.evaluate(CONFIGS / "cfg_loveda.py", "work", model="tiny", options=options, limit=5, quiet=True)
-    assert row["mIoU"] == pytest.approx(fitted, abs=0.006)
-    assert row["prompts"]["thresholds"][0] == pytest.approx(0.3)  # prob_thd, of the background itself
+    run, _ = evaluate(
+        CONFIGS / "cfg_loveda.py", "work", changes=ConfigChanges(model="tiny", options=options), limit=5, quiet=True
+    )
+    assert run.miou == pytest.approx(fitted, abs=0.006)
+    assert run.prompts.thresholds[0] == pytest.approx(0.3)  # prob_thd, of the background itself
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "precision"),
+    [
+        ([], "cuda", "fp16"),
+        (["--precision", "fp32"], "cuda", "fp32"),  # the default of other verbs: given, it counts
+        (["--precision", "bf16", "--device", "auto"], "auto", "bf16"),
+    ],
+)
+def test_options_that_are_given_override_the_config(options, device, precision):
+    args = cli.verb_parser("calibrate").parse_args(["--config", "loveda", "-o", "out.txt", *options])
+    own = ["model.device=cuda", "model.precision=fp16"]  # as the config has them
+    model = read_config(CONFIGS / "cfg_loveda.py", [*own, *evaluation_changes(args).options]).model
+    assert (model.device, model.precision) == (device, precision)
 
 
 def link() -> None:
@@ -64,7 +84,7 @@ def link() -> None:
         (None, ["--split", "nowhere"], "img_dir/nowhere"),
         (link, [], "which the table is made of: expected images of another split"),
         (None, ["--limit", "4"], "4 labelled images: expected at least 5"),
-        (None, ["--labels", "data"], "--labels is for images without a config: leave it out"),
+        (None, ["--labels", "data"], "--labels is for images without a config: expected none here; leave it out"),
         (None, ["--cfg-options", "test_dataloader.dataset.ann_file=list.txt"], "that list.txt lists (ann_file)"),
         (
             None,

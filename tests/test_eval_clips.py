@@ -13,17 +13,20 @@ from mmdata import picture
 from PIL import Image
 from safetensors.torch import save_file
 from standins import WIDTH, cache, put, save  # noqa: F401 (a fixture)
+from test_clips import DIFFERENT
 from test_eval import OFFICIAL_BASE
 
 from segearth import cli
 from segearth.clips import CLIPS, resolve
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 from segearth.openmmlab.config import load_config
-from segearth.openmmlab.identity import fingerprint
-from segearth.openmmlab.runner import evaluate
+from segearth.openmmlab.evaluate import evaluate
+from segearth.openmmlab.identity import run_settings
 from segearth.openmmlab.segmentor import SegEarthSegmentation
+from segearth.results.record import WeightFile
 
 CONFIG = """
 _base_ = './base_config.py'
@@ -66,30 +69,41 @@ def write(clip_type: str, vit_type: str, more: str = "") -> Path:
     return Path("cfg.py")
 
 
-@pytest.mark.parametrize(
-    ("clip_type", "vit_type", "architecture"),
-    [
-        ("CLIP", "ViT-B/16", "ViT-B-16-quickgelu"),
-        ("OpenCLIP", "ViT-B/16", "ViT-B-16"),
-        ("MetaCLIP", "ViT-L/14", "ViT-L-14-quickgelu"),
-        ("RemoteCLIP", "ViT-B-32", "ViT-B-32"),
-        ("GeoRSCLIP", "ViT-B/32", "ViT-B-32"),
-        ("SkyCLIP", "ViT-L/14", "ViT-L-14"),
-        ("ALIP", "ViT-B/32", "ViT-B-32"),
-    ],
-)
+# Of the seven families that are built: their towers, and the end of the architectures that the official code takes.
+OFFICIAL = {
+    "CLIP": (["ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336"], "-quickgelu"),
+    "OpenCLIP": (["ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-H/14"], ""),
+    "MetaCLIP": (["ViT-B/32", "ViT-B-16", "ViT-L/14", "ViT-H/14"], "-quickgelu"),
+    "RemoteCLIP": (["ViT-B-32", "ViT-L-14"], ""),
+    "GeoRSCLIP": (["ViT-B/32", "ViT-L-14", "ViT-L-14-336", "ViT-H/14"], ""),
+    "SkyCLIP": (["ViT-B/32", "ViT-L/14"], ""),
+    "ALIP": (["ViT-B/32"], ""),
+}
+PAIRS = [
+    (family, tower, tower.replace("/", "-").replace("@", "-") + activation)
+    for family, (towers, activation) in OFFICIAL.items()
+    for tower in towers
+]
+
+
+def test_all_pairs_of_the_table_are_here():
+    built = {row.name for row in CLIPS.values() if row.family in OFFICIAL}
+    assert {resolve((family, tower)).name for family, tower, _ in PAIRS} == built
+
+
+@pytest.mark.parametrize(("clip_type", "vit_type", "architecture"), PAIRS)
 def test_official_configs_of_every_family(folder, cache, monkeypatch, clip_type, vit_type, architecture):  # noqa: F811
     """Their pair, their upsampler and their data; the row says what was computed, and how a name would differ."""
     row = resolve((clip_type, vit_type))
     path = put(CLIPS[row.name], cache, monkeypatch)
-    result, _ = evaluate(write(clip_type, vit_type), folder / "out", quiet=True)
-    assert (result["CLIP"], result["model"], result["architecture"]) == (clip_type, row.name, architecture)
-    assert result["weights"]["clip"] == {"file": path.name, "sha256": sha256_of(path)}
-    assert result["upsampler"] == "jbu_one (xclip_jbu_one_million_aid.ckpt)"
-    assert (result["images"], len(result["per_class"])) == (1, 3)
-    assert sum(entry["label_pixels"] for entry in result["per_class"]) == 300 * 421
+    run, _ = evaluate(write(clip_type, vit_type), folder / "out", quiet=True)
+    assert (run.clip, run.model, run.architecture) == (clip_type, row.name, architecture)
+    assert run.weights.clip == WeightFile(file=path.name, sha256=sha256_of(path))
+    assert run.upsampler == "jbu_one (xclip_jbu_one_million_aid.ckpt)"
+    assert (run.images, len(run.per_class)) == (1, 3)
+    assert sum(result.label_pixels for result in run.per_class) == 300 * 421
     says = f"the name {row.name} takes what it was trained with"
-    assert (says in result.get("about", "")) == (row.trained.official != "")
+    assert (says in (run.about or "")) == (row.name in DIFFERENT)
 
 
 @pytest.mark.usefixtures("folder")
@@ -132,12 +146,14 @@ def test_ones_own_clip_in_a_config(folder, monkeypatch):
     config = write("CLIP", "ViT-B/16", more).absolute()
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
-    loaded = load_config(config, options=[f"test_dataloader.dataset.data_prefix.img_path={folder}/images"])
+    loaded = load_config(
+        config, changes=ConfigChanges(options=[f"test_dataloader.dataset.data_prefix.img_path={folder}/images"])
+    )
     assert loaded.model.model == str(folder / "lib/mine.safetensors")
     made = SegEarthSegmentation(**{key: value for key, value in loaded.model.items() if key != "type"})
     assert (made.source.name, made.upsampler) == ("mine.safetensors", "bilinear")
     with pytest.raises(UserError, match="architecture 'ViT-B-32' without model"):
-        load_config(config, options=["model.model=None", "model.architecture=ViT-B-32"])
+        load_config(config, changes=ConfigChanges(options=["model.model=None", "model.architecture=ViT-B-32"]))
 
 
 @pytest.mark.usefixtures("folder")
@@ -151,10 +167,10 @@ def test_a_name_and_a_pair_are_two_runs(cache, monkeypatch):  # noqa: F811
     shutil.copy(path, "copy.bin")
     shutil.copy(path, "lib.bin")
 
-    def of(**keys: str) -> str:
+    def of(**keys: str) -> dict:
         config = load_config(write("CLIP", "ViT-B/16"))
         config.model.update(upsampler="bilinear", **keys)
-        return fingerprint(config, dataset)
+        return run_settings(config, dataset)
 
     assert of(model="georsclip-vit-b32") != of(clip_type="GeoRSCLIP", vit_type="ViT-B/32")
     assert of(model="openclip-vit-l14") != of(clip_type="OpenCLIP", vit_type="ViT-L/14")

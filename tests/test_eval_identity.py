@@ -11,13 +11,14 @@ import torch
 from mmdata import CONFIGS, loveda, random_tiny, tiny  # noqa: F401 (fixtures)
 from safetensors.torch import save_file
 
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.models import JBUOne
 from segearth.openmmlab.config import load_config
 from segearth.openmmlab.datasets import open_dataset
-from segearth.openmmlab.identity import fingerprint, weight_files
+from segearth.openmmlab.evaluate import evaluate
+from segearth.openmmlab.identity import run_settings, weight_files
 from segearth.openmmlab.model_weights import model_weights
-from segearth.openmmlab.runner import evaluate
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -57,7 +58,8 @@ def draw_upsampler(path: Path) -> str:
 def test_a_named_file_that_is_not_used_is_not_recorded(config, random_tiny, change, name, there):  # noqa: F811
     if there:
         draw_upsampler(config.parent / "weights" / "mine.safetensors")
-    row, folder = evaluate(config, "out", options=[change], quiet=True)
+    run, folder = evaluate(config, "out", changes=ConfigChanges(options=[change]), quiet=True)
+    row = run.to_json()
     assert row["upsampler"] == name
     clip = random_tiny / "tiny.safetensors"
     sha256 = hashlib.sha256(clip.read_bytes()).hexdigest()
@@ -67,14 +69,15 @@ def test_a_named_file_that_is_not_used_is_not_recorded(config, random_tiny, chan
 
 def test_a_named_file_that_is_used_is_recorded(config):
     sha256 = draw_upsampler(config.parent / "weights" / "mine.safetensors")
-    row, _ = evaluate(config, "out", quiet=True)
+    run, _ = evaluate(config, "out", quiet=True)
+    row = run.to_json()
     assert row["upsampler"] == "jbu_one (mine.safetensors)"
     assert row["weights"]["upsampler"] == {"file": "mine.safetensors", "sha256": sha256}
 
 
 def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
     """Figures of oneDNN's products are not mixed with those of others; those of a GPU have none of either."""
-    settings = load_config(config, options=["model.feature_up=False"])
+    settings = load_config(config, changes=ConfigChanges(options=["model.feature_up=False"]))
     dataset = open_dataset(settings.test_dataloader.dataset)
 
     def both(gpu):
@@ -83,7 +86,7 @@ def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
         for used in (False, True):
             for place in ("segearth.compute", "segearth.models.onednn"):
                 monkeypatch.setattr(f"{place}.onednn_is_used", lambda used=used: used)
-            found.append(fingerprint(settings, dataset))
+            found.append(run_settings(settings, dataset))
         return found
 
     plain, fast = both(gpu=False)
@@ -94,19 +97,21 @@ def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
 
 
 def test_figures_of_an_apple_gpu_are_not_those_of_a_processor(config, monkeypatch):
-    settings = load_config(config, options=["model.feature_up=False"])
+    settings = load_config(config, changes=ConfigChanges(options=["model.feature_up=False"]))
     dataset = open_dataset(settings.test_dataloader.dataset)
-    plain = fingerprint(settings, dataset)
+    plain = run_settings(settings, dataset)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
-    assert fingerprint(settings, dataset) != plain
+    assert run_settings(settings, dataset) != plain
     settings.model.device = "cpu"
-    assert fingerprint(settings, dataset) == plain
+    assert run_settings(settings, dataset) == plain
 
 
 def test_the_bound_of_memory_does_not_begin_a_run_anew(config):
     draw_upsampler(config.parent / "weights" / "mine.safetensors")
     bounds = ("model.max_memory_mb=50", "model.max_memory_mb=400")
-    first, second = (evaluate(config, "out", options=[bound], quiet=True)[0]["fingerprint"] for bound in bounds)
+    first, second = (
+        evaluate(config, "out", changes=ConfigChanges(options=[bound]), quiet=True)[0].fingerprint for bound in bounds
+    )
     assert first == second
 
 

@@ -16,10 +16,12 @@ from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
 from preparing import made
 from processes import forked, free_port, torchrun_variables
 
+from segearth.config_files import ConfigChanges
 from segearth.datasets import DATASETS
-from segearth.distributed import launch
 from segearth.errors import UserError
-from segearth.openmmlab.runner import evaluate
+from segearth.jobs.launchers import launched_shard
+from segearth.jobs.team import Team
+from segearth.openmmlab.evaluate import evaluate
 
 SETS = ("udd5", "wbs-si")
 SMALL = ("--model", "tiny", "--cfg-options", "test_dataloader.dataset.pipeline.1.scale=(64,64)")
@@ -122,13 +124,12 @@ def test_processes_that_see_other_data_are_refused(data, tmp_path):
     shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copy)  # without the files' times
 
     def work(rank: int) -> int:
-        with launch.joined("pytorch") as group:
-            try:
-                root = [data, tmp_path / "copy"][rank]
-                evaluate(CONFIGS / "cfg_udd5.py", "out", data_root=root, ranks=group, model="tiny", limit=1)
-            except UserError as error:
-                print(error)
-                return 2
+        changes = ConfigChanges(data_root=[data, tmp_path / "copy"][rank], model="tiny")
+        try:
+            evaluate(CONFIGS / "cfg_udd5.py", "out", changes, team=Team(launched_shard("pytorch")), limit=1)
+        except UserError as error:
+            print(error)
+            return 2
         return 0
 
     for code, text in ranks(work, tmp_path):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from segearth.files import File, git_blob_of, is_whole_safetensors, sha256_of
+from segearth.files import File, is_whole_safetensors
+from segearth.hashes import git_blob_of, sha256_of
 
 
 def test_hashes_of_known_content(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageFont
 
 from segearth import fonts
+from segearth.drawing import with_legend
 from segearth.errors import UserNotice
-from segearth.pictures import with_legend
 
 MADE_UP = "\U0010fff0\U0010fff1"  # private use: no font has a glyph for it
 COLOURS = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)

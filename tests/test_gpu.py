@@ -11,10 +11,10 @@ from PIL import Image
 from torch.testing import assert_close
 
 from segearth import load_model
+from segearth.images.resizing import resized_size
 from segearth.models import factored
 from segearth.models.flat import TorchOperations
 from segearth.predictor import Predictor
-from segearth.resizing import resized_size
 from segearth.synthetic import draw_scene
 from segearth.transfer import to_model
 

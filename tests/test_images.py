@@ -241,6 +241,6 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     save(tmp_path / "a.png", Image.fromarray(RGB))
-    monkeypatch.setattr("segearth.image_files.Image.open", refuse)
+    monkeypatch.setattr("segearth.images.files.Image.open", refuse)
     with pytest.raises(UserError, match=r"a\.png may not be read here: .*change its permissions"):
         read_image(tmp_path / "a.png")

@@ -173,6 +173,25 @@ def test_workers_of_a_command_say_a_notice_once(tmp_path, capfd):
     assert capfd.readouterr().err == "warning: the weights are old\n"
 
 
+class Heavy:
+    """A task that notes how often it is sent to another process."""
+
+    sent = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        Heavy.sent += 1
+        return {"marker": 7}
+
+    def __call__(self, key: str) -> str:
+        return key * vars(self)["marker"]
+
+
+def test_a_task_is_sent_once_to_a_worker():
+    keys, task = [f"{number}" for number in range(20)], Heavy()
+    assert run_tasks(keys, task, workers=2).done == {key: key * 7 for key in keys}
+    assert 1 <= Heavy.sent <= 2
+
+
 def both(parts: tuple[Callable[[int], None], ...], number: int) -> None:
     for part in parts:
         part(number)

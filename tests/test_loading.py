@@ -191,7 +191,7 @@ def test_precision_auto_is_what_is_fast_here(monkeypatch):
     assert load_model("tiny", "road; tree", "cpu", "auto").settings["precision"] == "bf16"
     monkeypatch.setattr("segearth.compute.bf16_in_hardware", lambda device: False)
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
-    with pytest.raises(UserError, match="use one of auto, fp32"):
+    with pytest.raises(UserError, match="expected one of auto, fp32"):
         choose_precision("int8", torch.device("cpu"))
 
 

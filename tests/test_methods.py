@@ -284,9 +284,9 @@ def test_a_method_from_outside_by_entry_point(clip, plugin):
     trunk = Trunk(clip.visual, image, Options(cls_column_zero=True))
     torch.testing.assert_close(features, last_block(lambda z, v: attend(z.v, z.v, v, z.scale))(trunk)[0])
     assert find_method("ValueValue") is METHODS["ValueValue"]
-    with pytest.raises(UserError, match="of the method 'Broken', is a int: expected"):
+    with pytest.raises(UserError, match="'Broken' of another package is of type int, not segearth"):
         find_method("Broken")
-    with pytest.raises(UserError, match="'Gone' of the package behind .* cannot be loaded .AttributeError"):
+    with pytest.raises(UserError, match="'Gone' of another package cannot be loaded .AttributeError"):
         find_method("Gone")
 
 

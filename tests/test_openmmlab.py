@@ -18,15 +18,18 @@ from PIL import Image
 
 import segearth.openmmlab as glue
 from segearth import weights
+from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.labels import labelled
+from segearth.labels import apply_thresholds
 from segearth.loading import load_model
 from segearth.metrics import confusion_matrix, iou_per_class
 from segearth.models import SegEarth
-from segearth.openmmlab.config import load_config, resolve, resolve_weights
+from segearth.openmmlab.config import load_config
 from segearth.openmmlab.datasets import OpenEarthMapDataset, open_dataset
 from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.metric import CountingIoUMetric
+from segearth.openmmlab.model_weights import resolve_weights
+from segearth.openmmlab.places import resolve
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 from segearth.vocabulary import Vocabulary
 
@@ -99,7 +102,7 @@ def test_our_configs(tmp_path, monkeypatch, name, classes, threshold):
     for kind in ("img_dir", "ann_dir"):
         for dataset in ("LoveDA", "OpenEarthMap"):
             (tmp_path / "data" / dataset / kind / "val").mkdir(parents=True)
-    config = load_config(CONFIGS / f"{name}.py", model="tiny")
+    config = load_config(CONFIGS / f"{name}.py", changes=ConfigChanges(model="tiny"))
     assert len(Vocabulary.from_file(config.model.name_path)) == classes
     assert config.model.prob_thd == threshold
     assert config.model.cls_token_lambda == -0.3
@@ -120,7 +123,9 @@ def test_openearthmap_classes_follow_the_prompts():
 def test_options_are_read_as_mmengine_does(tmp_path):
     root = loveda(tmp_path, [(20, 20)])
     options = ["model.prob_thd=0.5", "model.feature_up=False", "test_dataloader.dataset.pipeline.1.scale=(64,64)"]
-    config = load_config(CONFIGS / "cfg_loveda.py", options=options, data_root=root, model="tiny")
+    config = load_config(
+        CONFIGS / "cfg_loveda.py", changes=ConfigChanges(options=options, data_root=root, model="tiny")
+    )
     assert (config.model.prob_thd, config.model.feature_up) == (0.5, False)
     assert config.test_dataloader.dataset.pipeline[1].scale == (64, 64)
 
@@ -237,7 +242,7 @@ def test_thresholds_and_scales_of_classes_count_as_in_prediction(tmp_path):
     scaled = scores.numpy() * np.array(vocabulary.scales, np.float32)
     confidence = scores.numpy()[range(5), scaled.argmax(axis=1)]
     assert found[0, 0].tolist() == [2, 1, 0, 0, 1]
-    assert found[0, 0].tolist() == labelled(scaled.argmax(axis=1), confidence, vocabulary, 0.25).tolist()
+    assert found[0, 0].tolist() == apply_thresholds(scaled.argmax(axis=1), confidence, vocabulary, 0.25).tolist()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

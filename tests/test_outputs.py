@@ -10,7 +10,8 @@ import pytest
 
 from segearth import outputs
 from segearth.errors import UserError, UserNotice
-from segearth.outputs import atomic, run, writable_folder, write_all
+from segearth.exits import run
+from segearth.outputs import atomic, writable_folder, write_all
 
 
 def test_atomic_writes_whole_files(tmp_path):

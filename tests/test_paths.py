@@ -14,7 +14,7 @@ from segearth.batch.inputs import find_images
 from segearth.datasets.archives import members
 from segearth.errors import UserError
 from segearth.images import check_image, read_image
-from segearth.openmmlab.config import resolve
+from segearth.openmmlab.places import resolve
 from segearth.paths import LONGEST_NAME, user_path
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ from PIL import Image
 from segearth.cli import main
 from segearth.errors import UserError, called_as
 from segearth.images import check_image, read_image
-from segearth.pixel_limit import PIXELS_A_BYTE, PixelLimit, allowing, check_enlarged
+from segearth.images.pixel_limit import PIXELS_A_BYTE, PixelLimit, allow_pixels, check_enlarged
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 FORMATS = {"a.png": {}, "a.tif": {}, "b.tif": {"compression": "tiff_lzw"}, "a.jpg": {}, "a.webp": {"lossless": True}}
@@ -76,12 +76,12 @@ def test_an_option_raises_and_lowers_the_limit(tmp_path):
 
 
 def test_most_pixels(monkeypatch):
-    monkeypatch.setattr("segearth.pixel_limit.machine_memory", lambda: 7 * 10**9)
+    monkeypatch.setattr("segearth.images.pixel_limit.machine_memory", lambda: 7 * 10**9)
     assert PixelLimit("a.png", 100).most == Image.MAX_IMAGE_PIXELS
     assert PixelLimit("a.png", 10**6).most == 10**6 * PIXELS_A_BYTE
     assert PixelLimit("a.png", 10**9).most == 10**9  # what the memory holds
     assert PixelLimit("a.png", 10**9, 5).most == 5
-    monkeypatch.setattr("segearth.pixel_limit.machine_memory", lambda: None)
+    monkeypatch.setattr("segearth.images.pixel_limit.machine_memory", lambda: None)
     assert PixelLimit("a.png", 10**9).most == 10**9 * PIXELS_A_BYTE
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # the user wants none
     assert PixelLimit("a.png", 100).most is None
@@ -90,7 +90,7 @@ def test_most_pixels(monkeypatch):
 def test_more_than_the_memory_holds(tmp_path, monkeypatch):
     path = saved(tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    monkeypatch.setattr("segearth.pixel_limit.machine_memory", lambda: 7 * 1999)
+    monkeypatch.setattr("segearth.images.pixel_limit.machine_memory", lambda: 7 * 1999)
     with pytest.raises(UserError, match="has 2,000 pixels, which take 0.0 GB: expected fewer than this machine's"):
         read_image(path)
 
@@ -117,7 +117,7 @@ def test_another_thread_does_not_see_the_raised_limit(tmp_path):
         except UserError:
             refused.append(path)
 
-    with allowing(10**9):
+    with allow_pixels(10**9):
         thread = threading.Thread(target=read)
         thread.start()
         thread.join(0.2)

@@ -23,7 +23,7 @@ from segearth.batch.inputs import Item
 from segearth.cli import predict_scenes
 from segearth.cli.predict_progress import scene_progress
 from segearth.exits import say
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.jobs.shards import Shard
 from segearth.scenes.options import SceneOptions, SceneProgress
 from segearth.synthetic import draw_scene

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from segearth.resizing import resize, resized_size
-from segearth.transfer import resize_on, up
+from segearth.images.resizing import resize, resized_size
+from segearth.transfer import resize_on, to_device
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -54,9 +54,9 @@ def test_a_device_gets_pixels_and_tables_in_one_copy_each(monkeypatch, device):
 
     def spy(array, device):
         sent.append(array.dtype)
-        return up(array, device)
+        return to_device(array, device)
 
-    monkeypatch.setattr("segearth.transfer.up", spy)
+    monkeypatch.setattr("segearth.transfer.to_device", spy)
     assert np.array_equal(resize_on(device, noise(60, 80), (100, 90)).cpu(), resize(noise(60, 80), (100, 90)))
     assert sent == [np.uint8, np.int64]
 
@@ -113,7 +113,7 @@ def test_any_layout_in_memory(layout):
 def test_bands_of_rows_are_one_image(monkeypatch):
     expected = resize(noise(60, 80), (100, 90))
     for values in (1, 3 * 90 * 7, 1 << 30):
-        monkeypatch.setattr("segearth.resizing._VALUES", values)
+        monkeypatch.setattr("segearth.images.resizing._VALUES", values)
         assert np.array_equal(resize(noise(60, 80), (100, 90)), expected)
 
 

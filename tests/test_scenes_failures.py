@@ -19,7 +19,7 @@ from rasters import UTM, break_tile, noise, write  # noqa: E402
 from scenemodels import stub_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
 

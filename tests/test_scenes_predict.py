@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT  # noqa: E402
 
 from segearth import load_model  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions, SceneProgress  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402

@@ -18,8 +18,8 @@ from scenemodels import mini_predictor  # noqa: E402
 
 from segearth import cli  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.files import sha256_of  # noqa: E402
-from segearth.labels import label_values, labelled  # noqa: E402
+from segearth.hashes import sha256_of  # noqa: E402
+from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
 from segearth.scenes.layers import dequantised, quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
@@ -63,7 +63,7 @@ def test_unchanged_rules_give_unchanged_labels(data):
     scores = np.random.default_rng(seed).normal(0.3, 0.004, (classes, 40, 30)).clip(0, 1).astype(np.float32)
     best = (scores * np.array(vocabulary.scales, np.float32)[:, None, None]).argmax(axis=0)
     confidence = np.take_along_axis(scores, best[None], axis=0)[0]
-    stored = labelled(best.astype(np.uint8), confidence, vocabulary, threshold)
+    stored = apply_thresholds(best.astype(np.uint8), confidence, vocabulary, threshold)
     bands = quantised(scores, np.ones((40, 30), bool))
     unchanged = ChangedClasses(vocabulary, tuple((i,) for i in range(classes)))
     labels, _ = reclassify(bands, stored, make_rules(vocabulary, unchanged, threshold))

@@ -15,8 +15,8 @@ from segearth.json_files import json_text  # noqa: E402
 from segearth.result import Result  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
-from segearth.scenes.scene_summary import ClassSums, map_statistics, summarise_scene  # noqa: E402
-from segearth.summary import csv_table, figures, hectares, text_table  # noqa: E402
+from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene  # noqa: E402
+from segearth.summary import csv_table, hectares, result_rows, text_table  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_a_picture(tmp_path):
     labels, confidence = drawn(nodata=False)
     pixels = np.zeros((*labels.shape, 3), np.uint8)
     best = np.where(labels == 254, 0, labels)
-    expected = figures(Result(labels, confidence, None, WORDS, best, pixels, threshold=0.2))
+    expected = result_rows(Result(labels, confidence, None, WORDS, best, pixels, threshold=0.2))
     path = saved(tmp_path / "labels.tif", labels)
     sums = ClassSums.from_arrays(labels, quantised(confidence, labels != 255), 3)
     rows = map_statistics(path, WORDS, True, sums).rows

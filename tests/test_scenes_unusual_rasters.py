@@ -14,11 +14,11 @@ from scenemodels import mini_predictor, stub_predictor  # noqa: E402
 
 from segearth.classification import classify  # noqa: E402
 from segearth.errors import without_warnings  # noqa: E402
-from segearth.labels import label_values, labelled  # noqa: E402
-from segearth.predictor import normalise  # noqa: E402
+from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
+from segearth.transfer import normalise  # noqa: E402
 
 RGB = ["red", "green", "blue"]
 
@@ -54,7 +54,7 @@ def expected_map(predictor, pixels, valid):
         pixels[:, ~valid] = fill[:, None].astype(pixels.dtype)
     logits = predictor.model.logits(normalise(torch.from_numpy(pixels)[None]), valid.shape)
     found = classify(predictor.model, predictor.vocabulary, logits[0])
-    labels = labelled(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
+    labels = apply_thresholds(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
     nodata = label_values(len(predictor.vocabulary)).nodata
     return np.where(valid, labels, nodata), quantised(found.confidence, valid)
 

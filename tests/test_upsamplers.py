@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from segearth import weights
+from segearth import plugins, weights
 from segearth.clips import CLIPS, resolve, upsamplers
 from segearth.errors import UserError
 from segearth.loading import load_model, load_upsampler
@@ -23,6 +26,13 @@ class Nearest(nn.Module):
 
     def forward(self, source, guidance):
         return F.interpolate(source, size=guidance.shape[-2:], mode="nearest")
+
+
+class Broken(nn.Module):
+    """One that cannot be made."""
+
+    def __init__(self):
+        raise RuntimeError("no kernels")
 
 
 @pytest.fixture
@@ -118,13 +128,12 @@ def test_the_default_without_an_upsampler_of_its_own(tmp_path):
         "ViT-B-16-quickgelu": "bilateral",
         "ViT-L-14": "bilinear",
         "ViT-L-14-336": "bilinear",
-        "mine.json": "bilinear",
     }.items():
         assert resolve(tmp_path / "mine.pt", architecture).upsampler == expected
 
 
 def test_an_upsampler_from_outside(monkeypatch, photo):
-    monkeypatch.setattr(upsamplers, "UNTRAINED", dict(upsamplers.UNTRAINED))
+    monkeypatch.setattr(upsamplers, "REGISTRY", replace(upsamplers.REGISTRY, table=dict(upsamplers.UNTRAINED)))
     upsamplers.register_upsampler("nearest", Nearest)
     upsamplers.register_upsampler("nearest", Nearest)  # again: as well
     with pytest.raises(UserError, match="there is an upsampler 'bilinear' already"):
@@ -147,7 +156,7 @@ class Sharp(LinearUpsampler):
 
 
 def test_a_linear_one_from_outside_takes_the_fast_path(monkeypatch, photo):
-    monkeypatch.setattr(upsamplers, "UNTRAINED", dict(upsamplers.UNTRAINED))
+    monkeypatch.setattr(upsamplers, "REGISTRY", replace(upsamplers.REGISTRY, table=dict(upsamplers.UNTRAINED)))
     upsamplers.register_upsampler("sharp", Sharp)
     predictor = load_model("tiny", "road; tree", "cpu", upsampler="sharp")
     expected = predictor.predict(photo, long_side=130).scores
@@ -160,25 +169,13 @@ def test_a_linear_one_from_outside_takes_the_fast_path(monkeypatch, photo):
 
 
 def test_an_upsampler_of_an_installed_package(monkeypatch):
-    class Entry:
-        name = "theirs"
-
-        def load(self):
-            return Nearest
-
-    class Broken(Entry):
-        name = "broken"
-
-        def load(self):
-            raise ImportError("no such module")
-
-    class Entries(list):
-        names = frozenset({"theirs", "broken"})
-
-    entries = Entries([Entry(), Broken()])
-    monkeypatch.setattr(upsamplers, "entry_points", lambda group: entries if group == upsamplers.GROUP else Entries())
-    assert isinstance(load_upsampler("theirs"), Nearest)
-    with pytest.raises(UserError, match=r"'broken' of another package cannot be loaded .ImportError: no such module"):
-        load_upsampler("broken")
-    with pytest.raises(UserError, match="use bilinear, bilateral, broken, theirs, simfeatup-kernels, xclip_jbu_one"):
-        load_upsampler("thiers")
+    group = upsamplers.REGISTRY.group
+    points = [EntryPoint(name, f"test_upsamplers:{name}", group) for name in ("Nearest", "Broken", "Gone")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: EntryPoints(p for p in points if p.group == group))
+    assert isinstance(load_upsampler("Nearest"), Nearest)
+    with pytest.raises(UserError, match=r"'Gone' of another package cannot be loaded .AttributeError: "):
+        load_upsampler("Gone")
+    with pytest.raises(UserError, match=r"'Broken' of another package cannot be made .RuntimeError: no kernels"):
+        load_upsampler("Broken")
+    with pytest.raises(UserError, match="use bilinear, bilateral, Broken, Gone, Nearest, simfeatup-kernels, "):
+        load_upsampler("nearest")

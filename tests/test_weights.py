@@ -19,7 +19,8 @@ from segearth import clips, downloads, hashes, weights
 from segearth.checkpoints import read_state_dict
 from segearth.downloads import connection
 from segearth.errors import UserError, called_as
-from segearth.files import File, git_blob_of, sha256_of
+from segearth.files import File
+from segearth.hashes import git_blob_of, sha256_of
 from segearth.weights import Packaged
 
 UNPINNED = File("mine.safetensors", hub=("o/r", "w.safetensors"), about_size=599_000_000)
@@ -46,7 +47,7 @@ def small(monkeypatch, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"hello\n")
     file = File("small.ckpt", "https://example.org/small.ckpt", size=6, git_blob=git_blob_of(source))
-    monkeypatch.setitem(clips.UPSAMPLERS, "small", file)
+    monkeypatch.setitem(clips.UPSAMPLER_FILES, "small", file)
     return file
 
 
@@ -266,7 +267,7 @@ def test_the_published_upsampler_is_the_one_in_the_table():
     path = Path(root or "", "weights", "clip_jbu_stack_cocostuff.ckpt")
     if root is None or not path.is_file():
         pytest.skip("SEGEARTH_TEST_DATA names no folder with weights/clip_jbu_stack_cocostuff.ckpt")
-    row = clips.UPSAMPLERS["clip_jbu_stack_cocostuff"]
+    row = clips.UPSAMPLER_FILES["clip_jbu_stack_cocostuff"]
     assert (path.stat().st_size, sha256_of(path)) == (row.size, row.sha256)
     state = read_state_dict(path)
     assert state["upsampler.fixup_proj.1.weight"].shape == (512, 512, 1, 1)

@@ -30,8 +30,9 @@ from benchmarks.workload import machine
 from segearth.architectures import build_clip, clip_config
 from segearth.compute import choose_device
 from segearth.errors import UserError
+from segearth.exits import run
 from segearth.json_files import write_json
-from segearth.outputs import atomic, run, writable_folder
+from segearth.outputs import atomic, writable_folder
 from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
 
 # name -> whether all images are in memory at once (else as many as the device is best at), and kernels computed twice

@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from segearth.errors import UserError
-from segearth.outputs import run, writable_folder
+from segearth.exits import run
+from segearth.outputs import writable_folder
 from segearth.synthetic import CLASSES, draw_scene, save_scene
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
-from segearth.outputs import run, writable_folder
+from segearth.exits import run
+from segearth.outputs import writable_folder
 from tiny_clip.report import report_on
 
 DATA = Path(__file__).parents[1] / "segearth" / "data"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
+from segearth.exits import run
 from segearth.loading import load_clip, read_upsampler
-from segearth.outputs import run
 from tiny_clip.evaluation import held_out_sets
 from tiny_clip.methods import measure_ways, section, write_section
 

@@ -23,7 +23,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))  # runs from a checkout that is not installed
 
 from segearth.errors import UserError
-from segearth.outputs import atomic, run, writable_folder
+from segearth.exits import run
+from segearth.outputs import atomic, writable_folder
 from tiny_clip.report import report_on
 from tiny_clip.sources import POOL_SEEDS, draw_samples, read_folder
 from tiny_clip.training import Recipe, train

@@ -10,12 +10,12 @@ import argparse
 from pathlib import Path
 
 from segearth.cli.method_options import add_method_options, method_changes
-from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, evaluation_changes
 from segearth.config_files import find_config
-from segearth.distributed.launch import joined
-from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError, option
 from segearth.exits import OK, quiet, say
+from segearth.jobs.launchers import launched_shard, one_message
+from segearth.jobs.team import Team
 
 HELP = "Evaluate SegEarth on a data set with labels."
 
@@ -38,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Joins the other processes, if any, and evaluates."""
-    with joined(args.launcher) as ranks:
-        evaluate(args, ranks)
+    """Evaluates, as one of several processes if a launcher started them."""
+    shard = launched_shard(args.launcher)
+    with one_message(shard):
+        evaluate_config(args, Team(shard))
     return OK
 
 
-def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
+def evaluate_config(args: argparse.Namespace, team: Team) -> None:
     """Checks what can be checked at once, evaluates, prints."""
     if (args.name is None) == (args.config is None):
         raise UserError(
@@ -53,33 +54,29 @@ def evaluate(args: argparse.Namespace, ranks: Ranks) -> None:
         )
     config = find_config(args.name or args.config)
     check_evaluation_options(args)
-    changes = method_changes(args)
+    changes = evaluation_changes(args, method_changes(args))
     for name, folder in (("work_dir", args.out), ("show_dir", args.show_dir)):
         if folder is not None and Path(folder).is_file():
             raise UserError(f"{option(name, folder)} is a file: give a folder")
 
     from segearth.models.onednn import use_onednn
-    from segearth.openmmlab import runner
-    from segearth.results import table
+    from segearth.openmmlab.evaluate import evaluate
+    from segearth.results.folder import run_text
 
     use_onednn()
-    row, folder = runner.evaluate(
+    run, folder = evaluate(
         config,
         args.out,
-        data_root=args.data_root,
-        ranks=ranks,
-        show_dir=args.show_dir,
-        options=[*changes, *config_changes(args)],
+        changes,
         limit=args.limit,
-        model=args.model,
-        architecture=args.architecture,
-        upsampler=args.upsampler,
+        show_dir=args.show_dir,
+        team=team,
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )
-    if not ranks.is_main:
+    if run is None:  # another process makes it
         return
-    print("\n" + table(row))
+    print("\n" + run_text(run))
     print(f"\nwritten to {folder}: results.json, results.xlsx")
     if args.show_dir is not None:
         print(f"pictures in {args.show_dir}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.options import add_evaluation_options, check_evaluation_options, config_changes
+from segearth.cli.options import add_evaluation_options, check_evaluation_options, evaluation_changes
 from segearth.config_files import configs_folder
-from segearth.distributed.launch import joined
-from segearth.distributed.ranks import Ranks
 from segearth.errors import UserError, option
 from segearth.exits import OK, SOME_FAILED, quiet, say
+from segearth.jobs.launchers import launched_shard, one_message
+from segearth.jobs.team import Team
 from segearth.outputs import writable_folder
 from segearth.paper.methods import GROUPS, METHODS, select_methods
 from segearth.paper.sweep import Settings, dataset_order, select_datasets, sweep
@@ -57,12 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Joins the other processes, if any, and evaluates."""
-    with joined(args.launcher) as ranks:
-        return SOME_FAILED if evaluate_all(args, ranks) else OK
+    """Evaluates, as one of several processes if a launcher started them."""
+    shard = launched_shard(args.launcher)
+    with one_message(shard):
+        return SOME_FAILED if evaluate_all(args, Team(shard)) else OK
 
 
-def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
+def evaluate_all(args: argparse.Namespace, team: Team) -> list[str]:
     """Checks what can be checked at once, evaluates, writes and prints the tables; gives what failed."""
     configs = configs_folder()
     methods, datasets = select_methods(args.methods), select_datasets(args.datasets, configs)
@@ -77,7 +78,7 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
         from segearth.openmmlab.config import read_config
 
         first = configs / f"cfg_{(datasets or dataset_order())[0]}.py"
-        ranks.everywhere(lambda: read_config(first, args.cfg_options))
+        read_config(first, args.cfg_options)
     work_dir = writable_folder(args.out)
 
     from segearth.models.onednn import use_onednn
@@ -87,15 +88,12 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
     failures: list[str] = []
     if not args.tables_only:
         use_onednn()
+        team.gather(work_dir)
         settings = Settings(
             configs,
             work_dir,
-            data_root=args.data_root,
-            model=args.model,
-            architecture=args.architecture,
-            upsampler=args.upsampler,
+            changes=evaluation_changes(args),
             upsamplers=args.upsamplers,
-            options=tuple(config_changes(args)),
             limit=args.limit,
             pictures=args.pictures,
             quiet=args.quiet,
@@ -104,13 +102,15 @@ def evaluate_all(args: argparse.Namespace, ranks: Ranks) -> list[str]:
             datasets,
             methods,
             settings,
-            ranks=ranks,
+            team=team,
             say=quiet if args.quiet else say,
             after=lambda: write_tables(work_dir),
         )
-    if ranks.is_main:
+    if team.is_main:
         print(plain(write_tables(work_dir).rows))
         for failure in failures:
             print(f"failed: {failure}")
         print(f"\nwritten to {work_dir}: {', '.join(FILES)}")
+    if team.has_met:
+        team.gather(work_dir)  # a launcher ends all processes with the first one that reports a failure
     return failures

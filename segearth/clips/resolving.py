@@ -1,8 +1,8 @@
-"""From what a user says to a `Spec`: names, pairs of configs, paths, and addresses of the Hugging Face hub.
+"""Gives the `Spec` of a CLIP by its name, by the pair of a config, by a path or by an address of the Hugging Face hub.
 
 resolve("remoteclip-vit-l14")                                  # as it was trained
 resolve(("RemoteCLIP", "ViT-L/14"))                            # as the official code computes it
-resolve("mine.pt", "ViT-L-14")                                 # one's own
+resolve("mine.pt", "ViT-L-14")                                 # a file of the user
 resolve("hf://someone/model/open_clip_model.safetensors", "ViT-L-14")
 """
 
@@ -12,21 +12,22 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeAlias
 
+from segearth.clips.own import own_facts
 from segearth.clips.spec import Spec, untrained_upsampler
 from segearth.clips.table import CLIPS
 from segearth.errors import UserError, notice, option
 from segearth.files import File
 from segearth.paths import user_path
+from segearth.plugins import Registry
 
-ENTRY_POINTS = "segearth.clips"  # the group of a plug-in's rows
+REGISTRY = Registry("CLIP", "segearth.clips", CLIPS)
 HUB = "hf://"
 Model: TypeAlias = "Spec | str | Path | tuple[str, str]"
 
-# What the official code has, and cannot be used here.
+# Families of the official code that cannot be used here, and why.
 _NOT_BUILT = {
     "blip": "BLIP's towers are not CLIP's (its texts go through BERT), and nothing here builds them",
 }
@@ -64,16 +65,18 @@ def known() -> Mapping[str, Spec]:
 
 
 def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
-    """The row of what names a CLIP; nothing is downloaded, and no file is opened.
+    """Gives the row of a CLIP; nothing is downloaded, and no weights are read.
 
     Args:
         model: a name of the table: the CLIP as it was trained; the pair (`clip_type`, `vit_type`) of a config, in any
             spelling: as the official code computes it; the path of weights, or their address on the Hugging Face hub,
-            "hf://owner/name/file" or "hf://owner/name@commit/file"; or a row, which is given back.
-        architecture: of a path or an address: a name of open_clip, or the path of its JSON file.
+            "hf://owner/name/file" or "hf://owner/name@commit/file"; or a row, which is returned.
+        architecture: of a path or an address: a name of open_clip, or the path of its JSON file; what it says beside
+            the architecture is used, see `segearth.clips.own`.
 
     Raises:
-        UserError: nothing of these, or an architecture where it has none or has its own.
+        UserError: an unknown model, weights without an architecture, an architecture for a row of the table, or a mean
+            or standard deviation that cannot be.
     """
     if isinstance(model, Spec):
         return model
@@ -95,21 +98,18 @@ def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
             raise _no_model(text)
     if architecture is None:
         raise _no_architecture(text)
+    facts = own_facts(str(architecture), file if isinstance(file, Path) else None)
     return Spec(
         name=text if text.startswith(HUB) else Path(text).name,
         family=Path(text).name,
         vit_type=Path(architecture).name,
         architecture=str(architecture),
         file=file,
-        upsampler=untrained_upsampler(_patch(str(architecture))),
+        size=facts.size,
+        statistics=facts.statistics,
+        upsampler=untrained_upsampler(facts.patch),
         about=f"{Path(architecture).name} from {text}",
     )
-
-
-def _patch(architecture: str) -> int:
-    """Side of a patch by the name of an architecture of open_clip; 0 where it does not tell it, as of a file."""
-    found = re.match(r"ViT-[A-Za-z]+-(\d+)(?!\d)", architecture)
-    return 0 if found is None or architecture.endswith(".json") else int(found[1])
 
 
 _EXPECTED = (
@@ -120,62 +120,62 @@ _EXPECTED = (
 @cache
 def _load_plug_ins() -> None:
     """Registers the rows of installed plug-ins, once; one that cannot be used is told, and the others go on."""
-    for point in entry_points(group=ENTRY_POINTS):
+    for name in REGISTRY.installed():
         try:
-            found = point.load()
-            found = found() if callable(found) else found
-            register(*(found if isinstance(found, Iterable) else [found]))
+            rows = REGISTRY.load_installed(name)
+            rows = rows() if callable(rows) else rows
+            register(*(rows if isinstance(rows, Iterable) else [rows]))
         except Exception as error:  # of another package: anything
-            notice(f"the CLIPs of the plug-in {point.name} cannot be used ({type(error).__name__}: {error})")
+            notice(f"the CLIPs of the plug-in {name} cannot be used ({type(error).__name__}: {error})")
 
 
 def _official(clip_type: str, vit_type: str) -> Spec:
     """The row of a config's pair, as the official code computes it."""
-    wanted = (str(clip_type).lower(), _tower(str(vit_type)))
+    pair = (str(clip_type).lower(), _tower(str(vit_type)))
     for row in known().values():
-        if _pair(row) == wanted:
+        if _pair(row) == pair:
             return row.as_official()
-    given = f"clip_type={clip_type!r} with vit_type={vit_type!r}"
+    shown = f"clip_type={clip_type!r} with vit_type={vit_type!r}"
     families: dict[str, list[str]] = {}
     for row in known().values():
         families.setdefault(row.family, []).append(row.vit_type)
-    why = f" ({_NOT_BUILT[wanted[0]]})" if wanted[0] in _NOT_BUILT else ""
-    own = next((towers for family, towers in families.items() if family.lower() == wanted[0]), None)
-    if own is not None:
+    why = f" ({_NOT_BUILT[pair[0]]})" if pair[0] in _NOT_BUILT else ""
+    same_family = next((towers for family, towers in families.items() if family.lower() == pair[0]), None)
+    if same_family is not None:
         raise UserError(
-            f"No weights are known for {given}. Expected one of {', '.join(own)} of this family. Change vit_type, or "
-            "name weights of your own by model and architecture."
+            f"No weights are known for {shown}. Expected one of {', '.join(same_family)} of this family. Change "
+            "vit_type, or name weights of your own by model and architecture."
         )
     pairs = "; ".join(f"{family} with {', '.join(towers)}" for family, towers in families.items())
     raise UserError(
-        f"No weights are known for {given}{why}. Expected one of these pairs: {pairs}. Change the config to one of "
+        f"No weights are known for {shown}{why}. Expected one of these pairs: {pairs}. Change the config to one of "
         "them, or name weights of your own by model and architecture."
     )
 
 
 def _pair(row: Spec) -> tuple[str, str]:
-    """What a config names a row by, in one spelling."""
+    """The pair by which configs name a row, in one spelling."""
     return row.family.lower(), _tower(row.vit_type)
 
 
 def _tower(vit_type: str) -> str:
     """The name of an image tower in one spelling: ViT-B/16, ViT-B-16, vit_b_16 and B/16 are "b16"."""
-    found = _TOWER.fullmatch(vit_type.strip())
-    if found is None:
+    match = _TOWER.fullmatch(vit_type.strip())
+    if match is None:
         return vit_type.lower()
-    size, patch, side = found.groups()
+    size, patch, side = match.groups()
     return f"{size.lower()}{patch}" + (f"@{side}" if side else "")
 
 
 def _on_the_hub(address: str) -> File:
     """A file by its address on the hub."""
-    found = _HUB_FILE.fullmatch(address)
-    if found is None or ".." in found[3].split("/"):
+    match = _HUB_FILE.fullmatch(address)
+    if match is None or ".." in match[3].split("/"):
         raise UserError(
             f"{option('model', address)} is no address of a file on the hub: expected hf://owner/name/file, such as "
             "hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K/open_clip_pytorch_model.bin; correct it"
         )
-    repository, revision, name = found.groups()
+    repository, revision, name = match.groups()
     kept = [*repository.split("/"), *([revision] if revision else []), *name.split("/")]
     return File(
         name="--".join(kept),
@@ -187,7 +187,7 @@ def _on_the_hub(address: str) -> File:
 
 
 def _no_model(text: str) -> UserError:
-    """There is neither such a name nor such a file."""
+    """The error for a model that is neither a name nor a file."""
     near = difflib.get_close_matches(text.lower(), known(), n=1, cutoff=0.6)
     advice = f"did you mean {near[0]}?" if near else "segearth weights list shows all names"
     return UserError(
@@ -197,10 +197,10 @@ def _no_model(text: str) -> UserError:
 
 
 def _no_architecture(text: str) -> UserError:
-    """Weights that are no row of the table have no architecture of their own."""
-    same = next((row for row in known().values() if getattr(row.file, "name", "") == Path(text).name), None)
-    example = same.architecture if same is not None else "ViT-L-14"
-    more = "" if same is None else f"; as the file of {same.name} it is {example}"
+    """The error for weights without their architecture."""
+    row = next((row for row in known().values() if getattr(row.file, "name", "") == Path(text).name), None)
+    example = row.architecture if row is not None else "ViT-L-14"
+    more = "" if row is None else f"; as the file of {row.name} it is {example}"
     return UserError(
         f"{option('model', text)} is a file: tell its {option('architecture')}, too, such as {example} (a name of "
         "open_clip.list_models() or a JSON file of open_clip): without -quickgelu as for LAION and RemoteCLIP, with it "

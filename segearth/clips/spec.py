@@ -1,4 +1,4 @@
-"""What is known of a CLIP: one frozen row, whatever it was named by."""
+"""A row of the table of CLIPs: its files, its architecture, and how it is used."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Source: TypeAlias = File | Packaged | Path
 
 
 class Statistics(NamedTuple):
-    """What images are normalised with, on 0-255 RGB.
+    """Mean and standard deviation with which images are normalised, on 0-255 RGB.
 
     Attributes:
         mean: of red, green and blue.
-        std: their standard deviations.
+        std: standard deviations of red, green and blue.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-# The same for every CLIP in SegEarth-OV's released settings: OpenAI's, rounded to a thousandth of a grey level.
+# OpenAI's, rounded to a thousandth of a grey level; SegEarth-OV's released settings have them for every CLIP.
 STATISTICS = Statistics((122.771, 116.746, 104.094), (68.501, 66.632, 70.323))
 
 QUICK = "-quickgelu"  # the end of open_clip's names of architectures with OpenAI's approximation of GELU
-WINDOW = 224  # side in pixels that SegEarth-OV's windows have
-BILATERAL_PATCH = 16  # whose features an untrained bilateral filter was seen to bring to pixels better than bilinear
+WINDOW = 224  # side of SegEarth-OV's windows in pixels
+BILATERAL_PATCH = 16  # for which the untrained bilateral filter was measured to be better than bilinear upsampling
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Spec:
     """A CLIP with an upsampler.
 
     Attributes:
-        name: its name here; of weights that have none, that of their file.
-        family: whose it is; with `vit_type` the pair that configs name it by (`clip_type`).
-        vit_type: its image tower, such as "ViT-B/16".
-        architecture: that its weights were trained with: a name of open_clip, that of a packaged JSON file without its
-            ending, or the path of a JSON file of open_clip.
-        file: the weights; a path for one's own.
-        patch: side of a patch in pixels; 0 where only the architecture tells it, as of one's own.
+        name: in the table; of weights given by path or address, the name of their file.
+        family: such as "RemoteCLIP"; with `vit_type` the pair by which configs name it (`clip_type`).
+        vit_type: the image tower, such as "ViT-B/16".
+        architecture: with which the weights were trained: a name of open_clip, the name of a packaged JSON file without
+            its ending, or the path of a JSON file of open_clip.
+        file: the weights; a `Path` if they are the user's.
+        patch: side of a patch in pixels; 0 for weights given by path or address, whose architecture tells it.
         width: of the features; 0 likewise.
-        size: side in pixels of the images that it was trained on; 0 likewise.
+        size: side in pixels of the images that it was trained on; 0 where it is not known.
         context: tokens of a text.
-        statistics: that its images were normalised with in its training.
-        official: the architecture that the official code builds, where that is another one.
+        statistics: with which the images of its training were normalised.
+        official: the architecture that the official code builds, if it is another one; else "".
         upsampler: what brings the features of the patches to the pixels: "jbu_one", "jbu_stack", "bilateral",
             "bilinear"; None: the scores are enlarged.
         upsampler_file: the upsampler's weights; None if it has none.
-        published: mIoU in percent, the average of eight data sets in SegEarth-OV's own tables (CVPR 2025); None where
-            it has none.
+        published: mIoU in percent, the average of eight data sets in SegEarth-OV's own tables (CVPR 2025); None if
+            they do not have it.
         about: what it is, in a sentence.
-        doubt: what no source says about its activation, in a sentence; "" where one does.
-        trained: of one as the official code computes it (for its pair in a config): it as it was trained; else None.
+        doubt: what no source confirms about its activation, in a sentence; "" if nothing is in doubt.
+        trained: the row as it was trained, if this is the row as the official code computes it; else None.
     """
 
     name: str
@@ -78,22 +78,29 @@ class Spec:
 
     @property
     def own(self) -> bool:
-        """Whether it is no row of a table: the user says where its weights are, and which architecture they have."""
+        """Whether it is no row of the table: the user gave its weights and their architecture."""
         return not self.patch
 
     @property
     def activation(self) -> str:
-        """Its activation by its architecture's name, "quick GELU" or "GELU"; "" where a JSON file tells it."""
+        """The activation by the name of the architecture, "quick GELU" or "GELU"; "" for a JSON file."""
         return activation(self.architecture)
 
     @property
     def window(self) -> int:
-        """Side in pixels of the windows that it is used with, unless the user says otherwise."""
+        """Default side of windows in pixels."""
         return self.size or WINDOW
 
     @property
+    def usage(self) -> str:
+        """How images are normalised and cut for it, and its upsampler, in a phrase."""
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in self.statistics)
+        upsampler = "no upsampler" if self.upsampler is None else f"upsampler {self.upsampler}"
+        return f"mean {mean}; standard deviation {std}; windows of {self.window} pixels; {upsampler}"
+
+    @property
     def downloads(self) -> tuple[File, ...]:
-        """The files that are not part of the package."""
+        """The files that are downloaded."""
         return tuple(file for file in (self.file, self.upsampler_file) if isinstance(file, File))
 
     @property
@@ -103,7 +110,7 @@ class Spec:
 
     @property
     def difference(self) -> str:
-        """How the pair of a config and our name differ, as the end of a sentence; "" where they do not."""
+        """What the pair of a config takes that differs from our name, as the end of a sentence; "" if nothing."""
         parts = []
         if self.official:
             parts.append(f"{activation(self.official)} ({self.official}) instead of {self.activation}")
@@ -113,19 +120,19 @@ class Spec:
 
     @property
     def remark(self) -> str:
-        """What a reader of its results should know: how it differs by the other way of naming it, and what is doubtful.
+        """What a reader of its results should know, in a sentence or two; "" if there is nothing.
 
-        It is a sentence or two; "" where there is nothing.
+        It says how name and pair differ, and what is in doubt.
         """
         row = self.trained or self
         if row.own or not row.difference:
             return self.doubt
         pair = f"clip_type={self.family!r} with vit_type={self.vit_type!r}"
-        says = f"{pair} takes {row.difference}, as the official code does; the name {self.name} takes what it was"
-        return f"{says} trained with. {self.doubt}".rstrip()
+        text = f"{pair} takes {row.difference}, as the official code does; the name {self.name} takes what it was"
+        return f"{text} trained with. {self.doubt}".rstrip()
 
     def as_official(self) -> Spec:
-        """It as the official code computes it: with its architecture, and one mean and standard deviation for all."""
+        """The row as the official code computes it: its architecture, and one mean and standard deviation for all."""
         architecture = self.official or self.architecture
         upsampler = self.upsampler if self.upsampler_file is not None else "bilinear"
         changed = {"architecture": architecture, "statistics": STATISTICS, "upsampler": upsampler}
@@ -133,7 +140,7 @@ class Spec:
 
 
 def untrained_upsampler(patch: int) -> str:
-    """The upsampler of a CLIP without one of its own, by the side of its patches.
+    """The default upsampler of a CLIP for which none was trained, by the side of its patches in pixels.
 
     With `tiny`, whose patches have 16 pixels, the filter is better on all images that were kept out (its card has the
     figures); for other patches nothing was measured.
@@ -142,7 +149,7 @@ def untrained_upsampler(patch: int) -> str:
 
 
 def activation(architecture: str) -> str:
-    """The activation of an architecture of open_clip by its name; "" of one that has none there."""
+    """The activation of an architecture by its name in open_clip; "" for other names."""
     if not architecture.startswith("ViT-"):
         return ""
     return "quick GELU" if architecture.endswith(QUICK) else "GELU"

@@ -1,4 +1,4 @@
-"""Runs a task for each of many keys: in this process, in workers of its own, or through any executor."""
+"""Runs a task for each of many keys: in this process, in worker processes, or through any executor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIED = "its process died, often of too little memory"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of all keys.
+    """The outcome of all keys.
 
     Attributes:
         done: key -> what its task returned, in this run or before it, in the order of the keys.
@@ -76,18 +76,18 @@ def run_tasks(
     run.show()
     attempt = Attempt(task, program())
     if executor is not None:
-        _run_in(_Lent(executor, 2 * workers), attempt, todo, run)
+        _run_in(_GivenExecutor(executor, attempt, 2 * workers), todo, run)
     elif workers == 1:
         while todo:
             run.settle(key := todo.popleft(), attempt(key), todo)
     elif todo:
-        with Workers(min(workers, len(todo)), initializer) as own:
-            _run_in(own, attempt, todo, run)
+        with Workers(min(workers, len(todo)), initializer, attempt) as own:
+            _run_in(own, todo, run)
     return run.outcome()
 
 
 def check_workers(workers: int) -> None:
-    """Refuses a number of processes that cannot be.
+    """Refuses a number of processes below 1.
 
     Raises:
         UserError: there are less than one.
@@ -98,7 +98,7 @@ def check_workers(workers: int) -> None:
 
 @dataclass
 class _Run:
-    """What is known of the keys while they run."""
+    """The state of the keys while they run."""
 
     keys: list[str]
     done: dict[str, Any]
@@ -109,7 +109,7 @@ class _Run:
     failures: Counter[str] = field(default_factory=Counter)
 
     def settle(self, key: str, answer: Answer, again: deque[str]) -> None:
-        """Notes what became of an attempt; a key that is to be tried again goes to the end of `again`.
+        """Records the answer of an attempt; a key that is to be tried again goes to the end of `again`.
 
         Raises:
             UserError: nothing else would end better.
@@ -129,18 +129,18 @@ class _Run:
         self.show()
 
     def show(self) -> None:
-        """Tells the progress."""
+        """Reports the progress."""
         if self.progress is not None:
             self.progress([*self.done, *self.failed], self.keys)
 
     def outcome(self) -> Outcome:
-        """All of it, in the order of the keys."""
+        """The outcome, in the order of the keys."""
         done, failed = ({key: part[key] for key in self.keys if key in part} for part in (self.done, self.failed))
         return Outcome(done, failed)
 
 
 class _Pool(Protocol):
-    """What runs attempts in other processes.
+    """Runs attempts in other processes.
 
     Attributes:
         ahead: how many attempts it is given at a time. Few, so that it ends quickly when it is to end.
@@ -148,7 +148,7 @@ class _Pool(Protocol):
 
     ahead: int
 
-    def submit(self, attempt: Attempt, key: str) -> Future[Answer]:
+    def submit(self, key: str) -> Future[Answer]:
         """Begins an attempt, now or when a process is free."""
         ...
 
@@ -157,19 +157,19 @@ class _Pool(Protocol):
         ...
 
 
-class _Lent:
-    """An executor of the caller's."""
+class _GivenExecutor:
+    """An executor that the caller made."""
 
-    def __init__(self, executor: Executor, ahead: int) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, attempt: Attempt, ahead: int) -> None:
+        self._executor, self._attempt = executor, attempt
         self.ahead = ahead
 
-    def submit(self, attempt: Attempt, key: str) -> Future[Answer]:
+    def submit(self, key: str) -> Future[Answer]:
         """Begins an attempt."""
-        return self._executor.submit(attempt, key)
+        return self._executor.submit(self._attempt, key)
 
     def renew(self, error: BrokenExecutor) -> None:
-        """Gives up: only who made it knows how.
+        """Raises: only the caller can make the executor anew.
 
         Raises:
             UserError: always.
@@ -180,13 +180,13 @@ class _Lent:
         )
 
 
-def _run_in(pool: _Pool, attempt: Attempt, todo: deque[str], run: _Run) -> None:
-    """Runs attempts in a pool until each key is done or given up."""
+def _run_in(pool: _Pool, todo: deque[str], run: _Run) -> None:
+    """Runs attempts in a pool until each key has succeeded or failed."""
     alone: deque[str] = deque()  # were at work when a process died
     pending: dict[Future[Answer], str] = {}
     try:
         while todo or alone or pending:
-            broken = _submit(pool, attempt, alone or todo, 1 if alone else pool.ahead, pending)
+            broken = _submit(pool, alone or todo, 1 if alone else pool.ahead, pending)
             settled = wait(pending, _HEED_S, FIRST_COMPLETED).done
             broken = next(filter(None, map(_break, settled)), broken)
             if broken is not None:
@@ -202,13 +202,11 @@ def _run_in(pool: _Pool, attempt: Attempt, todo: deque[str], run: _Run) -> None:
             future.cancel()
 
 
-def _submit(
-    pool: _Pool, attempt: Attempt, queue: deque[str], ahead: int, pending: dict[Future[Answer], str]
-) -> BrokenExecutor | None:
-    """Gives a pool what it may have; the error if it broke meanwhile, as when an idle process died."""
+def _submit(pool: _Pool, queue: deque[str], ahead: int, pending: dict[Future[Answer], str]) -> BrokenExecutor | None:
+    """Submits attempts to a pool as long as it takes more; returns the error if the pool broke."""
     while queue and len(pending) < ahead:
         try:
-            future = pool.submit(attempt, queue[0])
+            future = pool.submit(queue[0])
         except BrokenExecutor as error:
             return error
         pending[future] = queue.popleft()
@@ -216,13 +214,13 @@ def _submit(
 
 
 def _break(future: Future[Answer]) -> BrokenExecutor | None:
-    """The error if its pool broke while it was there."""
+    """The error of an attempt whose pool broke; None if it did not."""
     error = None if future.cancelled() else future.exception()
     return error if isinstance(error, BrokenExecutor) else None
 
 
 def _answer(future: Future[Answer]) -> Answer:
-    """What became of an attempt that has ended somehow."""
+    """The answer of an attempt that has ended."""
     if future.cancelled():
         return Answer(why="the executor cancelled it")
     if (error := future.exception()) is None:

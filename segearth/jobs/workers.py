@@ -1,4 +1,4 @@
-"""Processes of ours that run attempts: each fresh, numbered, and never without the process that started it."""
+"""Worker processes: freshly started, numbered, and ended with the process that started them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from segearth.errors import UserError, option, program
-from segearth.exits import only_notices
+from segearth.exits import show_only_notices
 from segearth.jobs.attempt import Answer, Attempt
 
 Initializer: TypeAlias = Callable[[int], object]
@@ -25,7 +25,8 @@ _CONTEXT = multiprocessing.get_context("spawn")  # forks of a process with threa
 _STILLBORN = 2  # generations of which no process began: one may be killed by chance
 _ENDINGS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
-_problem: Answer | None = None  # why this process, a worker, cannot work
+_attempt: Attempt | None = None  # of this process, a worker
+_problem: Answer | None = None  # why it cannot work
 
 
 def cores() -> int:
@@ -34,7 +35,7 @@ def cores() -> int:
 
 
 def threads_each(workers: int) -> int:
-    """How many threads each of some workers on this machine should compute with, so that they share its cores."""
+    """The number of threads for each of several workers on this machine, so that they share its cores."""
     return max(1, cores() // workers)
 
 
@@ -47,29 +48,30 @@ class Workers:
     Args:
         count: of processes; each is started when there is work for it.
         initializer: called once in each with its number, from 0 to `count` - 1.
+        attempt: what they run; sent once to each, so that a task may hold something of every key.
     """
 
-    def __init__(self, count: int, initializer: Initializer | None) -> None:
+    def __init__(self, count: int, initializer: Initializer | None, attempt: Attempt) -> None:
         self.ahead = count  # more would make suspects of keys that were not at work when a process died
-        self._initializer = initializer
+        self._initializer, self._attempt = initializer, attempt
         self._stillborn = 0
         self._start()
 
     def _start(self) -> None:
         self._begun = _CONTEXT.Value("i", 0)
         lifeline, self._lifeline = _CONTEXT.Pipe(duplex=False)
-        arguments = (self._begun, lifeline, self._initializer, program() is not None)
+        arguments = (self._begun, lifeline, self._initializer, self._attempt, program() is not None)
         self._pool = ProcessPoolExecutor(self.ahead, _CONTEXT, _begin, arguments)
         self._ours = lifeline  # sent to each process when that is started
 
-    def submit(self, attempt: Attempt, key: str) -> Future[Answer]:
+    def submit(self, key: str) -> Future[Answer]:
         """Begins an attempt; at most `ahead` at a time.
 
         Raises:
             BrokenExecutor: a process died.
         """
-        with undisturbed():
-            return self._pool.submit(_run, attempt, key)
+        with signals_blocked():
+            return self._pool.submit(_run, key)
 
     def renew(self, error: BrokenExecutor) -> None:
         """Starts new processes after one died.
@@ -104,8 +106,8 @@ class Workers:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Holds back signals while the block starts a process, which inherits that; see `_begin`.
+def signals_blocked() -> Iterator[None]:
+    """Blocks signals while a process is started, which inherits that; see `_begin`.
 
     What a signal makes this process raise would else cut off what the new one is told; and that one, as long as it has
     not begun, would answer Ctrl-C with a traceback.
@@ -120,21 +122,22 @@ def undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, command: bool) -> None:
-    """Prepares a process: its number, its initializer, and that it ends with its parent.
+def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, attempt: Attempt, command: bool) -> None:
+    """Sets up a worker process: number, initializer, task, and the end with its parent.
 
     The workers of a command say what it would say, and not each of them: the first one alone.
     """
-    global _problem
+    global _attempt, _problem
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent heeds it
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    _attempt = attempt
     with begun.get_lock():
         number = begun.value
         begun.value += 1
     if command:
-        only_notices()
+        show_only_notices()
         if number:
             warnings.simplefilter("ignore")
     try:
@@ -147,12 +150,13 @@ def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, co
 
 
 def _end_with(lifeline: Connection) -> None:
-    """Ends this process when the other end is closed, by whom or by whose death ever."""
+    """Ends this process when the parent closes its end of the pipe or dies."""
     with suppress(EOFError, OSError):
         lifeline.recv()
     os._exit(1)
 
 
-def _run(attempt: Attempt, key: str) -> Answer:
+def _run(key: str) -> Answer:
     """Runs an attempt in a worker."""
-    return _problem or attempt(key)
+    assert _attempt is not None  # `_begin` ran before
+    return _problem or _attempt(key)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from importlib.metadata import entry_points
 from typing import TypeAlias
 
 import torch
@@ -19,11 +18,11 @@ from torch import Tensor
 
 from segearth.errors import UserError
 from segearth.models.trunk import Heads, Options, Trunk, attend, scaled_layers
+from segearth.plugins import Registry
 
 Mix: TypeAlias = Callable[[Heads, Tensor], Tensor]
 ReadOut: TypeAlias = Callable[[Trunk], "tuple[Tensor, Tensor | None]"]
 
-GROUP = "segearth.methods"  # entry points of packages with more methods
 SIGMA = 5.0  # patches: of NACLIP's neighbourhood, the value of the paper for all of its data sets
 GEM_BLOCKS = 6  # the last ones, as the official system has it
 
@@ -185,15 +184,16 @@ METHODS: dict[str, Method] = {
 }
 
 
+REGISTRY = Registry("method", "segearth.methods", METHODS)
+
+
 def register_method(name: str, method: Method) -> None:
-    """Adds a method to the table, for this process; a package does it by an entry point of the group `GROUP`.
+    """Adds a method for this process; a package does it by an entry point of the group "segearth.methods".
 
     Raises:
         UserError: the name is taken.
     """
-    if METHODS.get(name, method) != method:
-        raise UserError(f"there is a method {name!r} already: expected a new name; give it another one")
-    METHODS[name] = method
+    REGISTRY.register(name, method)
 
 
 def find_method(name: str) -> Method:
@@ -202,35 +202,23 @@ def find_method(name: str) -> Method:
     Raises:
         UserError: an unknown name, or a package whose method is none.
     """
-    if isinstance(name, str) and name in METHODS:
-        return METHODS[name]
-    found = next((entry for entry in entry_points(group=GROUP) if entry.name == name), None)
-    if found is None:
-        raise UserError(f"unknown method {name!r}: use one of {', '.join(method_names())}")
-    try:
-        method = found.load()
-    except Exception as error:  # code of other authors
-        raise UserError(
-            f"the method {name!r} of the package behind {found.value} cannot be loaded ({type(error).__name__}: "
-            f"{error}): mend that package, or use one of {', '.join(METHODS)}"
-        ) from None
+    if not is_method(name):
+        raise UserError(f"unknown method {name!r}: expected one of {', '.join(method_names())}; use one of these")
+    method = REGISTRY.load(name)
     if not isinstance(method, Method):
-        raise UserError(
-            f"{found.value}, the entry point of the method {name!r}, is a {type(method).__name__}: expected a "
-            f"segearth.models.attention.Method; mend that package, or use one of {', '.join(METHODS)}"
-        )
-    register_method(name, method)
-    return method
+        kind = type(method).__name__
+        raise REGISTRY.broken(name, f"is of type {kind}, not segearth.models.attention.Method")
+    return REGISTRY.table.setdefault(name, method)
 
 
 def method_names() -> list[str]:
     """The names of all methods that are here, those of the table first."""
-    return list(dict.fromkeys([*METHODS, *sorted(entry_points(group=GROUP).names)]))
+    return REGISTRY.names()
 
 
 def is_method(name: object) -> bool:
     """Whether it is the name of a method that is here."""
-    return isinstance(name, str) and (name in METHODS or name in entry_points(group=GROUP).names)
+    return REGISTRY.has(name)
 
 
 def check_method(name: str, options: Options) -> Method:
@@ -240,11 +228,12 @@ def check_method(name: str, options: Options) -> Method:
         UserError: as `find_method`; or an option that the method does not follow.
     """
     method = find_method(name)
-    for one in fields(Options):
-        asked = getattr(options, one.name)
-        if asked != one.default and one.name not in method.follows:
+    for field in fields(Options):
+        value = getattr(options, field.name)
+        if value != field.default and field.name not in method.follows:
+            others = ", ".join(other for other in METHODS if field.name in METHODS[other].follows)
             raise UserError(
-                f"{one.name} is {asked}, which the method {name} does not follow: expected {one.default}; leave it "
-                f"out, or use one of {', '.join(other for other in METHODS if one.name in METHODS[other].follows)}"
+                f"{field.name} is {value}, which the method {name} does not follow: expected {field.default}; leave it "
+                f"out, or use one of {others}"
             )
     return method

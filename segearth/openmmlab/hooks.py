@@ -1,4 +1,4 @@
-"""What the test loop does on the side: a progress bar, and pictures of the predictions."""
+"""Hooks of the test loop: a progress bar, and pictures of the predictions."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ import numpy as np
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
-from segearth.distributed.ranks import Ranks
+from segearth.drawing import side_by_side
 from segearth.images import read_image
+from segearth.jobs.shards import Shard
 from segearth.outputs import atomic
-from segearth.pictures import side_by_side
 from segearth.progress import switched_off
 
 
 @contextmanager
-def progress(images: int, done: int, ranks: Ranks, quiet: bool = False) -> Iterator[list[Hook]]:
-    """A bar on stderr, an image a step; in a file or a pipe, a line every half minute.
+def progress(images: int, done: int, shard: Shard, quiet: bool = False) -> Iterator[list[Hook]]:
+    """A progress bar on stderr in the first process; in a file or a pipe, a line every half minute.
 
     It comes to 100 % when the block ends well, and stays where it is when it does not.
 
     Args:
-        images: of the data set.
+        images: of this process's share.
         done: of them, by an earlier run.
-        ranks: the processes that work on it, at about the same pace.
+        shard: of this process.
         quiet: no bar.
 
     Yields:
-        The hook that counts; nothing where another process does.
+        The hook that counts; nothing in other processes than the first.
     """
-    if not ranks.is_main:
+    if shard.index > 0:
         yield []
         return
     every = 0.1 if sys.stderr.isatty() else 30
+    share = f" (process 1 of {shard.count})" if shard.count > 1 else ""
+    disable = quiet or switched_off()
     with tqdm(
         total=images,
         initial=done,
-        desc="images",
+        desc=f"images{share}",
         unit="image",
         file=sys.stderr,
         mininterval=every,
-        disable=quiet or switched_off(),
+        disable=disable,
     ) as bar:
-        yield [_ProgressHook(bar, ranks.size)]
+        yield [_ProgressHook(bar)]
         bar.update(images - bar.n)
 
 
 class _ProgressHook(Hook):  # type: ignore[misc]
-    """Counts the batches of this process and, as a guess, of the others."""
+    """Counts the images of this process."""
 
-    def __init__(self, bar: Any, size: int) -> None:
-        self.bar, self.size = bar, size
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
 
     def after_test_iter(
         self,
@@ -64,11 +66,9 @@ class _ProgressHook(Hook):  # type: ignore[misc]
         data_batch: Any = None,  # noqa: ARG002
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Steps on; the last ones are taken when all processes have ended."""
-        if self.bar.disable:
-            return
-        most = int(self.bar.total) - self.size + 1 - self.bar.n
-        self.bar.update(max(0, min(len(outputs or ()) * self.size, most)))
+        """Counts the batch; the last image is counted at the very end."""
+        if not self.bar.disable:
+            self.bar.update(max(0, min(len(outputs or ()), int(self.bar.total) - 1 - self.bar.n)))
 
 
 class PicturesHook(Hook):  # type: ignore[misc]

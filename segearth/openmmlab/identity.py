@@ -1,4 +1,4 @@
-"""What the figures of a run depend on: settings, prompts, weights, code, and the files of the data set."""
+"""Everything that the figures of a run depend on: settings, prompts, weights, code, images and labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segearth.architectures import config_of
-from segearth.closure import code_digest
+from segearth.code_digest import code_digest
 from segearth.compute import arithmetic
 from segearth.errors import UserNotice, without_warnings
 from segearth.openmmlab.devices import device_of
@@ -68,8 +68,8 @@ def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:
     }
 
 
-def fingerprint(config: Any, dataset: Any) -> str:
-    """SHA-256 over everything but the images that decides a run's counts.
+def run_settings(config: Any, dataset: Any) -> dict[str, Any]:
+    """Everything but the images that decides a run's counts; JSON can hold it.
 
     The batch size is part of it: how images are batched moves the last bits of scores, and so, rarely, a pixel.
     The number of processes and of workers is not.
@@ -87,21 +87,20 @@ def fingerprint(config: Any, dataset: Any) -> str:
     prompts = Vocabulary.from_file(config.model.name_path)
     with without_warnings(UserNotice):  # the segmentor tells it
         device = device_of(config.model.get("device"))
-    return digest(
-        {
-            "model": model,
-            "source": [used.source.name, used.source.statistics],
-            "architecture": config_of(used.source),
-            "upsampler": used.kind,
-            "prompts": [prompts.classes, prompts.thresholds, prompts.scales],
-            "weights": weight_files(config.model),
-            "data": data,
-            "labels": [dataset.reduce_zero_label, dataset.label_map, dataset.metainfo["classes"]],
-            "metric": config.test_evaluator,
-            "preprocessing": config.get("data_preprocessor"),
-            "batch": config.test_dataloader.get("batch_size", 1),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else arithmetic(device),
-            "code": code_digest(*_DECIDING),
-            "versions": {name: text for name, text in versions().items() if name not in _NO_VERSIONS},
-        }
-    )
+    settings = {
+        "model": model,
+        "source": [used.source.name, used.source.statistics],
+        "architecture": config_of(used.source),
+        "upsampler": used.kind,
+        "prompts": [prompts.classes, prompts.thresholds, prompts.scales],
+        "weights": weight_files(config.model),
+        "data": data,
+        "labels": [dataset.reduce_zero_label, dataset.label_map, dataset.metainfo["classes"]],
+        "metric": config.test_evaluator,
+        "preprocessing": config.get("data_preprocessor"),
+        "batch": config.test_dataloader.get("batch_size", 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else arithmetic(device),
+        "code": code_digest(*_DECIDING),
+        "versions": {name: text for name, text in versions().items() if name not in _NO_VERSIONS},
+    }
+    return dict(json.loads(json.dumps(settings, default=str, allow_nan=False)))

@@ -1,4 +1,4 @@
-"""Scores and labels of the images of a config's data set, of another split than the one that its table uses."""
+"""Predicts images of a split that no published table uses, with their labels, for calibration."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def other_split(config: Any, split: str) -> None:
 
 
 def check_apart(config: Any, tables: list[Any]) -> None:
-    """Refuses folders that are those of a table after all, such as links to them.
+    """Refuses folders that are those of a published table under another name, such as links.
 
     Args:
         config: with placed paths.
@@ -77,11 +77,11 @@ def open_split(config: Any, limit: int | None) -> Any:
     Raises:
         UserError: as `segearth.openmmlab.datasets.open_dataset`.
     """
-    from segearth.openmmlab import build
     from segearth.openmmlab.datasets import open_dataset
+    from segearth.openmmlab.labels import check_classes
 
     dataset = open_dataset(config.test_dataloader.dataset, limit)
-    build.check_classes(config.model["name_path"], dataset.metainfo["classes"], type(dataset).__name__)
+    check_classes(config.model["name_path"], dataset.metainfo["classes"], type(dataset).__name__)
     return dataset
 
 
@@ -96,13 +96,13 @@ def scores_and_labels(config: Any, dataset: Any) -> Iterator[tuple[str, NDArray[
         The image's path, scores (C, H, W) in [0, 1] and the true classes (H, W), 255 where unknown.
 
     Raises:
-        UserError: as `segearth.openmmlab.runner.evaluate`.
+        UserError: as `segearth.openmmlab.evaluate.evaluate`.
     """
-    from segearth.openmmlab import build
+    from segearth.openmmlab.eval_runner import build_segmentor
     from segearth.openmmlab.metric import check_values
 
     classes = dataset.metainfo["classes"]
-    segmentor = build.segmentor(config)
+    segmentor = build_segmentor(config)
     for i in range(len(dataset)):
         packed = dataset[i]
         (found,) = segmentor.test_step({"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]})

@@ -1,22 +1,34 @@
-"""The labels of a run, as evaluation sees them: what they hold, over some of them before it, over all after it."""
+"""Classes and labels of a run: what label maps hold, in some of them before it and in all after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from segearth.datasets.label_counts import LabelCounts
+from segearth.errors import UserError
 from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import check_values
+from segearth.vocabulary import Vocabulary
 
 LOOKED_AT = 16  # labels before a run: enough that one class in all of them is unusual, some 0.2 s of tiles
 
 
-def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> LabelCounts:
-    """What the labels of a run hold.
+def check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
+    """Refuses a class file with another number of classes than the data set."""
+    prompts = Vocabulary.from_file(name_path)
+    if len(prompts) != len(classes):
+        raise UserError(
+            f"{name_path} has {len(prompts)} classes, but the data set {dataset} has {len(classes)} "
+            f"({', '.join(classes)}): expected one line a class, in this order; correct the file, or model.name_path"
+        )
+
+
+def count_labels(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> LabelCounts:
+    """Counts the label pixels of a run by class.
 
     Args:
         dataset: opened.
@@ -29,8 +41,8 @@ def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> 
     return counts
 
 
-def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> LabelCounts:
-    """What some labels hold, spread evenly over a data set; a label that cannot be read is left to the run.
+def inspect_labels(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> LabelCounts:
+    """Counts label pixels of a few images, spread evenly over the data set; skips labels that cannot be read.
 
     Args:
         dataset: opened.
@@ -40,7 +52,7 @@ def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> 
     Raises:
         UserError: see `check_values`; not where a step of another project may change labels after they are loaded.
     """
-    counts = counted(dataset, ignore, ())
+    counts = count_labels(dataset, ignore, ())
     classes, total = len(counts.classes), len(dataset)
     pipeline = list(pipeline)
     steps = [step for step in pipeline if type_name(step.get("type")) == "LoadAnnotations"]

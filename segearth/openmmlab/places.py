@@ -1,4 +1,4 @@
-"""Where a config's files are: it names them relative to a repository's folder, wherever it is started from."""
+"""Finds files that a config names relative to a repository's folder, from any working directory."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
         if os.path.exists(folder / wanted):  # noqa: PTH110 (False for what is too long to be a path)
             return Path(os.path.normpath(folder / wanted))
     return None
+
+
+def places_of(config_folder: Path) -> str:
+    """The folders in which `resolve` looks, for messages."""
+    folder = config_folder.absolute()
+    places = dict.fromkeys(str(place) for place in (Path.cwd(), folder, folder.parent))
+    return f"in {', '.join(places)}"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from segearth.datasets import DATASETS
-from segearth.distributed.ranks import ALONE, Lost, Ranks
+from segearth.config_files import UNCHANGED, ConfigChanges
+from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError, command, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
+from segearth.jobs.team import ALONE, Team
 from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
+from segearth.results.folder import read_runs
 
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 JOURNAL = "_journal"  # configs with the prompts of the journal edition
@@ -29,12 +31,8 @@ class Settings:
     Attributes:
         configs: folder of the configs.
         work_dir: an existing folder.
-        data_root: a folder that stands for the leading `data/` of data paths.
-        model: what `segearth.clips.resolve` takes; it replaces the configs' CLIP and upsampler.
-        architecture: of such a model that is given by path or address.
-        upsampler: in place of the model's or the configs' own, for the methods that have one and name none themselves.
+        changes: to all configs; the upsampler is for the methods that have one and name none themselves.
         upsamplers: folder of upsamplers that were trained for rows of the ablation.
-        options: further changes to the configs, "key=value" each.
         limit: only so many images a set.
         pictures: how many a set and method.
         quiet: no progress bars.
@@ -42,12 +40,8 @@ class Settings:
 
     configs: Path
     work_dir: Path
-    data_root: Path | None = None
-    model: str | None = None
-    architecture: str | None = None
-    upsampler: str | None = None
+    changes: ConfigChanges = UNCHANGED
     upsamplers: Path | None = None
-    options: tuple[str, ...] = ()
     limit: int | None = None
     pictures: int = 2
     quiet: bool = False
@@ -77,8 +71,8 @@ def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
 
 
 def dataset_order() -> list[str]:
-    """All sets in the paper's order, each followed by its variant with the journal's prompts."""
-    return [name + variant for name in DATASETS for variant in ("", JOURNAL)]
+    """All sets, those of the paper in its order and then the others, each followed by its variants."""
+    return [name for spec in DATASETS.values() for name in (spec.name, *(variant.name for variant in spec.variants))]
 
 
 def sweep(
@@ -86,7 +80,7 @@ def sweep(
     methods: Sequence[Method],
     settings: Settings,
     *,
-    ranks: Ranks = ALONE,
+    team: Team = ALONE,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
     after: Callable[[], object] = lambda: None,
 ) -> list[str]:
@@ -98,7 +92,7 @@ def sweep(
         datasets: names of configs without `cfg_`; empty for those of each method's table in the paper.
         methods: rows of the paper's tables.
         settings: what they have in common.
-        ranks: the processes that do this together.
+        team: the processes that do this together.
         say: told what goes on, by the first process.
         after: called after each of them, by the first process.
 
@@ -106,36 +100,17 @@ def sweep(
         A sentence for each that failed.
     """
     failures = []
-    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or DATASETS]
+    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or PAPER_DATASETS]
     for i, (method, dataset) in enumerate(pairs, start=1):
         folder = settings.work_dir / method.name / dataset
-        if ranks.is_main:
+        if team.is_main:
             say(f"[{i}/{len(pairs)}] {method.title}, {dataset}")
-        try:
-            row = _evaluate(method, dataset, settings, folder, ranks)
-        except Lost:  # nothing is known about this set, and the next would end alike
-            raise
-        except Exception as error:
-            go_on_unless_ending(error)
-            sentence = one_line(str(error))
-            if not isinstance(error, UserError):
-                sentence = f"{type(error).__name__}: {sentence} (see {folder / TRACEBACK})"
+        sentence = _evaluate(method, dataset, settings, folder, team)
+        sentence = next(filter(None, team.gather(settings.work_dir, sentence)), None)
+        if sentence is not None:
             failures.append(f"{method.title}, {dataset}: {sentence}")
-            if ranks.is_main:
-                say(f"failed: {sentence}")
-                try:
-                    _note_failure(folder, sentence, error)
-                except (OSError, UserError) as problem:  # a full disk, or a file in the folder's place
-                    say(f"warning: why it failed is not kept in {folder}: {one_line(str(problem))}")
-        else:
-            if ranks.is_main:
-                (folder / FAILURE).unlink(missing_ok=True)
-                (folder / TRACEBACK).unlink(missing_ok=True)
-                figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
-                say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
-                for remark in row.get("remarks", ()):
-                    say(f"warning: {remark}")
-        if ranks.is_main:
+        if team.is_main:
+            _report(folder, sentence, say)
             try:
                 after()
             except UserError as error:  # a workbook that is open elsewhere is no reason to stop
@@ -143,32 +118,58 @@ def sweep(
     return failures
 
 
-def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, ranks: Ranks) -> dict[str, Any]:
-    """One set with one method."""
-    from segearth.openmmlab.runner import evaluate
+def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, team: Team) -> str | None:
+    """Evaluates a set with a method; why that failed, in a sentence, or None."""
+    from segearth.openmmlab.evaluate import evaluate
 
-    options, upsampler = ranks.everywhere(lambda: changes(method, settings))
-    row, _ = evaluate(
-        settings.configs / f"cfg_{dataset}.py",
-        folder,
-        data_root=settings.data_root,
-        ranks=ranks,
-        show_dir=folder / PICTURES if settings.pictures else None,
-        shown=settings.pictures,
-        options=[*options, *settings.options],
-        limit=settings.limit,
-        model=settings.model,
-        architecture=settings.architecture,
-        upsampler=upsampler,
-        reuse=True,
-        zero_shot=True,
-        quiet=settings.quiet,
-    )
-    return row
+    try:
+        evaluate(
+            settings.configs / f"cfg_{dataset}.py",
+            folder,
+            changes=team.run_on_all_ranks(folder, lambda: changes(method, settings)),
+            limit=settings.limit,
+            show_dir=folder / PICTURES if settings.pictures else None,
+            shown=settings.pictures,
+            reuse=True,
+            zero_shot=True,
+            team=team,
+            quiet=settings.quiet,
+        )
+    except Exception as error:
+        reraise_if_ending(error)
+        if isinstance(error, UserError):
+            return one_line(str(error))
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            text = "".join(traceback.format_exception(error))
+            (folder / TRACEBACK).write_text(text, encoding="utf-8", errors="replace")
+        return f"{type(error).__name__}: {one_line(str(error))} (see {folder / TRACEBACK})"
+    return None
 
 
-def changes(method: Method, settings: Settings) -> tuple[list[str], str | None]:
-    """What turns a config into a method's: changes to it, and the upsampler that replaces the config's, if any.
+def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> None:
+    """Says what came out, and keeps the reason of a failure beside earlier results, for the tables."""
+    if failure is None:
+        (folder / FAILURE).unlink(missing_ok=True)
+        (folder / TRACEBACK).unlink(missing_ok=True)
+        run = read_runs(folder)[-1]
+        figure = run.miou if run.foreground_iou is None else run.foreground_iou
+        say(f"{'mIoU' if run.foreground_iou is None else 'foreground IoU'}: {figure}, {run.images} images")
+        for remark in run.remarks:
+            say(f"warning: {remark}")
+        return
+    say(f"failed: {failure}")
+    note = {"error": failure, "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(folder / FAILURE) as part:
+            write_json(part, note)
+    except (OSError, UserError) as error:  # a full disk, or a file in the folder's place
+        say(f"warning: why it failed is not kept in {folder}: {one_line(str(error))}")
+
+
+def changes(method: Method, settings: Settings) -> ConfigChanges:
+    """What turns a config into a method's: the changes of the sweep, those of the method, and its upsampler.
 
     Args:
         method: a row of a table.
@@ -177,12 +178,13 @@ def changes(method: Method, settings: Settings) -> tuple[list[str], str | None]:
     Raises:
         UserError: the method's upsampler is not there.
     """
-    options = [f"{key}={value}" for key, value in method.changes.items()]
+    common = settings.changes
+    options = (*(f"{key}={value}" for key, value in method.changes.items()), *common.options)
+    upsampler = common.upsampler if method.changes.get("model.feature_up") != "False" else None
     if method.weights is not None:
-        own = _trained(method, settings.model, settings.upsamplers) if method.training else method.weights
-        return options, str(own)
-    used = method.changes.get("model.feature_up") != "False"
-    return options, settings.upsampler if used else None
+        trained = _trained(method, common.model, settings.upsamplers) if method.training else method.weights
+        upsampler = str(trained)
+    return replace(common, options=options, upsampler=upsampler)
 
 
 def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path:
@@ -204,21 +206,11 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
 def _check_kind(path: Path, method: Method) -> None:
     """Refuses an upsampler of another kind than the row's."""
     from segearth.checkpoints import read_state_dict
-    from segearth.models.simfeatup import published_name
+    from segearth.clips.upsamplers import identify_upsampler
 
-    kind, _ = published_name(read_state_dict(path))
+    kind, _ = identify_upsampler(read_state_dict(path))
     if kind != method.upsampler:
         raise UserError(
             f"{path} holds a {kind}, but {method.title} has a {method.upsampler}: expected that; train it as "
             f"{method.training.partition(', ')[0]} says"
         )
-
-
-def _note_failure(folder: Path, sentence: str, error: Exception) -> None:
-    """Keeps the reason beside earlier results, for the tables."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not isinstance(error, UserError):
-        (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
-    note = {"error": sentence, "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    with atomic(folder / FAILURE) as part:
-        write_json(part, note)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import without_warnings
-from segearth.outputs import atomic, told
+from segearth.outputs import atomic, write_errors
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import Layer
 
@@ -168,8 +168,8 @@ def _gdal_calls(path: Path) -> Iterator[None]:
     from rasterio import Env
     from rasterio.errors import NotGeoreferencedWarning
 
-    # without an Env, GDAL also prints its errors
-    with told(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
+    # without an Env, GDAL also prints what it reports
+    with write_errors(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
         yield
 
 

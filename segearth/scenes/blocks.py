@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from segearth.classification import classify
-from segearth.labels import label_values, labelled
+from segearth.labels import apply_thresholds, label_values
 from segearth.models.blend import Blend
 from segearth.models.segearth import SegEarth
 from segearth.predictor import Predictor
@@ -24,7 +24,7 @@ from segearth.scenes.aoi import Area
 from segearth.scenes.grid import Frame, intersection, slices_within
 from segearth.scenes.layers import quantised
 from segearth.scenes.resampling import interpolate, resample
-from segearth.transfer import normalise, up
+from segearth.transfer import normalise, to_device
 from segearth.windows import Grid, Window
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ def _classify_rows(
         predictor.model,
         predictor.vocabulary,
         torch.from_numpy(logits).to(predictor.device),
-        scores=settings.scores,
+        keep_scores=settings.scores,
     )
-    labels = labelled(classified.best, classified.confidence, predictor.vocabulary, predictor.threshold)
+    labels = apply_thresholds(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
     nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
     labels, best = (np.where(valid, values, nodata) for values in (labels, classified.best))
     return BlockRows(area, valid, labels, best, classified.confidence, classified.scores)
@@ -251,8 +251,8 @@ def _model_rows(
         windows_done: as of `map_block`.
         window_logits: as of `map_block`.
     """
-    picture = normalise(up(pixels, predictor.device)[None], predictor.statistics)[0]
-    model, inside = predictor.model, [_relative_window(window, box) for window in windows]
+    picture = normalise(to_device(pixels, predictor.device)[None], predictor.statistics)[0]
+    model, inside = predictor.model, [_inside(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     arguments = (picture, inside, settings.batch, settings.max_memory_mb)
     computed = model.window_logits(*arguments) if window_logits is None else window_logits(model, *arguments)

@@ -11,8 +11,8 @@ import numpy as np
 
 from segearth.compute import even_threads
 from segearth.errors import UserError, option
+from segearth.images.pixel_limit import machine_memory
 from segearth.labels import NODATA_COLOUR, label_values
-from segearth.pixel_limit import machine_memory
 from segearth.predictor import Predictor
 from segearth.progress import Progress, WindowsDone, window_progress
 from segearth.result import Result, thresholded

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import tiff
+from segearth.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
+from segearth.images.pixel_limit import pillow_limit
 from segearth.paths import user_path
-from segearth.pixel_limit import pillows_limit
-from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def scene_reason(address: str | Path) -> str | None:
     """Returns the reason why an input is mapped as a scene; None for a picture.
 
     Args:
-        address: an address (see `segearth.scenes.addresses`) or a path. Only local files are opened, and no pixels are
-            read.
+        address: what GDAL may know (see `segearth.addresses`), or a path. Only files on this computer are
+            opened, and of them no pixel is read.
 
     Returns:
         The end of a sentence about the input, such as "has 13 bands". None also for files that cannot be opened:
@@ -84,9 +84,9 @@ def _dataset_reason(dataset: DatasetReader) -> str | None:
         return f"is of the format {dataset.driver}"
     if dataset.count > _MOST_BANDS:
         return f"has {dataset.count} bands"
-    if dtype := next((dtype for dtype in dataset.dtypes if dtype != "uint8"), None):
-        return f"has samples of the type {dtype}"
-    pixels, limit = dataset.height * dataset.width, pillows_limit()
+    if other := next((kind for kind in dataset.dtypes if kind != "uint8"), None):
+        return f"has samples of the type {other}"
+    pixels, limit = dataset.height * dataset.width, pillow_limit()
     return f"has {pixels:,} pixels" if limit is not None and pixels > limit else None
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.errors import UserError, checks_options, one_of_two, option
-from segearth.pictures import OPACITY
+from segearth.drawing import OPACITY
+from segearth.errors import UserError, checks_options, conflicting_options, option
 from segearth.scenes.resampling import KINDS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SceneOptions:
         for first, second in (("scale", "gsd"), ("bbox", "aoi")):
             pair = getattr(self, first), getattr(self, second)
             if None not in pair:
-                raise one_of_two(first, pair[0], second, pair[1])
+                raise conflicting_options(one, pair[0], other, pair[1])
         if not 0 <= self.opacity <= 1:
             raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:

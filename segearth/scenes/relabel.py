@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.batch.earlier import fingerprint, made_with, refuse_foreign
 from segearth.errors import UserError, first_line, option
+from segearth.existing_results import check_summary, refuse_foreign
 from segearth.extras import install_command
+from segearth.hashes import fingerprint
 from segearth.jobs.settings import settings_hash
 from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
@@ -217,10 +218,10 @@ def _finished_summary(
         UserError: there is a map with other settings, or there are files of other programs.
     """
     if summary.exists():
-        found = made_with(summary, settings, source.scores)
-        complete = complete_files(found, summary.parent)
-        return found if complete and complete >= {*found["files"], *(path.name for path in paths)} else None
-    refuse_foreign(paths, summary)
+        found = check_summary(summary, settings, source.scores)
+        whole = whole_files(found, summary.parent)
+        return found if whole and whole >= {*found["files"], *(path.name for path in places)} else None
+    refuse_foreign(places, summary)
     return None
 
 
@@ -266,7 +267,7 @@ def _stale_files(summary: Path, paths: Mapping[str, Path], settings: Mapping[str
     """Returns the files of an earlier map to remove; polygons of the same map are kept."""
     labels = paths["labels"]
     try:
-        same = labels.name in complete_files(made_with(summary, settings, labels), summary.parent)
+        same = labels.name in whole_files(check_summary(summary, settings, labels), summary.parent)
     except UserError:
         same = False
     name = labels.name.removesuffix(".labels.tif")

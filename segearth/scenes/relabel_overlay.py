@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segearth.drawing import OPACITY
 from segearth.errors import UserError, option
 from segearth.json_files import json_line, parse_json
-from segearth.pictures import OPACITY
 from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import open_map
 from segearth.scenes.identity import raster_identity

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.batch.earlier import made_with, refuse_foreign
-from segearth.batch.inputs import JOB
+from segearth.batch.inputs import JOB_SUFFIX
 from segearth.errors import UserError
+from segearth.existing_results import check_summary, refuse_foreign
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
@@ -60,8 +60,8 @@ class SceneFiles:
 
     @property
     def job(self) -> Path:
-        """Folder of the job."""
-        return self.folder / f"{self.name}{JOB}"
+        """The place of the job's folder."""
+        return self.folder / f"{self.name}{JOB_SUFFIX}"
 
     @property
     def overlay(self) -> Path:
@@ -131,7 +131,7 @@ class SceneFiles:
         Both are empty if there is none.
         """
         try:
-            summary = made_with(self.summary, self.plan.settings, self.name)
+            summary = check_summary(self.summary, self.plan.settings, self.name)
             if not summary["failed"]:
                 return summary, complete_files(summary, self.folder)
         except (UserError, LookupError):
@@ -174,7 +174,7 @@ class SceneFiles:
             UserError: there is such a map or file.
         """
         if self.summary.exists():
-            made_with(self.summary, self.plan.settings, image)
+            check_summary(self.summary, self.plan.settings, image)
             return
         refuse_foreign([*self.rasters.values(), self.overlay], self.summary)
 

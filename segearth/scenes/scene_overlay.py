@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segearth.drawing import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
 from segearth.errors import UserError
-from segearth.pictures import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
 from segearth.scenes.aoi import Area
 from segearth.scenes.assemble import open_map
 from segearth.scenes.georeference import Georeference

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.provenance import versions
 from segearth.scenes.assemble import open_map
 from segearth.scenes.class_areas import ROWS, AreaSums, class_positions

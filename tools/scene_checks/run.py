@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from scene_checks.stub import stub_predictor
-from segearth.files import sha256_of
+from segearth.hashes import sha256_of
 from segearth.jobs.executor import run_tasks
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import parse_shard

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segearth.images.resizing import resized_size
 from segearth.loading import load_tokenizer
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import DenseCLIP, SegEarth, encode_text
 from segearth.models.averaging import VIEWS, View, mean_of_views
 from segearth.models.trunk import scaled_layers
 from segearth.outputs import atomic
-from segearth.resizing import resized_size
 from segearth.transfer import to_model
 from segearth.vocabulary import Vocabulary
 from tiny_clip.evaluation import Score, Truth

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segearth.errors import UserError, UserNotice, option
-from segearth.image_files import SUFFIXES
 from segearth.images import check_image, read_image
+from segearth.images.files import SUFFIXES
 from segearth.training.simfeatup.draws import Purpose, key
 
 # SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
