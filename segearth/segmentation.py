@@ -126,8 +126,8 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         address = source if isinstance(source, str) else Path(source)
         if way is not None:
             return (address if way == "scene" else None), []
-        from segearth.addresses import shown
-        from segearth.scenes.input_kind import is_scene
+        from segearth.addresses import display_name
+        from segearth.scenes.input_kind import scene_reason
 
         why = scene_reason(address)
         return (None, []) if why is None else (address, [f"{display_name(address)} {why}, so it is mapped as a scene"])

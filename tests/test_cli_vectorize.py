@@ -23,7 +23,7 @@ from rasters import write  # noqa: E402
 
 from segearth import cli, loading  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.scene_summary import map_figures  # noqa: E402
+from segearth.scenes.scene_summary import map_statistics  # noqa: E402
 from segearth.vectors import formats, vectorize, vectorizer  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402

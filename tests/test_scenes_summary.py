@@ -15,7 +15,7 @@ from segearth.json_files import json_text  # noqa: E402
 from segearth.result import Result  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
-from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene  # noqa: E402
+from segearth.scenes.scene_summary import ClassSums, map_statistics, summarise_scene  # noqa: E402
 from segearth.summary import csv_table, hectares, result_rows, text_table  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segearth.addresses import shown
+from segearth.addresses import display_name
 from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, model_without_weights, timed_model
 from segearth.cli.formatting import duration, megabytes
 from segearth.compute import Compute
@@ -64,8 +64,10 @@ def scene_facts(
             choice = inspect_raster(raster, options.bands, options.stretch, options.stretch_from)
             facts |= choice_facts(raster, choice, options)
             model, model_bytes = model_without_weights(args, vocabulary)
-            plan = Plan.of(raster, _predictor(model, vocabulary), options, choice=choice)
-            counts = count(plan.frame, plan.area.window, side_of_blocks(plan.frame, model, options), choice.valid)
+            plan = Plan.create(raster, _predictor(model, vocabulary), options, inspection=choice)
+            counts = estimate_workload(
+                plan.frame, plan.area.window, fit_block_side(plan.frame, model, options), choice.valid
+            )
             facts |= cost_facts(raster, plan, counts, model, model_bytes, options)
             if args.time:
                 facts["time"] = _time(raster, plan, counts, args, vocabulary)
@@ -122,7 +124,7 @@ def _bands(raster: Raster) -> str:
     return f"{len(raster.bands)}{same}: {', '.join(names)}{more}"
 
 
-def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[str, str]:
+def choice_facts(raster: Raster, choice: Inspection, options: SceneOptions) -> dict[str, str]:
     """Bands, stretch and valid pixels that would be used."""
     spec, valid = choice.spec, choice.valid
     red, green, blue = spec.bands
@@ -140,7 +142,7 @@ def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[
         asked = parse_stretch(options.stretch)
         is_given = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)
         how = "" if is_given else f", percentiles {asked.low:g} and {asked.high:g}"
-        where = f" of {shown(options.stretch_from)}" if options.stretch_from else ""
+        where = f" of {display_name(options.stretch_from)}" if options.stretch_from else ""
         stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
     share = 100 * float(valid.mean())
     return {
@@ -186,7 +188,7 @@ def cost_facts(
     return facts
 
 
-def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
+def _time(raster: Raster, plan: Plan, counts: Workload, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
     """Estimates the time of the map from some windows, mapped from reading to labels."""
     compute = Compute.choose(args.device, args.precision)
     args.precision = compute.precision

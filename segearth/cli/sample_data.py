@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _draw_scene(out: Path, size: int, seed: int) -> None:
     """Draws a scene and prints the next command."""
-    from segearth.scenes.sample_scene import DRAWN, PIXEL_M, write_sample_scene
+    from segearth.scenes.sample_scene import DRAWN_TILE, PIXEL_M, write_sample_scene
     from segearth.vocabulary import LAND_COVER
 
     picture, labels = write_sample_scene(out, size, seed)

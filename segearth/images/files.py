@@ -122,7 +122,7 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     try:
         check_depth(image, name)
         no_alpha = image.format == "JPEG2000" and _check_jpeg2000(_head(image), name)
-        bands, remarks = tiff.given(image, name)
+        bands, remarks = tiff.opened_image_bands(image, name)
         remarks += _rotation_remark(orientation_of(image), name)
         image.load()  # Pillow rotates a TIFF here
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha_remark(image, name, no_alpha)), bands)
@@ -153,7 +153,7 @@ def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Open
     page = tiff.read_page(file, count=not header_only)
     tiff.check_supported(page, name)
     _check_size(*page.size, limit)
-    plain, bands = tiff.plain(page, None if header_only else file)
+    plain, bands = tiff.as_plain_tiff(page, None if header_only else file)
     orientation = _valid_orientation(page.orientation)
     remarks = (*tiff.remarks(page, name), *_rotation_remark(orientation, name))
     try:

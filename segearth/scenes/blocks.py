@@ -180,7 +180,7 @@ def _classify_rows(
         torch.from_numpy(logits).to(predictor.device),
         keep_scores=settings.scores,
     )
-    labels = apply_thresholds(found.best, found.confidence, predictor.vocabulary, predictor.threshold)
+    labels = apply_thresholds(classified.best, classified.confidence, predictor.vocabulary, predictor.threshold)
     nodata = labels.dtype.type(label_values(len(predictor.vocabulary)).nodata)
     labels, best = (np.where(valid, values, nodata) for values in (labels, classified.best))
     return BlockRows(area, valid, labels, best, classified.confidence, classified.scores)
@@ -252,7 +252,7 @@ def _model_rows(
         window_logits: as of `map_block`.
     """
     picture = normalise(to_device(pixels, predictor.device)[None], predictor.statistics)[0]
-    model, inside = predictor.model, [_inside(window, box) for window in windows]
+    model, inside = predictor.model, [_relative_window(window, box) for window in windows]
     blend = Blend(grid, len(model.query_features), area, grid.window_size[0], settings.blend, predictor.device)
     arguments = (picture, inside, settings.batch, settings.max_memory_mb)
     computed = model.window_logits(*arguments) if window_logits is None else window_logits(model, *arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from segearth.addresses import without_keys
+from segearth.addresses import without_credentials
 from segearth.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from segearth.addresses import gdal_settings, is_remote, shown, without_keys
+from segearth.addresses import display_name, gdal_settings, is_remote, without_credentials
 from segearth.errors import UserError, first_line, without_warnings
 from segearth.hashes import fingerprint
 from segearth.jobs.settings import settings_hash

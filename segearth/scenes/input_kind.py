@@ -24,8 +24,7 @@ def scene_reason(address: str | Path) -> str | None:
     """Returns the reason why an input is mapped as a scene; None for a picture.
 
     Args:
-        address: what GDAL may know (see `segearth.addresses`), or a path. Only files on this computer are
-            opened, and of them no pixel is read.
+        address: an address (see `segearth.addresses`) or a path. Only local files are opened, and no pixels are read.
 
     Returns:
         The end of a sentence about the input, such as "has 13 bands". None also for files that cannot be opened:
@@ -84,8 +83,8 @@ def _dataset_reason(dataset: DatasetReader) -> str | None:
         return f"is of the format {dataset.driver}"
     if dataset.count > _MOST_BANDS:
         return f"has {dataset.count} bands"
-    if other := next((kind for kind in dataset.dtypes if kind != "uint8"), None):
-        return f"has samples of the type {other}"
+    if dtype := next((dtype for dtype in dataset.dtypes if dtype != "uint8"), None):
+        return f"has samples of the type {dtype}"
     pixels, limit = dataset.height * dataset.width, pillow_limit()
     return f"has {pixels:,} pixels" if limit is not None and pixels > limit else None
 

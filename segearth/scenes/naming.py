@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from segearth.addresses import is_subdataset, without_keys
+from segearth.addresses import is_subdataset, without_credentials
 
 _MAX_LENGTH = 120  # characters: suffixes are added, and most file systems allow 255 bytes
 

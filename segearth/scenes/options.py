@@ -82,7 +82,7 @@ class SceneOptions:
         for first, second in (("scale", "gsd"), ("bbox", "aoi")):
             pair = getattr(self, first), getattr(self, second)
             if None not in pair:
-                raise conflicting_options(one, pair[0], other, pair[1])
+                raise conflicting_options(first, pair[0], second, pair[1])
         if not 0 <= self.opacity <= 1:
             raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:

@@ -53,9 +53,8 @@ def predict_scene(
     after the process was killed and restarted, which resumes the work.
 
     Args:
-        source: an address that GDAL knows (see `segearth.addresses`); a dataset that rasterio has open, or a
-            raster that `open_raster` has, whose `name` messages have; or several addresses, which are mapped as one
-            mosaic.
+        source: an address that GDAL knows (see `segearth.addresses`); an open rasterio dataset; a raster from
+            `open_raster`, whose `name` is used in messages; or several addresses, which are mapped as one mosaic.
         output: folder for the files.
         predictor: the model with its vocabulary.
         name: base name of the files; None: that of the raster.

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from segearth.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
+from segearth.addresses import absolute_address, display_name, gdal_name, gdal_settings, is_remote, without_credentials
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
-from segearth.scenes.bands import Band, Numbers
-from segearth.scenes.dataset_checks import check
+from segearth.scenes.bands import Band, BandNumbers
+from segearth.scenes.dataset_checks import check_dataset
 from segearth.scenes.raster_spec import RasterSpec
 from segearth.scenes.stac import COLOURS, is_item, read_item, rgb_addresses
 from segearth.scenes.stretch import apply_stretch
@@ -320,10 +320,11 @@ def open_raster(
     """Opens a raster.
 
     Args:
-        source: an address, see `segearth.addresses`; a dataset that rasterio has open, which stays open; or a
-            spec, which has an address.
-        spec: how to read it; chosen when it is first read, if there is none.
-        overview: which of its own overviews stands for the raster, from 0. Only with an address; a spec has its own.
+        source: an address, see `segearth.addresses`; an open rasterio dataset, which stays open; or a spec with an
+            address.
+        spec: how to read it; None: chosen at the first read.
+        overview: index of the overview to read instead of full resolution, from 0. Only for addresses; a spec contains
+            its own.
 
     Raises:
         UserError: rasterio is missing; there is no raster at the address; it contains several rasters; it is

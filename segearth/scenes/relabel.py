@@ -219,9 +219,9 @@ def _finished_summary(
     """
     if summary.exists():
         found = check_summary(summary, settings, source.scores)
-        whole = whole_files(found, summary.parent)
-        return found if whole and whole >= {*found["files"], *(path.name for path in places)} else None
-    refuse_foreign(places, summary)
+        complete = complete_files(found, summary.parent)
+        return found if complete and complete >= {*found["files"], *(path.name for path in paths)} else None
+    refuse_foreign(paths, summary)
     return None
 
 
@@ -267,7 +267,7 @@ def _stale_files(summary: Path, paths: Mapping[str, Path], settings: Mapping[str
     """Returns the files of an earlier map to remove; polygons of the same map are kept."""
     labels = paths["labels"]
     try:
-        same = labels.name in whole_files(check_summary(summary, settings, labels), summary.parent)
+        same = labels.name in complete_files(check_summary(summary, settings, labels), summary.parent)
     except UserError:
         same = False
     name = labels.name.removesuffix(".labels.tif")

@@ -60,7 +60,7 @@ class SceneFiles:
 
     @property
     def job(self) -> Path:
-        """The place of the job's folder."""
+        """Folder of the job."""
         return self.folder / f"{self.name}{JOB_SUFFIX}"
 
     @property

@@ -127,7 +127,7 @@ class LabelMap:
         """The side of a pixel in metres on the average, as the root of its area; 1 without coordinate system."""
         return 1.0 if self.areas.values is None else float(np.sqrt(np.mean(self.areas.values)))
 
-    def entries(self, values: NDArray[np.integer]) -> list[Entry]:
+    def entries(self, values: NDArray[np.integer]) -> list[LegendEntry]:
         """Names of values, from the file's tags, and colours, from its palette or else from the names."""
         tags = self._file.tags(1)
         names = [tags.get(f"{CLASS}{value}", str(value)) for value in values.tolist()]

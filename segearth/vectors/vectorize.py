@@ -82,11 +82,11 @@ def _write(
 
     def write(part: Path) -> None:
         vectorizer.write(part)
-        files[path.name] = file_facts(part)
+        files[path.name] = file_record(part)
 
     def write_style(part: Path) -> None:
         part.write_bytes(styles.polygon_qml(vectorizer.entries).encode())
-        files[path.with_suffix(".qml").name] = file_facts(part)
+        files[path.with_suffix(".qml").name] = file_record(part)
 
     def write_record(part: Path) -> None:
         summary.update(vectorizer.summary(settings), files=files, versions=_versions())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import UserError, option
-from segearth.scenes.layers import Entry
+from segearth.scenes.layers import LegendEntry
 from segearth.vectors.assembly import assemble_polygons
 from segearth.vectors.dissolve import dissolve
 from segearth.vectors.formats import FeatureLayer, PolygonFeatures, write_features

@@ -15,7 +15,7 @@ from segearth.outputs import write_all
 from segearth.scenes.raster import open_raster
 from segearth.scenes.reclassify import LabelChanges
 from segearth.scenes.relabel import relabel_scene
-from segearth.scenes.scene_overlay import picture_of, scene_overlay
+from segearth.scenes.scene_overlay import raster_thumbnail, scene_overlay
 from segearth.vectors.options import MOST
 from segearth.vectors.vectorize import vectorize
 from segearth.vectors.vectorizer import TooManyPiecesError

@@ -63,7 +63,9 @@ class MapFiles:
             # the stored label decides which of equal scores is the best
             plain = self.vocabulary.with_thresholds(None)
             members = tuple((i,) for i in range(len(plain)))
-            best, confidence = reclassify(scores, labels, rules_of(self.vocabulary, Changed(plain, members), 0.0))
+            best, confidence = reclassify(
+                scores, labels, make_rules(self.vocabulary, ChangedClasses(plain, members), 0.0)
+            )
             labels = best.astype(np.uint8)
         else:
             confidence = self._read("confidence", area, (1,))[0]
@@ -107,12 +109,14 @@ class MapFiles:
         if not self.raster_path(layer).exists():
             values = np.full((len(bands), area.bottom - area.top, area.right - area.left), fill, np.uint8)
             for block in self._blocks(area):
-                part = common(block.area, area)
+                part = intersection(block.area, area)
                 path = self.parts_folder / f"{block.name}.{layer}.tif"
                 if part is None or not path.exists():
                     continue
                 try:
-                    values[(slice(None), *within(part, area))] = _values(path, _relative(part, block.area), bands)
+                    values[(slice(None), *slices_within(part, area))] = _values(
+                        path, _relative(part, block.area), bands
+                    )
                 except RasterioError:  # the map was assembled meanwhile, and its parts were deleted
                     continue
             if not self.raster_path(layer).exists():

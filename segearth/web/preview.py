@@ -16,8 +16,8 @@ from PIL import Image
 from segearth.addresses import gdal_settings
 from segearth.errors import UserError, without_warnings
 from segearth.outputs import atomic
-from segearth.scenes.grid import common
-from segearth.scenes.inspection import look
+from segearth.scenes.grid import intersection
+from segearth.scenes.inspection import inspect_raster
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.raster_spec import RasterSpec
 from segearth.web.rasters import open_plain, part_bytes
@@ -103,7 +103,7 @@ def prepare(path: Path, name: str, folder: Path) -> tuple[View, list[str]]:
 
     Raises:
         UserError: it cannot be read, or the disk is full.
-        ReadFailed: see `look`.
+        ReadFailed: see `inspect_raster`.
     """
     with open_plain(path, name) as dataset, open_raster(dataset) as raster:
         raster.name = name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.scenes.layers import scores_of
+from segearth.scenes.layers import dequantised
 from segearth.web.responses import RequestError
 
 if TYPE_CHECKING:
