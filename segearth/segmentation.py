@@ -60,7 +60,7 @@ def segment(
     bounded memory; both give the same labels, bit for bit.
 
     Args:
-        source: a path or an address (https://, s3://, ..., see `segearth.scenes.addresses`); an open binary file, a PIL
+        source: a path or an address (https://, s3://, ..., see `segearth.addresses`); an open binary file, a PIL
             image or an array (H, W, 3) uint8 RGB, which are pictures; a dataset that rasterio has open, or several
             addresses, which are mapped as one mosaic: these are scenes.
         classes: in any form that `load_model` takes, such as "road; tree,forest".
@@ -127,7 +127,7 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         address = source if isinstance(source, str) else Path(source)
         if way is not None:
             return (address if way == "scene" else None), []
-        from segearth.scenes.addresses import display_name
+        from segearth.addresses import display_name
         from segearth.scenes.input_kind import scene_reason
 
         why = scene_reason(address)

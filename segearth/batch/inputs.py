@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.addresses import address_path, display_name, is_address
 from segearth.errors import UserError, printable
 from segearth.image_files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
-from segearth.scenes.addresses import address_path, display_name, is_address
 
 # Results of ours are no images to map, nor are the parts in the folders of jobs.
 OWN = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
@@ -25,7 +25,7 @@ class Item:
     """An image and its map.
 
     Attributes:
-        source: its path, or the address of a raster, see `segearth.scenes.addresses`.
+        source: its path, or the address of a raster, see `segearth.addresses`.
         name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
         image: what tables call it, "north/scene.jpg"; what cannot be printed is escaped.
     """

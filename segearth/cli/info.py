@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     check_reading_options(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
 
-    from segearth.scenes.addresses import display_name
+    from segearth.addresses import display_name
 
     options = scene_options(args)
     ways = {file: _way(file, args.way) for file in args.files}

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from segearth.addresses import display_name
 from segearth.cli.columns import duration, megabytes
 from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, outline, timed_model
 from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
-from segearth.scenes.addresses import display_name
 from segearth.scenes.blocks import map_block
 from segearth.scenes.georeference import Georeference, bounds
 from segearth.scenes.inspection import Inspection, inspect_raster

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from segearth.addresses import without_credentials
 from segearth.errors import UserError
-from segearth.scenes.addresses import without_credentials
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

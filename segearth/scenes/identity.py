@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from segearth.addresses import display_name, gdal_settings, is_remote, without_credentials
 from segearth.batch.earlier import fingerprint
 from segearth.errors import UserError, first_line, without_warnings
 from segearth.jobs.settings import settings_hash
 from segearth.scenes import http_get
-from segearth.scenes.addresses import display_name, gdal_settings, is_remote, without_credentials
 
 if TYPE_CHECKING:
     from segearth.scenes.raster import Raster

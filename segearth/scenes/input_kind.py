@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import tiff
+from segearth.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
 from segearth.paths import user_path
 from segearth.pixel_limit import pillows_limit
-from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def scene_reason(address: str | Path) -> str | None:
     """Returns the reason why an input is mapped as a scene; None for a picture.
 
     Args:
-        address: an address (see `segearth.scenes.addresses`) or a path. Only local files are opened, and no pixels are
+        address: an address (see `segearth.addresses`) or a path. Only local files are opened, and no pixels are
             read.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from segearth.scenes.addresses import is_subdataset, without_credentials
+from segearth.addresses import is_subdataset, without_credentials
 
 _MAX_LENGTH = 120  # characters: suffixes are added, and most file systems allow 255 bytes
 
@@ -13,7 +13,7 @@ def scene_name(address: str) -> str:
     """Returns a valid file name for a scene: the name of its file, without folder, suffix and URL query.
 
     Args:
-        address: see `segearth.scenes.addresses`.
+        address: see `segearth.addresses`.
     """
     if address.lstrip().startswith("<"):
         return "mosaic" if address.lstrip().startswith("<VRT") else "scene"

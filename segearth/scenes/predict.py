@@ -53,7 +53,7 @@ def predict_scene(
     after the process was killed and restarted, which resumes the work.
 
     Args:
-        source: an address that GDAL knows (see `segearth.scenes.addresses`); an open rasterio dataset; a raster from
+        source: an address that GDAL knows (see `segearth.addresses`); an open rasterio dataset; a raster from
             `open_raster`, whose `name` is used in messages; or several addresses, which are mapped as one mosaic.
         output: folder for the files.
         predictor: the model with its vocabulary.

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from segearth.errors import UserError, first_line, option, without_warnings
-from segearth.extras import install_command
-from segearth.scenes.addresses import (
+from segearth.addresses import (
     absolute_address,
     display_name,
     gdal_name,
@@ -27,6 +25,8 @@ from segearth.scenes.addresses import (
     is_remote,
     without_credentials,
 )
+from segearth.errors import UserError, first_line, option, without_warnings
+from segearth.extras import install_command
 from segearth.scenes.bands import Band, BandNumbers
 from segearth.scenes.dataset_checks import check_dataset
 from segearth.scenes.raster_spec import RasterSpec
@@ -327,7 +327,7 @@ def open_raster(
     """Opens a raster.
 
     Args:
-        source: an address, see `segearth.scenes.addresses`; an open rasterio dataset, which stays open; or a spec with
+        source: an address, see `segearth.addresses`; an open rasterio dataset, which stays open; or a spec with
             an address.
         spec: how to read it; None: chosen at the first read.
         overview: index of the overview to read instead of full resolution, from 0. Only for addresses; a spec contains
