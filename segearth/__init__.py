@@ -11,7 +11,8 @@ Names are imported when they are used: `import segearth` costs nothing and does 
     what to map     vocabulary, colours, colour_names
     images          images/, tiff/
     model           loading, building, architectures, checkpoints, clip_names, weights, plugins, clips/, models/
-    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows, arguments, progress
+    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows,
+                    arguments, progress
     maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
     evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
     files           files, addresses, existing_results, hashes, json_files, typed_json, outputs, paths, downloads/
