@@ -15,7 +15,7 @@ Names are imported when they are used: `import segearth` costs nothing and does 
                     arguments, progress
     maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
     evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
-    files           files, addresses, existing_results, hashes, json_files, typed_json, outputs, paths, downloads/
+    files           files, addresses, hashes, json_files, typed_json, outputs, paths, downloads/
     programs        cli/, web/, errors, exits, streams, extras
     reproducing     provenance, code_digest, jobs/, distributed/
     training        training/, synthetic/

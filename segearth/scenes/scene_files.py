@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.inputs import JOB_SUFFIX
 from segearth.errors import UserError
-from segearth.existing_results import check_summary, refuse_foreign
+from segearth.jobs.existing_results import check_summary, refuse_foreign
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
