@@ -1,4 +1,4 @@
-"""Scores and labels of the images of a config's data set, of another split than the one that its table uses."""
+"""Scores and labels of a config's data set, of another split than the one that tables are made of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segearth.errors import UserError, command, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SPLITS = ("val", "valid", "validation", "test")  # folders of what tables are made of
+_SPLITS = ("val", "valid", "validation", "test")  # folders of the splits that tables are made of
 
 
 def other_split(config: Any, split: str) -> None:
