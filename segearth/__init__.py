@@ -14,7 +14,7 @@ Names are imported when they are used: `import segearth` costs nothing and does 
     computing       predictor, segmentation, classification, compute, transfer, windows, arguments, progress
     maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
     evaluation      datasets/, openmmlab/, paper/, results, metrics, counts, cells, config_files
-    files           files, hashes, json_files, outputs, paths, downloads/
+    files           files, addresses, hashes, json_files, outputs, paths, downloads/
     programs        cli/, web/, errors, exits, streams, extras
     reproducing     provenance, code_digest, jobs/, distributed/
     training        training/, synthetic/

@@ -273,6 +273,9 @@ def test_a_map_that_is_made_can_be_cancelled_within_a_block(client, root):
     while not client.get(f"/api/jobs/{job}").json["progress"]["total"]:
         assert time.monotonic() < end
         time.sleep(0.01)
+    refused = client("DELETE", f"/api/jobs/{job}")  # never cancels
+    assert (refused.status, refused.json["field"]) == (409, "job")
+    assert "cancel it first" in refused.json["error"]
     assert client.post(f"/api/jobs/{job}/cancel").status == 200
     found = client.until(f"/api/jobs/{job}", "cancelled", "done")
     assert found["state"] == "cancelled"

@@ -1,4 +1,4 @@
-"""What `segearth info` tells of a scene: what the raster is, how it would be read, and what its map would cost."""
+"""`segearth info` for scenes: the raster, how it would be read, and the cost of its map."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segearth.cli.columns import duration, megabytes
-from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, outline, timed_model
+from segearth.addresses import shown
+from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, model_without_weights, timed_model
+from segearth.cli.formatting import duration, megabytes
 from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
-from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
 from segearth.scenes.georeference import Ground, bounds
 from segearth.scenes.inspection import Choice, look
@@ -35,21 +35,24 @@ if TYPE_CHECKING:
 
 MOST_BANDS = 20  # that are listed
 PROCESS_BYTES = 0.9e9  # Python, torch, and GDAL with its cache of 128 MB
-TIMED_STEPS = 3  # along each side of the part that is timed: 4 × 4 windows, as many as a call of the encoder takes
-_PLACES = ((0.5, 0.5), *((y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)))  # of its middle, shares of the sides
+TIMED_STEPS = 3  # strides along each side of the timed part: 4 × 4 windows, one batch of the encoder
+_PLACES = (
+    (0.5, 0.5),
+    *((y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)),
+)  # centre of the timed part
 
 
 def scene_facts(
     address: str, why: str, options: SceneOptions, args: argparse.Namespace, vocabulary: Vocabulary
 ) -> tuple[dict[str, str], bool]:
-    """All that is told of a scene.
+    """All facts on a scene.
 
     Args:
-        address: of its raster.
-        why: it is a scene: the rest of a sentence.
-        options: how it would be mapped.
-        args: the model's options, as of `segearth.cli.options.add_model_options`; and `time`, whether to time it.
-        vocabulary: what would be searched for.
+        address: address of the raster.
+        why: why it is a scene, as the end of a sentence.
+        options: options of the map.
+        args: the options of `segearth.cli.options.add_model_options`, and `time`: whether to time windows.
+        vocabulary: the classes.
 
     Returns:
         The facts; and whether it can be mapped.
@@ -60,7 +63,7 @@ def scene_facts(
             facts |= raster_facts(raster)
             choice = look(raster, options.bands, options.stretch, options.stretch_from)
             facts |= choice_facts(raster, choice, options)
-            model, model_bytes = outline(args, vocabulary)
+            model, model_bytes = model_without_weights(args, vocabulary)
             plan = Plan.of(raster, _predictor(model, vocabulary), options, choice=choice)
             counts = count(plan.frame, plan.area.window, side_of_blocks(plan.frame, model, options), choice.valid)
             facts |= cost_facts(raster, plan, counts, model, model_bytes, options)
@@ -73,13 +76,13 @@ def scene_facts(
 
 
 def _predictor(model: SegEarth, vocabulary: Vocabulary) -> Predictor:
-    """For counting and timing only: what is doubtful about the classes is no matter here."""
+    """A predictor for counting and timing, without warnings on the classes."""
     with without_warnings(UserNotice):
         return Predictor(model, vocabulary)
 
 
 def raster_facts(raster: Raster) -> dict[str, str]:
-    """What the header of a raster says."""
+    """Facts in the header of a raster."""
     height, width = raster.size
     ground = Ground.of(raster.transform, raster.crs)
     path = Path(raster.source)
@@ -106,7 +109,7 @@ def raster_facts(raster: Raster) -> dict[str, str]:
 
 
 def _bands(raster: Raster) -> str:
-    """All bands, with the type once where it is that of all."""
+    """All bands; the type is named once if all are equal."""
     types = {band.dtype for band in raster.bands}
     names = []
     for band in raster.bands[:MOST_BANDS]:
@@ -120,7 +123,7 @@ def _bands(raster: Raster) -> str:
 
 
 def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[str, str]:
-    """How a raster would be read."""
+    """Bands, stretch and valid pixels that would be used."""
     spec, valid = choice.spec, choice.valid
     red, green, blue = spec.bands
     if spec.palette:
@@ -135,8 +138,8 @@ def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[
         names = [""] if len(set(spec.stretch)) == 1 else ["red ", "green ", "blue "]
         ranges = [f"{name}{_range(low, high)}" for name, (low, high) in zip(names, spec.stretch, strict=False)]
         asked = parse_stretch(options.stretch)
-        told = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)  # by its bits
-        how = "" if told else f", percentiles {asked.low:g} and {asked.high:g}"
+        is_given = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)
+        how = "" if is_given else f", percentiles {asked.low:g} and {asked.high:g}"
         where = f" of {shown(options.stretch_from)}" if options.stretch_from else ""
         stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
     share = 100 * float(valid.mean())
@@ -152,7 +155,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _share(percent: float) -> str:
-    """A share that is never rounded to all or nothing."""
+    """A percentage that is never rounded to 0 or 100."""
     if 0 < percent < 0.1:
         return "below 0.1"
     return "over 99.9" if 99.9 < percent < 100 else f"{percent:.3g}"
@@ -161,7 +164,7 @@ def _share(percent: float) -> str:
 def cost_facts(
     raster: Raster, plan: Plan, counts: Counts, model: SegEarth, model_bytes: int, options: SceneOptions
 ) -> dict[str, str]:
-    """What the model would see, in windows and blocks, and with how much memory."""
+    """Windows, blocks and memory of the map."""
     frame, window = plan.frame, plan.area.window
     facts = {"the model sees": describe(frame, raster.pixel_size)}
     high, broad = window.bottom - window.top, window.right - window.left
@@ -184,7 +187,7 @@ def cost_facts(
 
 
 def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
-    """How long the map would take here: some windows are mapped, from reading to labels."""
+    """Estimates the time of the map from some windows, mapped from reading to labels."""
     compute = Compute.choose(args.device, args.precision)
     args.precision = compute.precision
     say(f"timing {args.model} on {raster.name} ...")
@@ -193,7 +196,7 @@ def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, 
     for area in _areas(plan):
         found = [_seconds(area, plan, raster, predictor)]
         if found[0][1]:
-            rounds = 1 if found[0][0] > 1 else 3  # the first one is slower
+            rounds = 1 if found[0][0] > 1 else 3  # the first round is slower
             found += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
             break
     else:
@@ -202,7 +205,7 @@ def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, 
     pixels = (area.bottom - area.top) * (area.right - area.left)
     seconds, windows = min(found)
     batch = plan.blocks.batch
-    window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last call of a part is filled up
+    window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last batch is padded
     top, bottom, left, right = plan.area.window
     whole = counts.computed * counts.seen * window + (bottom - top) * (right - left) * labels
     threads = f", threads: {torch.get_num_threads()}" if compute.device.type == "cpu" else ""
@@ -214,7 +217,7 @@ def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, 
 
 
 def _areas(plan: Plan) -> Iterator[Window]:
-    """Parts of the output that a square of windows touches, from one side to the other: the middle first."""
+    """Parts of the output that a square of windows covers, the centre first."""
     frame, wanted = plan.frame, plan.area.window
     stride = frame.grid.stride
     for place in _PLACES:
@@ -224,7 +227,7 @@ def _areas(plan: Plan) -> Iterator[Window]:
         ):
             middle = (begin + share * (end - begin)) * model / output
             start = max(0, round(middle / stride - TIMED_STEPS / 2)) * stride
-            # less by a step of the interpolation on each side, for which further pixels are needed
+            # without the outermost pixels, whose interpolation needs further windows
             inset = 1 + output / model
             first, last = start * output / model + inset, (start + TIMED_STEPS * stride) * output / model - inset
             top = min(max(math.ceil(first), begin), end - 1)
@@ -233,7 +236,7 @@ def _areas(plan: Plan) -> Iterator[Window]:
 
 
 def _seconds(area: Window, plan: Plan, raster: Raster, predictor: Predictor) -> tuple[float, int]:
-    """Seconds for a part of a map, and its windows; none where no pixel is valid."""
+    """Seconds for a part of a map, and its number of windows; 0 windows if no pixel is valid."""
     done: list[int] = []
     begun = time.perf_counter()
     for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, done.append):

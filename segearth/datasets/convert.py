@@ -86,7 +86,7 @@ def convert(pair: Pair, spec: Description, images: Path, labels: Path) -> dict[s
     Raises:
         UserError: a file that cannot be read or written, or is not of the set.
     """
-    size = image_size(pair.image)
+    size = image_size(pair.image, spec.images.bands)
     values, unknown = read_label(pair.label, spec, size)
     counts = histogram(values)
     stems = [stem for stem, _ in cuts(pair.key, size, spec.windows)]
@@ -126,7 +126,9 @@ def _write_image(pair: Pair, spec: Description, size: tuple[int, int], folder: P
     """Copies the image where its format is right, else writes it without loss; returns the stems of black ones."""
     black = []
     jpeg = spec.image_suffix.lower() in (".jpg", ".jpeg")
-    with opened(pair.image) as image:  # a truncated file shows here, whether it is copied or not
+    with opened(
+        pair.image, bands=spec.images.bands
+    ) as image:  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[spec.image_suffix],))
         if spec.windows is None and same and (image.mode == "RGB" or jpeg):

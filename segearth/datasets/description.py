@@ -31,6 +31,7 @@ class Files:
         types: suffixes in lower case, the published one first; compared without regard to case.
         published: the published suffix where it is not `types[0]`, such as ".JPG".
         note: for a second choice: what the user should know when it is taken.
+        bands: of images of more than four, the first three of which are red, green and blue.
     """
 
     archive: str
@@ -39,6 +40,7 @@ class Files:
     types: tuple[str, ...]
     published: str = ""
     note: str = ""
+    bands: int = 3
 
     def member(self, values: Mapping[str, str]) -> str:
         """The published path of one file inside the archive, for values of the placeholders."""
@@ -200,6 +202,7 @@ class Description:
         mistakes: downloads that are easily taken for the right one.
         encoding: what label files hold. "index": class indices; "palette": colours; "binary": a mask.
         colours: for palettes: the value on disk of every RGB colour; for indices: of known coloured copies.
+        ignored: for indices: values of the download that are not scored, besides `ignore`.
         any_value: for masks: any value but 0 is foreground, not only 128 and above.
         sizes: (height, width) of the published images, some of them if they vary.
         pairs: images of the split before windows are cut; 0 where that is not known.
@@ -247,6 +250,7 @@ class Description:
     mistakes: tuple[Mistake, ...] = ()
     encoding: Literal["index", "palette", "binary"]
     colours: tuple[tuple[RGB, int], ...] = ()
+    ignored: tuple[int, ...] = ()
     any_value: bool = False
     sizes: tuple[tuple[int, int], ...]
     pairs: int = 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from segearth import tiff
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.polygons import read_polygons
 from segearth.errors import UserError, first_line, without_warnings
-from segearth.tiff import refuse_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +31,13 @@ _KNOWN = "a PNG, TIFF, JPEG or BMP file"
 
 
 @contextmanager
-def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
+def opened(member: Member, header_only: bool = False, bands: int = 3) -> Iterator[Image.Image]:
     """Opens an image or a label and decodes it; Pillow's pixel limit is ours for that time.
 
     Args:
         member: the file.
         header_only: whether no pixel will be read.
+        bands: of a TIFF with so many bands the first three are red, green and blue; otherwise only of up to four.
 
     Raises:
         UserError: no image, damaged, or too large.
@@ -46,7 +47,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
         try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
             with without_warnings():
-                image = Image.open(file, formats=_FORMATS)
+                image = Image.open(file if bands <= 4 else _three_of(file, bands, header_only), formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(_too_large(member))
             size = file.seek(0, os.SEEK_END)
@@ -55,7 +56,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
                     f"{member} claims {image.width} × {image.height} pixels in {size:,} bytes: no image is packed so "
                     "small, the file is damaged; download or extract it again"
                 )
-            refuse_sparse(image, member)
+            tiff.refuse_sparse(image, member)
             if not header_only:
                 image.load()
         except UserError:
@@ -76,17 +77,30 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
             yield image
 
 
+def _three_of(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
+    """A TIFF of that many 8-bit bands as one that Pillow reads by its first three; any other file as it is."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic not in tiff.MAGIC:
+        return file
+    page = tiff.read_page(file, count=False)
+    if page.kind != "unsigned" or page.bits != (8,) * bands:
+        file.seek(0)
+        return file
+    return tiff.plain(page, None if header_only else file)[0]
+
+
 def _too_large(member: Member) -> str:
     return f"{member} is larger than {MAX_PIXELS:,} pixels: expected the published file; download it again"
 
 
-def image_size(member: Member) -> tuple[int, int]:
-    """(height, width) of an image that may be used, as its header says.
+def image_size(member: Member, bands: int = 3) -> tuple[int, int]:
+    """(height, width) of an image that may be used, as its header says; `bands` as of `opened`.
 
     Raises:
         UserError: more than 8 bits a band, or turned by an EXIF tag.
     """
-    with opened(member, header_only=True) as image:
+    with opened(member, True, bands) as image:
         bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
         raw = str([tile[3] for tile in getattr(image, "tile", [])])
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") or max(bits) > 8 or ";16" in raw:
@@ -184,13 +198,17 @@ def _from_colours(image: Image.Image, member: Member, spec: Description) -> tupl
 def _indices(image: Image.Image, member: Member, spec: Description) -> NDArray[np.uint8]:
     """Class indices: gray values, or the indices of a palette image whatever its colours."""
     labels = _one_band(image, member, spec)
+    ignored = (spec.ignore, *spec.ignored)
     allowed = np.zeros(256, bool)
-    allowed[[*spec.values, spec.ignore]] = True
+    allowed[[*spec.values, *ignored]] = True
     if bad := [int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]]:
         raise UserError(
             f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {spec.values[0]} to "
-            f"{spec.values[-1]} (or {spec.ignore}, ignored); these are labels of another kind or set. {spec.get}"
+            f"{spec.values[-1]} (or {', '.join(map(str, ignored))}, ignored); these are labels of another kind or set. "
+            f"{spec.get}"
         )
+    if spec.ignored:
+        labels[np.isin(labels, spec.ignored)] = spec.ignore
     return labels
 
 

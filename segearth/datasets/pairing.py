@@ -75,15 +75,15 @@ def find_pairs(spec: Description, sources: Sequence[Path], results: Sequence[Pat
     return FoundPairs(tuple(Pair(key, images[key], labels[key]) for key in sorted(images)), tuple(warnings))
 
 
-def check_sizes(pairs: Iterable[Pair]) -> None:
-    """Compares the sizes of images and labels by their headers.
+def check_sizes(pairs: Iterable[Pair], bands: int = 3) -> None:
+    """Compares the sizes of images and labels by their headers; `bands` as of `segearth.datasets.labels.opened`.
 
     Raises:
         UserError: they differ, or a header cannot be read.
     """
     wrong = []
     for pair in pairs:
-        size, label = image_size(pair.image), label_size(pair.label)
+        size, label = image_size(pair.image, bands), label_size(pair.label)
         if label is not None and label != size:
             wrong.append(f"{pair.label} is {label[1]} × {label[0]}, its image {size[1]} × {size[0]} pixels")
     if wrong:

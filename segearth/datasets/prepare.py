@@ -72,7 +72,8 @@ def prepare(
     ):
         with _discarded_after_a_mistake(job):
             pairs = {pair.key: pair for pair in _unpacked(found.pairs, staging, quiet)}
-            check_sizes(tqdm(pairs.values(), desc="checking", unit="pair", disable=quiet or switched_off()))
+            bar = tqdm(pairs.values(), desc="checking", unit="pair", disable=quiet or switched_off())
+            check_sizes(bar, spec.images.bands)
             failed = _convert_all(Conversion(spec, pairs, staging), job, jobs, quiet)
             if not failed:
                 manifest = job.finish(

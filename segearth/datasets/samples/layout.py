@@ -13,7 +13,7 @@ from PIL import Image
 
 from segearth.datasets.description import Description
 from segearth.datasets.samples.drawing import Drawn, draw_pair, sample_mode
-from segearth.datasets.samples.extras import Download, add_extras, encoded, label_image
+from segearth.datasets.samples.extras import Download, add_extras, encoded, image_file, label_image
 from segearth.errors import UserError, option
 
 NOTICE = "DRAWN_NOT_REAL.txt"
@@ -82,9 +82,12 @@ def _notice(spec: Description) -> str:
 def _download(spec: Description, pairs: list[Drawn]) -> Download:
     """Archives and what they hold."""
     download: Download = {}
+    images, labels = spec.images, spec.labels[0]
     for i, (example, pair) in enumerate(zip(spec.examples, pairs, strict=True)):
-        for kind, image in ((spec.images, _published(spec, i, pair)), (spec.labels[0], label_image(spec, pair))):
-            download.setdefault(kind.archive, {})[kind.member(example)] = encoded(image, kind.types[0])
+        image = image_file(spec, _published(spec, i, pair))
+        download.setdefault(images.archive, {})[images.member(example)] = image
+        label = encoded(label_image(spec, pair), labels.types[0])
+        download.setdefault(labels.archive, {})[labels.member(example)] = label
     add_extras(spec, download, pairs)
     return download
 

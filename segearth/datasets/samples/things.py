@@ -17,6 +17,7 @@ _FINE = 4  # things are drawn at four times the size, for smooth edges
 _TRIES = 150
 _OPEN, _FIRM = (GRASS, BARELAND, CROPLAND, PAVEMENT), (BARELAND, PAVEMENT)
 _WHITE, _LAWN, _CLAY = (232, 232, 228), (96, 140, 74), (176, 120, 84)
+_SHRUB, _FIR = (98, 110, 62), (30, 64, 42)
 
 Shape = tuple[str, tuple[float, ...], tuple[int, int, int]]  # "box", "disc" or "poly"; x, y, ...; RGB
 
@@ -46,6 +47,12 @@ def _lined(field: tuple[int, int, int], around: tuple[int, int, int]) -> tuple[S
         ("box", (-0.80, -0.69, -0.02, 0.69), field),
         ("box", (0.02, -0.69, 0.80, 0.69), field),
     )
+
+
+def _rows(ground: tuple[int, int, int], row: tuple[int, int, int], number: int) -> tuple[Shape, ...]:
+    """A field of rows along its length."""
+    edges = [-1 + 2 * (i + 0.25) / number for i in range(number)]
+    return (("box", (-1, -1, 1, 1), ground), *(("box", (-1, y, 1, y + 1 / number), row) for y in edges))
 
 
 THINGS: dict[str, Thing] = {
@@ -137,6 +144,21 @@ THINGS: dict[str, Thing] = {
             ("box", (0.7, -0.72, 0.9, 1), (160, 152, 138)),
         ),
     ),
+    "coniferous": Thing(
+        _OPEN, (34, 34), 5, (("disc", (-1, -1, 1, 1), _FIR), ("disc", (-0.5, -0.6, 0.5, 0.4), (46, 88, 58)))
+    ),
+    "brushwood": Thing(
+        _OPEN,
+        (40, 30),
+        5,
+        (
+            ("disc", (-1, -0.7, 0.1, 0.7), _SHRUB),
+            ("disc", (-0.4, -1, 0.6, 0.5), _SHRUB),
+            ("disc", (0, -0.5, 1, 1), _SHRUB),
+        ),
+    ),
+    "vineyard": Thing(_OPEN, (64, 44), 2, _rows((158, 128, 92), (84, 112, 60), 6)),
+    "plowed land": Thing(_OPEN, (66, 46), 2, _rows((124, 90, 64), (100, 72, 52), 8)),
     "human": Thing(
         (PAVEMENT, GRASS, ROAD),
         (4, 3),
