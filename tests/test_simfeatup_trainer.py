@@ -455,7 +455,10 @@ def test_what_a_run_begins_with(weights, images, tmp_path, monkeypatch, capfd, i
     code = load_script("tools/train_simfeatup.py").main(arguments)
     if init == "nowhere":
         assert (code, given) == (2, [])
-        assert "error: --init nowhere: no such file; give one, or random or bilateral" in capfd.readouterr().err
+        assert (
+            "error: --init nowhere: no such file, expected one, or random or bilateral; correct it"
+            in capfd.readouterr().err
+        )
         return
     ((options, recipe),) = given
     assert code == 0

@@ -1,4 +1,4 @@
-"""Images and label files of a download: opened with care, labels as the values that go to disk."""
+"""Reads images and label files of a download, which may be damaged; labels become the values that are written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opened(member: Member, header_only: bool = False, bands: int = 3) -> Iterato
     Args:
         member: the file.
         header_only: whether no pixel will be read.
-        bands: of a TIFF with so many bands the first three are red, green and blue; otherwise only of up to four.
+        bands: if more than 4, a TIFF with this number of bands is read by its first three.
 
     Raises:
         UserError: no image, damaged, or too large.
@@ -47,7 +47,7 @@ def opened(member: Member, header_only: bool = False, bands: int = 3) -> Iterato
         try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
             with without_warnings():
-                image = Image.open(file if bands <= 4 else _three_of(file, bands, header_only), formats=_FORMATS)
+                image = Image.open(file if bands <= 4 else _first_three(file, bands, header_only), formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(_too_large(member))
             size = file.seek(0, os.SEEK_END)
@@ -77,8 +77,8 @@ def opened(member: Member, header_only: bool = False, bands: int = 3) -> Iterato
             yield image
 
 
-def _three_of(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
-    """A TIFF of that many 8-bit bands as one that Pillow reads by its first three; any other file as it is."""
+def _first_three(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
+    """Rewrites a TIFF with this number of 8-bit bands so that Pillow reads the first three; returns others as given."""
     magic = file.read(4)
     file.seek(0)
     if magic not in tiff.MAGIC:
@@ -87,7 +87,7 @@ def _three_of(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
     if page.kind != "unsigned" or page.bits != (8,) * bands:
         file.seek(0)
         return file
-    return tiff.plain(page, None if header_only else file)[0]
+    return tiff.as_plain_tiff(page, None if header_only else file)[0]
 
 
 def _too_large(member: Member) -> str:
@@ -95,7 +95,7 @@ def _too_large(member: Member) -> str:
 
 
 def image_size(member: Member, bands: int = 3) -> tuple[int, int]:
-    """(height, width) of an image that may be used, as its header says; `bands` as of `opened`.
+    """Reads (height, width) from the header of an image and refuses unusable ones; `bands` as in `opened`.
 
     Raises:
         UserError: more than 8 bits a band, or turned by an EXIF tag.
@@ -115,7 +115,7 @@ def image_size(member: Member, bands: int = 3) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> object:
-    """How the image lies, as EXIF numbers it; 1, upright, also where that is damaged: it says nothing of the pixels."""
+    """The EXIF orientation; 1, upright, also if EXIF is damaged, as the pixels may still be good."""
     try:
         with without_warnings():
             return image.getexif().get(_ORIENTATION, 1)
@@ -159,7 +159,7 @@ def read_label(member: Member, spec: Description, size: tuple[int, int]) -> tupl
 
 
 def _is_coloured(image: Image.Image, spec: Description) -> bool:
-    """Whether colours count: RGB, or a palette image all of whose colours are the set's."""
+    """Whether the colours are the labels: RGB, or a palette image that has only colours of the set."""
     if image.mode in ("RGB", "RGBA"):
         return True
     if image.mode != "P" or spec.encoding != "palette":
@@ -174,7 +174,7 @@ def _packed(colour: list[int]) -> int:
 
 
 def _from_colours(image: Image.Image, member: Member, spec: Description) -> tuple[NDArray[np.uint8], int]:
-    """Exact colours to values, some rows at a time: the packed colours of a whole large label take gigabytes."""
+    """Converts exact colours to values, some rows at a time: packed colours of a large label would take gigabytes."""
     codes = np.array(sorted(spec.lookup), np.uint32)
     values = np.array([spec.lookup[int(code)] for code in codes], np.uint8)
     labels = np.empty((image.height, image.width), np.uint8)
@@ -213,7 +213,7 @@ def _indices(image: Image.Image, member: Member, spec: Description) -> NDArray[n
 
 
 def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each of the 256 values occurs; by strips, as `np.bincount` takes eight times its input."""
+    """Counts each of the 256 values; by strips, as `np.bincount` needs eight times the memory of its input."""
     counts = np.zeros(256, np.int64)
     for top in range(0, len(labels), _ROWS):
         counts += np.bincount(labels[top : top + _ROWS].ravel(), minlength=256)
@@ -253,7 +253,7 @@ def _one_band(image: Image.Image, member: Member, spec: Description) -> NDArray[
 
 
 def _strips(image: Image.Image, mode: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The first row and the pixels (rows, W, 3) of strips, from the top."""
+    """Yields strips from the top: the first row, and the pixels (rows, W, 3)."""
     for top in range(0, image.height, _ROWS):
         strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
         rgb = Image.merge("RGB", strip.split()[:3]) if strip.mode == "RGBA" else strip.convert(mode)

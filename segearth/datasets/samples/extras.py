@@ -1,4 +1,4 @@
-"""What lies beside the images of the split in real downloads, and what a preparation has to leave alone."""
+"""Draws the other files of a download, which a preparation has to ignore; and encodes images and labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Download: TypeAlias = dict[str, dict[str, bytes]]  # archive ("" for a plain fol
 
 _FORMATS = {".tif": "TIFF", ".jpg": "JPEG", ".png": "PNG"}
 _UNKNOWN = (96, 96, 96)  # no colour of any palette
-_SMALL = (64, 96)  # (height, width) of images that nobody should read
+_SMALL = (64, 96)  # (height, width) of images that are not in the split
 
 
 def encoded(image: Image.Image, suffix: str) -> bytes:
@@ -74,7 +74,7 @@ def label_image(spec: Description, pair: Drawn) -> Image.Image:
 
 
 def add_extras(spec: Description, download: Download, pairs: Sequence[Drawn]) -> None:
-    """Adds what the set's real download holds besides the images of the split."""
+    """Adds files to a download like those that the real one has besides the images of the split."""
     for archive, members in list(download.items()):
         folder = "".join(next(iter(members)).rpartition("/")[:2])
         download[archive][f"{folder}Thumbs.db"] = b"\xd0\xcf\x11\xe0 not an image"
@@ -113,7 +113,7 @@ def _add_file(spec: Description, download: Download, extra: ExtraFile, pairs: Se
 
 
 def _drawn(content: Content, spec: Description, pair: Drawn, small: Drawn) -> Image.Image:
-    """What `ExtraFile.content` names: the first two are as large as the pair, the others are small."""
+    """Draws a content of `ExtraFile`: the first two are as large as the pair, the others are small."""
     match content:
         case "later image":
             return Image.fromarray(pair.image // 2 + 40)

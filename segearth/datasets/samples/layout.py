@@ -1,4 +1,4 @@
-"""A drawn sample as files: the archives and folders of the published download, the same bytes on every run."""
+"""Writes a drawn sample in the archives and folders of the published download; every run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw_sample(spec: Description, folder: Path, *, seed: int = 0, extracted: bo
 
     Args:
         spec: the set.
-        folder: where it goes; made, and replaced if it holds an earlier sample.
+        folder: the folder to write; an earlier sample in it is replaced.
         seed: the same seed gives the same bytes.
         extracted: whether archives are written as the folders that they unpack to.
 
@@ -80,7 +80,7 @@ def _notice(spec: Description) -> str:
 
 
 def _download(spec: Description, pairs: list[Drawn]) -> Download:
-    """Archives and what they hold."""
+    """The archives with their files."""
     download: Download = {}
     images, labels = spec.images, spec.labels[0]
     for i, (example, pair) in enumerate(zip(spec.examples, pairs, strict=True)):

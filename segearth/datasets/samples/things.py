@@ -1,4 +1,4 @@
-"""What drawn scenes do not have and some sets name: ships, courts, tanks, planes, people; seen from above."""
+"""Objects that are classes of some sets and that drawn scenes lack: ships, courts, tanks, planes, people, fields."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Shape = tuple[str, tuple[float, ...], tuple[int, int, int]]  # "box", "disc" or 
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing to be scattered over a scene.
+    """An object that is painted on a scene at random places.
 
     Attributes:
-        on: the land covers on which all of it has to lie.
+        on: the land covers on which the whole object has to be.
         size: (length, width) in pixels of the scene.
-        count: how many, at most.
-        shapes: painted in their order, x along and y across the thing, both from -1 to 1.
+        count: the largest number of such objects.
+        shapes: painted in their order, x along and y across the object, both from -1 to 1.
     """
 
     on: tuple[int, ...]
@@ -175,14 +175,14 @@ def scatter(
     free: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Paints things over an image where there is room for them.
+    """Paints objects over an image where there is room for them.
 
     Args:
-        names: of `THINGS`.
-        image: (H, W, 3) uint8, painted over.
+        names: keys of `THINGS`.
+        image: (H, W, 3) uint8, changed in place.
         ground: (H, W) land covers.
-        free: (H, W), where something may be painted; what is painted is taken off.
-        rng: of places and directions.
+        free: (H, W) bool, where something may be painted; changed in place.
+        rng: chooses places and directions.
 
     Returns:
         (H, W) uint8: 0 for nothing, else one more than the index into `names`.
@@ -207,7 +207,7 @@ def scatter(
 
 
 def _stamp(thing: Thing, degrees: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Colours (h, w, 3) and cover (h, w) in [0, 1] of a thing that is turned."""
+    """Draws an object turned by an angle: colours (h, w, 3), and coverage (h, w) in [0, 1]."""
     reach = int(np.ceil(np.hypot(*thing.size) / 2)) + 1
     side = 2 * reach * _FINE
     picture = Image.new("RGBA", (side, side))
