@@ -59,7 +59,7 @@ def segment(
     `segearth.predict_scene` maps scenes of any size with bounded memory and writes files; the labels are identical.
 
     Args:
-        source: a path or an address (https://, s3://, ..., see `segearth.scenes.addresses`); an open binary file, a PIL
+        source: a path or an address (https://, s3://, ..., see `segearth.addresses`); an open binary file, a PIL
             image or an array (H, W, 3) uint8 RGB, which are pictures; an open rasterio dataset, or several addresses
             that form one mosaic, which are scenes.
         classes: in any form that `load_model` takes, such as "road; tree,forest".
@@ -126,7 +126,7 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         address = source if isinstance(source, str) else Path(source)
         if way is not None:
             return (address if way == "scene" else None), []
-        from segearth.scenes.addresses import shown
+        from segearth.addresses import shown
         from segearth.scenes.input_kind import is_scene
 
         why = is_scene(address)

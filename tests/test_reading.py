@@ -76,10 +76,10 @@ def test_values_of_another_kind(tmp_path, more, flaw):
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31mb\n\tc", "a\ud800b"])
 def test_messages_with_control_characters(tmp_path, monkeypatch, text):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError(text)
 
-    monkeypatch.setattr("segearth.paper.sweep._evaluate", fails)
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
     (failure,) = sweep(["loveda"], [METHODS["segearth-ov"]], Settings(tmp_path, tmp_path))
     assert failure.isprintable()
     write_tables(tmp_path)
@@ -90,10 +90,10 @@ def test_messages_with_control_characters(tmp_path, monkeypatch, text):
 
 
 def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise UserError("no data")
 
-    monkeypatch.setattr("segearth.paper.sweep._evaluate", fails)
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
     (tmp_path / "segearth-ov").mkdir()
     (tmp_path / "segearth-ov/loveda").touch()
     said = []

@@ -11,11 +11,11 @@ shapely = pytest.importorskip("shapely", reason="scenes need the extra geo")
 pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from segearth.models.blend import BLENDS, Blend  # noqa: E402
-from segearth.predictor import normalise  # noqa: E402
 from segearth.scenes.aoi import Area  # noqa: E402
 from segearth.scenes.blocks import BlockSettings, map_block  # noqa: E402
 from segearth.scenes.grid import Frame, block_side, blocks  # noqa: E402
 from segearth.scenes.resampling import interpolate, resample  # noqa: E402
+from segearth.transfer import normalise  # noqa: E402
 from segearth.windows import Grid, Window  # noqa: E402
 
 FILL = (100.0, 90.0, 80.0)

@@ -15,10 +15,10 @@ from scenemodels import mini_predictor, stub_predictor  # noqa: E402
 from segearth.classification import classify  # noqa: E402
 from segearth.errors import without_warnings  # noqa: E402
 from segearth.labels import apply_thresholds, label_values  # noqa: E402
-from segearth.predictor import normalise  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
+from segearth.transfer import normalise  # noqa: E402
 
 RGB = ["red", "green", "blue"]
 

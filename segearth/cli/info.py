@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     check_reading_options(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
 
-    from segearth.scenes.addresses import shown
+    from segearth.addresses import shown
 
     options = scene_options(args)
     ways = {file: _way(file, args.way) for file in args.files}

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from segearth.addresses import shown
 from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, model_without_weights, timed_model
 from segearth.cli.formatting import duration, megabytes
 from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
-from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
 from segearth.scenes.georeference import Ground, bounds
 from segearth.scenes.inspection import Choice, look

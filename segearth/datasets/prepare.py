@@ -17,12 +17,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from segearth.datasets.archives import IN_MEMORY, kind, unpack
+from segearth.datasets.archives import IN_MEMORY, archive_kind, unpack
 from segearth.datasets.convert import Conversion
 from segearth.datasets.description import Description
 from segearth.datasets.manifest import MANIFEST, make_manifest, read_manifest, shortfall
 from segearth.datasets.padding import black_warning
-from segearth.datasets.pairing import Pair, check_sizes, find
+from segearth.datasets.pairing import Pair, check_sizes, find_pairs
 from segearth.errors import UserError, option
 from segearth.jobs.folder import Job, open_job
 from segearth.json_files import write_json
@@ -60,7 +60,7 @@ def prepare(
         UserError: nothing found, unreadable, unpaired, not the set's labels, or a disk that cannot be written.
     """
     earlier = _manifests(spec, root)
-    found = find(spec, sources, _written(spec, root) if earlier else ())
+    found = find_pairs(spec, sources, _written(spec, root) if earlier else ())
     if strict and found.warnings:
         raise UserError(f"{option('strict', True)}: {'; '.join(found.warnings)}. {spec.get}")
     _check_places(spec, root, earlier)
@@ -72,7 +72,8 @@ def prepare(
     ):
         with _discarded_after_a_mistake(job):
             pairs = {pair.key: pair for pair in _unpacked(found.pairs, staging, quiet)}
-            check_sizes(tqdm(pairs.values(), desc="checking", unit="pair", disable=quiet or switched_off()))
+            bar = tqdm(pairs.values(), desc="checking", unit="pair", disable=quiet or switched_off())
+            check_sizes(bar, spec.images.bands)
             failed = _convert_all(Conversion(spec, pairs, staging), job, jobs, quiet)
             if not failed:
                 manifest = job.finish(
@@ -169,7 +170,7 @@ def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
     held in memory whole.
     """
     both = [member for pair in pairs for member in (pair.image, pair.label) if member.name]
-    tars = {source for source in {member.source for member in both} if kind(source) == ".tar"}
+    tars = {source for source in {member.source for member in both} if archive_kind(source) == ".tar"}
     members = [member for member in both if member.source in tars or member.size > IN_MEMORY]
     folder = staging / "unpacked"
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What starts several processes of one command: its numbering of them, and how they end with one message."""
+"""Launchers of several processes (torchrun, SLURM, MPI): how they number them, and one message for all at the end."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run that can begin: what it reads, and what decides its counts.
+    """A run that is ready to start: what it reads, and what decides its counts.
 
     Attributes:
         config: with known paths.
@@ -179,7 +179,7 @@ def _prepare(
             say(f"note: {remark}")
         if earlier is None:
             pipeline = config.test_dataloader.dataset.get("pipeline", ())
-            counts = labels.glance(dataset, metric.ignore_index, pipeline)
+            counts = labels.inspect_labels(dataset, metric.ignore_index, pipeline)
             for remark in counts.remarks(partial=counts.images < available):
                 say(f"warning: {remark}")
     return _Plan(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
@@ -196,7 +196,7 @@ def _refuse_class_settings(name_path: str) -> None:
 
 def _repeat(folder: Path, run: Run) -> Run:
     """Makes an earlier run the newest one, and writes what a kill just after it was written has left undone."""
-    if results.read_rows(folder)[-1] != run.to_json() or not (folder / results.XLSX_NAME).is_file():
+    if results.read_rows(folder)[-1:] != [run.to_json()] or not (folder / results.XLSX_NAME).is_file():
         results.append_run(folder, run)
     return run
 
@@ -214,13 +214,13 @@ class _Pictures:
     names: dict[str, str]
 
     def missing(self, since: int = 0) -> set[str]:
-        """The images without a picture; one from before `since` (in ns) is of another run."""
+        """The images whose picture does not exist, or is older than `since` (in ns)."""
         times = {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.png")}
         return {image for image, name in self.names.items() if times.get(name, -1) < since}
 
 
 def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
-    """Which pictures are to be drawn, and where."""
+    """Chooses the images whose predictions are drawn, and the files."""
     from segearth.openmmlab import hooks
 
     images = [item.image for item in plan.items]
@@ -228,32 +228,32 @@ def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
     return _Pictures(writable_folder(folder), names)
 
 
-def _batches(plan: _Plan, team: Team, done: set[str]) -> list[list[int]]:
-    """This process's batches, as indices of images, without those of which all images are done.
+def _indices(plan: _Plan, team: Team, done: set[str]) -> list[int]:
+    """The images of this process's batches, without batches of which all images are done.
 
     Which images share a batch depends neither on what is done nor on the number of processes, because that moves
     the last bits of scores.
     """
     size = int(plan.config.test_dataloader.get("batch_size", 1))
     batches = [list(range(len(plan.items)))[i : i + size] for i in range(0, len(plan.items), size)]
-    return [batch for batch in team.shard.of(batches) if not all(plan.items[i].key in done for i in batch)]
+    return [i for batch in team.shard.of(batches) if not all(plan.items[i].key in done for i in batch) for i in batch]
 
 
 def _draw_missing(plan: _Plan, pictures: _Pictures | None, team: Team) -> None:
-    """Draws the pictures that are not there, and counts nothing."""
+    """Draws missing pictures, without counting."""
     from segearth.openmmlab import eval_runner
 
     missing = set() if pictures is None else pictures.missing()
-    batches = _batches(plan, team, {item.key for item in plan.items if item.image not in missing})
-    if pictures is not None and batches:
+    indices = _indices(plan, team, {item.key for item in plan.items if item.image not in missing})
+    if pictures is not None and indices:
         segmentor = eval_runner.build_segmentor(plan.config, team.shard)
         hooks = [_picture_hook(plan, segmentor, pictures)]
         logs = _log_folder(plan, team)
-        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, batches, plan.metric, hooks)
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, hooks)
 
 
 def _picture_hook(plan: _Plan, segmentor: Any, pictures: _Pictures) -> Any:
-    """Draws them in the test loop."""
+    """The hook that draws pictures in the test loop."""
     from segearth.openmmlab.hooks import PicturesHook
     from segearth.openmmlab.run_record import clip_name
 
@@ -278,18 +278,18 @@ def _evaluate(
     job.is_done = lambda key, record: plan.metric.is_record(record)  # noqa: ARG005
     done = job.read()[0]
     missing = set() if pictures is None else pictures.missing(job.begun)
-    batches = _batches(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
+    indices = _indices(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
     segmentor = eval_runner.build_segmentor(plan.config, team.shard)
     plan.metric.on_records = lambda new: job.add({keys[image]: record for image, record in new.items()})
-    share = sum(map(len, _batches(plan, team, set())))
-    with hooks.progress(share, share - sum(map(len, batches)), team.shard, quiet) as bar:
+    share = len(_indices(plan, team, set()))
+    with hooks.progress(share, share - len(indices), team.shard, quiet) as bar:
         drawing = [] if pictures is None else [_picture_hook(plan, segmentor, pictures)]
         logs = _log_folder(plan, team)
-        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, batches, plan.metric, [*drawing, *bar])
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, [*drawing, *bar])
 
     def conclude(records: dict[str, dict[str, Any]], failed: dict[str, str]) -> Run:  # noqa: ARG001
         plan.metric.conclude(records)
-        counts = labels.counted(plan.dataset, plan.metric.ignore_index, records.values())
+        counts = labels.count_labels(plan.dataset, plan.metric.ignore_index, records.values())
         run = run_record(
             plan.config,
             plan.path,

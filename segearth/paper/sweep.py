@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segearth.config_files import UNCHANGED, ConfigChanges
-from segearth.datasets import DATASETS
+from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError, command, option
 from segearth.exits import reraise_if_ending
 from segearth.jobs.team import ALONE, Team
@@ -71,8 +71,8 @@ def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
 
 
 def dataset_order() -> list[str]:
-    """All sets in the paper's order, each followed by its variant with the journal's prompts."""
-    return [name + variant for name in DATASETS for variant in ("", JOURNAL)]
+    """All sets, those of the paper in its order and then the others, each followed by its variants."""
+    return [name for spec in DATASETS.values() for name in (spec.name, *(variant.name for variant in spec.variants))]
 
 
 def sweep(
@@ -100,7 +100,7 @@ def sweep(
         A sentence for each that failed.
     """
     failures = []
-    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or DATASETS]
+    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or PAPER_DATASETS]
     for i, (method, dataset) in enumerate(pairs, start=1):
         folder = settings.work_dir / method.name / dataset
         if team.is_main:
@@ -206,9 +206,9 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
 def _check_kind(path: Path, method: Method) -> None:
     """Refuses an upsampler of another kind than the row's."""
     from segearth.checkpoints import read_state_dict
-    from segearth.models.simfeatup import published_name
+    from segearth.clips.upsamplers import identify_upsampler
 
-    kind, _ = published_name(read_state_dict(path))
+    kind, _ = identify_upsampler(read_state_dict(path))
     if kind != method.upsampler:
         raise UserError(
             f"{path} holds a {kind}, but {method.title} has a {method.upsampler}: expected that; train it as "

@@ -14,12 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segearth.addresses import shown
 from segearth.compute import even_threads
 from segearth.errors import UserError, option
 from segearth.loading import load_model
 from segearth.models.onednn import SWITCH, onednn_is_used, use_onednn
 from segearth.predictor import Predictor, Recipe
-from segearth.scenes.addresses import shown
 from segearth.scenes.block_files import part_path, part_writer
 from segearth.scenes.blocks import BlockSettings, WindowLogits, map_block
 from segearth.scenes.grid import Block, Frame

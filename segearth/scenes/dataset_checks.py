@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from segearth.addresses import without_keys
 from segearth.errors import UserError
-from segearth.scenes.addresses import without_keys
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

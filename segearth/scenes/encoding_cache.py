@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from segearth.models.segearth import EncodedGroup, SegEarth
+from segearth.models.encoded_windows import EncodedGroup
+from segearth.models.segearth import SegEarth
 from segearth.windows import Window
 
 MOST_WINDOWS = 2000  # 0.4 MB each with ViT-B/16 at 224 pixels, and up to a quarter more where blocks share windows

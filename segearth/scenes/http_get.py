@@ -12,7 +12,7 @@ import urllib.request
 from email.message import Message
 from urllib.parse import unquote
 
-from segearth.scenes.addresses import gdal_setting
+from segearth.addresses import gdal_setting
 
 _TIMEOUT_S = 30.0
 _LATER = (408, 425, 429)  # beside all from 500: it may be better in a moment

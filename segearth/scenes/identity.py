@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from segearth.batch.earlier import fingerprint
+from segearth.addresses import gdal_settings, is_remote, shown, without_keys
 from segearth.errors import UserError, first_line, without_warnings
+from segearth.hashes import fingerprint
 from segearth.jobs.settings import settings_hash
 from segearth.scenes import http_get
-from segearth.scenes.addresses import gdal_settings, is_remote, shown, without_keys
 
 if TYPE_CHECKING:
     from segearth.scenes.raster import Raster

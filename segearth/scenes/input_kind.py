@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import tiff
+from segearth.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
 from segearth.images.pixel_limit import pillow_limit
 from segearth.paths import user_path
-from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def is_scene(address: str | Path) -> str | None:
     """Why something is mapped as a scene.
 
     Args:
-        address: what GDAL may know (see `segearth.scenes.addresses`), or a path. Only files on this computer are
+        address: what GDAL may know (see `segearth.addresses`), or a path. Only files on this computer are
             opened, and of them no pixel is read.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from segearth.scenes.addresses import is_subdataset, without_keys
+from segearth.addresses import is_subdataset, without_keys
 
 _MOST = 120  # characters: endings are added, and most disks allow 255 bytes
 
@@ -13,7 +13,7 @@ def scene_name(address: str) -> str:
     """A name that files can have: that of a raster's file, without folder, suffix and whatever a URL may carry.
 
     Args:
-        address: see `segearth.scenes.addresses`.
+        address: see `segearth.addresses`.
     """
     if address.lstrip().startswith("<"):
         return "mosaic" if address.lstrip().startswith("<VRT") else "scene"

@@ -52,7 +52,7 @@ def predict_scene(
     when the work was killed and started again, which goes on where it stopped.
 
     Args:
-        source: an address that GDAL knows (see `segearth.scenes.addresses`); a dataset that rasterio has open, or a
+        source: an address that GDAL knows (see `segearth.addresses`); a dataset that rasterio has open, or a
             raster that `open_raster` has, whose `name` messages have; or several addresses, which are mapped as one
             mosaic.
         output: folder for the files.

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from segearth.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
-from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown, without_keys
 from segearth.scenes.bands import Band, Numbers
 from segearth.scenes.dataset_checks import check
 from segearth.scenes.raster_spec import RasterSpec
@@ -319,7 +319,7 @@ def open_raster(
     """Opens a raster.
 
     Args:
-        source: an address, see `segearth.scenes.addresses`; a dataset that rasterio has open, which stays open; or a
+        source: an address, see `segearth.addresses`; a dataset that rasterio has open, which stays open; or a
             spec, which has an address.
         spec: how to read it; chosen when it is first read, if there is none.
         overview: which of its own overviews stands for the raster, from 0. Only with an address; a spec has its own.

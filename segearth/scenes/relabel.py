@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.batch.earlier import check_summary, fingerprint, refuse_foreign
 from segearth.errors import UserError, first_line, option
+from segearth.existing_results import check_summary, refuse_foreign
 from segearth.extras import install_command
+from segearth.hashes import fingerprint
 from segearth.jobs.settings import settings_hash
 from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values

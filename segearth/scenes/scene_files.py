@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segearth.batch.earlier import check_summary, refuse_foreign
 from segearth.batch.inputs import JOB_SUFFIX
 from segearth.errors import UserError
+from segearth.existing_results import check_summary, refuse_foreign
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from segearth.addresses import shown, without_keys
 from segearth.errors import UserError, first_line
 from segearth.json_files import parse_json, read_json
-from segearth.scenes.addresses import shown, without_keys
 from segearth.scenes.http_get import get
 
 MOST_BYTES = 16 << 20  # of an Item; usual ones have some kilobytes

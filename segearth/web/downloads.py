@@ -16,9 +16,9 @@ from segearth.scenes.raster import open_raster
 from segearth.scenes.reclassify import LabelChanges
 from segearth.scenes.relabel import relabel_scene
 from segearth.scenes.scene_overlay import picture_of, scene_overlay
-from segearth.vectors.job import TooManyPiecesError
 from segearth.vectors.options import MOST
 from segearth.vectors.vectorize import vectorize
+from segearth.vectors.vectorizer import TooManyPiecesError
 from segearth.web.rasters import open_plain
 from segearth.web.responses import RequestError
 from segearth.windows import Window

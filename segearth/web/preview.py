@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from segearth.addresses import gdal_settings
 from segearth.errors import UserError, without_warnings
 from segearth.outputs import atomic
-from segearth.scenes.addresses import gdal_settings
 from segearth.scenes.grid import common
 from segearth.scenes.inspection import look
 from segearth.scenes.raster import Raster, ReadFailed, open_raster

@@ -19,8 +19,9 @@ from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, io
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import METHODS
 from segearth.paper.methods import Method
-from segearth.predictor import Predictor, normalise
+from segearth.predictor import Predictor
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
+from segearth.transfer import normalise
 from segearth.vocabulary import Vocabulary
 from tiny_clip import ablation
 from tiny_clip.sources import Sample, read_folder

@@ -15,9 +15,9 @@ rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 from rasterio.env import get_gdal_config  # noqa: E402
 from rasters import noise, write  # noqa: E402
 
+from segearth.addresses import absolute, gdal_name, gdal_settings, is_remote, shown  # noqa: E402
 from segearth.batch.inputs import find_images  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.addresses import absolute, gdal_name, gdal_settings, is_remote, shown  # noqa: E402
 from segearth.scenes.inspection import choose  # noqa: E402
 from segearth.scenes.naming import scene_name  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
