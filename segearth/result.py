@@ -254,14 +254,14 @@ class Result:
             "the ending"
         )
 
-    def _save_arrays(self, target: Path) -> None:
+    def _save_arrays(self, path: Path) -> None:
         arrays = {"labels": self.labels, "confidence": self.confidence, "classes": np.array(self.classes)}
         if self.scores is not None:
             arrays["scores"] = self.scores
         if self.transform is not None:
             arrays["transform"] = np.array(self.transform[:6])
             arrays["crs"] = np.array("" if self.crs is None else self.crs.to_wkt())
-        np.savez_compressed(target, allow_pickle=False, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
 
     def __repr__(self) -> str:
         height, width = self.labels.shape

@@ -303,7 +303,7 @@ import numpy as np
 from pathlib import Path
 from segearth.scenes.grid import blocks
 from segearth.scenes.layers import CONFIDENCE
-from segearth.scenes.block_files import part_writer
+from segearth.scenes.block_files import block_writer
 from segearth.scenes.assemble import assemble
 from segearth.windows import Window
 from affine import Affine
@@ -319,7 +319,7 @@ for limit in (50_000, 150_000, 199_000, None):
     for block in parts:
         top, bottom, left, right = block.area
         try:
-            with part_writer(folder, block, [CONFIDENCE]) as writer:
+            with block_writer(folder, block, [CONFIDENCE]) as writer:
                 writer.write({"confidence": noise[top:bottom, left:right]})
         except UserError as error:
             print(limit, error)

@@ -168,7 +168,7 @@ def _gdal_calls(path: Path) -> Iterator[None]:
     from rasterio import Env
     from rasterio.errors import NotGeoreferencedWarning
 
-    # without an Env, GDAL also prints its errors
+    # without an Env, GDAL also prints what it reports
     with write_errors(path), Env(), gdal_errors(), without_warnings(NotGeoreferencedWarning):
         yield
 

@@ -24,7 +24,8 @@ def scene_reason(address: str | Path) -> str | None:
     """Returns the reason why an input is mapped as a scene; None for a picture.
 
     Args:
-        address: an address (see `segearth.addresses`) or a path. Only local files are opened, and no pixels are read.
+        address: an address (see `segearth.addresses`) or a path. Only local files are opened, and no pixels are
+            read.
 
     Returns:
         The end of a sentence about the input, such as "has 13 bands". None also for files that cannot be opened:

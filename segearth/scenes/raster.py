@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from segearth.addresses import absolute_address, display_name, gdal_name, gdal_settings, is_remote, without_credentials
+from segearth.addresses import (
+    absolute_address,
+    display_name,
+    gdal_name,
+    gdal_settings,
+    is_remote,
+    without_credentials,
+)
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.extras import install_command
 from segearth.scenes.bands import Band, BandNumbers
@@ -320,8 +327,8 @@ def open_raster(
     """Opens a raster.
 
     Args:
-        source: an address, see `segearth.addresses`; an open rasterio dataset, which stays open; or a spec with an
-            address.
+        source: an address, see `segearth.addresses`; an open rasterio dataset, which stays open; or a spec with
+            an address.
         spec: how to read it; None: chosen at the first read.
         overview: index of the overview to read instead of full resolution, from 0. Only for addresses; a spec contains
             its own.
