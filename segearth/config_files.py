@@ -128,7 +128,7 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
             raise UserError(f"the config {path} builds on itself (_base_ = {base!r}): name another file in _base_")
         if not os.path.exists(base_file):  # noqa: PTH110 (False for what is too long to be a path)
             raise UserError(
-                f"{path} builds on {base}, but there is no {base_file}: copy that file to this place, too, or write what "
+                f"{path} builds on {base}, but there is no {base_file}: copy that file there, too, or write what "
                 f"it sets into {path.name} and remove it from _base_"
             )
         check_source(base_file, (*below, path))
