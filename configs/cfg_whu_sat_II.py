@@ -2,7 +2,10 @@
 
 _base_ = "./base_config.py"
 
-model = dict(name_path="./configs/cls_whu.txt", prob_thd=0.7)  # released by SegEarth-OV (CVPR 2025), cfg_whu_sat_II
+model = dict(
+    name_path="./configs/cls_whu.txt",
+    prob_thd=0.7,  # released setting of SegEarth-OV (CVPR 2025), cfg_whu_sat_II
+)
 test_dataloader = dict(
     dataset=dict(
         type="WHUDataset",

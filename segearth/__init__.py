@@ -6,7 +6,19 @@
     result = predictor.predict("scene.tif")     # result.labels (H, W), result.scores (C, H, W)
     result.save("maps")                         # labels, overlay, summary
 
-Names are imported when they are used: `import segearth` costs nothing and does not load torch.
+Names are imported when they are used: `import segearth` costs nothing and does not load torch. The modules by topic:
+
+    what to map     vocabulary, colours, colour_names
+    images          images/, tiff/
+    model           loading, building, architectures, checkpoints, clip_names, weights, plugins, clips/, models/
+    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows,
+                    arguments, progress
+    maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
+    evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
+    files           files, addresses, hashes, json_files, typed_json, outputs, paths, downloads/
+    programs        cli/, web/, errors, exits, streams, extras
+    reproducing     provenance, code_digest, jobs/, distributed/
+    training        training/, synthetic/
 """
 
 from importlib import import_module
@@ -21,15 +33,15 @@ if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions as SceneOptions
     from segearth.scenes.options import SceneProgress as SceneProgress
     from segearth.scenes.options import SceneResult as SceneResult
+    from segearth.scenes.predict import predict_scene as predict_scene
     from segearth.scenes.reclassify import LabelChanges as LabelChanges
     from segearth.scenes.relabel import relabel_scene as relabel_scene
-    from segearth.scenes.scene import predict_scene as predict_scene
     from segearth.segmentation import segment as segment
     from segearth.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.2.0"
 
-_HOME = {
+_MODULES = {
     "Encoded": "segearth.predictor",
     "LabelChanges": "segearth.scenes.reclassify",
     "Predictor": "segearth.predictor",
@@ -40,7 +52,7 @@ _HOME = {
     "UserError": "segearth.errors",
     "Vocabulary": "segearth.vocabulary",
     "load_model": "segearth.loading",
-    "predict_scene": "segearth.scenes.scene",
+    "predict_scene": "segearth.scenes.predict",
     "relabel_scene": "segearth.scenes.relabel",
     "segment": "segearth.segmentation",
 }
@@ -63,9 +75,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use (PEP 562)."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from segearth.errors import without_warnings
 
-    with without_warnings(message="IProgress not found"):  # tqdm, in a notebook without widgets: its text does as well
-        return getattr(import_module(_HOME[name]), name)
+    with without_warnings(message="IProgress not found"):  # tqdm, in a notebook without widgets
+        return getattr(import_module(_MODULES[name]), name)

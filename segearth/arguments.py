@@ -57,4 +57,4 @@ def check_max_memory(value: object) -> float:
     """
     if isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf:
         return float(value)
-    raise UserError(f"max_memory_mb {value!r}: expected a number of check_max_memory, such as 400; give such a number")
+    raise UserError(f"max_memory_mb {value!r}: expected a number of megabytes, such as 400; give such a number")

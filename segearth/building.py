@@ -16,14 +16,14 @@ from segearth.architectures import build_clip, config_of, fitting_advice
 from segearth.checkpoints import check_fit, load_strictly, read_state_dict
 from segearth.clip_names import open_clip_names
 from segearth.clips import Spec, resolve
-from segearth.clips.upsamplers import build_untrained, named_weights
+from segearth.clips.upsamplers import build_untrained, identify_upsampler, named_weights, upsampler_class
 from segearth.compute import PRECISIONS, Compute
 from segearth.errors import UserError
 from segearth.models import DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import check_method
 from segearth.models.averaging import check_views
 from segearth.models.precision import usual_defaults
-from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.models.simfeatup import radius_of
 from segearth.models.trunk import Options
 from segearth.vocabulary import Vocabulary
 
@@ -124,7 +124,7 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
 
     Args:
         choice: "default" (that of `row`, bilinear without one); "bilinear", "bilateral" or another name of
-            `segearth.clips.upsamplers`; a key of `segearth.clips.UPSAMPLERS` or the path of a SimFeatUp or FeatUp
+            `segearth.clips.upsamplers`; a key of `segearth.clips.UPSAMPLER_FILES` or the path of a SimFeatUp or FeatUp
             checkpoint, with "kernels:" before it without its last convolution; or None for none.
         row: the CLIP that it is for; None: one without an upsampler of its own.
         progress: whether a download draws a progress bar.
@@ -152,11 +152,11 @@ def read_upsampler(path: Path, kernels: bool = False) -> nn.Module:
     Raises:
         UserError: a file that is damaged, would run code, or holds no upsampler.
     """
-    name, state = published_name(read_state_dict(path))
-    width, radius = state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
+    name, state = identify_upsampler(read_state_dict(path))
+    build, width, radius = upsampler_class(name), state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
     with torch.device("meta"):  # no memory: sizes that the file only claims are refused before anything is built
-        check_fit(UPSAMPLERS[name](width, radius), state, str(path))
-    upsampler = UPSAMPLERS[name](width, radius)
+        check_fit(build(width, radius), state, str(path))
+    upsampler = build(width, radius)
     load_strictly(upsampler, state, str(path))
     if kernels:
         upsampler.feat_dim, upsampler.fixup_proj = None, nn.Sequential()

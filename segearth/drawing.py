@@ -1,4 +1,4 @@
-"""Pictures for people: label maps with their palette, and maps laid over images with a legend."""
+"""Drawing: label maps with a palette, overlays of maps on images, legends."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OPACITY = 0.5
 PANEL = 1024  # longest side of a panel of `side_by_side`
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 _MUTED = (110, 110, 110)
-_LEAST = 480  # longest side of a picture with text
-_LONGEST, _MOST_COLUMNS = 24, 8  # of a legend: width of a name in units of the text's size; columns on a wide picture
+_LEAST = 480  # longest side of an image with text, at least
+_LONGEST, _MOST_COLUMNS = 24, 8  # of a legend: maximum width of a name in text sizes; maximum columns
 _IGNORED, _STRIPE = (214, 214, 214), (236, 236, 236)
 
 
@@ -51,14 +51,14 @@ def blend(
     opacity: float = OPACITY,
     outline: bool = False,
 ) -> Image.Image:
-    """The image with the map's colours over it.
+    """Blends the colours of a map over an image.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
         labels: (H, W), 0 to C-1; other values, such as unclassified and nodata, stay uncoloured.
         palette: (C, 3) uint8 RGB.
         opacity: of the colours, from 0 (only the image) to 1 (only the map).
-        outline: whether a thin line, darker than bright colours and lighter than dark ones, parts the classes.
+        outline: whether to draw a thin line between classes, darker than bright colours and lighter than dark ones.
     """
     image = Image.fromarray(pixels)
     known = (labels >= 0) & (labels < len(palette))
@@ -68,18 +68,18 @@ def blend(
 
 
 def _borders(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """(H, W) where two classes meet: lines of one pixel, and of more on images of more than 1500 pixels a side."""
+    """(H, W) borders between classes: one pixel wide, wider on images of more than 1500 pixels a side."""
     borders = np.zeros(labels.shape, np.bool_)
     borders[1:] |= labels[1:] != labels[:-1]
     borders[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    width = 1 + 2 * round(max(labels.shape) / 3000)  # odd, as the filter needs it
+    width = 1 + 2 * round(max(labels.shape) / 3000)  # odd, as required by the filter
     if width == 1:
         return borders
     return np.asarray(Image.fromarray(borders).convert("L").filter(ImageFilter.MaxFilter(width))) > 0
 
 
 def _outlined(pixels: NDArray[np.uint8], borders: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) with the borders (H, W) drawn in, darker than bright ground and lighter than dark ground."""
+    """Draws borders (H, W) into pixels (H, W, 3), darker than bright ground and lighter than dark ground."""
     ground = pixels[borders].astype(np.float32)
     dark = ground.mean(axis=1, keepdims=True) < 60
     pixels[borders] = np.where(dark, 0.5 * ground + 100, 0.35 * ground)
@@ -93,7 +93,7 @@ def side_by_side(
     palette: NDArray[np.uint8],
     note: str = "",
 ) -> Image.Image:
-    """An image and maps of it beside each other, each below its title, with one legend.
+    """An image and maps of it side by side, each below its title, with a common legend.
 
     Args:
         pixels: (H, W, 3) uint8 RGB; large ones are shrunk to `PANEL`, small ones enlarged.
@@ -123,7 +123,7 @@ def side_by_side(
 
 
 def _coloured(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
-    """A label map in the classes' colours; diagonal stripes where a value is no class."""
+    """A label map in the colours of its classes, with diagonal stripes for other values."""
     known = values < len(palette)
     y, x = np.indices(values.shape)
     stripes = np.where(((x + y) // 6 % 2 == 0)[..., None], np.array(_IGNORED), np.array(_STRIPE))
@@ -133,7 +133,7 @@ def _coloured(values: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Im
 def with_legend(
     picture: Image.Image, names: Sequence[str], palette: NDArray[np.uint8], values: Sequence[str] = (), note: str = ""
 ) -> Image.Image:
-    """A picture with a legend below it, in columns as the width allows; a long legend widens the picture.
+    """Adds a legend below a picture, in as many columns as fit; a long legend widens the picture.
 
     Args:
         picture: RGB; small ones are enlarged (nearest neighbour) so that the legend can be read.
@@ -147,8 +147,8 @@ def with_legend(
     picture = enlarged(picture)
     size = text_size(picture)
     font = ImageFont.load_default(size)
-    texts = [(_shortened(text, own, _LONGEST * size), own) for text, own in _drawable(names, size)]
-    name_width = round(max([own.getlength(text) for text, own in texts], default=0))
+    texts = [(_shortened(text, name_font, _LONGEST * size), name_font) for text, name_font in _drawable(names, size)]
+    name_width = round(max([name_font.getlength(text) for text, name_font in texts], default=0))
     value_width = round(max([font.getlength(value) + size for value in values], default=0))
     gap, pad, row = 2 * size, round(1.2 * size), round(1.75 * size)
     column = round(1.6 * size) + name_width + value_width + gap  # swatch, name, value
@@ -157,10 +157,10 @@ def with_legend(
     canvas = Image.new("RGB", (width, picture.height + 2 * pad + (rows + bool(note)) * row - (row - size)), PAPER)
     canvas.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
-    for i, (text, own) in enumerate(texts):
+    for i, (text, name_font) in enumerate(texts):
         x, y = pad + i // rows * column, picture.height + pad + i % rows * row
         canvas.paste(_swatch(size, palette[i] if i < len(palette) else None), (x, y))
-        draw.text((x + 1.6 * size, y + size / 2), text, fill=INK, font=own, anchor="lm")
+        draw.text((x + 1.6 * size, y + size / 2), text, fill=INK, font=name_font, anchor="lm")
         if values:
             draw.text((x + column - gap, y + size / 2), values[i], fill=_MUTED, font=font, anchor="rm")
     if note:
@@ -169,7 +169,7 @@ def with_legend(
 
 
 def enlarged(picture: Image.Image) -> Image.Image:
-    """The picture, or where it is small a whole multiple of it, so that text beside it can be read."""
+    """Enlarges a small picture by an integer factor, so that text beside it can be read."""
     factor = -(-_LEAST // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
@@ -180,7 +180,7 @@ def text_size(picture: Image.Image) -> int:
 
 
 def _drawable(names: Sequence[str], size: int) -> list[tuple[str, Font]]:
-    """What is drawn for each name, and its font: the name, or its index where no font has the glyphs."""
+    """The text of each legend entry and its font: the name, or its index where no font has the glyphs."""
     fonts = fonts_for(names, size)
     if missing := [i for i, font in enumerate(fonts) if font is None]:
         warnings.warn(
@@ -190,17 +190,17 @@ def _drawable(names: Sequence[str], size: int) -> list[tuple[str, Font]]:
             UserNotice,
             stacklevel=3,
         )
-    own = ImageFont.load_default(size)
-    return [(str(i), own) if font is None else (names[i], font) for i, font in enumerate(fonts)]
+    default = ImageFont.load_default(size)
+    return [(str(i), default) if font is None else (names[i], font) for i, font in enumerate(fonts)]
 
 
 def _grid(count: int, column: int, row: int, room: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a legend: what fits the picture's width, more where it would be higher than wide.
+    """Rows and columns of a legend: as many columns as fit, more if it would be higher than wide.
 
     Args:
-        count: of the entries.
+        count: number of entries.
         column: width of an entry.
-        row: its height.
+        row: height of an entry.
         room: width and height of the picture.
     """
     columns = min(_MOST_COLUMNS, max(1, room[0] // column))
@@ -211,7 +211,7 @@ def _grid(count: int, column: int, row: int, room: tuple[int, int]) -> tuple[int
 
 
 def _shortened(text: str, font: Font, width: int) -> str:
-    """The text, or as much of its beginning as fits a width, and dots."""
+    """Shortens a text to a width, with dots at its end."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}...") > width:
@@ -220,7 +220,7 @@ def _shortened(text: str, font: Font, width: int) -> str:
 
 
 def _swatch(size: int, colour: NDArray[np.uint8] | None) -> Image.Image:
-    """A square of a colour with a border; a hatched one for what has no colour."""
+    """A square of a colour with a border; None: hatched."""
     if colour is None:
         y, x = np.indices((size, size))
         stripe = max(2, size // 5)
@@ -229,7 +229,7 @@ def _swatch(size: int, colour: NDArray[np.uint8] | None) -> Image.Image:
 
 
 def _framed(pixels: NDArray[np.integer]) -> Image.Image:
-    """Pixels (S, S, 3) with a grey border."""
+    """An image of pixels (S, S, 3) with a grey border."""
     image = Image.fromarray(pixels.astype(np.uint8))
     ImageDraw.Draw(image).rectangle(
         (0, 0, image.width - 1, image.height - 1), outline=_MUTED, width=max(1, image.width // 20)

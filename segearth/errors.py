@@ -1,4 +1,4 @@
-"""What the person running this can mend, told apart from our own defects, in terms of what that person used."""
+"""Errors that the user can correct (`UserError`), notices, and option names as the user writes them."""
 
 import difflib
 import functools
@@ -13,7 +13,7 @@ from threading import RLock
 from typing import ParamSpec, TypeVar
 
 _FILTERS = RLock()
-_LONGEST = 3000  # characters of a message: three times our longest, for the values that it quotes
+_LONGEST = 3000  # characters of a message, with the values that it quotes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,21 +29,20 @@ SCRIPTS = {
     "train-upsampler": "tools/train_simfeatup.py",
 }
 
-_VERBS_SAY = {"work_dir": "out"}  # what functions and scripts call by another name than the verbs of `segearth`
+_VERB_NAMES = {"work_dir": "out"}  # options that the verbs of `segearth` call differently than functions and scripts
 
-_program: str | None = None  # the command that runs, such as "segearth predict"; None: Python code that imports us
+_program: str | None = None  # the command that runs, such as "segearth predict"; None: called from Python
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: a path, a name, an option, a file.
+    """An error in the user's input: a path, a name, an option, a file.
 
     The message has three parts: what happened (with the value), what was expected, what to do next.
-    Scripts print it as it is, without a traceback, and exit with code 2; everything else that is
-    raised is a defect of ours and keeps its traceback.
+    Programs print it as it is, without a traceback, and exit with code 2. Any other exception is a bug in
+    segearth and keeps its traceback.
 
-    Messages quote what others chose: names of files and tensors, a server's words. So whatever a terminal would obey
-    is escaped, line breaks included, which could begin another "error:"; and the middle of what nobody reads is left
-    out.
+    Messages quote text from outside: names of files and tensors, answers of servers. Therefore control characters are
+    escaped, line breaks included, and the middle of a very long message is left out.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -51,14 +50,14 @@ class UserError(ValueError):
 
 
 def printable(text: object, keep: str = "") -> str:
-    r"""Foreign text, such as a file's name or a server's words, as one line that a terminal shows but does not obey.
+    r"""Text from outside, such as a file name or a server's answer, as one line without control characters.
 
-    Escape codes, line breaks, marks that turn the direction of writing and bytes that are no UTF-8 become `\x1b`,
-    `\n`, `\u202e` and `\xff`, as Python writes them; all that can be seen stays as it is. Twice is the same as once.
+    Escape codes, line breaks, marks of the writing direction and bytes that are not UTF-8 become `\x1b`, `\n`, `\u202e`
+    and `\xff`, as Python writes them; printable characters stay. The function is idempotent.
 
     Args:
-        text: A string, or what `str` makes one of.
-        keep: Characters that stay although they are no part of a line, such as a line break.
+        text: A string, or an object that `str` converts.
+        keep: Control characters that stay, such as a line break.
     """
     return "".join(
         character
@@ -71,33 +70,26 @@ def printable(text: object, keep: str = "") -> str:
 
 
 def _sentence(text: str) -> str:
-    """A message as one line of a bounded length; twice is the same as once."""
+    """A message as one line of limited length; idempotent."""
     text = printable(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2 - 5]} ... {text[-_LONGEST // 2 :]}"
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, without the pages that may follow; its type if it says nothing."""
+    """The first line of a library's error message; the type of the error if it has no message."""
     return printable((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
-def one_of_two(one: str, first: object, other: str, second: object) -> UserError:
-    """The error of two options that say one thing.
-
-    Args:
-        one: the first one's name.
-        first: its value.
-        other: the second one's name.
-        second: its value.
-    """
+def conflicting_options(first: str, first_value: object, second: str, second_value: object) -> UserError:
+    """The error for two options of which only one may be given, by their names and values."""
     return UserError(
-        f"{option(one, first)} and {option(other, second)} say one thing in two ways: expected one of them; leave the "
-        "other out"
+        f"{option(first, first_value)} and {option(second, second_value)} say one thing in two ways: expected one of "
+        "them; leave the other out"
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was not enough: torch says so by a RuntimeError of many wordings."""
+    """Whether an error means that memory was not enough; torch raises a RuntimeError with various messages."""
     wordings = r"alloc|out of memory|size calculation overflowed"
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search(wordings, str(error)) is not None
@@ -105,22 +97,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class UserNotice(UserWarning):
-    """Something the user should know although it stops nothing; scripts print its one sentence."""
+    """A warning for the user, in one sentence; programs print it and continue."""
 
 
 def forget_locks() -> None:
-    """For a forked child, in which no other thread will ever give a lock back."""
+    """Replaces locks in a forked child, where the threads that held them do not exist."""
     global _FILTERS
     _FILTERS = RLock()
 
 
 @contextmanager
 def without_warnings(category: type[Warning] = Warning, message: str = "") -> Iterator[None]:
-    """Ignores warnings of libraries in a block: one thread at a time, as Python's filters are those of the process.
+    """Ignores warnings of libraries in a block; one thread at a time, as Python's filters are global.
 
     Args:
-        category: of the warnings.
-        message: what they begin with, a regular expression.
+        category: the category of warnings to ignore.
+        message: a regular expression for the start of their messages.
     """
     with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message, category)
@@ -128,7 +120,7 @@ def without_warnings(category: type[Warning] = Warning, message: str = "") -> It
 
 
 def notice(text: str) -> None:
-    """Tells the user something that stops nothing: a `UserNotice`, of the caller's line; scripts print its text."""
+    """Issues a `UserNotice` with the line of the caller outside segearth; programs print its text."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "segearth":
         level, frame = level + 1, frame.f_back
@@ -136,7 +128,7 @@ def notice(text: str) -> None:
 
 
 def unknown_option(function: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for an option that a function does not have; it names the near one."""
+    """The error for an option that a function does not have; it suggests a similar name."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
@@ -144,7 +136,7 @@ def unknown_option(function: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def checks_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Makes an unknown option of a function a `UserError` that names the near one, not a `TypeError`."""
+    """Decorator: an unknown option raises a `UserError` that suggests a similar name, instead of a `TypeError`."""
     known = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
@@ -159,7 +151,7 @@ def checks_options(function: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def called_as(program: str | None) -> Iterator[None]:
-    """While the block runs, advice names the options of this command, such as "segearth predict"; None: of Python."""
+    """In the block, messages name options as this command has them ("segearth predict"); None: as in Python."""
     global _program
     before, _program = _program, program
     try:
@@ -169,33 +161,33 @@ def called_as(program: str | None) -> Iterator[None]:
 
 
 def program() -> str | None:
-    """The command that the user typed, such as "segearth predict"; None where Python code calls."""
+    """The command that the user typed, such as "segearth predict"; None when called from Python."""
     return _program
 
 
 def option(name: str, value: object = None, typed: str | None = None) -> str:
-    """An option as the caller writes it: `--long-side 448` on a command line, `long_side=448` in Python.
+    """An option as the user writes it: `--long-side 448` on a command line, `long_side=448` in Python.
 
     Args:
         name: its name in Python.
-        value: what to give; None for the name alone, True for a switch.
-        typed: its name on a command line, where that is another one.
+        value: its value; None for the name alone, True for a switch.
+        typed: its name on a command line, if that differs.
     """
     if _program is None:
         shown = json.dumps(value, allow_nan=False) if isinstance(value, str) else value
         return name if value is None else f"{name}={shown}"
     if not from_script():
-        name = _VERBS_SAY.get(name, name)
+        name = _VERB_NAMES.get(name, name)
     return f"--{(typed or name).replace('_', '-')}" + ("" if value is None or value is True else f" {value}")
 
 
 def from_script() -> bool:
-    """Whether the user started a script of a checkout, such as eval.py, and not a verb of `segearth`."""
+    """Whether the user runs a script of a checkout, such as eval.py, instead of a verb of `segearth`."""
     return _program is not None and _program.endswith(".py")
 
 
 def command(verb: str) -> str:
-    """How this caller starts another program: `segearth check`, or `python tools/check_dataset.py` from a script.
+    """The command that runs a verb: `segearth check`, or `python tools/check_dataset.py` when called from a script.
 
     Args:
         verb: a verb of `segearth`.

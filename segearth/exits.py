@@ -1,4 +1,4 @@
-"""How programs speak on stderr, and how they end: exit codes, and one sentence for a mistake."""
+"""Command-line programs: messages on stderr, exit codes, signals, and one sentence for an error of the user."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from segearth.errors import UserError, UserNotice, called_as, is_out_of_memory, 
 from segearth.extras import extra_of, install_command
 from segearth.streams import open_streams, problem_of_output
 
-OK, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
-_asked: list[int] = []  # signals that asked this program to end
+OK, SOME_FAILED, MISTAKE = 0, 1, 2
+_received: list[int] = []  # signals that asked this program to end
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class Ended(KeyboardInterrupt):
-    """The program is to end, as a batch system or a closed terminal asks: whatever heeds Ctrl-C heeds this.
+class Terminated(KeyboardInterrupt):
+    """A signal asks the program to end, sent by a batch system or a closed terminal; handled like Ctrl-C.
 
     Args:
-        number: of the signal.
+        number: the number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -34,16 +34,16 @@ class Ended(KeyboardInterrupt):
 
 
 def say(text: str) -> None:
-    """A remark of one line while working, on stderr and at once: stdout keeps the result."""
+    """Prints one line on stderr at once; stdout is for results."""
     print(printable(text, keep="\t"), file=sys.stderr, flush=True)
 
 
 def quiet(text: str) -> None:
-    """In place of `say`, where the user asked for results and errors only."""
+    """Replaces `say` where the user wants only results and errors; prints nothing."""
 
 
-def only_notices() -> None:
-    """Says a `UserNotice` in its one sentence, and drops all other warnings: libraries' talk about themselves."""
+def show_only_notices() -> None:
+    """Prints each `UserNotice` as one sentence and ignores all other warnings."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say(f"warning: {message}")
@@ -54,8 +54,8 @@ def only_notices() -> None:
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """128 and the number of the signal that ended a program: 130 after Ctrl-C, 143 after SIGTERM."""
-    return 128 + (error.number if isinstance(error, Ended) else signal.SIGINT)
+    """128 plus the number of the signal that ended a program: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
 
 
 def run(
@@ -64,37 +64,37 @@ def run(
     interrupted: str = "nothing more is written",
     name: str | None = None,
 ) -> int:
-    """Runs a command-line program and turns how it ended into an exit code.
+    """Runs a command-line program and returns its exit code.
 
     Args:
-        program: what to run; it returns `SOME_FAILED` where some of its items failed, else nothing or 0.
-        less_memory: what to do where memory is not enough.
-        interrupted: what is said after Ctrl-C, SIGTERM and SIGHUP.
+        program: the function to run; it returns `SOME_FAILED` if some of its items failed, else None or 0.
+        less_memory: advice where memory is not enough.
+        interrupted: the message after Ctrl-C, SIGTERM and SIGHUP.
         name: the command that the user typed, such as "segearth eval"; None takes the name of the script that runs.
 
     Returns:
-        What the program returned, also where nobody reads its output to the end; 2 for what the user can mend (a
-        mistake, a file that cannot be used, a missing package, too little memory), after one sentence on stderr; 130
-        after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a defect and is raised.
+        What the program returned, also where the reader of its output has closed the pipe; 2 for what the user can
+        correct (an error of input, an unusable file, a missing package, too little memory), after one sentence on
+        stderr; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. Any other exception is a bug and is raised.
     """
     open_streams()
     with warnings.catch_warnings(), called_as(name or Path(sys.argv[0]).name):
-        only_notices()
+        show_only_notices()
         try:
-            with _ending_like_ctrl_c():
+            with _termination_signals():
                 code = program() or OK
                 sys.stdout.flush()
             if (problem := problem_of_output()) is not None:
                 raise UserError(
-                    f"the standard output could not be written to its end ({problem}): free some space, or send it "
-                    "elsewhere"
+                    f"the standard output could not be written to its end ({problem}): expected room for it; free some "
+                    "space, or send it elsewhere"
                 )
             return code
         except UserError as error:
             say(f"error: {error}")
             return MISTAKE
         except KeyboardInterrupt as error:
-            what = f"ended by {signal.Signals(error.number).name}" if isinstance(error, Ended) else "interrupted"
+            what = f"ended by {signal.Signals(error.number).name}" if isinstance(error, Terminated) else "interrupted"
             say(f"{what}: {interrupted}")
             return exit_code(error)
         except ModuleNotFoundError as error:
@@ -119,35 +119,35 @@ def run(
             return MISTAKE
 
 
-def ask_to_end(number: int) -> KeyboardInterrupt:
-    """What a handler of a signal is to raise; from now on `go_on_unless_ending` raises it, too."""
-    _asked.append(number)
-    return KeyboardInterrupt() if number == signal.SIGINT else Ended(number)
+def record_signal(number: int) -> KeyboardInterrupt:
+    """Records a signal and returns the exception for its handler; `reraise_if_ending` raises it from now on."""
+    _received.append(number)
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
 
 
-def go_on_unless_ending(error: Exception) -> None:
-    """For whoever goes on with the next item after an exception.
+def reraise_if_ending(error: Exception) -> None:
+    """Called before continuing with the next item after an error of one.
 
-    Libraries make other exceptions of an interruption, and a worker process that gets the signal, too, looks like a
-    failure: none of them is one of the item.
+    Libraries convert an interruption to other exceptions, and a worker process that received the signal looks like a
+    failure; neither is a failure of the item.
 
     Raises:
         KeyboardInterrupt: the program was asked to end.
     """
-    if _asked:
-        raise (KeyboardInterrupt() if _asked[0] == signal.SIGINT else Ended(_asked[0])) from error
+    if _received:
+        raise (KeyboardInterrupt() if _received[0] == signal.SIGINT else Terminated(_received[0])) from error
 
 
 @contextmanager
-def _ending_like_ctrl_c() -> Iterator[None]:
-    """Makes the signals that ask a program to end raise `Ended`, unless somebody else heeds or ignores them (nohup)."""
+def _termination_signals() -> Iterator[None]:
+    """Signals that ask a program to end raise `Terminated`, unless they have handlers or are ignored (nohup)."""
     handlers: dict[int, Any] = {}
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)
-        if number != signal.SIGINT:  # a second Ctrl-C is of somebody who does not want to wait
-            for one in handlers.keys() - {signal.SIGINT}:
-                signal.signal(one, signal.SIG_IGN)  # launchers repeat it, which would disturb the cleaning up
-        raise ask_to_end(number)
+        if number != signal.SIGINT:  # a second Ctrl-C still ends the program at once
+            for other in handlers.keys() - {signal.SIGINT}:
+                signal.signal(other, signal.SIG_IGN)  # launchers repeat signals, which would interrupt the cleanup
+        raise record_signal(number)
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, *_ENDINGS):
@@ -156,10 +156,10 @@ def _ending_like_ctrl_c() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        go_on_unless_ending(error)
+        reraise_if_ending(error)
         raise
     finally:
-        _asked.clear()
+        _received.clear()
         for number, handler in handlers.items():
-            if signal.getsignal(number) is end:  # what is ignored since stays so until the process is gone
+            if signal.getsignal(number) is end:  # signals ignored above stay ignored until the process has ended
                 signal.signal(number, handler)

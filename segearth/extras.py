@@ -1,4 +1,4 @@
-"""The optional parts of segearth: what each is for, what it needs, and the line that installs it."""
+"""Optional dependencies (extras): purpose, packages and install command of each."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from segearth.errors import from_script
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional part, named as in `pip install "segearth[NAME]"`.
+    """An extra, named as in `pip install "segearth[NAME]"`.
 
     Attributes:
-        about: what it makes possible.
-        packages: the import names of what it needs; the first that lack mean that the part is not there.
+        about: its purpose.
+        packages: import names of the packages that it needs.
     """
 
     about: str
@@ -31,12 +31,12 @@ EXTRAS: dict[str, Extra] = {
 
 
 def extra_of(package: str) -> str | None:
-    """The optional part that a package belongs to, by its import name; None for what segearth always needs."""
+    """The extra that a package belongs to, by its import name; None for required packages."""
     return next((name for name, extra in EXTRAS.items() if package in extra.packages), None)
 
 
 def install_command(extra: str | None = None) -> str:
-    """What to do where a package is missing, as a part of a sentence.
+    """How to install a missing package, as a part of a sentence.
 
     Args:
         extra: a key of `EXTRAS`; None for segearth itself.

@@ -1,4 +1,4 @@
-"""A file that lives elsewhere: what is known of its content, and whether a copy agrees with that."""
+"""A remote file (URL, size, hash, licence) and checks of local copies."""
 
 import os
 import zipfile
@@ -9,19 +9,19 @@ from pathlib import Path
 from segearth.hashes import git_blob_of, sha256_of
 from segearth.json_files import parse_json
 
-ABOUT = 0.1  # how much of `about_size` a size may be away from it: three digits are given, so 10 % is ample
-HEADER_BYTES = 100_000_000  # no longer header is read of a safetensors file: the library's own bound
+ABOUT = 0.1  # relative tolerance of `about_size`, which has three digits
+HEADER_BYTES = 100_000_000  # longest header of a safetensors file: the limit of the library
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """A file that is part of segearth itself, in `segearth/data`.
+    """A file that is part of the package, in `segearth/data`.
 
     Attributes:
         name: Its file name.
         sha256: SHA-256 of its content, in hex; None where it is not pinned.
         licence: Licence of the content.
-        about: What it is, in a sentence.
+        about: Description in a sentence.
     """
 
     name: str
@@ -32,22 +32,22 @@ class Packaged:
 
 @dataclass(frozen=True)
 class File:
-    """A file that is downloaded when it is needed, and what is known of its content.
+    """A remote file that is downloaded when it is needed.
 
     Attributes:
         name: File name in the cache.
-        url: Where it lives; None for a file of a model hub, or where no source confirms a place.
-        size: Exact size in bytes; None where it was never seen.
+        url: Its URL; None for a file of a model hub, or if no URL is known.
+        size: Exact size in bytes; None if unknown.
         about_size: Rounded size in bytes, for display, where the exact one is unknown.
         sha256: SHA-256 of the content, in hex.
         git_blob: Git's blob id of the content, in hex: a hash as well.
         hub: Repository and file name on the Hugging Face hub.
-        revision: Which commit of that repository, in hex; "main", its newest one, where no commit was ever seen.
-        mirrors: More addresses of the same content, asked in this order where the first one fails.
-        member: Of a zip archive at that place: how the name of the file in it ends. All else here is about the archive,
-            but for `name`.
+        revision: Commit of that repository, in hex; "main", the newest one, if no commit is known.
+        mirrors: More URLs of the same content, tried in this order if the first one fails.
+        member: If the URL is that of a zip archive: the end of the name of the file in it. All other attributes except
+            `name` then describe the archive.
         licence: Licence of the content, as far as its publisher states one.
-        about: What it is, in a sentence.
+        about: Description in a sentence.
     """
 
     name: str
@@ -65,12 +65,12 @@ class File:
 
     @property
     def has_place(self) -> bool:
-        """Whether it is known where the file lives."""
+        """Whether the file has a URL or a place on the hub."""
         return bool(self.url or self.hub)
 
     @property
     def address(self) -> str:
-        """The address to ask; for files of the hub it begins with `HF_ENDPOINT`, a mirror, if that is set."""
+        """The URL; for files of the hub it begins with `HF_ENDPOINT`, a mirror, if that is set."""
         if self.hub is None:
             return self.url or ""
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
@@ -92,16 +92,16 @@ class File:
         return self.sha256 is not None or self.git_blob is not None
 
     def may_have(self, size: int) -> bool:
-        """Whether a file of so many bytes can be this one."""
+        """Whether a copy may have this size in bytes."""
         if self.size is not None:
             return size == self.size
         return not self.about_size or abs(size - self.about_size) <= ABOUT * self.about_size
 
     def is_complete(self, path: Path) -> bool:
-        """Whether the copy at `path` has the length it must have; an interrupted copy has not.
+        """Whether the copy at `path` is complete by its length.
 
-        Without a known size, safetensors files and zip archives, such as torch's, still tell by themselves whether they
-        are whole.
+        Without a known size, safetensors files and zip archives, such as torch's, are complete if their own structure
+        is.
         """
         if self.member:
             return is_whole_zip(path) is not False
@@ -112,23 +112,23 @@ class File:
         return self.may_have(path.stat().st_size) and is_whole_zip(path) is not False
 
     def damage(self, path: Path, sha256: Callable[[Path], str] | None = None) -> str | None:
-        """How the content at `path` contradicts the known hashes; None when it does not.
+        """Describes how the content at `path` differs from the known hashes; None if it agrees.
 
         Args:
-            path: Of a copy.
-            sha256: What gives the SHA-256 of a file, if not `sha256_of`.
+            path: The copy.
+            sha256: Function for the SHA-256 of a file, in place of `sha256_of`.
         """
         if self.member:
-            return None  # the hashes are the archive's
-        if self.sha256 is not None and (found := (sha256 or sha256_of)(path)) != self.sha256:
-            return f"its SHA-256 is {found}, expected {self.sha256}"
-        if self.git_blob is not None and (found := git_blob_of(path)) != self.git_blob:
-            return f"its git blob id is {found}, expected {self.git_blob}"
+            return None  # the hashes are those of the archive
+        if self.sha256 is not None and (digest := (sha256 or sha256_of)(path)) != self.sha256:
+            return f"its SHA-256 is {digest}, expected {self.sha256}"
+        if self.git_blob is not None and (digest := git_blob_of(path)) != self.git_blob:
+            return f"its git blob id is {digest}, expected {self.git_blob}"
         return None
 
 
 def is_whole_safetensors(path: Path) -> bool:
-    """Whether the header is readable and the file is exactly as long as it says."""
+    """Whether the header of a safetensors file is readable and the file has the length that it states."""
     size = path.stat().st_size
     with path.open("rb") as source:
         length = int.from_bytes(source.read(8), "little")
@@ -143,7 +143,7 @@ def is_whole_safetensors(path: Path) -> bool:
 
 
 def is_whole_zip(path: Path) -> bool | None:
-    """Whether a zip archive has its end, where its table of contents is; None for what does not begin as one."""
+    """Whether a zip archive has its end, with the table of contents; None if the file is no zip archive."""
     with path.open("rb") as source:
         if source.read(4) != b"PK\x03\x04":
             return None
@@ -151,7 +151,7 @@ def is_whole_zip(path: Path) -> bool | None:
 
 
 def bytes_text(count: float) -> str:
-    """A number of bytes for people, with three digits that count."""
+    """A number of bytes for display, with three significant digits."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.3g} {unit}" if count < 1000 * size else f"{count / size:,.0f} {unit}"

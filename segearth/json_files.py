@@ -1,4 +1,4 @@
-"""JSON that others may have written, read without surprises; and JSON of ours, which every program can read."""
+"""JSON files: strict and bounded reading of untrusted files, and writing of standard JSON."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-# Of a text: 29 times as many of "{}," are needed in memory, so 1 GB. The manifest of a million images has 30 MB.
+# Of a text: "{}," needs 29 times its size in memory, so at most 1 GB. The manifest of a million images has 30 MB.
 MOST_BYTES = 32 << 20
 Kind: TypeAlias = "type | tuple[type, ...]"
 _ADVICE = "expected JSON in UTF-8"
 
 
 def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
-    """What a JSON file holds.
+    """Reads a JSON file.
 
     Args:
-        path: of a regular file; a pipe or a device could go on for ever.
-        most_bytes: a larger file is refused unread.
+        path: a regular file; pipes and devices are refused, as they may never end.
+        most_bytes: a larger file is refused.
 
     Raises:
         ValueError: it holds no JSON, see `parse_json`; the message is a phrase for "cannot read FILE (...)".
@@ -33,11 +33,11 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
 
 
 def parse_json(content: str | bytes, most_bytes: int = MOST_BYTES) -> Any:
-    """What JSON holds: finite numbers, and objects and lists that are not nested beyond what Python can follow.
+    """Parses JSON; refuses infinite numbers and objects or lists nested deeper than Python's recursion limit.
 
     Args:
-        content: text, or bytes in UTF-8; a byte order mark does no harm.
-        most_bytes: what is longer is refused unread.
+        content: text, or bytes in UTF-8; a byte order mark is allowed.
+        most_bytes: longer content is refused.
 
     Raises:
         ValueError: anything else; the message is a phrase.
@@ -54,7 +54,7 @@ def parse_json(content: str | bytes, most_bytes: int = MOST_BYTES) -> Any:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """A value as JSON, with its last line end.
+    """A value as JSON text that ends with a line break.
 
     Raises:
         ValueError: NaN or an infinite number, or lists and objects that are nested too deeply.
@@ -66,7 +66,7 @@ def json_text(value: Any, indent: int | None = 2) -> str:
 
 
 def json_line(value: Any) -> str:
-    """A value as a line of a file of lines: ASCII, because some characters would end the line for some readers.
+    """A value as a line of JSON in ASCII, as some readers split lines at Unicode line separators.
 
     Raises:
         ValueError: see `json_text`.
@@ -75,12 +75,12 @@ def json_line(value: Any) -> str:
 
 
 def misfit(values: Any, kinds: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> str | None:
-    """What a JSON object lacks, as the end of a sentence; None if nothing.
+    """How a JSON object differs from a schema, as the end of a sentence; None if it agrees.
 
     Args:
-        values: what was read.
-        kinds: the entries that it must have, and the type or types of each.
-        optional: likewise for those that may be missing or null.
+        values: the parsed value.
+        kinds: required entries, with the type or types of each.
+        optional: entries that may be missing or null, likewise.
     """
     if not isinstance(values, dict):
         return "is no JSON object"
@@ -88,23 +88,23 @@ def misfit(values: Any, kinds: Mapping[str, Kind], optional: Mapping[str, Kind] 
         if key not in values:
             return f"has no {key}"
         if not isinstance(values[key], kind):
-            return f"has {shown(values[key])} as {key}"
+            return f"has {excerpt(values[key])} as {key}"
     for key, kind in (optional or {}).items():
         if values.get(key) is not None and not isinstance(values[key], kind):
-            return f"has {shown(values[key])} as {key}"
+            return f"has {excerpt(values[key])} as {key}"
     return None
 
 
-def shown(value: Any) -> str:
-    """A value of JSON for a message: its first characters, without control characters."""
+def excerpt(value: Any) -> str:
+    """The first characters of a JSON value for a message, without control characters."""
     return json_line(value)[:-1][:40]
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Writes a value as JSON in UTF-8.
 
-    The bytes of file names that are no UTF-8 are what Python calls lone surrogates; they become JSON's own escapes, so
-    that what is read again is the same.
+    Bytes of file names that are not UTF-8 (lone surrogates in Python) become JSON escapes, so that reading gives the
+    same string.
 
     Raises:
         ValueError: see `json_text`.

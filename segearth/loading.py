@@ -63,7 +63,7 @@ def load_model(
         ignore_residual: see `segearth.models.trunk.Options`.
         architecture: of weights given by path or address, see `load_clip`.
         upsampler: "default" (the model's own; "bilinear" where it has none), "bilinear", a name of
-            `segearth.clips.UPSAMPLERS`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
+            `segearth.clips.UPSAMPLER_FILES`, the path of a SimFeatUp or FeatUp checkpoint, or None for none.
         progress: whether a download draws a progress bar.
         **options: of `SegEarth`: cls_token_lambda, logit_scale, tta, slide_crop (by default the size of the images that
             the model was trained on, 224 or 336), slide_stride (half of that); of `segearth.models.trunk.Options`:

@@ -1,4 +1,4 @@
-"""Files that programs write: whole or not at all."""
+"""Atomic writing of result files: complete or not at all."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from segearth.files import bytes_text
 
 _HOST = re.sub("[^A-Za-z0-9-]", "-", platform.node())[:40]
 _TEMPORARY = re.compile(r"\.(?P<host>[A-Za-z0-9-]*)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part(\..*)?")
-_ABANDONED_S = 24 * 3600.0  # no file takes so long to write: for those of other machines, whose processes are not seen
+_ABANDONED_S = 24 * 3600.0  # for other machines, whose processes cannot be checked; no file takes so long
 
 _in_use: set[str] = set()  # names of this process's temporary files
-_swept: dict[Path, int] = {}  # folders, and the process that looked for leftovers there: a forked child looks again
+_cleaned: dict[Path, int] = {}  # folder -> process that removed leftovers there; a forked child does it again
 
 
 def writable_folder(path: str | Path) -> Path:
-    """Makes a folder for results, with its parents, tries that it can be written, and removes leftovers in it.
+    """Creates a folder for results, checks that it can be written, and removes leftover temporary files in it.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be created or written.
     """
     if not str(path):
-        raise UserError("the output folder has an empty name: give the path of a folder")
+        raise UserError("the output folder has an empty name: expected the path of a folder; give one")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,41 +41,40 @@ def writable_folder(path: str | Path) -> Path:
     except OSError as error:
         raise UserError(
             f"cannot write to the output folder {folder} ({error.strerror or error}): "
-            "give another folder, or make this one writable"
+            "expected one that can be written; give another folder, or make this one writable"
         ) from None
-    _swept.pop(folder.absolute(), None)
-    _sweep(folder)
+    _cleaned.pop(folder.absolute(), None)
+    _remove_leftovers(folder)
     return folder
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and renames it to `path` when the block ends well.
+    """Yields a temporary path beside `path`, and renames it to `path` when the block ends without an error.
 
-    The temporary name keeps the suffix, so that libraries that go by it write the right format. Whatever
-    ends the block early, Ctrl-C included, leaves neither the file nor the temporary one. What a kill leaves is removed
-    by the next process that writes in the folder.
+    The temporary name keeps the suffix, from which libraries choose the format. After an error, or Ctrl-C, neither file
+    remains. The temporary file of a killed process is removed by the next process that writes in the folder.
 
     Raises:
         UserError: the disk is full, the file cannot be written, or a folder has its name.
     """
     refuse_folder(path)
-    with temporary(path) as part, told(path):
+    with temporary(path) as part, write_errors(path):
         yield part
         part.replace(path)
 
 
 def write_all(writers: Mapping[Path, Callable[[Path], object]], stale: Sequence[Path] = ()) -> list[Path]:
-    """Writes several files: all, or none, and then what was there before stays.
+    """Writes all of several files, or none; after an error the earlier files remain.
 
-    They appear in their order, when the last one is complete. A kill may leave some of them, but never the last one
-    beside others of another run: whoever finds it finds all. They are on the disk itself when this returns, so that
-    what they were made of may be deleted.
+    The files appear in order once all are complete. A killed process may leave some of them, but never the last one
+    with files of another run: if the last file exists, all do. They are synced to disk on return, so their source data
+    may be deleted.
 
     Args:
-        writers: for each path, what writes its content to the temporary path that it is given.
-        stale: files of an earlier run that go when the first of these appears, the last one first: it may tell that
-            all others are there.
+        writers: for each path, a function that writes its content to a given temporary path.
+        stale: files of an earlier run to remove when the first file appears, the last one first, as it may mark that
+            all are complete.
 
     Returns:
         The paths.
@@ -89,30 +88,30 @@ def write_all(writers: Mapping[Path, Callable[[Path], object]], stale: Sequence[
     with ExitStack() as files:
         parts = {path: files.enter_context(temporary(path)) for path in paths}
         for path in paths:
-            with told(path):
+            with write_errors(path):
                 writers[path](parts[path])
-                _to_disk(parts[path])
+                _sync(parts[path])
         earlier = {path: files.enter_context(temporary(path)) for path in (*paths, *stale) if path.exists()}
-        _move(parts, earlier)
+        _move_all(parts, earlier)
         for folder in {path.parent for path in paths}:
-            with suppress(OSError):  # Windows opens no folders, some disks of a network sync none
-                _to_disk(folder)
+            with suppress(OSError):  # Windows cannot open folders, some network disks cannot sync them
+                _sync(folder)
     return paths
 
 
-def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
-    """Puts files in their places; where one cannot be moved, all are as before.
+def _move_all(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
+    """Moves files to their final paths; if one cannot be moved, restores the earlier files.
 
     Args:
-        parts: place -> the new file.
-        earlier: place -> where the file that is there is kept until all are in their places.
+        parts: final path -> temporary file.
+        earlier: final path -> backup of the existing file until all are moved.
     """
     try:
-        for path in reversed(earlier):  # the last one, which tells that all are there, goes first
-            with told(path):
+        for path in reversed(earlier):  # the last one, which marks completeness, is removed first
+            with write_errors(path):
                 path.replace(earlier[path])
         for path, part in parts.items():
-            with told(path):
+            with write_errors(path):
                 part.replace(path)
     except BaseException:
         for path, part in reversed(parts.items()):
@@ -125,13 +124,13 @@ def _move(parts: dict[Path, Path], earlier: dict[Path, Path]) -> None:
 
 
 def check_room(folder: Path, needed: float, what: str, kept: str = "") -> None:
-    """Looks at the free disk before work begins.
+    """Checks the free disk space before work begins.
 
     Args:
-        folder: where the files will be.
-        needed: bytes.
-        what: needs them: the begin of a sentence.
-        kept: its end: what is not lost.
+        folder: folder of the files to write.
+        needed: estimated bytes.
+        what: start of the message: what needs the space.
+        kept: end of the message: what is not lost.
 
     Raises:
         UserError: the files will probably not fit.
@@ -139,23 +138,23 @@ def check_room(folder: Path, needed: float, what: str, kept: str = "") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{what} about {bytes_text(needed)} in {folder}, which has {bytes_text(free)} left: free some space, or "
-            f"use another {option('out')}{kept}"
+            f"{what} about {bytes_text(needed)} in {folder}, which has {bytes_text(free)} left: expected enough; free "
+            f"some space, or use another {option('out')}{kept}"
         )
 
 
 def bytes_writer(content: bytes) -> Callable[[Path], object]:
-    """What writes some bytes, for `write_all`."""
+    """A writer of bytes for `write_all`."""
     return lambda path: path.write_bytes(content)
 
 
-def _to_disk(path: Path) -> None:
-    """Waits until a file, or the names in a folder, would outlast a power cut.
+def _sync(path: Path) -> None:
+    """Syncs a file, or the entries of a folder, to disk.
 
     Raises:
-        OSError: they would not.
+        OSError: it cannot be synced.
     """
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs what can be written
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows syncs only writable descriptors
     try:
         os.fsync(descriptor)
     finally:
@@ -163,18 +162,18 @@ def _to_disk(path: Path) -> None:
 
 
 def refuse_folder(path: Path) -> None:
-    """Refuses a place that a folder has, before anything is written.
+    """Refuses the path of a folder as the path of a result file.
 
     Raises:
-        UserError: a folder is there.
+        UserError: the path is a folder.
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}, which is a folder: expected a file or nothing there; move it away")
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Says in a sentence that a file cannot be written.
+def write_errors(path: Path) -> Iterator[None]:
+    """Converts an `OSError` in the block to a `UserError` that the file cannot be written.
 
     Raises:
         UserError: for an `OSError` in the block.
@@ -183,17 +182,18 @@ def told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({error.strerror or error}): free some space or give another folder"
+            f"cannot write {path} ({error.strerror or error}): expected a writable folder with room; free some space "
+            "or give another folder"
         ) from None
 
 
 @contextmanager
 def temporary(path: Path) -> Iterator[Path]:
-    """A temporary path beside another, whose name tells the process; it is free again after the block.
+    """Yields a temporary path beside `path`; the file is removed after the block.
 
-    It has nothing of the other's name but the suffix: that name may be as long as the disk allows.
+    Its name has the host and process id, and of `path` only the suffix, as that name may have the maximum length.
     """
-    _sweep(path.parent)
+    _remove_leftovers(path.parent)
     part = path.with_name(f".{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
     _in_use.add(part.name)
     try:
@@ -206,7 +206,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder in another for what a run needs meanwhile; what a kill leaves is removed as a temporary file is."""
+    """Yields a temporary folder in `parent`; that of a killed process is removed as a temporary file is."""
     with temporary(parent / "folder") as path:
         path.mkdir()
         try:
@@ -215,12 +215,12 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Removes temporary files of processes that are dead; once for each process and folder."""
-    place = folder.absolute()
-    if _swept.get(place) == os.getpid():
+def _remove_leftovers(folder: Path) -> None:
+    """Removes temporary files of ended processes; once for each process and folder."""
+    path = folder.absolute()
+    if _cleaned.get(path) == os.getpid():
         return
-    _swept[place] = os.getpid()
+    _cleaned[path] = os.getpid()
     for part in folder.glob(".*.part*"):
         name = _TEMPORARY.fullmatch(part.name)
         with suppress(OSError):
@@ -232,8 +232,8 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_abandoned(part: Path, host: str, pid: int) -> bool:
-    """Whether nobody writes a temporary file any more."""
-    if pid == os.getpid() and host == _HOST:  # as in a container that was started again
+    """Whether no process writes a temporary file any more."""
+    if pid == os.getpid() and host == _HOST:  # such as in a restarted container, with the same process id
         return part.name not in _in_use
     if host == _HOST and sys.platform != "win32":  # there, os.kill ends the process
         try:

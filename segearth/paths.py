@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths that users give: home folder, checks."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from segearth.errors import UserError, first_line, printable
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a single letter is a drive of Windows
-# Names of results are longer than those of their images by ".summary.json", and by what a file has while it is written.
-LONGEST_NAME = 255 - 32  # bytes; 255 is what common file systems take
+# Names of results are longer than those of their images: by ".summary.json", and by the suffix of a temporary file.
+LONGEST_NAME = 255 - 32  # bytes; 255 is the limit of common file systems
 
 
 def user_path(given: str | Path, what: str = "image") -> Path:
-    """A path of the user; a leading ~ stands for the home folder, unless something here is called so.
+    """A path given by the user; a leading ~ is the home folder, unless a file of that name exists.
 
     Args:
-        given: as the user wrote it: `Path` makes https:/ of https://.
-        what: it is the path of, for messages.
+        given: the path as the user wrote it (`Path` would change https:// to https:/).
+        what: what the path is for, in messages.
 
     Raises:
-        UserError: an address of the web, or what no file can be called.
+        UserError: a URL, or no valid file name.
     """
     text, name = str(given), printable(given)
     if _SCHEME.match(text):
@@ -39,5 +39,7 @@ def user_path(given: str | Path, what: str = "image") -> Path:
             raise ValueError("it holds a null character")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"the {what} {name} cannot be opened ({why}): give the path of an existing one") from None
+        raise UserError(
+            f"the {what} {name} cannot be opened ({why}): expected an existing one; give its path"
+        ) from None
     return path

@@ -77,8 +77,8 @@ class Predictor:
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
         watch_forks()
-        if vocabulary.doubt is not None:
-            notice(vocabulary.doubt)
+        if vocabulary.warning is not None:
+            notice(vocabulary.warning)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuses to change the predictor."""

@@ -1,4 +1,4 @@
-"""Progress while windows are computed: a bar for people, a function for programs."""
+"""Progress of computing windows: a bar on a terminal, or a callback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SWITCH = "SEGEARTH_NO_PROGRESS"
 
 
 def wants_bar(progress: bool | None) -> bool:
-    """Whether to draw a bar: as asked for, else on a terminal or in a notebook, without `SEGEARTH_NO_PROGRESS=1`."""
+    """Whether to draw a bar. None: on a terminal or in a notebook, unless `SEGEARTH_NO_PROGRESS=1` is set."""
     if progress is not None:
         return progress
     return not switched_off() and (sys.stderr.isatty() or in_notebook())
@@ -30,17 +30,17 @@ def in_notebook() -> bool:
 
 
 def switched_off() -> bool:
-    """Whether the user wants no bars at all."""
+    """Whether `SEGEARTH_NO_PROGRESS` disables all bars."""
     return os.environ.get(SWITCH, "0") not in ("", "0")
 
 
 @contextmanager
 def window_progress(progress: Progress, what: str = "windows") -> Iterator[WindowsDone | None]:
-    """What to call with (windows done, windows in all) while the block runs; None where nobody wants to know.
+    """Yields a callback (windows done, total windows); None where no progress is wanted.
 
     Args:
-        progress: such a function; True for a bar, False for none, None as `wants_bar`.
-        what: stands before the bar.
+        progress: a callback; True for a bar, False for none, None: see `wants_bar`.
+        what: title of the bar.
     """
     if callable(progress):
         yield progress

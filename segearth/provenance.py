@@ -1,4 +1,4 @@
-"""Where results come from: versions, the commit of this code, checksums of weights."""
+"""Provenance of results: versions, git commit, checksums of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGE = Path(segearth.__file__).parent
 
 
 def versions() -> dict[str, str]:
-    """Versions of what figures may depend on."""
+    """Versions of the packages that results may depend on."""
     import torch
 
     from segearth.models.onednn import onednn_is_used
@@ -50,14 +50,15 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """The git commit of this code, with "+ changes" where files differ from it; None outside a checkout."""
+    """The git commit of this code, followed by "+ changes" if files differ from it; None outside a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # installed somewhere in another project's repository: no
+        # fails where the package is installed inside the repository of another project
+        git("ls-files", "--error-unmatch", "__init__.py")
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + (" + changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
@@ -65,10 +66,10 @@ def commit() -> str | None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, computed once as long as the file does not change.
+    """SHA-256 of a file; cached until the file changes.
 
     Raises:
-        UserError: it is not there, or cannot be read.
+        UserError: the file does not exist or cannot be read.
     """
     try:
         status = path.stat()
@@ -80,12 +81,12 @@ def checksum(path: Path) -> str:
 
 
 def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> dict[str, Any]:
-    """Which weights a model is made of, for summaries; they are downloaded if they must be.
+    """Names and checksums of a model's weights, for summaries; missing weights are downloaded.
 
     Args:
         spec: the CLIP.
-        upsampler: as `segearth.weights.upsampler_file` takes it.
-        precision: of the image encoder.
+        upsampler: see `segearth.weights.upsampler_file`.
+        precision: precision of the image encoder.
 
     Raises:
         UserError: weights that cannot be had.
@@ -97,7 +98,7 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         "model": spec.name,
         "architecture": architecture_of(spec),
         "weights_sha256": checksum(weights.fetch(spec.file)),
-        "upsampler": weights.upsampler_kind(upsampler, spec),  # wherever it lies: its hash tells it
+        "upsampler": weights.upsampler_kind(upsampler, spec),  # not its path: the hash identifies it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
         **{key: list(values) for key, values in own.items()},
@@ -105,12 +106,12 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
 
 
 def architecture_of(spec: Spec) -> str:
-    """What its architecture is called; of one in a file with the beginning of its SHA-256."""
+    """The name of a CLIP's architecture; for a file with the start of its SHA-256."""
     return named_file(spec.architecture) if spec.own else spec.architecture
 
 
 def named_file(name: str | Path) -> str:
-    """A file's name, wherever it lies, with the beginning of its SHA-256; a name that is no file is only that."""
+    """The name of a file without its folder, and the start of its SHA-256; if there is no such file, the name."""
     path = user_path(name, "file")
     return f"{path.name} {checksum(path)[:12]}" if path.is_file() else path.name
 

@@ -16,7 +16,7 @@ from PIL import Image
 from segearth.errors import UserError, checks_options
 from segearth.labels import apply_thresholds, has_unclassified, label_values
 from segearth.paths import user_path
-from segearth.summary import figures, json_writer, summarise, text_table
+from segearth.summary import json_writer, result_rows, summarise, text_table
 from segearth.vocabulary import Vocabulary, check_threshold, describe_settings
 
 if TYPE_CHECKING:
@@ -35,26 +35,26 @@ SHOWN = 1024  # longest side of the picture in a notebook
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A map of an image, at its own size, or of a scene.
+    """A map of a picture, at its own size, or of a scene.
 
     Attributes:
         labels: (H, W) class indices, uint8 (uint16 with more than 254 classes). Where a threshold is set and no class
-            is the background, uncertain pixels are *unclassified*: 254 (65534). Pixels that a scene does not have are
+            is the background, uncertain pixels are *unclassified*: 254 (65534). Pixels of a scene without data are
             *nodata*: 255 (65535).
         confidence: (H, W) float32 in [0, 1], the score of the best class, whatever the threshold; 0 for nodata.
-        scores: (C, H, W) float32 in [0, 1], the score of every class, before the factors of the vocabulary; 0 for
-            nodata; None where they were not asked for.
+        scores: (C, H, W) float32 in [0, 1], the score of every class, before the scales of the vocabulary; 0 for
+            nodata; None if they were not requested.
         vocabulary: the C classes.
-        best: (H, W), as `labels` without a threshold.
-        threshold: of classes that have none of their own: pixels whose confidence is below are uncertain.
+        best: (H, W), `labels` without thresholds.
+        threshold: for classes without a threshold of their own; pixels with less confidence are uncertain.
         pixels: (H, W, 3) uint8 RGB, the image; of a scene, its stretched bands, white for nodata.
-        name: the image's, for files: its file name without the suffix, or "map".
-        settings: what the map depends on.
-        device: where it was computed.
-        seconds: what computing it took.
-        remarks: what was done to the image while reading it, one sentence each.
-        transform: of a scene, an `affine.Affine` from (column, row) to coordinates; None for a picture.
-        crs: of a scene, its coordinate system, a `rasterio.crs.CRS`; None where it has none, and for a picture.
+        name: for files: the file name of the image without suffix, or "map".
+        settings: all settings that the map depends on.
+        device: the device that computed it.
+        seconds: computing time.
+        remarks: conversions made while reading the image, one sentence each.
+        transform: `affine.Affine` of a scene from (column, row) to coordinates; None for a picture.
+        crs: coordinate system of a scene, a `rasterio.crs.CRS`; None if it has none, and for a picture.
     """
 
     labels: Labels
@@ -84,12 +84,12 @@ class Result:
 
     @property
     def has_unclassified(self) -> bool:
-        """Whether pixels can be unclassified: there is a threshold, and no class is the background."""
+        """Whether unclassified pixels are possible: there is a threshold and no background class."""
         return has_unclassified(self.vocabulary, self.threshold)
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """(H, W) which pixels are not nodata."""
+        """(H, W) whether pixels have data."""
         known: NDArray[np.bool_] = self.labels != label_values(len(self.vocabulary)).nodata
         return known
 
@@ -99,16 +99,16 @@ class Result:
         threshold: float | Mapping[str, float],
         background: int | str | bool | None = None,
     ) -> Result:
-        """The same map with another threshold, without the model.
+        """The same map with another threshold, computed without the model.
 
         Args:
-            threshold: pixels whose confidence is below it are uncertain, of all classes; in [0, 1]. A mapping gives
-                classes, by name, thresholds of their own; for the others all stays as it is.
-            background: the class that uncertain pixels become, by name or index; None leaves it as it is; False: none,
-                they are unclassified.
+            threshold: in [0, 1], for all classes; pixels with less confidence are uncertain. A mapping from class name
+                to threshold changes only those classes.
+            background: the class that uncertain pixels become, by name or index; None: unchanged; False: none, they
+                become unclassified.
 
         Raises:
-            UserError: a threshold out of its range, or a name that is no class.
+            UserError: a threshold out of range, or an unknown class.
         """
         vocabulary = self.vocabulary if background is None else self.vocabulary.with_background(background)
         if isinstance(threshold, Mapping):
@@ -117,11 +117,11 @@ class Result:
         return thresholded(replace(self, vocabulary=vocabulary, threshold=check_threshold(threshold)))
 
     def shares(self) -> dict[str, float]:
-        """The share of the valid pixels that each class has, from 0 to 1; with *unclassified* where there can be any.
+        """The share of each class in the valid pixels, 0 to 1; with *unclassified* if such pixels are possible.
 
-        All are 0 where no pixel is valid.
+        All are 0 if no pixel is valid.
         """
-        rows = figures(self)
+        rows = result_rows(self)
         total = max(1, sum(row["pixels"] for row in rows))
         return {row["name"]: row["pixels"] / total for row in rows}
 
@@ -129,44 +129,43 @@ class Result:
         """Pixels and areas of a scene's classes; None for a picture."""
         if self.transform is None:
             return None
-        from segearth.scenes.areas import pixel_areas
         from segearth.scenes.class_areas import AreaSums
+        from segearth.scenes.pixel_areas import pixel_areas
 
         areas = pixel_areas(self.transform, self.crs, self.labels.shape)
-        return AreaSums.of(self.labels, len(self.vocabulary), areas)
+        return AreaSums.from_labels(self.labels, len(self.vocabulary), areas)
 
     def place(self) -> dict[str, Any]:
-        """Where a scene lies, for its summary: crs, transform, bounds, and pixel_m; nothing for a picture."""
+        """Georeference of a scene for its summary: crs, transform, bounds and pixel_m; empty for a picture."""
         if self.transform is None:
             return {}
-        from segearth.scenes.place import place
+        from segearth.scenes.pixel_size import spatial_metadata
 
-        return place(self.transform, self.crs, self.labels.shape)
+        return spatial_metadata(self.transform, self.crs, self.labels.shape)
 
     def table(self) -> str:
-        """Pixels, percent and mean confidence of every class, as text, the largest class first; hectares of a scene."""
-        return text_table(figures(self))
+        """Text table of pixels, percent and mean confidence by class, largest first; of a scene also hectares."""
+        return text_table(result_rows(self))
 
     def summary(self, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
-        """The map in figures, as it is written to `NAME.summary.json`.
+        """The summary of the map, as it is written to `NAME.summary.json`.
 
         Args:
-            truth: (H, W) the true class indices, 255 where unknown; gives `miou`.
+            truth: (H, W) true class indices, 255 where unknown; adds `miou`.
         """
         return summarise(self, truth)
 
     @checks_options
     def overlay(self, opacity: float = 0.5, outline: bool = True, legend: bool = True) -> Image.Image:
-        """The image with the map's colours over it.
+        """Draws the colours of the map over the image.
 
         Args:
-            opacity: of the colours, from 0 to 1.
-            outline: whether a line is drawn along the borders of classes.
-            legend: whether a legend with the shares stands below; of a scene also areas, a scale bar and north, where
-                they are known.
+            opacity: opacity of the colours, 0 to 1.
+            outline: whether to draw lines between classes.
+            legend: whether to add a legend with shares; of a scene also areas, a scale bar and north, if known.
 
         Raises:
-            UserError: an opacity out of its range.
+            UserError: an opacity out of range.
         """
         from segearth.drawing import blend, with_legend
 
@@ -175,44 +174,43 @@ class Result:
         picture = blend(self.pixels, self.labels, self.palette, opacity, outline)
         if not legend:
             return picture
-        rows = figures(self)
+        rows = result_rows(self)
         note = f"model: {self.settings['model']}" if self.settings.get("model") else ""
         if self.transform is not None:
-            from segearth.scenes.ground import Ground
-            from segearth.scenes.scene_overlay import explained
+            from segearth.scenes.georeference import Georeference
+            from segearth.scenes.scene_overlay import annotate
 
             height, width = self.labels.shape
-            ground = Ground.of(self.transform, self.crs)
-            return explained(picture, self.palette, rows, ground, (width / 2, height / 2), note=note)
+            ground = Georeference.from_rasterio(self.transform, self.crs)
+            return annotate(picture, self.palette, rows, ground, (width / 2, height / 2), note=note)
         names = [row["name"] for row in rows]  # one more than colours where pixels can be unclassified
         return with_legend(picture, names, self.palette, [f"{row['percent']:.1f} %" for row in rows], note)
 
     def label_image(self) -> Image.Image:
-        """The labels as a picture: with the classes' colours, or 16-bit grey with more than 254 classes."""
+        """The labels as an image with a palette, or 16-bit grey with more than 254 classes."""
         from segearth.drawing import label_image
 
         return label_image(self.labels, self.palette)
 
     @checks_options
     def save(self, folder_or_path: str | Path, opacity: float = 0.5, outline: bool = True) -> list[Path]:
-        """Writes the map: all of its files, or none.
+        """Writes all files of the map, or none.
 
         Args:
-            folder_or_path: a folder, made where it is missing, gets NAME.labels.png (of a scene NAME.labels.tif, with
-                its two companions), NAME.overlay.png and NAME.summary.json, and NAME is the image's. A path is one
-                file: `.json` the summary, `.npz` labels, confidence and scores, `.jpg` the overlay, `.png` the labels,
-                or the overlay where its name ends so ("scene.overlay.png"). `.tif` is a GeoTIFF of the labels, with
-                colours and names, and beside it `.tif.aux.xml` and `.qml`; or of the confidence or the scores, as
-                bytes, where its name ends so ("scene.scores.tif").
-            opacity: of the overlay.
-            outline: of the overlay.
+            folder_or_path: a folder, created if missing, for NAME.labels.png (of a scene NAME.labels.tif, .tif.aux.xml
+                and .qml), NAME.overlay.png and NAME.summary.json, with the name of the image. Or the path of one file:
+                `.json` is the summary; `.npz` labels, confidence and scores; `.jpg` the overlay; `.png` the
+                labels, or the overlay if its name ends in "overlay.png"; `.tif` a GeoTIFF of the labels with colours
+                and names, or, as bytes, of the confidence or the scores if its name says so ("scene.scores.tif").
+            opacity: see `overlay`.
+            outline: see `overlay`.
 
         Returns:
-            What was written.
+            The written paths.
 
         Raises:
-            UserError: an ending that is none of these, a place that cannot be written, scores that were not kept, or a
-                GeoTIFF without rasterio.
+            UserError: an unknown suffix, a path that cannot be written, scores that were not kept, or a GeoTIFF without
+                rasterio.
         """
         from segearth.outputs import writable_folder, write_all
 
@@ -231,7 +229,7 @@ class Result:
             writers: dict[Path, Callable[[Path], object]] = {}
             for path in paths:
                 if path.suffix.lower() in (".tif", ".tiff"):
-                    from segearth.scenes.result_files import geotiff_writers
+                    from segearth.scenes.result_geotiff import geotiff_writers
 
                     writers |= stack.enter_context(geotiff_writers(self, path))
                 else:
@@ -239,7 +237,7 @@ class Result:
             return write_all(writers)
 
     def writer(self, path: Path, opacity: float = 0.5, outline: bool = True) -> Callable[[Path], object]:
-        """A function that writes the file of this name at the path it is given; see `save`. None is a GeoTIFF."""
+        """A function that writes the content for `path` to a given path; see `save`. GeoTIFFs are not supported."""
         suffix = path.suffix.lower()
         if suffix == ".json":
             return json_writer(self.summary())
@@ -247,7 +245,7 @@ class Result:
             return self._save_arrays
         if suffix in (".jpg", ".jpeg") or (suffix == ".png" and path.stem.lower().endswith("overlay")):
             picture = self.overlay(opacity, outline)
-            return lambda place: picture.save(place, quality=92)
+            return lambda target: picture.save(target, quality=92)
         if suffix == ".png":
             return self.label_image().save
         raise UserError(
@@ -256,14 +254,14 @@ class Result:
             "the ending"
         )
 
-    def _save_arrays(self, place: Path) -> None:
+    def _save_arrays(self, path: Path) -> None:
         arrays = {"labels": self.labels, "confidence": self.confidence, "classes": np.array(self.classes)}
         if self.scores is not None:
             arrays["scores"] = self.scores
         if self.transform is not None:
             arrays["transform"] = np.array(self.transform[:6])
             arrays["crs"] = np.array("" if self.crs is None else self.crs.to_wkt())
-        np.savez_compressed(place, allow_pickle=False, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
 
     def __repr__(self) -> str:
         height, width = self.labels.shape
@@ -282,24 +280,24 @@ class Result:
         return file.getvalue()
 
     def _repr_html_(self) -> str:
-        """An interactive map where folium is, else the overlay with its legend; and the table, for notebooks."""
+        """For notebooks: an interactive map with folium, else the overlay with its legend; and the table."""
         from segearth.notebook.interactive import interactive_html
         from segearth.notebook.view import html_picture, html_table
 
         view = self._view()
         shown = None if view is None else interactive_html(view)
-        rows = figures(self) if view is None else view.rows
+        rows = result_rows(self) if view is None else view.rows
         return (shown or html_picture(self._repr_png_(), repr(self))) + html_table(rows)
 
     def _view(self) -> View | None:
-        """What a notebook shows; None where it cannot be drawn on a map of the Earth."""
+        """The view of the map in a notebook; None if it cannot be shown in Web Mercator."""
         if self.transform is not None and self.crs is not None:
             from segearth.scenes.scene_view import result_view
 
-            return result_view(self, figures(self))
+            return result_view(self, result_rows(self))
         from segearth.notebook.view import pixel_view
 
-        return pixel_view(self, figures(self))
+        return pixel_view(self, result_rows(self))
 
     @checks_options
     def to_geodataframe(
@@ -310,21 +308,21 @@ class Result:
         dissolve: bool = False,
         force: bool = False,
     ) -> GeoDataFrame:
-        """The pieces of the map as polygons, as `segearth vectorize` writes them.
+        """The polygons of the map, as `segearth vectorize` writes them.
 
         Args:
-            min_area: as of `segearth.vectors.options.VectorOptions`, like all others.
+            min_area: see `segearth.vectors.options.VectorOptions`, as for all others.
             simplify: likewise.
             only: likewise.
             dissolve: likewise.
             force: likewise.
 
         Returns:
-            A polygon a row, with `class`, `class_id`, `pixels`, `area_m2`, `mean_confidence` and `source`. Without
-            coordinate system they are in pixels: x is the column, y minus the row.
+            One row per polygon, with `class`, `class_id`, `pixels`, `area_m2`, `mean_confidence` and `source`. Without
+            coordinate system the unit is pixels: x is the column, y the negative row.
 
         Raises:
-            UserError: geopandas or the packages of scenes are missing, or as of `vectorize`.
+            UserError: geopandas or the packages of scenes are missing, or see `vectorize`.
         """
         from segearth.geodataframe import polygons_of_result
 
@@ -332,7 +330,7 @@ class Result:
 
 
 def thresholded(result: Result) -> Result:
-    """The result with its own thresholds applied to its best classes."""
+    """Applies the thresholds of a result to its best classes."""
     vocabulary = result.vocabulary
     settings = {
         **result.settings,

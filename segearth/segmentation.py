@@ -1,4 +1,4 @@
-"""A map in one call: of a picture or of a scene, in memory."""
+"""`segment`: maps a picture or a scene in memory, in one call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 from PIL import Image
 
-from segearth.errors import UserError, checks_options, one_of_two, option, printable
+from segearth.errors import UserError, checks_options, conflicting_options, option, printable
 from segearth.images import ImageLike, read_header
 from segearth.loading import load_model
 from segearth.predictor import Predictor
@@ -56,47 +56,46 @@ def segment(
 ) -> Result:
     """Maps a picture, or a georeferenced scene that fits into memory.
 
-    A scene has its labels, whatever its size, from `segearth.predict_scene`, too, which writes them to files with
-    bounded memory; both give the same labels, bit for bit.
+    `segearth.predict_scene` maps scenes of any size with bounded memory and writes files; the labels are identical.
 
     Args:
-        source: a path or an address (https://, s3://, ..., see `segearth.scenes.addresses`); an open binary file, a PIL
-            image or an array (H, W, 3) uint8 RGB, which are pictures; a dataset that rasterio has open, or several
-            addresses, which are mapped as one mosaic: these are scenes.
+        source: a path or an address (https://, s3://, ..., see `segearth.addresses`); an open binary file, a PIL
+            image or an array (H, W, 3) uint8 RGB, which are pictures; an open rasterio dataset, or several addresses
+            that form one mosaic, which are scenes.
         classes: in any form that `load_model` takes, such as "road; tree,forest".
-        model: what `load_model` takes, such as "clip-vit-b16"; or a `Predictor`, which is not loaded again.
-        device: of a model that is loaded: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        model: a name or path for `load_model`, such as "clip-vit-b16"; or a loaded `Predictor`.
+        device: for a model that is loaded here: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: likewise: "fp32", "bf16", "fp16" or "auto".
-        threshold: pixels whose best score is below become the background, or unclassified where there is none; in
-            [0, 1]. None: none, or that of the `Predictor`.
-        background: that class, by name or index; None: by its name, see `load_model`; False: none.
-        way: "picture" or "scene"; None: what has coordinates, more than 8 bits or four bands, or more pixels than
-            Pillow allows is a scene, and so are addresses on a network, VRTs and the like.
-        long_side: pixels of the longer side, as the model sees it. None: 448 of a picture; a scene as it is.
-        scale: pixels of the model for one of the source, in place of `long_side`; 1: as it is.
-        gsd: metres of a pixel of the model, in place of `scale`. This and what follows is for scenes.
+        threshold: in [0, 1]; pixels with a lower best score become the background, or unclassified if there is none.
+            None: no threshold, or that of the `Predictor`.
+        background: the background class, by name or index; None: chosen by name, see `load_model`; False: none.
+        way: "picture" or "scene"; None: a scene if it has coordinates, more than 8 bits or four bands, more pixels than
+            Pillow allows, or is a network address, a VRT or similar.
+        long_side: pixels of the longer side of the model's input. None: 448 for a picture; a scene is not resized.
+        scale: pixels of the model's input per pixel of the source, instead of `long_side`; 1: not resized.
+        gsd: metres per pixel of the model's input, instead of `scale`. This and the options below are for scenes.
         bands: red, green and blue, by number from 1 or by name; None: by colour interpretation.
-        stretch: how samples become 0 to 255: auto (None), percentile, percentile:1,99, MIN,MAX or none.
-        bbox: the part that is mapped: west, south, east and north.
-        bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: the raster's own.
-        aoi: a file with polygons of the part that is mapped, in place of `bbox`.
-        options: all else that can be asked of a scene; what is given beside it counts.
+        stretch: conversion of samples to 0 to 255: auto (None), percentile, percentile:1,99, MIN,MAX or none.
+        bbox: the part to map: west, south, east and north.
+        bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: that of the raster.
+        aoi: a file with polygons of the part to map, instead of `bbox`.
+        options: all other options of scenes; arguments of this function override it.
         scores: whether the result keeps the score of every class, (C, H, W) float32.
-        progress: None draws a bar on a terminal or in a notebook, True always, False never; or a function of
-            (windows done, windows in all).
+        progress: None draws a bar on a terminal or in a notebook, True always, False never; or a callback (windows
+            done, total windows).
 
     Returns:
-        The map of (H, W) pixels: the picture's, or those of the scene or its part, with `transform` and `crs`.
+        The map, of the size of the picture, or of the mapped part of the scene with `transform` and `crs`.
 
     Raises:
-        UserError: a source that cannot be read, options that do not fit it, a model that cannot be had, a scene without
-            the packages that read it, or one that the memory cannot hold.
+        UserError: a source that cannot be read, options that do not apply to it, a model that is not available, missing
+            packages for scenes, or a scene larger than memory.
     """
-    asked: dict[str, Any] = {"scale": scale, "gsd": gsd, "bands": bands, "stretch": stretch}
-    asked |= {"bbox": bbox, "bbox_crs": bbox_crs, "aoi": aoi, "scores": scores or None}
-    given = {name: value for name, value in asked.items() if value is not None}
+    scene_only: dict[str, Any] = {"scale": scale, "gsd": gsd, "bands": bands, "stretch": stretch}
+    scene_only |= {"bbox": bbox, "bbox_crs": bbox_crs, "aoi": aoi, "scores": scores or None}
+    given = {name: value for name, value in scene_only.items() if value is not None}
     if long_side is not None and scale is not None:
-        raise one_of_two("long_side", long_side, "scale", scale)
+        raise conflicting_options("long_side", long_side, "scale", scale)
     scene, why = _scene(source, way)
     if scene is None:
         _refuse_for_picture(source, {*given} - {"scale", "scores"} | ({"options"} if options else set()))
@@ -104,8 +103,8 @@ def segment(
         predictor = _predictor(model, classes, device, precision, threshold, background)
         return predictor.predict(cast("ImageLike", source), size, progress, scores=scores)
 
-    from segearth.scenes.memory import map_in_memory
-    from segearth.scenes.scene import open_scene
+    from segearth.scenes.in_memory import map_in_memory
+    from segearth.scenes.predict import open_scene
 
     chosen = replace(options or SceneOptions(), **given)
     with open_scene(scene, chosen.overview) as (raster, remarks):
@@ -116,10 +115,10 @@ def segment(
 
 
 def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[str]]:
-    """The source as one of a scene, None if it is mapped as a picture; and a remark on why, where nobody said.
+    """The source if it is a scene, else None; and a remark on why, if the user did not choose.
 
     Raises:
-        UserError: the source cannot be what is asked for.
+        UserError: the source cannot be mapped in the requested way.
     """
     if way not in (None, *_WAYS):
         raise UserError(f"{option('way', way)}: expected one of {', '.join(_WAYS)}, or None; give one of these")
@@ -127,11 +126,11 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         address = source if isinstance(source, str) else Path(source)
         if way is not None:
             return (address if way == "scene" else None), []
-        from segearth.scenes.addresses import shown
-        from segearth.scenes.ways import is_scene
+        from segearth.addresses import display_name
+        from segearth.scenes.input_kind import scene_reason
 
-        why = is_scene(address)
-        return (None, []) if why is None else (address, [f"{shown(address)} {why}, so it is mapped as a scene"])
+        why = scene_reason(address)
+        return (None, []) if why is None else (address, [f"{display_name(address)} {why}, so it is mapped as a scene"])
     is_scene_already = hasattr(source, "dataset_mask") or isinstance(source, list | tuple)
     if way not in (None, "scene" if is_scene_already else "picture"):
         kinds = "several rasters or an open dataset" if is_scene_already else "an image in memory, without coordinates,"
@@ -143,7 +142,7 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
 
 
 def _refuse_for_picture(source: Source, names: set[str]) -> None:
-    """Refuses options that a picture does not have."""
+    """Refuses options that are only for scenes."""
     if names:
         what = printable(source) if isinstance(source, str | os.PathLike) else "the given image"
         raise UserError(
@@ -154,7 +153,7 @@ def _refuse_for_picture(source: Source, names: set[str]) -> None:
 
 
 def _long_side(source: Source, long_side: int | None, scale: float | None) -> int:
-    """To how many pixels the longer side of a picture is resized."""
+    """The long side that a picture is resized to, in pixels."""
     if scale is None:
         return LONG_SIDE if long_side is None else long_side
     if not 0 < scale < math.inf:
@@ -176,7 +175,7 @@ def _predictor(
     threshold: float | None,
     background: int | str | bool | None,
 ) -> Predictor:
-    """The model with its vocabulary."""
+    """Loads the model, or changes the vocabulary of a given `Predictor`."""
     if not isinstance(model, Predictor):
         return load_model(model, classes, device, precision, threshold=threshold or 0.0, background=background)
     if (device, precision) != ("auto", "fp32"):

@@ -1,4 +1,4 @@
-"""A map in figures: class by class, as a table and as JSON."""
+"""Statistics of a map by class, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ if TYPE_CHECKING:
     from segearth.scenes.class_areas import AreaSums
     from segearth.vocabulary import Vocabulary
 
-_BAND_PIXELS = 1 << 20  # that are counted at once
+_BAND_PIXELS = 1 << 20  # counted at once
 COLUMNS = ("image", "class", "pixels", "percent", "area_m2", "mean_confidence")
 
 
-def figures(result: Result) -> list[dict[str, Any]]:
-    """Pixels, share and mean confidence of every class, in index order, then of unclassified pixels.
+def result_rows(result: Result) -> list[dict[str, Any]]:
+    """Statistics of every class of a map, in index order, then of unclassified pixels.
 
     Returns:
-        As `class_rows`, with *unclassified* where there can be such pixels; of a scene also `area_m2`, None where areas
-        are not known.
+        See `class_rows`, with *unclassified* if such pixels are possible; for a scene also `area_m2`, None if unknown.
     """
     return _rows(result, result.area_sums())
 
 
 def _rows(result: Result, sums: AreaSums | None) -> list[dict[str, Any]]:
-    """As `figures`, with the areas of the classes, where they are known."""
+    """As `result_rows`, with the areas of the classes, if known."""
     count = len(result.classes)
     nodata = label_values(count).nodata
     pixels, confidence = np.zeros(count + 1, np.int64), np.zeros(count + 1)
@@ -47,7 +46,7 @@ def _rows(result: Result, sums: AreaSums | None) -> list[dict[str, Any]]:
     for band in (slice(top, top + step) for top in range(0, len(result.labels), step)):
         labels = result.labels[band]
         valid = labels != nodata
-        values = np.minimum(labels[valid], count)  # what is no class is unclassified
+        values = np.minimum(labels[valid], count)  # other values are unclassified
         pixels += np.bincount(values, minlength=count + 1)
         confidence += np.bincount(values, weights=result.confidence[band][valid], minlength=count + 1)
     rows = class_rows(result.vocabulary, pixels, confidence, result.has_unclassified)
@@ -60,17 +59,17 @@ def _rows(result: Result, sums: AreaSums | None) -> list[dict[str, Any]]:
 def class_rows(
     vocabulary: Vocabulary, pixels: NDArray[np.integer], confidence: NDArray[np.number], unclassified: bool
 ) -> list[dict[str, Any]]:
-    """A row of figures for every class, in index order, then for unclassified pixels.
+    """One row of statistics per class, in index order, then for unclassified pixels.
 
     Args:
         vocabulary: the C classes.
-        pixels: (C + 1,) of each class, then of unclassified pixels.
-        confidence: (C + 1,) the sums of their confidence.
-        unclassified: whether there can be unclassified pixels.
+        pixels: (C + 1,) pixel counts of the classes, then of unclassified pixels.
+        confidence: (C + 1,) sums of the confidence, likewise.
+        unclassified: whether unclassified pixels are possible.
 
     Returns:
-        label (its value in the map), name, names, colour (RGB), pixels, percent (of all of these pixels),
-        mean_confidence (from 0 to 1, None without pixels) of each.
+        For each: label (value in the map), name, names, colour (RGB), pixels, percent (of the sum of `pixels`),
+        mean_confidence (0 to 1, None without pixels).
     """
     count, total = len(vocabulary), max(1, int(pixels.sum()))
     names = [*vocabulary.classes, ()]
@@ -90,20 +89,20 @@ def class_rows(
 
 
 def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[str, Any]:
-    """All that is known of a map, for a file.
+    """The summary of a map, for a JSON file.
 
     Args:
         result: the map.
         truth: (H, W) the true class indices; 255 where unknown.
 
     Returns:
-        image, height, width, classes (as `figures` returns), miou (from 0 to 1; None without a truth, or where all of
-        it is unknown), settings, device, seconds, versions, remarks; of a scene also crs, transform, bounds, pixel_m,
+        image, height, width, classes (see `result_rows`), miou (0 to 1; None without a truth, or if all of it is
+        unknown), settings, device, seconds, versions, remarks; of a scene also crs, transform, bounds, pixel_m,
         valid_pixels, nodata_pixels, area_m2 and area_method.
     """
     (height, width), sums = result.labels.shape, result.area_sums()
     if truth is not None:
-        truth = np.where(result.valid, truth, 255)  # what the image does not have cannot be found in it
+        truth = np.where(result.valid, truth, 255)  # pixels without data do not count
     miou = None if truth is None else mean_iou(result.labels, truth, len(result.classes))
     return {
         "image": result.name,
@@ -122,7 +121,7 @@ def summarise(result: Result, truth: NDArray[np.integer] | None = None) -> dict[
 
 
 def _valid_part(result: Result, sums: AreaSums | None) -> dict[str, Any]:
-    """How much of a scene has data."""
+    """Valid pixels and area of a scene."""
     if sums is None:
         return {}
     valid = int(sums.pixels.sum())
@@ -130,12 +129,12 @@ def _valid_part(result: Result, sums: AreaSums | None) -> dict[str, Any]:
         "valid_pixels": valid,
         "nodata_pixels": result.labels.size - valid,
         "area_m2": sums.total_m2(),
-        "area_method": sums.how,
+        "area_method": sums.method,
     }
 
 
 def _scene_versions(result: Result) -> dict[str, str]:
-    """Versions of what has read a scene; it is loaded where it has."""
+    """Versions of the packages that read a scene."""
     if result.transform is None or "rasterio" not in sys.modules:
         return {}
     from segearth.scenes.scene_summary import scene_versions
@@ -144,12 +143,12 @@ def _scene_versions(result: Result) -> dict[str, str]:
 
 
 def json_writer(summary: dict[str, Any]) -> Callable[[Path], object]:
-    """What writes a summary to a file."""
+    """A writer of a summary for `write_all`."""
     return lambda path: write_json(path, summary)
 
 
 def text_table(rows: Sequence[dict[str, Any]]) -> str:
-    """What `figures` returns as text, the largest class first; with hectares where rows have areas."""
+    """Formats `result_rows` as text, the largest class first; with hectares if rows have areas."""
     width = max(len("class"), *(len(row["name"]) for row in rows))
     areas = any(row.get("area_m2") is not None for row in rows)
     head = f"label  {'class':<{width}}  {'pixels':>12}  {'percent':>7}  confidence"
@@ -162,26 +161,26 @@ def text_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def hectares(area_m2: float) -> str:
-    """An area for people: four digits that count, more where it has more before the point; cm² are left out."""
+    """An area in hectares for display: at least four significant digits, at most six decimals."""
     value = area_m2 / 1e4
     digits = min(6, 3 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{max(0, digits)}f}"
 
 
 def csv_table(summaries: Iterable[dict[str, Any]]) -> str:
-    """Summaries as one table for programs, a line a class: `COLUMNS`."""
+    """Summaries as one CSV table with `COLUMNS`, one line per class."""
     text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(COLUMNS)
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
     for summary in summaries:
         for row in summary["classes"]:
             values = {**row, "image": summary["image"], "class": row["name"]}
-            table.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
+            writer.writerow(["" if (value := values.get(key)) is None else value for key in COLUMNS])
     return text.getvalue()
 
 
-def table(summary: dict[str, Any]) -> str:
-    """A summary with `image`, `model`, `device` and `seconds` as text: the classes; then seconds and mIoU."""
+def demo_report(summary: dict[str, Any]) -> str:
+    """The report of the demo as text: the classes, then seconds and mIoU."""
     seconds = summary["seconds"]
     lines = [
         f"{summary['image']}, {summary['width']} × {summary['height']} pixels, model {summary['model']}",

@@ -1,7 +1,7 @@
-"""Class names with synonyms: what the user wants mapped.
+"""The vocabulary: classes to map, each with one or more names.
 
-A class is one or more names; every name (a query) is compared with the image on its own and the best of
-a class's names counts. Several sources, one result:
+Every name (a query) is compared with the image; the best of a class's names is the score of the class. A vocabulary can
+be made from several sources:
 
     Vocabulary.from_string("road; tree,forest; building,roof,house")
     Vocabulary.from_file("configs/cls_loveda.txt")      # one class a line, commas between synonyms
@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeAlias
 from segearth.colours import RGB, palette, parse_colour
 from segearth.errors import UserError, option
 
-# A vocabulary for images of which nothing is said; the classes of the drawn scenes.
+# The default vocabulary; the classes of the drawn scenes.
 LAND_COVER = (
     ("bareland", "barren"),
     ("grass",),
@@ -36,17 +36,17 @@ LAND_COVER = (
     ("cropland",),
     ("building", "roof", "house"),
 )
-# A class of such a name gets the pixels that are no other class's.
+# A class with one of these names is the background by default.
 BACKGROUNDS = frozenset({"background", "clutter", "other", "others", "unlabelled", "unlabeled", "void", "unknown"})
 
-_HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, lone surrogates, separators of lines
+_HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories of control characters, lone surrogates, line separators
 _MOST_BYTES = 1_000_000  # of a class file: tens of thousands of names
 
 Classes: TypeAlias = "Vocabulary | str | Path | Mapping[str, object] | Iterable[str | Sequence[str]]"
 
 
 class _Entry(NamedTuple):
-    """One class as it is read."""
+    """One class with its settings."""
 
     names: tuple[str, ...]
     colour: RGB | None = None
@@ -59,13 +59,12 @@ class Vocabulary:
     """Classes in index order, each with its names.
 
     Attributes:
-        classes: the names of each class, stripped; the first one is shown, all are searched for.
-        background: index of the class that uncertain pixels get, 0 ≤ background < C; None where there is none: they
-            are then unclassified.
-        colours: for each class, the RGB colour (0-255) that was chosen for it, or None.
+        classes: the names of each class, stripped; the first one is displayed, all are queries.
+        background: index of the class that uncertain pixels become, 0 ≤ background < C; None: they are unclassified.
+        colours: for each class, the chosen RGB colour (0-255), or None.
         thresholds: for each class, the score in [0, 1] below which its pixels are uncertain, or None for the
             threshold of the whole map.
-        scales: for each class, the factor on its score before the best class is taken, above 0.
+        scales: for each class, the positive factor of its score in the choice of the best class.
     """
 
     classes: tuple[tuple[str, ...], ...]
@@ -82,19 +81,19 @@ class Vocabulary:
         thresholds: Sequence[float | None] = (),
         scales: Sequence[float] = (),
     ) -> None:
-        """Takes names as they stand; see the class.
+        """Uses the names as they are; see the class.
 
         Args:
             classes: the names of each class.
-            background: its index or one of its names; None takes a class called background, clutter, other, others,
-                unlabelled, void or unknown where there is one; False takes none.
-            colours: one a class; by default they are chosen by name, see `palette`.
-            thresholds: one a class.
-            scales: one a class, 1 by default.
+            background: its index or one of its names; None: a class called background, clutter, other, others,
+                unlabelled, void or unknown, if there is one; False: none.
+            colours: one per class; by default chosen by name, see `palette`.
+            thresholds: one per class.
+            scales: one per class, 1 by default.
         """
         entries = [
-            _Entry(tuple(names), *own)
-            for names, own in zip(
+            _Entry(tuple(names), *settings)
+            for names, settings in zip(
                 classes,
                 _columns(len(classes), colours, thresholds, scales),
                 strict=True,
@@ -105,7 +104,7 @@ class Vocabulary:
     def _set(
         self, entries: Sequence[_Entry], background: int | str | bool | None, places: Sequence[str], source: str
     ) -> None:
-        """Checks and keeps; `places` names the line of each class in `source` for messages."""
+        """Checks and stores the classes; `places` names the line of each class in `source` for messages."""
         _check(entries, places, source)
         classes = tuple(entry.names for entry in entries)
         for name, value in {
@@ -130,7 +129,7 @@ class Vocabulary:
         """Reads `"road; tree,forest"`: semicolons (or line ends) between classes, commas between names.
 
         Raises:
-            UserError: no class, an empty or repeated name, a setting that cannot be, a background that is no class.
+            UserError: no class, an empty or repeated name, an invalid setting, or an unknown background.
         """
         return cls._parse(list(enumerate(re.split(r"[;\n]", text), start=1)), "class", "class names", background)
 
@@ -138,12 +137,12 @@ class Vocabulary:
     def from_file(cls, path: str | Path, background: int | str | bool | None = None) -> Vocabulary:
         """Reads a `cls_*.txt`: one class a line, commas between its names, UTF-8.
 
-        Spaces around names, blank lines at the end, a byte order mark and Windows line ends do no harm. A line whose
+        Spaces around names, blank lines at the end, a byte order mark and Windows line ends are allowed. A line whose
         first character is `#` is a comment.
 
         Raises:
-            UserError: no such file, no regular file (a pipe may never end), too large, not UTF-8, and as
-                `from_string`, with the line's number.
+            UserError: no such file, not a regular file (a pipe may never end), too large, not UTF-8; and see
+                `from_string`, with the line number.
         """
         path = Path(path)
         try:
@@ -162,7 +161,8 @@ class Vocabulary:
             text = content.decode("utf-8-sig")
         except FileNotFoundError:
             raise UserError(
-                f"no class file at {path}: give a text file with one class a line, commas between synonyms"
+                f"no class file at {path}: expected a text file with one class a line, commas between synonyms; "
+                "correct the path"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             why = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
@@ -174,8 +174,8 @@ class Vocabulary:
         for number, line in lines:
             if ";" in line:
                 raise UserError(
-                    f"line {number} of {path} has a semicolon ({line.strip()!r}): in a file every class has its own "
-                    "line, with commas between its names; break the line there"
+                    f"line {number} of {path} has a semicolon ({line.strip()!r}): expected a line for every class, "
+                    "with commas between its names; break the line there"
                 )
         return cls._parse(lines, "line", str(path), background)
 
@@ -185,11 +185,13 @@ class Vocabulary:
     ) -> Vocabulary:
         """Reads `["road", ["tree", "forest"]]`.
 
-        A string is read like a line of a file; in an inner list, every string is one name as it stands. Raises like
-        `from_string`, and for anything that is no string.
+        A string is read like a line of a file; in an inner list, every string is one name as it is. Raises like
+        `from_string`, and for other types.
         """
         if isinstance(classes, str):
-            raise UserError(f"{classes!r} is a string, not a list of classes: use Vocabulary.from_string")
+            raise UserError(
+                f"{classes!r} is a string, not a list of classes: expected a list; use Vocabulary.from_string"
+            )
         entries, places = [], []
         for i, entry in enumerate(classes):
             places.append(f"class {i}")
@@ -198,7 +200,7 @@ class Vocabulary:
             elif isinstance(entry, Sequence) and all(isinstance(name, str) for name in entry):
                 entries.append(_Entry(tuple(_tidy(name) for name in entry)))
             else:
-                raise UserError(f"{entry!r} is no class: expected a name or a list of names")
+                raise UserError(f"{entry!r} is no class: expected a name or a list of names; give one")
         return cls._of_entries(entries, background, places, "vocabulary")
 
     @classmethod
@@ -213,19 +215,21 @@ class Vocabulary:
             settings: Mapping[str, object] = value if isinstance(value, Mapping) else {"synonyms": value}
             synonyms = settings.get("synonyms") or ()
             names = synonyms.split(",") if isinstance(synonyms, str) else synonyms
-            if not isinstance(names, Sequence) or not all(isinstance(one, str) for one in (name, *names)):
-                raise UserError(f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']")
-            own = {key: it for key, it in settings.items() if key != "synonyms" and it is not None}
-            if isinstance(colour := own.get("colour"), tuple | list):  # RGB
-                own["colour"] = "#" + "".join(f"{part:02x}" if isinstance(part, int) else "?" for part in colour)
-            tidy = tuple(_tidy(one) for one in (name, *names))
-            given = [f"{key}={it}" for key, it in own.items()]
+            if not isinstance(names, Sequence) or not all(isinstance(text, str) for text in (name, *names)):
+                raise UserError(
+                    f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']; give one"
+                )
+            others = {key: setting for key, setting in settings.items() if key != "synonyms" and setting is not None}
+            if isinstance(colour := others.get("colour"), tuple | list):  # RGB
+                others["colour"] = "#" + "".join(f"{part:02x}" if isinstance(part, int) else "?" for part in colour)
+            tidy = tuple(_tidy(text) for text in (name, *names))
+            given = [f"{key}={setting}" for key, setting in others.items()]
             entries.append(_settings(tidy, given, f"class {name!r}", "vocabulary"))
         return cls._of_entries(entries, background, [f"class {i}" for i in range(len(entries))], "vocabulary")
 
     @classmethod
     def of(cls, classes: Classes, background: int | str | bool | None = None) -> Vocabulary:
-        """Takes whatever form the classes come in; a string that looks like a file's path is one."""
+        """Makes a vocabulary from any supported form of classes; a string may be the path of a class file."""
         if isinstance(classes, Vocabulary):
             return classes if background is None else classes.with_background(background)
         if isinstance(classes, Mapping):
@@ -244,7 +248,7 @@ class Vocabulary:
     def _parse(
         cls, lines: list[tuple[int, str]], unit: str, source: str, background: int | str | bool | None
     ) -> Vocabulary:
-        """One class a numbered line; empty ones at the end are dropped, elsewhere they are errors."""
+        """Reads one class per numbered line; drops empty lines at the end, elsewhere they are errors."""
         while lines and not lines[-1][1].strip():
             lines.pop()
         places = [f"{unit} {number}" for number, _ in lines]
@@ -255,7 +259,7 @@ class Vocabulary:
         """The same classes with another background; see the class.
 
         Raises:
-            UserError: it is no class.
+            UserError: an unknown background.
         """
         places = [f"class {i}" for i in range(len(self))]
         return self._of_entries(self._entries(), background, places, "vocabulary")
@@ -264,10 +268,10 @@ class Vocabulary:
         """The same classes, some with other thresholds.
 
         Args:
-            thresholds: by any of a class's names, a score in [0, 1]; None leaves no class a threshold of its own.
+            thresholds: a score in [0, 1] by any name of a class; None removes all thresholds of classes.
 
         Raises:
-            UserError: a name or a threshold that is none.
+            UserError: an unknown class or an invalid threshold.
         """
         entries = [entry._replace(threshold=None) if thresholds is None else entry for entry in self._entries()]
         for name, threshold in (thresholds or {}).items():
@@ -276,13 +280,13 @@ class Vocabulary:
         return self._changed(entries)
 
     def with_colours(self, colours: Mapping[str, RGB | str]) -> Vocabulary:
-        """The same classes, some in other colours.
+        """The same classes, some with other colours.
 
         Args:
-            colours: by any of a class's names, RGB (0-255) or "#RRGGBB".
+            colours: RGB (0-255) or "#RRGGBB" by any name of a class.
 
         Raises:
-            UserError: a name or a colour that is none.
+            UserError: an unknown class or an invalid colour.
         """
         entries = self._entries()
         for name, colour in colours.items():
@@ -291,7 +295,7 @@ class Vocabulary:
         return self._changed(entries)
 
     def _changed(self, entries: Sequence[_Entry]) -> Vocabulary:
-        """The same background with other settings of the classes."""
+        """The same vocabulary with other settings of its classes."""
         background = False if self.background is None else self.background
         return self._of_entries(entries, background, [f"class {i}" for i in range(len(self))], "vocabulary")
 
@@ -299,16 +303,16 @@ class Vocabulary:
         return [_Entry(*entry) for entry in zip(self.classes, self.colours, self.thresholds, self.scales, strict=True)]
 
     def index(self, name: str) -> int:
-        """Index of the class that has this name, in any case.
+        """Index of the class with this name, case-insensitive.
 
         Raises:
-            UserError: none has.
+            UserError: no class has it.
         """
         wanted = _tidy(name).lower() if isinstance(name, str) else None
         for i, names in enumerate(self.classes):
-            if wanted in (one.lower() for one in names):
+            if wanted in (text.lower() for text in names):
                 return i
-        raise UserError(f"{name!r} is none of the classes {', '.join(self.names)}: use one of these names")
+        raise UserError(f"{name!r} is none of the classes {', '.join(self.names)}: expected one of these; correct it")
 
     def __len__(self) -> int:
         """Number of classes C."""
@@ -331,22 +335,22 @@ class Vocabulary:
 
     @property
     def palette(self) -> tuple[RGB, ...]:
-        """An RGB colour (0-255) for every class, as `segearth.colours.palette` chooses them, or as they were chosen."""
+        """An RGB colour (0-255) for every class: the chosen one, else from `segearth.colours.palette`."""
         return palette(self.classes, {i: colour for i, colour in enumerate(self.colours) if colour is not None})
 
     @property
     def has_settings(self) -> bool:
-        """Whether a class has a threshold or a scale of its own; a colour changes no map."""
-        return any(own is not None for own in self.thresholds) or any(scale != 1 for scale in self.scales)
+        """Whether a class has a threshold or a scale of its own; colours do not change a map."""
+        return any(threshold is not None for threshold in self.thresholds) or any(scale != 1 for scale in self.scales)
 
     @property
     def background_name(self) -> str | None:
-        """The first name of the background; None where there is none."""
+        """The first name of the background; None if there is none."""
         return None if self.background is None else self.names[self.background]
 
     @property
-    def doubt(self) -> str | None:
-        """A sentence where the map cannot mean what the user wants, else None: one class wins everywhere."""
+    def warning(self) -> str | None:
+        """A warning if there is only one class, which every pixel would become; else None."""
         if len(self) > 1:
             return None
         names = self.classes[0]
@@ -365,10 +369,10 @@ class Vocabulary:
 
 
 def check_threshold(value: float) -> float:
-    """A threshold.
+    """Checks a threshold.
 
     Raises:
-        UserError: it is no number from 0 to 1.
+        UserError: not a number from 0 to 1.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
         raise UserError(f"threshold {value!r} is no score: expected 0 to 1, such as 0.3; change it")
@@ -376,7 +380,7 @@ def check_threshold(value: float) -> float:
 
 
 def describe_settings(vocabulary: Vocabulary) -> list[dict[str, object]]:
-    """The classes with all that is set for them, for files: names, colour, threshold, scale."""
+    """The classes as JSON: names, colour, threshold, scale."""
     return [
         {"names": list(names), "colour": list(colour), "threshold": threshold, "scale": scale}
         for names, colour, threshold, scale in zip(
@@ -388,10 +392,12 @@ def describe_settings(vocabulary: Vocabulary) -> list[dict[str, object]]:
 def _columns(
     count: int, colours: Sequence[RGB | None], thresholds: Sequence[float | None], scales: Sequence[float]
 ) -> list[tuple[RGB | None, float | None, float]]:
-    """The settings of each class; an empty column is all defaults."""
+    """The settings of each class; an empty sequence means defaults."""
     for name, column in {"colours": colours, "thresholds": thresholds, "scales": scales}.items():
         if column and len(column) != count:
-            raise UserError(f"{name} has {len(column)} entries: expected one for each of the {count} classes")
+            raise UserError(
+                f"{name} has {len(column)} entries: expected one for each of the {count} classes; correct it"
+            )
     return list(zip(colours or [None] * count, thresholds or [None] * count, scales or [1.0] * count, strict=True))
 
 
@@ -416,7 +422,7 @@ def _settings(names: tuple[str, ...], settings: Iterable[str], place: str, sourc
             else:
                 raise UserError(
                     f"{setting.strip()!r} is no setting: expected colour=#RRGGBB, threshold=0.35 or scale=1.1, "
-                    "with a bar before each"
+                    "with a bar before each; correct it"
                 )
         except ValueError as error:
             text = str(error) if isinstance(error, UserError) else f"{key} {text!r} is no number: expected one"
@@ -439,20 +445,20 @@ def _background(
                 return i
         raise UserError(
             f"{option('background', choice)} is none of the classes {', '.join(names[0] for names in classes)}: "
-            "use one of these names, or add the class"
+            "expected one of these; correct it, or add the class"
         )
     if not isinstance(choice, Integral):
         raise UserError(f"background {choice!r}: expected a class's name or index, or False for none; change it")
     if not 0 <= choice < len(classes):
         raise UserError(
             f"background index {choice} is out of range for the {len(classes)} classes of {source} "
-            f"(last: {places[-1]}): use 0 to {len(classes) - 1}"
+            f"(last: {places[-1]}): expected 0 to {len(classes) - 1}; change it"
         )
     return int(choice)
 
 
 def _is_path(text: str) -> bool:
-    """Whether a string is meant as a file: it ends in .txt, or something with such a path is there."""
+    """Whether a string is the path of a class file: it ends in .txt, or such a path exists."""
     if text.endswith(".txt"):
         return True
     if not set("/\\.") & set(text) or set(";|\n") & set(text):
@@ -461,14 +467,14 @@ def _is_path(text: str) -> bool:
 
 
 def _tidy(name: str) -> str:
-    """Strips a name and makes inner white space single spaces, as the tokenizer does."""
+    """Strips a name and reduces inner white space to single spaces, as the tokenizer does."""
     return " ".join(name.split())
 
 
 def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> None:
-    """Refuses what cannot be meant; `places` names each class's line for the message."""
+    """Checks the classes; `places` names the line of each class for messages."""
     if not entries:
-        raise UserError(f"no classes in {source}: give at least one, for example 'road; tree,forest'")
+        raise UserError(f"no classes in {source}: expected at least one; give some, for example 'road; tree,forest'")
     seen: dict[str, str] = {}
     for (names, _, threshold, scale), place in zip(entries, places, strict=True):
         if not names or not all(names):
@@ -481,7 +487,7 @@ def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> Non
             if key in seen:
                 raise UserError(
                     f"{name!r} in {place} of {source} is a duplicate, it stands in {seen[key]} already: "
-                    "every name may appear once; remove one"
+                    "expected every name once; remove one"
                 )
             seen[key] = place
         if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):

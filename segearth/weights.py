@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from segearth import downloads
-from segearth.clips import UPSAMPLERS, Spec, known
+from segearth.clips import UPSAMPLER_FILES, Spec, known
 from segearth.clips.spec import Source
 from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
@@ -57,7 +57,7 @@ def files() -> dict[str, File | Packaged]:
     """All files that have a name: the CLIPs by theirs, upsamplers, and the image of the demo."""
     packed = [file for row in known().values() for file in (row.upsampler_file,) if isinstance(file, Packaged)]
     clips = {name: row.file for name, row in known().items() if not isinstance(row.file, Path)}
-    return {**clips, **UPSAMPLERS, **{Path(file.name).stem: file for file in packed}, IMAGE.name: IMAGE}
+    return {**clips, **UPSAMPLER_FILES, **{Path(file.name).stem: file for file in packed}, IMAGE.name: IMAGE}
 
 
 def packaged(name: str) -> Path:
@@ -229,8 +229,8 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
     """The file of an upsampler, downloaded if needed; None for those without weights.
 
     Args:
-        choice: "default" (that of `row`); a name of `segearth.clips.upsamplers`; a key of `UPSAMPLERS` or the path of
-            a checkpoint, with or without "kernels:" before it; or None for none.
+        choice: "default" (that of `row`); a name of `segearth.clips.upsamplers`; a key of `UPSAMPLER_FILES` or the path
+            of a checkpoint, with or without "kernels:" before it; or None for none.
         row: The CLIP that it is for.
         progress: Whether to draw a progress bar on stderr during a download.
 
@@ -242,14 +242,15 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
     if choice in (None, "default") or is_untrained(choice):
         return None
     which, _ = named_weights(choice)
-    if str(which) in UPSAMPLERS:
+    if str(which) in UPSAMPLER_FILES:
         instead = f"the filter, which needs no download: {option('upsampler', 'bilateral')}"
-        return fetch(UPSAMPLERS[str(which)], progress=progress, instead=instead)
+        return fetch(UPSAMPLER_FILES[str(which)], progress=progress, instead=instead)
     path = user_path(str(which), "upsampler")
     if not path.is_file():
         raise UserError(
             f"no upsampler {str(choice)!r}: it is neither a file nor a known name; use "
-            f"{', '.join([*untrained_names(), *SHORT, *UPSAMPLERS])}, or the path of a SimFeatUp or FeatUp checkpoint"
+            f"{', '.join([*untrained_names(), *SHORT, *UPSAMPLER_FILES])}, or the path of a SimFeatUp or FeatUp "
+            "checkpoint"
         )
     return path
 

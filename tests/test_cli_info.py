@@ -10,8 +10,8 @@ from test_images import BAD, bad_files
 
 from segearth import weights
 from segearth.cli import info, main
-from segearth.cli.columns import duration
 from segearth.cli.cost import TIMED_PIXELS, Cost, measure
+from segearth.cli.formatting import duration
 from segearth.images import check_image
 from segearth.loading import load_model
 from segearth.vocabulary import Vocabulary

@@ -20,13 +20,13 @@ PACKAGE = Path(segearth.__file__).parent
 DECIDES = """
     architectures building checkpoints clip_names colours files images tiff vocabulary weights windows
     models models.attention models.dense_clip models.segearth models.simfeatup models.text models.triton_kernels
-    datasets.binary datasets.multiclass
+    datasets datasets.description
     openmmlab.datasets openmmlab.metric openmmlab.model_weights openmmlab.reading openmmlab.segmentor
 """
 DECIDES_NOTHING = """
     batch cli distributed exits loading outputs paper
     pictures predictor provenance result results summary synthetic training datasets.archives datasets.check
-    datasets.label_counts datasets.prepare
+    datasets.label_counts datasets.manifest datasets.prepare datasets.sets.loveda
     openmmlab.config openmmlab.data_paths openmmlab.eval_runner openmmlab.evaluate openmmlab.hooks openmmlab.labels
     openmmlab.run_record jobs.attempt jobs.executor jobs.folder jobs.ledger jobs.settings jobs.shards jobs.team
     jobs.workers

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from preparing import CHECK, PREPARE, ROOT, made, read, tree
 
+from dataset_files import page
 from segearth.datasets import DATASETS, archives, prepare
 from segearth.datasets.convert import cuts
-from segearth.datasets.guide import guide
 from segearth.datasets.labels import histogram
 from segearth.errors import UserError
+from segearth.jobs.folder import open_job
 
 
 @pytest.mark.parametrize("name", ["iSAID", "uavid"])
@@ -95,7 +96,7 @@ def test_one_folder_name_everywhere(name):
     of = DATASETS[name]
     config = (ROOT / f"configs/cfg_{name}.py").read_text(encoding="utf-8").replace('root + "', f'"data/{of.folder}')
     for folder in (of.out_images, of.out_labels):
-        assert f"`data/{folder}`" in guide()
+        assert f"`data/{folder}`" in page()
         assert f"data/{folder}" in config
 
 
@@ -159,7 +160,7 @@ def test_class_0_of_openearthmap_is_scored():
     """Defect: the docstring says that 0 is ignored; it is scored."""
     of = DATASETS["openearthmap"]
     assert (of.ignore, of.values[0], len(of.values)) == (255, 0, 9)
-    assert "Class 0" in guide()
+    assert "Class 0" in page()
 
 
 @pytest.mark.parametrize("name", [n for n, one in DATASETS.items() if one.encoding == "binary"])
@@ -223,11 +224,11 @@ def test_damaged_xz(tmp_path):
 def test_two_runs_at_once(small, tmp_path):
     """The second one is refused, and does no harm to the first."""
     of = DATASETS["loveda"]
-    with prepare._staging(tmp_path / "data" / of.folder, of.name) as staging:
-        with pytest.raises(UserError, match="another run prepares this set"):
+    staging = tmp_path / "data" / of.folder / f".{of.name}.part"
+    with open_job(staging, {"set": of.name}):
+        with pytest.raises(UserError, match=r"another process works on .*loveda\.part: wait until it has ended"):
             made("loveda", small, tmp_path / "data")
         assert staging.is_dir()
-    assert not (tmp_path / "data").exists()
     made("loveda", small, tmp_path / "data")
 
 

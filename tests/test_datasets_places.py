@@ -10,6 +10,7 @@ from mmdata import CONFIGS, loveda, picture
 from PIL import Image
 from preparing import CHECK
 
+from segearth import weights
 from segearth.config_files import ConfigChanges
 from segearth.datasets import DATASETS
 from segearth.datasets.places import lossy_label, near_name, other_places, set_of
@@ -38,14 +39,12 @@ def test_sat_ii_is_found_under_the_names_of_all_configs(tmp_path, monkeypatch, o
 
 def test_our_config_finds_the_official_folder(tmp_path, monkeypatch):
     pytest.importorskip("mmengine")
-    from segearth.openmmlab import config
+    from segearth.openmmlab.config import load_config
 
-    monkeypatch.setattr(config.weights, "fetch", lambda file: file)
+    monkeypatch.setattr(weights, "fetch", lambda file: file)
     for kind in ("image", "label_cvt"):
         (tmp_path / "data/WHU_Sat_Ⅱ/test" / kind).mkdir(parents=True)
-    found = config.load_config(
-        CONFIGS / "cfg_whu_sat_II.py", changes=ConfigChanges(data_root=tmp_path / "data", model="tiny")
-    )
+    found = load_config(CONFIGS / "cfg_whu_sat_II.py", changes=ConfigChanges(data_root=tmp_path / "data", model="tiny"))
     assert found.test_dataloader.dataset.data_prefix == {
         "img_path": str(tmp_path / "data/WHU_Sat_Ⅱ/test/image"),
         "seg_map_path": str(tmp_path / "data/WHU_Sat_Ⅱ/test/label_cvt"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from preparing import CHECK, PREPARE, ROOT, made, tree
 
-from segearth.datasets import prepare
+from segearth.datasets import convert, manifest, prepare
 from segearth.errors import UserError
 
 
@@ -152,19 +152,28 @@ def test_killed_while_the_result_is_moved_in_place(small, tmp_path, moved):
 
 def interrupted(small, out, monkeypatch, after):
     """Stops as Ctrl-C does when some pairs are done; the hidden folder stays."""
-    real, done = prepare.convert, []
+    real, done = convert.convert, []
 
-    def convert(pair, **options):
+    def stopping(pair, *where):
         if len(done) == after:
             raise KeyboardInterrupt
         done.append(pair.key)
-        return real(pair, **options)
+        return real(pair, *where)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "convert", convert)
+        patch.setattr(convert, "convert", stopping)
         with pytest.raises(KeyboardInterrupt):
             made("loveda", small, out)
     return done
+
+
+def converted(monkeypatch, small, out):
+    """The keys of the pairs that a run converts."""
+    real, keys = convert.convert, []
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "convert", lambda pair, *where: keys.append(pair.key) or real(pair, *where))
+        made("loveda", small, out)
+    return keys
 
 
 def test_goes_on_where_it_was(small, tmp_path, monkeypatch):
@@ -172,48 +181,53 @@ def test_goes_on_where_it_was(small, tmp_path, monkeypatch):
     made("loveda", small, tmp_path / "whole")
     done = interrupted(small, tmp_path / "out", monkeypatch, 2)
     staging = tmp_path / "out/LoveDA/.loveda.part"
-    with (staging / "journal.jsonl").open("a") as journal:
-        journal.write('{"key": "35')
+    (ledger,) = (staging / "ledger").iterdir()
+    with ledger.open("a") as file:
+        file.write('["35')
     for name in (".2522.1.part.png", "stray.png"):
         (staging / "images" / name).write_bytes(b"cut off")
-    real, again = prepare.convert, []
-    monkeypatch.setattr(prepare, "convert", lambda pair, **options: again.append(pair.key) or real(pair, **options))
-    made("loveda", small, tmp_path / "out")
+    again = converted(monkeypatch, small, tmp_path / "out")
     assert (len(done), len(again), set(done) & set(again)) == (2, 1, set())
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_starts_anew_when_the_download_changed(small, tmp_path, monkeypatch):
-    (done,) = interrupted(small, tmp_path / "out", monkeypatch, 1)
-    (path,) = small.glob(f"Val/*/masks_png/{done}.png")
-    Image.fromarray(np.full_like(np.asarray(Image.open(path)), 3)).save(path)
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_file_that_is_gone_is_made_again(small, tmp_path, monkeypatch, kind):
     made("loveda", small, tmp_path / "whole")
-    made("loveda", small, tmp_path / "out")
+    done = interrupted(small, tmp_path / "out", monkeypatch, 2)
+    (tmp_path / f"out/LoveDA/.loveda.part/{kind}/{done[0]}.png").unlink()
+    assert set(converted(monkeypatch, small, tmp_path / "out")).intersection(done) == {done[0]}
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_worker_ends_with_its_parent(tmp_path):
-    code = (
-        "import os, pathlib, sys, time\nfrom segearth.datasets import prepare\n"
-        "if __name__ == '__main__':\n"
-        "    for pid in prepare._parallel(prepare_test_work.work, [1, 2], 2):\n"
-        "        print(pid, flush=True)\n        os.kill(os.getpid(), 9)\n"
-    ).replace("import os,", "import prepare_test_work, os,", 1)
-    (tmp_path / "prepare_test_work.py").write_text(
-        "import os, time\ndef work(n):\n    time.sleep(0.3)\n    return os.getpid()\n",
-        encoding="utf-8",
-    )
-    (tmp_path / "main.py").write_text(code)
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    out = subprocess.run([sys.executable, tmp_path / "main.py"], env=env, capture_output=True, text=True, check=False)
-    pid = int(out.stdout.split()[0])
-    for _ in range(600):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("the worker still runs")
+def test_a_pair_that_changed_in_the_download_is_converted_again(small, tmp_path, monkeypatch):
+    done = interrupted(small, tmp_path / "out", monkeypatch, 2)
+    (path,) = small.glob(f"Val/*/masks_png/{done[0]}.png")
+    Image.fromarray(np.full_like(np.asarray(Image.open(path)), 3)).save(path)
+    made("loveda", small, tmp_path / "whole")
+    assert set(converted(monkeypatch, small, tmp_path / "out")).intersection(done) == {done[0]}
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+class Dying(convert.Conversion):
+    """Converts; the process of one of the pairs dies."""
+
+    def __call__(self, key: str) -> dict:
+        if key == min(self.pairs) and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(key)
+
+
+def test_a_process_that_dies(small, tmp_path, monkeypatch):
+    """It costs nothing but its pair, which another run converts."""
+    made("loveda", small, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare, "Conversion", Dying)
+        with pytest.raises(UserError, match=r"1 of 3 pairs were not converted.*its process died.*again with jobs=1"):
+            made("loveda", small, tmp_path / "out", jobs=2)
+    assert list((tmp_path / "out/LoveDA").iterdir()) == [tmp_path / "out/LoveDA/.loveda.part"]
+    assert len(converted(monkeypatch, small, tmp_path / "out")) == 1
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
@@ -228,4 +242,4 @@ def test_worker_ends_with_its_parent(tmp_path):
 def test_a_manifest_that_somebody_edited(tmp_path, text, phrase):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=phrase):
-        prepare.read_manifest(tmp_path)
+        manifest.read_manifest(tmp_path)

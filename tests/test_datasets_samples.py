@@ -14,8 +14,8 @@ from preparing import CHECK, PREPARE, SAMPLE, tree
 from segearth.datasets import DATASETS
 from segearth.datasets.convert import cuts
 from segearth.datasets.samples import NOTICE, draw_sample
+from segearth.datasets.samples.extras import encoded
 from segearth.datasets.samples.things import THINGS
-from segearth.datasets.samples.traps import encoded
 
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".JPG": "JPEG"}
 

@@ -16,7 +16,7 @@ from serving import Server, answer
 
 from segearth import downloads
 from segearth.downloads import connection, download, reachable, received
-from segearth.downloads.answer import Pace
+from segearth.downloads.answer import MinimumRate
 from segearth.downloads.connection import Redirects, Unusable, request_of
 from segearth.errors import UserError
 from segearth.files import File
@@ -254,7 +254,7 @@ def test_a_body_that_comes_too_slowly(server, tmp_path, behaviour):
 def test_pace(rate, ends):
     """A slow but honest line of a few kB/s is never ended; a byte every half second is, after a minute."""
     clock = Clock(0)
-    pace = Pace(clock)
+    pace = MinimumRate(clock)
     for second in range(1, 3600):
         clock.now = second
         pace.received += rate
@@ -267,7 +267,7 @@ def test_pace(rate, ends):
 
 def test_a_slow_beginning_and_a_slow_end_count():
     clock = Clock(0)
-    pace = Pace(clock)
+    pace = MinimumRate(clock)
     pace.received = 10**9  # in the first minute
     clock.now = 60
     pace.check()

@@ -207,7 +207,7 @@ def test_a_file_of_the_hub_goes_on(server, tmp_path, monkeypatch):
 
 def test_a_line_that_breaks_often(server, tmp_path, monkeypatch):
     """Each connection brings so much that another one is worth it, and one that brings less ends it."""
-    monkeypatch.setattr(downloads, "GOES_ON_BYTES", 3000)
+    monkeypatch.setattr(downloads, "RETRY_BYTES", 3000)
     file, target = pinned(server), tmp_path / "w"
 
     server.routes["/w"] = file_route(CONTENT, stop=3000)

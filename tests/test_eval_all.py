@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,16 @@ from mmdata import CONFIGS, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 from preparing import made
 
-from segearth.datasets import DATASETS
+from segearth.datasets import PAPER_DATASETS, describe
 from segearth.models import SegEarth
 from segearth.paper import sweep
 from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, complete
 from segearth.paper.methods import GROUPS, METHODS
 from segearth.paper.tables import FILES
+from segearth.results.record import Run
 
 pytestmark = pytest.mark.usefixtures("tiny")
+DATASETS = {name: describe(name) for name in PAPER_DATASETS}
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +265,8 @@ def test_a_split_is_whole_if_all_its_images_were_seen(run):
         assert run(*given, "--limit", limit)[0] == 0
         row = latest("segearth-ov", "udd5")
         assert (row["images"], row["available"]) == (min(limit, 3), available)
-        assert complete(dataclasses.replace(DATASETS["udd5"], expected=(1, 3)), row | {"data": None}) == (limit > 1)
+        run_of_it, udd5 = replace(Run.from_json(row), data=None), replace(DATASETS["udd5"], expected=(1, 3))
+        assert complete(udd5, run_of_it) == (limit > 1)
 
 
 def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):
@@ -277,6 +280,12 @@ def test_each_method_has_the_sets_of_its_table(monkeypatch, tmp_path):
     seen.clear()
     sweep.sweep(["vdd"], [METHODS["sclip-plus"]], settings)
     assert seen == [("sclip-plus", "vdd")]
+
+
+def test_a_set_that_is_not_in_the_tables_is_evaluated_by_its_name():
+    assert sweep.select_datasets(["FLAIR1", "potsdam_journal"], CONFIGS) == ["flair1", "potsdam_journal"]
+    assert sweep.dataset_order()[-1] == "flair1"
+    assert "flair1" not in PAPER_DATASETS
 
 
 def test_own_upsamplers_serve_rows_of_the_ablation(run, tmp_path):

@@ -49,11 +49,11 @@ def test_evaluation_gives_with_the_file_what_is_printed(capsys):
         for key, kind in (("img_path", "img_dir"), ("seg_map_path", "ann_dir"))
     ]
     options += ["model.name_path=out.txt", SMALL]
-    row, _ = evaluate(
+    run, _ = evaluate(
         CONFIGS / "cfg_loveda.py", "work", changes=ConfigChanges(model="tiny", options=options), limit=5, quiet=True
     )
-    assert row["mIoU"] == pytest.approx(fitted, abs=0.006)
-    assert row["prompts"]["thresholds"][0] == pytest.approx(0.3)  # prob_thd, of the background itself
+    assert run.miou == pytest.approx(fitted, abs=0.006)
+    assert run.prompts.thresholds[0] == pytest.approx(0.3)  # prob_thd, of the background itself
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def link() -> None:
         (None, ["--split", "nowhere"], "img_dir/nowhere"),
         (link, [], "which the table is made of: expected images of another split"),
         (None, ["--limit", "4"], "4 labelled images: expected at least 5"),
-        (None, ["--labels", "data"], "--labels is for images without a config: leave it out"),
+        (None, ["--labels", "data"], "--labels is for images without a config: expected none here; leave it out"),
         (None, ["--cfg-options", "test_dataloader.dataset.ann_file=list.txt"], "that list.txt lists (ann_file)"),
         (
             None,

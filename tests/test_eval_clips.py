@@ -26,6 +26,7 @@ from segearth.openmmlab.config import load_config
 from segearth.openmmlab.evaluate import evaluate
 from segearth.openmmlab.identity import run_settings
 from segearth.openmmlab.segmentor import SegEarthSegmentation
+from segearth.results.record import WeightFile
 
 CONFIG = """
 _base_ = './base_config.py'
@@ -95,14 +96,14 @@ def test_official_configs_of_every_family(folder, cache, monkeypatch, clip_type,
     """Their pair, their upsampler and their data; the row says what was computed, and how a name would differ."""
     row = resolve((clip_type, vit_type))
     path = put(CLIPS[row.name], cache, monkeypatch)
-    result, _ = evaluate(write(clip_type, vit_type), folder / "out", quiet=True)
-    assert (result["CLIP"], result["model"], result["architecture"]) == (clip_type, row.name, architecture)
-    assert result["weights"]["clip"] == {"file": path.name, "sha256": sha256_of(path)}
-    assert result["upsampler"] == "jbu_one (xclip_jbu_one_million_aid.ckpt)"
-    assert (result["images"], len(result["per_class"])) == (1, 3)
-    assert sum(entry["label_pixels"] for entry in result["per_class"]) == 300 * 421
+    run, _ = evaluate(write(clip_type, vit_type), folder / "out", quiet=True)
+    assert (run.clip, run.model, run.architecture) == (clip_type, row.name, architecture)
+    assert run.weights.clip == WeightFile(file=path.name, sha256=sha256_of(path))
+    assert run.upsampler == "jbu_one (xclip_jbu_one_million_aid.ckpt)"
+    assert (run.images, len(run.per_class)) == (1, 3)
+    assert sum(result.label_pixels for result in run.per_class) == 300 * 421
     says = f"the name {row.name} takes what it was trained with"
-    assert (says in result.get("about", "")) == (row.name in DIFFERENT)
+    assert (says in (run.about or "")) == (row.name in DIFFERENT)
 
 
 @pytest.mark.usefixtures("folder")

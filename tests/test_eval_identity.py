@@ -58,7 +58,8 @@ def draw_upsampler(path: Path) -> str:
 def test_a_named_file_that_is_not_used_is_not_recorded(config, random_tiny, change, name, there):  # noqa: F811
     if there:
         draw_upsampler(config.parent / "weights" / "mine.safetensors")
-    row, folder = evaluate(config, "out", changes=ConfigChanges(options=[change]), quiet=True)
+    run, folder = evaluate(config, "out", changes=ConfigChanges(options=[change]), quiet=True)
+    row = run.to_json()
     assert row["upsampler"] == name
     clip = random_tiny / "tiny.safetensors"
     sha256 = hashlib.sha256(clip.read_bytes()).hexdigest()
@@ -68,7 +69,8 @@ def test_a_named_file_that_is_not_used_is_not_recorded(config, random_tiny, chan
 
 def test_a_named_file_that_is_used_is_recorded(config):
     sha256 = draw_upsampler(config.parent / "weights" / "mine.safetensors")
-    row, _ = evaluate(config, "out", quiet=True)
+    run, _ = evaluate(config, "out", quiet=True)
+    row = run.to_json()
     assert row["upsampler"] == "jbu_one (mine.safetensors)"
     assert row["weights"]["upsampler"] == {"file": "mine.safetensors", "sha256": sha256}
 
@@ -108,8 +110,7 @@ def test_the_bound_of_memory_does_not_begin_a_run_anew(config):
     draw_upsampler(config.parent / "weights" / "mine.safetensors")
     bounds = ("model.max_memory_mb=50", "model.max_memory_mb=400")
     first, second = (
-        evaluate(config, "out", changes=ConfigChanges(options=[bound]), quiet=True)[0]["fingerprint"]
-        for bound in bounds
+        evaluate(config, "out", changes=ConfigChanges(options=[bound]), quiet=True)[0].fingerprint for bound in bounds
     )
     assert first == second
 

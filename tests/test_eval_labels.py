@@ -11,12 +11,12 @@ import pytest
 from mmdata import CONFIGS, picture, random_tiny, tiny  # noqa: F401 (fixtures)
 from PIL import Image
 
-from segearth import results
 from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.openmmlab.evaluate import evaluate
 from segearth.paper.comparison import line
 from segearth.paper.methods import METHODS
+from segearth.results.folder import run_text
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -61,8 +61,10 @@ def run(tmp_path, monkeypatch):
             Image.fromarray(picture(*label.shape, i)).save(f"data/img/{i}.png")
             Image.fromarray(label).save(f"data/ann/{i}.png")
         said: list[str] = []
-        row, _ = evaluate("cfg.py", "out", changes=ConfigChanges(model="tiny"), say=said.append, quiet=True, **settings)
-        return row, [text.removeprefix("warning: ") for text in said if text.startswith("warning: ")]
+        record, _ = evaluate(
+            "cfg.py", "out", changes=ConfigChanges(model="tiny"), say=said.append, quiet=True, **settings
+        )
+        return record, [text.removeprefix("warning: ") for text in said if text.startswith("warning: ")]
 
     return go
 
@@ -80,28 +82,28 @@ def run(tmp_path, monkeypatch):
     ids=["0/255", "0/1", "lacks a class", "one value", "ignored", "usual"],
 )
 def test_remarks(run, label, parts):
-    row, before = run(label.astype(np.uint8))
-    told = " ".join(row["remarks"])
+    record, before = run(label.astype(np.uint8))
+    told = " ".join(record.remarks)
     assert all(part in told for part in parts)
-    assert len(row["remarks"]) == (2 if "no label has road" in told else min(len(parts), 1))
-    assert before == row["remarks"]
-    table = results.table(row)
+    assert len(record.remarks) == (2 if "no label has road" in told else min(len(parts), 1))
+    assert before == list(record.remarks)
+    table = run_text(record)
     assert [text for text in table.splitlines() if text.startswith("warning: ")] == [
-        f"warning: {remark}" for remark in row["remarks"]
+        f"warning: {remark}" for remark in record.remarks
     ]
     sheet = openpyxl.load_workbook("out/results.xlsx")["runs"]
     cells = {cell.value: sheet.cell(2, cell.column).value for cell in sheet[1]}
-    assert (cells["Remarks"] or "") == "; ".join(row["remarks"])
-    assert all(remark in (line(METHODS["segearth-ov"], "loveda", row)["Note"] or "") for remark in row["remarks"])
+    assert (cells["Remarks"] or "") == "; ".join(record.remarks)
+    assert all(remark in (line(METHODS["segearth-ov"], "loveda", record)["Note"] or "") for remark in record.remarks)
 
 
 def test_a_part_of_a_set_may_lack_classes(run):
     """Only what was seen of the whole set says that a class is nowhere, whatever was resumed."""
     rest = np.where(LABEL == 3, 0, LABEL)
-    row, before = run(rest, rest, LABEL, limit=2)
-    assert (row["remarks"], before) == ([], [])
-    row, before = run(rest, rest, rest)
-    assert row["remarks"] == before
+    record, before = run(rest, rest, LABEL, limit=2)
+    assert (record.remarks, before) == ((), [])
+    record, before = run(rest, rest, rest)
+    assert list(record.remarks) == before
     assert "no label has road" in before[0]
 
 
@@ -123,7 +125,3 @@ def test_a_label_that_cannot_be_read_is_left_to_the_run(run):
     Path("data/ann/0.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"ann/0.png"):
         run()
-
-
-def test_rows_of_earlier_versions_have_none():
-    assert results.remarks({}) == results.remarks({"remarks": "by hand"}) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segearth import cli
-from segearth.exits import go_on_unless_ending, run, say
+from segearth.exits import reraise_if_ending, run, say
 from segearth.outputs import atomic
 
 FORK = multiprocessing.get_context("fork")
@@ -40,7 +40,7 @@ def ended(folder: Path, number: int, then: str = "") -> tuple[int | None, str]:
         try:
             raise RuntimeError("KeyboardInterrupt: <EMPTY MESSAGE>")  # as C++ makes of one
         except RuntimeError as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
         time.sleep(60)
 
     def child() -> None:
@@ -88,7 +88,7 @@ def test_what_follows_a_signal_is_no_other_end(tmp_path, then):
 def test_what_follows_ctrl_c_is_no_failure(tmp_path, then):
     (tmp_path / "out").mkdir()
     assert ended(tmp_path / "out", signal.SIGINT, then) == (130, "interrupted: the same command goes on\n")
-    go_on_unless_ending(ValueError())  # nobody asked this process
+    reraise_if_ending(ValueError())  # nobody asked this process
 
 
 def test_what_nohup_ignores_stays_ignored(tmp_path):

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from segearth.models import Bilinear, JBUOne, JBUStack
 from segearth.models.factored import cosine_logits
-from segearth.models.tiles import axis
+from segearth.models.tile_kernels import axis
 
 
 def random_upsampler(kind, dim):

@@ -14,7 +14,7 @@ from segearth.models import flat as flat_module
 from segearth.models.factored import cosine_logits, pixel_norms, query_products
 from segearth.models.flat import TorchOperations, Upsampled, make_plan
 from segearth.models.simfeatup import pool_by_products
-from segearth.models.tiles import double
+from segearth.models.tiles import upsample2x
 
 CPU = torch.device("cpu")
 
@@ -44,7 +44,7 @@ def test_a_step_is_that_of_the_banded_path(radius, h, w):
     found = Upsampled(OneStep(step), sources, windows, (((0, 0),), ((0, 0),)), TorchOperations())
     pixels, shift = found.channels(slice(5)), torch.randn(2, 4)
     for i in range(2):
-        (expected,) = double(step, [sources[i]], windows[i], [(0, 0)])
+        (expected,) = upsample2x(step, [sources[i]], windows[i], [(0, 0)])
         assert_close(pixels[i], expected.permute(2, 0, 1), atol=2e-6, rtol=0)
         norms = torch.linalg.vector_norm(expected[..., :4] + shift[i], dim=-1)
         assert_close(found.norms(shift)[i, 0], norms, atol=2e-6, rtol=0)

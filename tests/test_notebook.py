@@ -18,8 +18,8 @@ from segearth.notebook.interactive import interactive_html
 from segearth.notebook.view import class_colours, pixel_view
 from segearth.result import Result
 from segearth.scenes.options import SceneResult
-from segearth.scenes.spec import RasterSpec
-from segearth.summary import figures
+from segearth.scenes.raster_spec import RasterSpec
+from segearth.summary import result_rows
 from segearth.vocabulary import Vocabulary
 
 HOSTILE = "{{7*7}} </script><script>alert(1)</script> {% x %} <b>&amp; 'é'"
@@ -47,14 +47,14 @@ def scene(crs: str, transform: tuple, scale: int = 20, **more) -> Result:
 
 def test_the_map_of_a_picture_is_in_pixels():
     one = result(threshold=0.5, scale=20)
-    view = pixel_view(one, figures(one))
+    view = pixel_view(one, result_rows(one))
     assert view.bounds == ((0, 0), (40, 60))
     assert not view.is_on_earth
     assert np.array_equal(view.picture[..., :3], one.pixels)
     assert view.colours[0, 0].tolist() == [*one.palette[0], 255]
     assert view.colours[0, 30, 3] == 0  # unclassified: clear
     large = result(scale=800)  # 1600 × 2400
-    view = pixel_view(large, figures(large))
+    view = pixel_view(large, result_rows(large))
     assert view.colours.shape == view.picture.shape == (534, 800, 4)
     assert view.bounds == ((-2, 0), (1600, 2400))
     assert np.array_equal(view.colours[266, [266, 267]], class_colours(large.labels[799, [799, 801]], large.palette))
@@ -208,7 +208,7 @@ def test_a_part_is_shown_over_its_part_of_the_raster(on_disk, tmp_path):
 def test_a_large_raster_without_overviews_is_not_read_for_a_picture(on_disk, monkeypatch):
     from segearth.scenes import scene_view
 
-    monkeypatch.setattr(scene_view, "_MOST_READ", 2000)
+    monkeypatch.setattr(scene_view, "_MAX_PIXELS", 2000)
     view = scene_view.scene_view(on_disk)
     assert view.picture is None
     page = page_of(interactive_html(view)) if pytest.importorskip("folium") else ""
@@ -260,7 +260,7 @@ def test_many_classes():
     many = Vocabulary.from_list([f"thing {i}" for i in range(300)])
     best = np.array([[0, 299]], np.uint16)
     one = Result(best, np.ones((1, 2), np.float32), None, many, best, np.zeros((1, 2, 3), np.uint8))
-    view = pixel_view(one, figures(one))
+    view = pixel_view(one, result_rows(one))
     assert view.colours[0, 1].tolist() == [*one.palette[299], 255]
     if shown := interactive_html(view):
         assert len(content_of(page_of(shown))["rows"]) == 40

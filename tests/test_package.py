@@ -169,7 +169,7 @@ def test_python_predicts_and_finds_configs_without_the_extras(programs, tmp_path
         "import importlib.util, json, segearth\n"
         "from segearth import load_model\n"
         "from segearth.config_files import config_names, configs_folder\n"
-        "from segearth.openmmlab.config import resolve\n"
+        "from segearth.openmmlab.places import resolve\n"
         "labels = load_model('tiny', 'road; tree,forest').predict('scene.jpg').labels\n"
         "class_file = resolve('./configs/cls_loveda.txt', configs_folder())\n"
         "assert not [name for name in ('cv2', 'mmcv', 'pandas') if importlib.util.find_spec(name)]\n"

@@ -10,7 +10,7 @@ from PIL import Image
 from segearth.cli import main
 from segearth.errors import UserError, called_as
 from segearth.images import check_image, read_image
-from segearth.images.pixel_limit import PIXELS_A_BYTE, PixelLimit, allowing, check_enlarged
+from segearth.images.pixel_limit import PIXELS_A_BYTE, PixelLimit, allow_pixels, check_enlarged
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 FORMATS = {"a.png": {}, "a.tif": {}, "b.tif": {"compression": "tiff_lzw"}, "a.jpg": {}, "a.webp": {"lossless": True}}
@@ -117,7 +117,7 @@ def test_another_thread_does_not_see_the_raised_limit(tmp_path):
         except UserError:
             refused.append(path)
 
-    with allowing(10**9):
+    with allow_pixels(10**9):
         thread = threading.Thread(target=read)
         thread.start()
         thread.join(0.2)

@@ -12,7 +12,7 @@ from segearth.compute import arithmetic
 from segearth.loading import load_model
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.models.precision import no_autocast, true_float32
-from segearth.models.tiles import axis
+from segearth.models.tile_kernels import axis
 from segearth.predictor import Predictor
 from segearth.provenance import versions
 from segearth.vocabulary import Vocabulary

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from test_paper import run
+from test_paper import row_of
 
 from segearth.errors import UserError
 from segearth.paper.methods import METHODS
 from segearth.paper.reading import read_runs
 from segearth.paper.sweep import FAILURE, Settings, sweep
 from segearth.paper.tables import FILES, write_tables
+from segearth.results.record import Run
 
-CLASS = {"IoU": 40.0, "Acc": None, "intersection": 4, "union": 10, "prediction_pixels": 8, "label_pixels": 6}
+CLASS = row_of("loveda")["per_class"][0]
 
 
 def whole() -> dict:
     """A row of LoveDA as the tables need it."""
-    return run("loveda", per_class=[{"name": name, **CLASS} for name in "ab"], versions={"torch": "2"})
+    return row_of("loveda")
 
 
 def put(work_dir: Path, *rows: object) -> Path:
@@ -31,7 +32,7 @@ def put(work_dir: Path, *rows: object) -> Path:
 
 
 def test_a_sound_row(tmp_path):
-    assert read_runs(put(tmp_path, whole())) == ([whole()], None)
+    assert read_runs(put(tmp_path, whole())) == ([Run.from_json(whole())], None)
 
 
 @pytest.mark.parametrize("key", ["MODEL", "mIoU", "IoU_fg", "images", "per_class", "prompts", "versions", "upsampler"])
@@ -58,10 +59,10 @@ def test_a_row_that_lacks_something_is_a_failure(tmp_path, key):
     [
         ({"mIoU": "40"}, 'has "40" as mIoU'),
         ({"images": None}, "has null as images"),
-        ({"per_class": [{"name": "a", **CLASS}]}, "has not one prompt for each of its 1 classes"),
+        ({"per_class": [CLASS]}, "has not one prompt for each of its 1 classes"),
         ({"prompts": {}}, "has not one prompt for each of its 2 classes"),
-        ({"prompts": {"classes": [1, 2]}}, "has not one prompt for each of its 2 classes"),
-        ({"per_class": [{"name": "a"}, {"name": "b", **CLASS}]}, "has a class that has no IoU"),
+        ({"prompts": {"classes": [1, 2]}}, "has an object prompts that has [1, 2] as classes"),
+        ({"per_class": [{"name": "a"}, CLASS]}, "has a class that has no IoU"),
         ({"per_class": [7, 8]}, "has a class that is no JSON object"),
     ],
 )
@@ -75,10 +76,10 @@ def test_values_of_another_kind(tmp_path, more, flaw):
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31mb\n\tc", "a\ud800b"])
 def test_messages_with_control_characters(tmp_path, monkeypatch, text):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError(text)
 
-    monkeypatch.setattr("segearth.paper.sweep._evaluate", fails)
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
     (failure,) = sweep(["loveda"], [METHODS["segearth-ov"]], Settings(tmp_path, tmp_path))
     assert failure.isprintable()
     write_tables(tmp_path)
@@ -89,10 +90,10 @@ def test_messages_with_control_characters(tmp_path, monkeypatch, text):
 
 
 def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise UserError("no data")
 
-    monkeypatch.setattr("segearth.paper.sweep._evaluate", fails)
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
     (tmp_path / "segearth-ov").mkdir()
     (tmp_path / "segearth-ov/loveda").touch()
     said = []

@@ -21,7 +21,7 @@ from scenemodels import stub_predictor  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.hashes import sha256_of  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
-from segearth.scenes.scene import predict_scene  # noqa: E402
+from segearth.scenes.predict import predict_scene  # noqa: E402
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no such limits, rights and signals")
 RGB = ["red", "green", "blue"]

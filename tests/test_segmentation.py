@@ -13,10 +13,10 @@ from segearth import segment, segmentation
 from segearth.errors import UserError
 from segearth.models import DenseCLIP, JBUOne, SegEarth
 from segearth.predictor import Predictor
-from segearth.scenes import memory
+from segearth.scenes import in_memory
 from segearth.scenes.layers import quantised
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.scene import predict_scene
+from segearth.scenes.predict import predict_scene
 from segearth.vocabulary import Vocabulary
 
 CLASSES = "road; tree,forest; water"
@@ -205,7 +205,7 @@ def test_mistakes(satellite, predictor, pixels, tmp_path):
 
 
 def test_a_map_that_memory_cannot_hold(satellite, predictor, monkeypatch):
-    monkeypatch.setattr(memory, "machine_memory", lambda: 15 * HEIGHT * WIDTH)
+    monkeypatch.setattr(in_memory, "machine_memory", lambda: 15 * HEIGHT * WIDTH)
     segment(satellite, CLASSES, model=predictor)
     with pytest.raises(UserError, match=r"170 × 150 pixels of .*town.tif takes .* use predict_scene.* leave scores"):
         segment(satellite, CLASSES, model=predictor, scores=True)

@@ -5,18 +5,18 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from segearth.models import JBUOne, JBUStack
-from segearth.models.simfeatup import UPSAMPLERS
-from segearth.models.tiles import axis
+from segearth.clips.upsamplers import upsampler_class
+from segearth.models import JBUOne, JBUStack, tile_kernels
+from segearth.models.tile_kernels import axis
 from segearth.training.simfeatup import adaptive_conv, kernels
-from segearth.training.simfeatup.adaptive_conv import adaptive_convolution, axis_positions, gather, reads, scatter
+from segearth.training.simfeatup.adaptive_conv import axis_positions, convolve_tiles, gather, reads, scatter
 from segearth.training.simfeatup.kernels import draw_drops, mix_channels, upsample
 from segearth.training.simfeatup.upload import upload
 
 
 def upsampler(kind, dim=3, radius=None, dtype=torch.double):
     generator = torch.Generator().manual_seed(0)
-    model = UPSAMPLERS[kind](dim) if radius is None else UPSAMPLERS[kind](dim, radius)
+    model = upsampler_class(kind)(dim) if radius is None else upsampler_class(kind)(dim, radius)
     for parameter in model.parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator) + (parameter.ndim == 0)
     return model.to(dtype)
@@ -49,8 +49,9 @@ def convolution_over_tiles(source, taps, radius):
     batch, ty, tx = tiles.shape[:3]
     across = columns.weights.to(source)[None, None].expand(batch, ty, -1, -1, -1).flatten(0, 2)
     down = rows.weights.to(source)[None, :, None].expand(batch, -1, tx, -1, -1).flatten(0, 2)
-    matrices = kernels._OnSource.apply(tiles.flatten(0, 2), across, down, radius).unflatten(0, (batch, ty, tx))
-    out = adaptive_convolution(channels_last(source), matrices, down_positions, across_positions)
+    matrices = tile_kernels._ActOnSource.apply(tiles.flatten(0, 3), across, down, radius, None)
+    matrices = matrices.unflatten(0, (batch, ty, tx))
+    out = convolve_tiles(channels_last(source), matrices, down_positions, across_positions)
     return out.permute(0, 3, 1, 2)
 
 
@@ -79,18 +80,19 @@ def test_gradcheck_of_the_convolution():
     shape = (1, 1, 2, 64, sides[0] * sides[1])
     matrices = torch.randn(shape, generator=generator, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda s, m: adaptive_convolution(s, m, rows, columns), (source, matrices), fast_mode=True
+        lambda s, m: convolve_tiles(s, m, rows, columns), (source, matrices), fast_mode=True
     )
 
 
 def test_gradcheck_of_taps_and_gathering():
     generator = torch.Generator().manual_seed(0)
     rows = axis(8, 1, torch.device("cpu"))
-    taps = torch.randn(2, 64, 9, generator=generator, dtype=torch.double, requires_grad=True)
+    taps = torch.randn(128, 9, generator=generator, dtype=torch.double, requires_grad=True)
     weights = rows.weights.double()
-    assert torch.autograd.gradcheck(lambda t: kernels._OnSource.apply(t, weights, weights, 1), (taps,), fast_mode=True)
+    act_on_source, take_taps = tile_kernels._ActOnSource.apply, tile_kernels._TakeTaps.apply
+    assert torch.autograd.gradcheck(lambda t: act_on_source(t, weights, weights, 1, None), (taps,), fast_mode=True)
     products = torch.randn(2, 64, 100, generator=generator, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda p: kernels._Taps.apply(p, 1), (products,), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda p: take_taps(p, 1), (products,), fast_mode=True)
     maps = torch.randn(2, 16, 16, 1, generator=generator, dtype=torch.double, requires_grad=True)
     enlarged, _ = axis_positions(8, 1)
     assert torch.autograd.gradcheck(lambda m: gather(m, enlarged, enlarged), (maps,), fast_mode=True)
@@ -182,12 +184,11 @@ def test_dropout_is_that_of_the_modules(kind, monkeypatch):
     source, guidance = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 3, 48, 48).double()
     drops = upload(draw_drops(model, 4, generators(1, 2)), source.device, source.dtype)
     ours, _ = tiled(model, source, guidance, drops)
-    # in the order in which the plain modules ask for them, each step's in every band of rows once
+    # in the order in which the plain modules ask for them
     asked = []
     for keys, fixups in zip(drops.keys, drops.fixups, strict=True):
         asked += [keys, fixups]
     asked.append(drops.channels)
-    monkeypatch.setattr("segearth.models.simfeatup.BAND_FLOATS", 1 << 40)
     monkeypatch.setattr(torch.nn.Dropout2d, "forward", lambda _, x: x * asked.pop(0)[:, :, None, None])
     assert_close(ours, model(source, guidance), atol=1e-11, rtol=1e-11)
     assert not asked

@@ -3,7 +3,8 @@ import torch
 from torch.testing import assert_close
 
 from segearth.models.simfeatup import JBUStep
-from segearth.models.tiles import axis, double
+from segearth.models.tile_kernels import axis
+from segearth.models.tiles import upsample2x
 
 
 def random_step(radius):
@@ -34,7 +35,7 @@ def test_axis_is_bicubic_enlargement_with_a_reflected_border(length, radius):
 def test_equals_the_plain_step(radius, h, w):
     step = random_step(radius)
     source, guidance = torch.randn(1, 4, h, w), torch.randn(1, 3, 2 * h, 2 * w)
-    (doubled,) = double(step, [source[0].permute(1, 2, 0)], guidance[0], [(0, 0)])
+    (doubled,) = upsample2x(step, [source[0].permute(1, 2, 0)], guidance[0], [(0, 0)])
     assert_close(doubled.permute(2, 0, 1)[None], step(source, guidance), atol=1e-5, rtol=0)
 
 
@@ -46,7 +47,7 @@ def test_shared_kernels_are_those_of_each_window_alone(radius, size):
     picture = torch.randn(3, size + 16, size + 32)
     offsets = [(0, 0), (0, 16), (0, 32), (16, 0), (8, 24), (16, 32)]
     sources = [torch.randn(size // 2, size // 2, 5) for _ in offsets]
-    together = double(step, sources, picture, offsets)
+    together = upsample2x(step, sources, picture, offsets)
     for (y, x), source, ours in zip(offsets, sources, together, strict=True):
         alone = step(source.permute(2, 0, 1)[None], picture[None, :, y : y + size, x : x + size])
         assert_close(ours.permute(2, 0, 1)[None], alone, atol=1e-5, rtol=0)
@@ -57,4 +58,4 @@ def test_parts_that_are_not_made_of_tiles_are_refused(size):
     """Reflection at such a window's border reaches into its last tile but one."""
     sources = [torch.randn(size // 2, size // 2, 5)] * 2
     with pytest.raises(ValueError, match="not made of tiles"):
-        double(random_step(5), sources, torch.randn(3, size + 8, size), [(0, 0), (8, 0)])
+        upsample2x(random_step(5), sources, torch.randn(3, size + 8, size), [(0, 0), (8, 0)])

@@ -44,7 +44,7 @@ def test_kernels_compile(capability, dtype, tmp_path, monkeypatch):
     monkeypatch.setattr(JITFunction, "run", compile_only)
     monkeypatch.setattr(driver, "_active", NoGPU(capability))
     call_all(CPU, dtype)
-    assert set(compiled) == {f"{name}_kernel" for name in ("keys", "taps", "fold", "double", "norms")}
+    assert set(compiled) == {f"{name}_kernel" for name in ("keys", "taps", "fold", "upsample2x", "norms")}
     for kernel in compiled.values():
         assert kernel.metadata.target == GPUTarget("cuda", capability, 32)
         assert kernel.asm["cubin"][:4] == b"\x7fELF"  # the assembler took it

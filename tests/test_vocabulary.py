@@ -195,10 +195,10 @@ def test_with_colours_keeps_all_else():
 
 
 def test_one_class_only_is_doubtful():
-    assert Vocabulary.from_string("road; building").doubt is None
-    assert '"road; building; water"' in Vocabulary.from_string("road, building, water").doubt
-    assert '"road; building"' in Vocabulary.from_string("road building").doubt
-    assert '"water; background"' in Vocabulary.from_string("water").doubt
+    assert Vocabulary.from_string("road; building").warning is None
+    assert '"road; building; water"' in Vocabulary.from_string("road, building, water").warning
+    assert '"road; building"' in Vocabulary.from_string("road building").warning
+    assert '"water; background"' in Vocabulary.from_string("water").warning
 
 
 def test_a_long_list_with_a_full_stop_is_no_path():

@@ -47,7 +47,7 @@ def small(monkeypatch, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"hello\n")
     file = File("small.ckpt", "https://example.org/small.ckpt", size=6, git_blob=git_blob_of(source))
-    monkeypatch.setitem(clips.UPSAMPLERS, "small", file)
+    monkeypatch.setitem(clips.UPSAMPLER_FILES, "small", file)
     return file
 
 
@@ -267,7 +267,7 @@ def test_the_published_upsampler_is_the_one_in_the_table():
     path = Path(root or "", "weights", "clip_jbu_stack_cocostuff.ckpt")
     if root is None or not path.is_file():
         pytest.skip("SEGEARTH_TEST_DATA names no folder with weights/clip_jbu_stack_cocostuff.ckpt")
-    row = clips.UPSAMPLERS["clip_jbu_stack_cocostuff"]
+    row = clips.UPSAMPLER_FILES["clip_jbu_stack_cocostuff"]
     assert (path.stat().st_size, sha256_of(path)) == (row.size, row.sha256)
     state = read_state_dict(path)
     assert state["upsampler.fixup_proj.1.weight"].shape == (512, 512, 1, 1)

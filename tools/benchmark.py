@@ -52,9 +52,9 @@ FULL_SIDES = (448, 896, 1792)
 BEST_BATCH = 3  # windows in a call of `visual`, whose memory then stays in the cache
 PARTS: Parts = {
     "encoder": ((DenseCLIP, "forward"),),
-    "guidance kernels": ((tiles.Guide, "kernels"),),
-    "guidance keys": ((tiles.Guide, "of"),),
-    "adaptive convolution": ((tiles, "_convolve"),),
+    "guidance kernels": ((tiles.TileKernels, "kernels"),),
+    "guidance keys": ((tiles.TileKernels, "from_guidance"),),
+    "adaptive convolution": ((tiles, "apply_kernels"),),
 }
 
 

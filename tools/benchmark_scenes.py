@@ -35,11 +35,11 @@ from segearth.models.pixel_logits import PixelLogits
 from segearth.outputs import atomic
 from segearth.scenes import blocks as blocks_module
 from segearth.scenes import scene_files
+from segearth.scenes.block_files import BlockWriter
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
-from segearth.scenes.parts import PartWriter
+from segearth.scenes.predict import predict_scene
 from segearth.scenes.raster import Raster
-from segearth.scenes.scene import predict_scene
 from segearth.scenes.scene_summary import ClassSums
 from segearth.windows import CROP, STRIDE, Grid, Window
 
@@ -48,7 +48,7 @@ PARTS: Parts = {
     "model": ((SegEarth, "_encode"), (PixelLogits, "of_group")),
     "blending": ((Blend, "add"), (Blend, "take")),
     "labels and scores": ((blocks_module, "classify"), (blocks_module, "labelled"), (ClassSums, "of")),
-    "writing": ((PartWriter, "_open"), (PartWriter, "write"), (PartWriter, "_close"), (PartWriter, "_check")),
+    "writing": ((BlockWriter, "_open"), (BlockWriter, "write"), (BlockWriter, "_close"), (BlockWriter, "_check")),
     "assembly": ((rasterio.shutil, "copy"),),
     "overlay": ((scene_files, "scene_overlay"), (Image.Image, "save")),  # as large for every scene
 }

@@ -1,1 +1,1 @@
-"""Many images to maps in a folder: what to map and how the maps are called, what is done already, what failed."""
+"""Mapping of many images into a folder: inputs and output names, finished maps, failures."""

@@ -1,4 +1,4 @@
-"""Which pictures and scenes a user means, and how their maps are called."""
+"""Input images of a command (files, folders, patterns, addresses, lists) and the names of their maps."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.addresses import address_path, display_name, is_address
 from segearth.errors import UserError, printable
 from segearth.images.files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
-from segearth.scenes.addresses import is_address, place_of, shown
 
-# Results of ours are no images to map, nor are the parts in the folders of jobs.
-OWN = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
-JOB = ".segearth"
+# Results of segearth and the job folders of scenes are not input images.
+RESULT_SUFFIXES = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
+JOB_SUFFIX = ".segearth"
 _FILE = "file://"
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image and its map.
+    """An input image and the name of its map.
 
     Attributes:
-        source: its path, or the address of a raster, see `segearth.scenes.addresses`.
-        name: of its results, below the output folder, "/" between folders, without endings: "north/scene".
-        image: what tables call it, "north/scene.jpg"; what cannot be printed is escaped.
+        source: path of the image, or address of a raster, see `segearth.addresses`.
+        name: name of its results in the output folder, with "/" between folders, without suffix: "north/scene".
+        image: its name in tables, "north/scene.jpg", with control characters escaped.
     """
 
     source: Path | str
@@ -36,41 +36,41 @@ class Item:
 
     @property
     def path(self) -> Path:
-        """Of a file."""
+        """The source as a path."""
         return Path(self.source)
 
     @property
     def shown(self) -> str:
-        """What people are told that it is, in one line."""
-        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
+        """The source in one line, for messages."""
+        return printable(self.source) if isinstance(self.source, Path) else display_name(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
-    """The images that are meant, each once, in order.
+    """Finds the input images, each once, in order.
 
-    Subfolders of a folder are mirrored in the names. Where two images would have one name, both keep their suffix, or
-    the folders that tell them apart. Results of ours are passed over, unless one is the only thing that is asked for.
+    Names keep the subfolders of a folder. If two images would get the same name, both keep their suffix, or the folders
+    that differ. Results of segearth are skipped, except a single one that is given alone.
 
     Args:
-        arguments: files, folders, patterns such as "tiles/*.tif", addresses of rasters, and "-" for those of `listed`.
-        out: the output folder; what lies in it is not mapped.
-        listed: paths or addresses, one a line; as bytes where their names may be no UTF-8.
+        arguments: files, folders, patterns such as "tiles/*.tif", addresses of rasters, and "-" for `listed`.
+        out: the output folder; images in it are skipped.
+        listed: paths or addresses, one per line; bytes if names may not be UTF-8.
 
     Raises:
-        UserError: something is not there, or there is no image.
+        UserError: a path does not exist, or no image was found.
     """
-    several = len(arguments) > 1 or "-" in arguments  # a shell has resolved a pattern, perhaps
-    found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path: the path, and what its name begins with
+    several = len(arguments) > 1 or "-" in arguments  # the shell may have expanded a pattern
+    found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path or address: the path, and the start of its name
     for argument in _expanded(arguments, listed):
         if is_address(argument):
-            place = Path(place_of(argument))
+            place = Path(address_path(argument))
             found.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)
         if path.is_dir():
             for image in _in_folder(path, out):
                 found.setdefault(image.absolute(), (image, image.relative_to(path)))
-        elif path.is_file() and several and path.name.lower().endswith(OWN):
+        elif path.is_file() and several and path.name.lower().endswith(RESULT_SUFFIXES):
             continue
         elif path.is_file():
             found.setdefault(path.absolute(), (path, Path(path.name)))
@@ -99,42 +99,44 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
 
 
 def _expanded(arguments: Sequence[str], listed: Iterable[str | bytes]) -> Iterator[str]:
-    """Arguments with lists and patterns resolved."""
+    """Arguments with lists and patterns expanded."""
     for argument in arguments:
         if argument == "-":
             lines = (os.fsdecode(line).strip("\ufeff\r\n") for line in listed)
             yield from (line.removeprefix(_FILE) for line in lines if line.strip())
         elif argument.startswith(_FILE):
             yield argument.removeprefix(_FILE)
-        elif is_address(argument):  # of which many have a ?
+        elif is_address(argument):  # many contain a ?
             yield argument
         elif glob.has_magic(argument) and not (pattern := user_path(argument)).exists():
-            matches = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (also absolute)
+            matches = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (patterns may be absolute)
             if not matches:
                 raise UserError(
                     f"nothing matches {printable(argument)}: expected a pattern of existing files; correct it"
                 )
-            yield from (match for match in matches if not match.lower().endswith(OWN) and Path(match).exists())
+            yield from (
+                match for match in matches if not match.lower().endswith(RESULT_SUFFIXES) and Path(match).exists()
+            )
         else:
             yield argument
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
-    """Images at any level of a folder, sorted; hidden files and results are passed over."""
+    """Images in a folder and its subfolders, sorted, without hidden files and results."""
     results = out.resolve() if folder.resolve() in out.resolve().parents else None
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part.endswith(JOB) for part in inside.parts)
+        hidden = any(part.startswith(".") or part.endswith(JOB_SUFFIX) for part in inside.parts)
         if path.suffix.lower() not in SUFFIXES or hidden:
             continue
-        if path.name.lower().endswith(OWN) or (results is not None and results in path.resolve().parents):
+        if path.name.lower().endswith(RESULT_SUFFIXES) or (results is not None and results in path.resolve().parents):
             continue
         if path.is_file():
             yield path
 
 
 def _names(images: list[tuple[Path, Path]]) -> list[tuple[str, str]]:
-    """A name for each image, all different, also where a file system does not see case; and with its suffix."""
+    """Unique names of the images, also without regard to case; and each name with its suffix."""
     places = [place for _, place in images]
     names = [place.with_suffix("") for place in places]
     for i in _repeated(names):  # a.jpg beside a.tif
@@ -155,7 +157,7 @@ def _names(images: list[tuple[Path, Path]]) -> list[tuple[str, str]]:
 
 
 def _repeated(names: list[Path]) -> list[int]:
-    """Indices of the names that stand more than once."""
+    """Indices of the names that occur more than once."""
     places = defaultdict(list)
     for i, name in enumerate(names):
         places[name.as_posix().lower()].append(i)

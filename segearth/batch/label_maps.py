@@ -1,4 +1,4 @@
-"""Label maps of pictures: found by the pictures' names, and read as class indices."""
+"""Reference label maps of pictures: found by file name, read as class indices."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from segearth.tiff import refuse_sparse
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-IGNORE = 255  # in a label map: not known
+IGNORE = 255  # value of unknown pixels
 
 
 def label_paths(items: Sequence[Item], folder: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """Images with their label maps.
+    """Pairs of images and their label maps.
 
     Args:
         items: the images.
-        folder: of the label maps, with the subfolders of the images.
-        suffix: the ending of a label map in place of the image's own, such as "_labels.png".
+        folder: folder of the label maps, with the same subfolders as the images.
+        suffix: suffix of a label map instead of that of the image, such as "_labels.png".
 
     Raises:
-        UserError: a label map that is not there, or images that a table of ours is made of.
+        UserError: a missing label map, or images of a data set that is used for evaluation.
     """
     pairs = []
     for item in items:
         image = user_path(item.source)
-        if (of := set_of(image.resolve())) is not None:
+        if (dataset := set_of(image.resolve())) is not None:
             raise UserError(
-                f"{item.shown} lies in the folder that the table of {of.title} is made of: expected images of another "
-                "split, as figures of images that settings were fitted to say nothing; give those"
+                f"{item.shown} lies in the folder that the table of {dataset.title} is made of: expected images of "
+                "another split, as figures of images that settings were fitted to say nothing; give those"
             )
         label = user_path(folder, "folder of labels") / f"{item.name}{suffix}"
         if not label.is_file():
@@ -58,15 +58,15 @@ def label_paths(items: Sequence[Item], folder: Path, suffix: str) -> list[tuple[
 
 
 def read_label_map(path: Path, image: Path, classes: int) -> NDArray[np.uint8]:
-    """The class index of every pixel (H, W), `IGNORE` where it is not known.
+    """Reads the class index of every pixel (H, W), `IGNORE` where unknown.
 
     Args:
-        path: of one channel of 8 bits, of the image's size.
-        image: that it is of.
-        classes: how many there are.
+        path: label map with one channel of 8 bits, of the size of the image.
+        image: path of the image.
+        classes: number of classes.
 
     Raises:
-        UserError: no such file.
+        UserError: another format or size, or an invalid label.
     """
     try:
         with without_warnings(), Image.open(path, formats=tuple(FORMATS)) as opened:
@@ -74,7 +74,7 @@ def read_label_map(path: Path, image: Path, classes: int) -> NDArray[np.uint8]:
             mode, labels = opened.mode, np.asarray(opened)
     except UserError:
         raise
-    except Exception as error:  # a file of any content
+    except Exception as error:  # decoders raise any type
         raise UserError(
             f"the label map {path} is damaged or no picture ({first_line(error)}): expected PNG or TIFF; copy or "
             "convert it again"

@@ -1,8 +1,7 @@
-"""The loop over images: each is mapped and written, or noted as failed; then one table over all maps."""
+"""Maps images one after another, records failures, and writes a table of all maps."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.plan import Task
 from segearth.errors import UserError, is_out_of_memory, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.jobs.locks import locked
 from segearth.json_files import read_json
-from segearth.outputs import atomic, writable_folder, write_all
+from segearth.outputs import atomic, check_room, writable_folder, write_all
 from segearth.summary import csv_table, json_writer
 
 if TYPE_CHECKING:
@@ -26,12 +25,12 @@ SUMMARY = "summary.csv"
 
 @dataclass
 class Outcome:
-    """What became of some tasks.
+    """Results of tasks.
 
     Attributes:
-        made: maps that were written now.
-        skipped: maps that were there.
-        failed: image -> why it has no map.
+        made: maps that were written.
+        skipped: maps that existed.
+        failed: image -> error message.
     """
 
     made: list[Task] = field(default_factory=list)
@@ -41,12 +40,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """How far the loop is.
+    """Progress of the loop.
 
     Attributes:
-        task: the current one.
-        images: (done, in all) of the maps that are to be made.
-        windows: (done, in all), likewise.
+        task: the current task.
+        images: (done, total) maps to make.
+        windows: (done, total) windows, likewise.
     """
 
     task: Task
@@ -66,20 +65,20 @@ def make_maps(
     progress: Callable[[Step], None],
     say: Callable[[str], None],
 ) -> Outcome:
-    """Makes the maps that are not there; an image that fails does not stop the others.
+    """Makes the missing maps; an image that fails does not stop the others.
 
-    Where `predict_many` maps several at once, on a GPU, it is asked; progress then comes image by image.
+    On a GPU, `predict_many` maps several images at once; progress is then reported by image.
 
     Args:
-        tasks: of `plan`.
+        tasks: the result of `plan`.
         predictor: the model with its vocabulary.
-        windows: how many windows an image has, for progress; an image that is not in it counts as none.
-        opacity: of overlays.
-        outline: of overlays.
+        windows: number of windows of each image, for progress; 0 for missing images.
+        opacity: opacity of overlays.
+        outline: outlines of overlays.
         max_memory_mb: see `Predictor.predict`.
         max_pixels: see `Predictor.predict`.
         progress: called after every step.
-        say: told the remarks on images.
+        say: called with each remark on an image.
 
     Raises:
         UserError: results cannot be written.
@@ -87,10 +86,10 @@ def make_maps(
     outcome = Outcome(skipped=[task for task in tasks if task.done])
     todo = [task for task in tasks if not task.done]
     total, before = sum(windows.get(task.item.path, 0) for task in todo), 0
-    together: Iterator[Result] | None = None
+    batched: Iterator[Result] | None = None
     if predictor.joins_images and todo:
-        common = todo[0].settings  # all maps of a run share them, but for the input's content
-        together = predictor.predict_many(
+        common = todo[0].settings  # equal for all maps of a run, except the hash of the input
+        batched = predictor.predict_many(
             [task.item.path for task in todo],
             common["long_side"],
             False,
@@ -105,8 +104,8 @@ def make_maps(
 
         path, settings = task.item.path, task.settings
         try:
-            if together is not None:  # it has read ahead, and goes on after an error
-                result = next(together)
+            if batched is not None:  # it reads ahead, and continues after an error
+                result = next(batched)
             else:
                 result = predictor.predict(
                     path,
@@ -118,7 +117,7 @@ def make_maps(
                 )
             writable_folder(task.summary.parent)
         except (UserError, MemoryError, RuntimeError) as error:
-            go_on_unless_ending(error)
+            reraise_if_ending(error)
             if not isinstance(error, UserError) and not is_out_of_memory(error):
                 raise
             smaller = f"not enough memory: use a smaller {option('long_side')} or {option('max_memory')}"
@@ -136,12 +135,12 @@ def make_maps(
 
 
 def check_disk(tasks: Sequence[Task], pixels: Mapping[Path, int], classes: int, out: Path) -> None:
-    """Looks at the free disk before work begins.
+    """Checks the free disk space before work begins.
 
     Args:
-        tasks: those that are done need nothing.
-        pixels: of the images, as far as they are known.
-        classes: C.
+        tasks: all tasks; finished ones need no space.
+        pixels: number of pixels of the images, if known.
+        classes: number of classes.
         out: the output folder.
 
     Raises:
@@ -153,25 +152,17 @@ def check_disk(tasks: Sequence[Task], pixels: Mapping[Path, int], classes: int, 
         for task in tasks
         if not task.done
     )
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise UserError(
-            f"the maps need about {needed / 1e9:.1f} GB in {out}, which has {free / 1e9:.1f} GB left: "
-            f"free some space, or use another {option('out')}"
-        )
+    check_room(out, needed, "the maps need")
 
 
 def write_table(out: Path) -> Path:
-    """Writes `summary.csv` over all maps of a folder, from their summaries.
-
-    Returns:
-        Its path.
+    """Writes `summary.csv` from the summaries of all maps in a folder, and returns its path.
 
     Raises:
         UserError: it cannot be written.
     """
     path = out / SUMMARY
-    with locked(path):  # else an older table of a second process could come last
+    with locked(path):  # otherwise another process could overwrite it with an older table
         content = csv_table(_summaries(out)).encode(errors="backslashreplace")
         with atomic(path) as part:
             part.write_bytes(content)
@@ -179,7 +170,7 @@ def write_table(out: Path) -> Path:
 
 
 def _summaries(out: Path) -> Iterator[dict[str, Any]]:
-    """The summaries below a folder that are ours."""
+    """The summaries of maps in a folder and its subfolders."""
     for path in sorted(out.rglob("*.summary.json")):
         try:
             summary = read_json(path)
@@ -187,20 +178,20 @@ def _summaries(out: Path) -> Iterator[dict[str, Any]]:
             continue
         rows = summary.get("classes") if isinstance(summary, dict) and "image" in summary else None
         if isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows):
-            if "transform" in summary:  # a scene's, which knows its name, but not the folder
+            if "transform" in summary:  # of a scene, with its name but without its folder
                 summary["image"] = (path.parent.relative_to(out) / str(summary["image"])).as_posix()
             yield summary
 
 
 class TimeLeft:
-    """Seconds that the rest of some work will take, from its pace so far."""
+    """Estimates the remaining seconds from the pace so far."""
 
     def __init__(self) -> None:
         self.started: float | None = None
         self.first = 0
 
     def __call__(self, done: int, total: int) -> float | None:
-        """Seconds left; None before there is a pace."""
+        """Remaining seconds; None before the first step is done."""
         now = time.monotonic()
         if self.started is None:
             self.started, self.first = now, done

@@ -1,4 +1,4 @@
-"""What a map depends on, so that the same command can go on where it stopped and another one is told apart."""
+"""Tasks of a batch: all settings of each map, and whether the map exists, so that a command can resume."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth.batch.earlier import fingerprint, made_with
 from segearth.batch.inputs import Item
+from segearth.hashes import fingerprint
+from segearth.jobs.existing_results import check_summary
 from segearth.json_files import json_line
 from segearth.outputs import refuse_folder
 
-FORMAT = 1  # of the files below; another number makes results of earlier versions "other settings"
+FORMAT = 1  # version of the result files; results of another version count as made with other settings
 
 
 @dataclass(frozen=True)
 class Task:
-    """One map to make, or that is there.
+    """One map to make, or a finished one.
 
     Attributes:
         item: the image and its name.
-        settings: all that the map depends on, see `settings_of`.
-        files: what is to be written, the summary last.
-        done: whether all of it is there, with the same settings.
+        settings: all settings that the map depends on.
+        files: the files of the map, the summary last.
+        done: whether all files exist, with the same settings.
     """
 
     item: Item
@@ -33,21 +34,21 @@ class Task:
 
     @property
     def summary(self) -> Path:
-        """The file that is written last."""
+        """The summary, which is written last."""
         return self.files[-1]
 
 
 def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: bool) -> list[Task]:
-    """A task for each image.
+    """Makes a task for each image.
 
     Args:
         items: the images.
         out: the output folder.
         common: the settings that all maps share.
-        overwrite: whether to begin anew, whatever is there.
+        overwrite: whether to make existing maps again.
 
     Raises:
-        UserError: a map of that name is there, made from another image or with other settings; or a folder is.
+        UserError: a map of that name exists, made from another image or with other settings; or a folder of that name.
     """
     tasks = []
     for item in items:
@@ -59,6 +60,6 @@ def plan(items: list[Item], out: Path, common: dict[str, Any], *, overwrite: boo
             refuse_folder(file)
         done = content is not None and not overwrite and files[-1].is_file()
         if done:
-            made_with(files[-1], settings, item.path)
+            check_summary(files[-1], settings, item.path)
         tasks.append(Task(item, settings, files, done and all(file.is_file() for file in files)))
     return tasks

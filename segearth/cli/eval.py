@@ -61,10 +61,10 @@ def evaluate_config(args: argparse.Namespace, team: Team) -> None:
 
     from segearth.models.onednn import use_onednn
     from segearth.openmmlab.evaluate import evaluate
-    from segearth.results import table
+    from segearth.results.folder import run_text
 
     use_onednn()
-    row, folder = evaluate(
+    run, folder = evaluate(
         config,
         args.out,
         changes,
@@ -74,9 +74,9 @@ def evaluate_config(args: argparse.Namespace, team: Team) -> None:
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )
-    if row is None:  # another process makes it
+    if run is None:  # another process makes it
         return
-    print("\n" + table(row))
+    print("\n" + run_text(run))
     print(f"\nwritten to {folder}: results.json, results.xlsx")
     if args.show_dir is not None:
         print(f"pictures in {args.show_dir}")

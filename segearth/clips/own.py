@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from segearth.clips.spec import STATISTICS, Statistics
 from segearth.errors import UserError
-from segearth.json_files import read_json, shown
+from segearth.json_files import excerpt, read_json
 from segearth.paths import user_path
 
 BESIDE = "open_clip_config.json"
@@ -95,7 +95,7 @@ def _statistics(config: Mapping[str, Any], file: Path) -> Statistics | None:
         values = given[key]
         if not isinstance(values, list) or len(values) != 3 or not all(_is_share(value, least) for value in values):
             raise UserError(
-                f"the {key} of preprocess_cfg in {file} is {shown(values)}: expected three numbers "
+                f"the {key} of preprocess_cfg in {file} is {excerpt(values)}: expected three numbers "
                 f"{'from' if key == 'mean' else 'above'} 0 to 1, of red, green and blue; correct the file"
             )
     mean, std = (tuple(round(255 * value, DECIMALS) for value in given[key]) for key in ("mean", "std"))

@@ -1,4 +1,4 @@
-"""What is in a prepared folder: pairs, sizes, values, frequencies, known traps, and a sheet to look at."""
+"""Checks a prepared folder: pairs, sizes, label values, class frequencies, known problems; and a contact sheet."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.label_counts import LabelCounts
 from segearth.datasets.labels import histogram, image_size, opened
+from segearth.datasets.manifest import read_manifest, shortfall
 from segearth.datasets.padding import black_warning, is_black
 from segearth.datasets.places import near_name
-from segearth.datasets.prepare import read_manifest, shortfall
 from segearth.drawing import blend, with_legend
 from segearth.errors import UserError, command
 from segearth.images import read_image
@@ -35,13 +35,13 @@ _PAPER = (255, 255, 255)
 
 @dataclass
 class Report:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        images: pairs that were looked at.
-        pixels: of each value on disk, 256 numbers.
-        errors: sentences about what makes an evaluation fail or wrong.
-        warnings: sentences about what makes it another one than published.
+        images: number of pairs.
+        pixels: number of pixels of each of the 256 values on disk.
+        errors: sentences about problems that make an evaluation fail or wrong.
+        warnings: sentences about differences from the published evaluation.
     """
 
     images: int = 0
@@ -50,14 +50,14 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
-    """Looks at every file of a prepared set.
+def check(spec: Description, root: Path, *, quiet: bool = False) -> Report:
+    """Reads every file of a prepared set and reports what is wrong or unusual.
 
     Raises:
         UserError: there is no such folder, or no image in it.
     """
-    images, labels = root / of.out_images, root / of.out_labels
-    pairs = _pairs(of, root)
+    images, labels = root / spec.out_images, root / spec.out_labels
+    pairs = _pairs(spec, root)
     report = Report(len(pairs))
     missing = [label.name for _, label in pairs if not label.is_file()]
     _note(report.errors, missing, f"images have no label in {labels}")
@@ -65,7 +65,7 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
     alone = [path.name for path in sorted(labels.glob("*")) if path.name not in stems] if labels.is_dir() else []
     _note(report.warnings, alone, f"files in {labels} belong to no image in {images}")
     sizes, modes, values, damaged, black = [], [], [], [], []
-    known, held = {*of.values, of.ignore}, LabelCounts(of.classes, of.reduce_zero_label)
+    allowed, label_counts = {*spec.values, spec.ignore}, LabelCounts(spec.classes, spec.reduce_zero_label)
     for image, label in tqdm(pairs, desc="checking", unit="pair", disable=quiet or switched_off()):
         if not label.is_file():
             continue
@@ -88,62 +88,64 @@ def check(of: Description, root: Path, *, quiet: bool = False) -> Report:
                 continue
         counts = histogram(content.astype(np.uint8))
         report.pixels += counts
-        held.add(counts[list(of.values)].tolist(), int(counts[of.ignore]))
-        if set(np.flatnonzero(counts).tolist()) - known:
+        label_counts.add(counts[list(spec.values)].tolist(), int(counts[spec.ignore]))
+        if set(np.flatnonzero(counts).tolist()) - allowed:
             values.append(label.name)
     _note(report.errors, damaged, "files cannot be used")
     _note(report.errors, sizes, "labels have another size than their images")
     _note(report.errors, modes, "labels are not single-channel 8-bit PNG or TIFF")
-    _note(report.errors, values, f"labels have values other than {of.values[0]} to {of.values[-1]} and {of.ignore}")
-    if warning := black_warning(of, black, len(pairs)):
+    _note(
+        report.errors, values, f"labels have values other than {spec.values[0]} to {spec.values[-1]} and {spec.ignore}"
+    )
+    if warning := black_warning(spec, black, len(pairs)):
         report.warnings.append(warning)
-    report.warnings += _traps(of, held)
-    manifest = read_manifest(root / of.folder)
+    report.warnings += _label_warnings(spec, label_counts)
+    manifest = read_manifest(root / spec.folder)
     if manifest is None:
-        report.warnings.append(f"no manifest.json in {root / of.folder}: the folder was not prepared with this tool")
-    elif manifest["stems"] != sorted(image.name.removesuffix(of.image_suffix) for image, _ in pairs):
+        report.warnings.append(f"no manifest.json in {root / spec.folder}: the folder was not prepared with this tool")
+    elif manifest["stems"] != sorted(image.name.removesuffix(spec.image_suffix) for image, _ in pairs):
         report.errors.append(
             f"manifest.json lists {manifest['images']} images, there are {len(pairs)}: prepare it again"
         )
-    if len(pairs) not in of.expected:
-        report.warnings.append(shortfall(of, {"images": len(pairs)}) + "; figures are not comparable")
+    if len(pairs) not in spec.expected:
+        report.warnings.append(shortfall(spec, {"images": len(pairs)}) + "; figures are not comparable")
     return report
 
 
-def table(of: Description, report: Report) -> str:
-    """Class names and their shares of the scored pixels, a line each."""
-    total = max(1, int(report.pixels[list(of.values)].sum()))
+def table(spec: Description, report: Report) -> str:
+    """Lists the classes with their shares of the scored pixels."""
+    total = max(1, int(report.pixels[list(spec.values)].sum()))
     lines = [
         f"{value:>5}  {name:<20} {100 * report.pixels[value] / total:7.3f} %"
-        for value, name in zip(of.values, of.classes, strict=True)
+        for value, name in zip(spec.values, spec.classes, strict=True)
     ]
-    share = 100 * report.pixels[of.ignore] / max(1, int(report.pixels.sum()))
-    return "\n".join([*lines, f"{of.ignore:>5}  {'(ignored)':<20} {share:7.3f} % of all pixels"])
+    share = 100 * report.pixels[spec.ignore] / max(1, int(report.pixels.sum()))
+    return "\n".join([*lines, f"{spec.ignore:>5}  {'(ignored)':<20} {share:7.3f} % of all pixels"])
 
 
-def contact_sheet(of: Description, root: Path, path: Path) -> None:
+def contact_sheet(spec: Description, root: Path, path: Path) -> None:
     """Saves some images, each beside itself with its labels over it, in a picture with names and a legend."""
-    pairs = [pair for pair in _pairs(of, root) if pair[1].is_file()]
+    pairs = [pair for pair in _pairs(spec, root) if pair[1].is_file()]
     chosen = [pairs[i] for i in sorted({round(x) for x in np.linspace(0, len(pairs) - 1, min(_PAIRS, len(pairs)))})]
-    cells = [_cell(of, *pair) for pair in chosen]
+    cells = [_cell(spec, *pair) for pair in chosen]
     width, height = (max(cell.size[axis] for cell in cells) for axis in (0, 1))
     columns = min(2, len(cells))
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, -(-len(cells) // columns) * (height + _GAP)), _PAPER)
     for i, cell in enumerate(cells):
         sheet.paste(cell, (_GAP + i % columns * (width + _GAP), _GAP + i // columns * (height + _GAP)))
-    coloured = [i for i, colour in enumerate(of.palette) if any(colour)]
-    plain = [name for name, colour in zip(of.classes, of.palette, strict=True) if not any(colour)]
+    coloured = [i for i, colour in enumerate(spec.palette) if any(colour)]
+    plain = [name for name, colour in zip(spec.classes, spec.palette, strict=True) if not any(colour)]
     legend = with_legend(
         sheet,
-        [of.classes[i] for i in coloured],
-        np.array(of.palette, np.uint8)[coloured],
-        note=f"{of.title}, {of.split}; without colour: {', '.join([*plain, 'ignored pixels'])}",
+        [spec.classes[i] for i in coloured],
+        np.array(spec.palette, np.uint8)[coloured],
+        note=f"{spec.title}, {spec.split}; without colour: {', '.join([*plain, 'ignored pixels'])}",
     )
     with atomic(path) as part:
         legend.save(part, quality=92) if path.suffix.lower() in (".jpg", ".jpeg") else legend.save(part)
 
 
-def _cell(of: Description, image: Path, label: Path) -> Image.Image:
+def _cell(spec: Description, image: Path, label: Path) -> Image.Image:
     """An image, the same with its labels over it, and its name below; black classes stay uncoloured."""
     with opened(_member(image)) as picture:
         scale = _TILE / max(picture.size)
@@ -151,8 +153,8 @@ def _cell(of: Description, image: Path, label: Path) -> Image.Image:
         pixels = picture.convert("RGB").resize(size)
     with opened(_member(label)) as picture:
         values = np.asarray(picture.resize(size, Image.Resampling.NEAREST)).astype(np.int64)
-    palette = np.array(of.palette, np.uint8)
-    shown = np.where(np.isin(values, of.values), values - of.values[0], 255)
+    palette = np.array(spec.palette, np.uint8)
+    shown = np.where(np.isin(values, spec.values), values - spec.values[0], 255)
     shown[np.isin(shown, np.flatnonzero(~palette.any(axis=1)))] = 255
     font = ImageFont.load_default(_TEXT)
     cell = Image.new("RGB", (2 * _TILE + _GAP // 3, size[1] + 2 * _TEXT), _PAPER)
@@ -163,32 +165,38 @@ def _cell(of: Description, image: Path, label: Path) -> Image.Image:
     return cell
 
 
-def _pairs(of: Description, root: Path) -> list[tuple[Path, Path]]:
-    """Images and where their labels should be, found as mmsegmentation finds them: by the exact suffix."""
-    images = root / of.out_images
-    advice = f"prepare it with: {command('prepare')} {of.name} SOURCE -o {root}"
+def _pairs(spec: Description, root: Path) -> list[tuple[Path, Path]]:
+    """Lists the images with the paths of their labels, by the exact suffix, as mmsegmentation does."""
+    images = root / spec.out_images
+    advice = f"prepare it with: {command('prepare')} {spec.name} SOURCE -o {root}"
     if not images.is_dir():
         near = near_name(images)
         raise UserError(
-            f"no folder {images}: expected the images of {of.title}; {advice}{'; or ' if near else ''}{near}"
+            f"no folder {images}: expected the images of {spec.title}; {advice}{'; or ' if near else ''}{near}"
         )
     stems = sorted(
-        str(p.relative_to(images)).removesuffix(of.image_suffix) for p in images.rglob(f"*{of.image_suffix}")
+        str(p.relative_to(images)).removesuffix(spec.image_suffix) for p in images.rglob(f"*{spec.image_suffix}")
     )
     stems = [stem for stem in stems if not Path(stem).name.startswith(".")]
     if not stems:
-        raise UserError(f"no image that ends in {of.image_suffix} in {images}: expected those of {of.title}; {advice}")
-    return [(images / f"{stem}{of.image_suffix}", root / of.out_labels / f"{stem}{of.label_suffix}") for stem in stems]
+        raise UserError(
+            f"no image that ends in {spec.image_suffix} in {images}: expected those of {spec.title}; {advice}"
+        )
+    return [
+        (images / f"{stem}{spec.image_suffix}", root / spec.out_labels / f"{stem}{spec.label_suffix}") for stem in stems
+    ]
 
 
 def _member(path: Path) -> Member:
     return Member(str(path), path.name, 0, path)
 
 
-def _traps(of: Description, counts: LabelCounts) -> list[str]:
-    """What is unusual in the labels, all together."""
-    if of.encoding == "palette" and of.reduce_zero_label and counts.ignored == 0 < counts.images:
-        boundaries = f"no pixel is {of.ignore}, ignored: these are the labels with boundaries, which published figures"
+def _label_warnings(spec: Description, counts: LabelCounts) -> list[str]:
+    """Describes what is unusual in all labels together."""
+    if spec.encoding == "palette" and spec.reduce_zero_label and counts.ignored == 0 < counts.images:
+        boundaries = (
+            f"no pixel is {spec.ignore}, ignored: these are the labels with boundaries, which published figures"
+        )
         return [f"{boundaries} leave out", *counts.remarks()]
     return counts.remarks()
 

@@ -1,10 +1,10 @@
-"""Getting one file from the network: bounded in time and size, continued where it stopped, checked before it is used.
+"""Downloads one file: limited in time and size, resumable, and verified before use.
 
     download(file, target, advice="Put it there yourself.")
 
-While a file comes, `NAME.part` beside it holds what came, and `NAME.part.json` which content that is a part of. A
-download that ends early, however it ends, leaves these two, and the next one goes on from there. Where the server
-gives nothing by which a part could be told from a part of another content, nothing is left.
+During a download, `NAME.part` beside the target has the bytes received so far, and `NAME.part.json` identifies the
+content. An interrupted download leaves both, and the next one resumes. If the server provides nothing that identifies
+the content, both are deleted.
 """
 
 import errno
@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from segearth.downloads.answer import Answer, Broken, NotContinued, ask
+from segearth.downloads.answer import Answer, Broken, CannotResume, ask
 from segearth.downloads.connection import Unusable, is_offered, reason
 from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
@@ -26,11 +26,11 @@ from segearth.files import File, is_whole_safetensors, is_whole_zip
 from segearth.jobs.locks import locked
 from segearth.progress import switched_off
 
-GOES_ON_BYTES = 1_000_000  # a broken connection that brought so much is worth another one
+RETRY_BYTES = 1_000_000  # a connection that broke is opened again if it delivered at least this many bytes
 
 
 def offline() -> bool:
-    """Whether the environment forbids every request (`SEGEARTH_OFFLINE` or `HF_HUB_OFFLINE`)."""
+    """Whether the environment forbids all requests (`SEGEARTH_OFFLINE` or `HF_HUB_OFFLINE`)."""
     values = (os.environ.get(name, "") for name in ("SEGEARTH_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() in {"1", "on", "yes", "true"} for value in values)
 
@@ -39,14 +39,14 @@ def reachable(file: File, timeout: float = 5.0) -> bool:
     """Whether a server offers the file: one HEAD request, never repeated, redirects not followed.
 
     Args:
-        file: The file to ask for.
-        timeout: Seconds for everything, resolving the host name included.
+        file: The file.
+        timeout: Total seconds, including name resolution.
     """
     return not offline() and is_offered(file.address, timeout)
 
 
 def received(target: Path) -> int:
-    """Bytes of an unfinished download that the next one goes on from."""
+    """Bytes of an unfinished download that can be resumed."""
     return Part(target).size
 
 
@@ -59,22 +59,21 @@ def download(
     timeout: float = 5.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Download a file, check it, and only then give it its name.
+    """Downloads a file, verifies it, and then renames it to `target`.
 
-    A file without a pinned hash is checked against the SHA-256 that the hub declares for it. One process downloads
-    to `target` at a time; another one waits for it, and says so. Where the first address fails, the mirrors are asked
-    for what is still missing.
+    A file without a pinned hash is verified by the SHA-256 that the hub declares. One process downloads to `target` at
+    a time; others wait. If the first address fails, the mirrors are tried for the remaining bytes.
 
     Args:
-        file: What to download.
-        target: Where to put it; its folder is created.
+        file: The file.
+        target: Path of the copy; its folder is created.
         advice: The end of an error message: what to do next.
         progress: Whether to draw a progress bar on stderr.
-        timeout: Seconds until the server must be reached.
-        clock: Seconds of a clock that never goes back.
+        timeout: Seconds to reach the server.
+        clock: A monotonic clock in seconds.
 
     Raises:
-        UserError: No network, another content than expected, or a folder that cannot be written.
+        UserError: No network, unexpected content, or a folder that cannot be written.
     """
     part = Part(target)
     try:
@@ -97,7 +96,7 @@ def download(
             f"Could not download {file.name} from {_shown(file.address)}: {why}. Expected a file of {file.size_text}. "
             f"{kept}{advice}"
         ) from None
-    except OSError as error:  # the network's errors were translated: this is the disk
+    except OSError as error:  # network errors are `Unusable`: this is an error of the disk
         raise UserError(
             f"Could not write {target}: {reason(error)}. Expected a folder that can be written, with room "
             f"for {file.size_text}. Set SEGEARTH_HOME to such a folder."
@@ -105,15 +104,15 @@ def download(
 
 
 def _shown(address: str) -> str:
-    """An address without the password that may be in it."""
+    """An address without a password."""
     return re.sub("//[^/]*@", "//", address)
 
 
 def _from_anywhere(file: File, part: Part, progress: bool, timeout: float, clock: Callable[[], float]) -> None:
-    """Completes the file from its address, or from the first mirror that can.
+    """Completes the file from its address, or from the first mirror that works.
 
     Raises:
-        Unusable: None of them can: why the first one cannot, and each of the others.
+        Unusable: None works; with the reason of each.
     """
     reasons: list[str] = []
     for address in (file.address, *file.mirrors):
@@ -126,20 +125,20 @@ def _from_anywhere(file: File, part: Part, progress: bool, timeout: float, clock
 
 
 def _complete(file: File, part: Part, progress: bool, timeout: float, clock: Callable[[], float]) -> None:
-    """Receives what is missing, as often as that brings it forward, checks the whole, and moves it to its place.
+    """Receives the missing bytes, retries while that makes progress, verifies the file and renames it.
 
-    If what an earlier run left turns out not to be a part of it, the file is received once more, as a whole.
+    If the part of an earlier run does not fit, the whole file is received again.
     """
-    whole = part.size == 0  # whether all of it comes in this run
+    whole = part.size == 0  # whether all bytes are received in this run
     while True:
         before = part.size
         try:
             expected = _receive(file, part, progress, timeout, clock)
         except Broken:
-            if part.size - before < GOES_ON_BYTES:
+            if part.size - before < RETRY_BYTES:
                 raise
             continue
-        except NotContinued:
+        except CannotResume:
             if whole:
                 raise
         else:
@@ -156,7 +155,7 @@ def _complete(file: File, part: Part, progress: bool, timeout: float, clock: Cal
 
 
 def _problem(expected: File, path: Path) -> str | None:
-    """Why what came is not the file; None if it is."""
+    """Why the received content is wrong; None if it is right."""
     if (damage := expected.damage(path)) is not None:
         return f"the content is not the right one: {damage}"
     if not expected.pinned and not is_whole_safetensors(path) and not is_whole_zip(path):
@@ -165,30 +164,30 @@ def _problem(expected: File, path: Path) -> str | None:
 
 
 def _receive(file: File, part: Part, progress: bool, timeout: float, clock: Callable[[], float]) -> File:
-    """Asks for what is missing and appends it; gives the file with its size, and a hash where one is declared."""
+    """Requests the missing bytes and appends them; returns the file with its size, and hash if declared."""
     start, content = part.size, part.content
-    if content is not None and start == content.size:  # an earlier run was killed before it could check this
+    if content is not None and start == content.size:  # an earlier run was killed before it verified the file
         return _described(file, content)
     token = os.environ.get("HF_TOKEN") if file.hub else None
     etag = content.etag if content is not None else None
     with closing(ask(file.address, start=start, etag=etag, token=token, timeout=timeout)) as answer:
-        found = _content(file, answer)
+        offered = _content(file, answer)
         if answer.start == 0:
-            part.begin(found, keep=bool(file.pinned or found.sha256 or found.etag))
-        elif content is None or (found.size, found.sha256) != (content.size, content.sha256):
-            raise NotContinued("the server has another content by now than the one that came so far")
-        missing = found.size - answer.start
+            part.begin(offered, keep=bool(file.pinned or offered.sha256 or offered.etag))
+        elif content is None or (offered.size, offered.sha256) != (content.size, content.sha256):
+            raise CannotResume("the server has another content by now than the one that came so far")
+        missing = offered.size - answer.start
         if (free := shutil.disk_usage(part.path.parent).free) < missing:
             raise OSError(errno.ENOSPC, f"{missing / 1e6:,.0f} MB more are needed, and {free / 1e6:,.0f} MB are free")
-        _append(answer, part.path, found.size, file.name, progress, clock)
-    return _described(file, found)
+        _append(answer, part.path, offered.size, file.name, progress, clock)
+    return _described(file, offered)
 
 
 def _content(file: File, answer: Answer) -> Content:
-    """What the server offers.
+    """The content that the server offers.
 
     Raises:
-        Unusable: It contradicts what is known, or says too little to tell a whole copy from a part.
+        Unusable: It differs from the expected file, or its size is unknown.
     """
     size = file.size if answer.size is None else answer.size
     if size is None:
@@ -200,16 +199,16 @@ def _content(file: File, answer: Answer) -> Content:
 
 
 def _described(file: File, content: Content) -> File:
-    """The file with what is known of its content by now."""
+    """The file with the size and hash of the offered content."""
     return replace(file, size=content.size, sha256=content.sha256)
 
 
 def _append(answer: Answer, path: Path, size: int, name: str, progress: bool, clock: Callable[[], float]) -> None:
-    """Writes the body to where it belongs in the file of `size` bytes.
+    """Writes the body at its position in the file of `size` bytes.
 
     Raises:
-        Broken: It ended early.
-        Unusable: It is longer than that.
+        Broken: The body ended early.
+        Unusable: The body is longer.
     """
     from tqdm import tqdm
 
@@ -222,10 +221,10 @@ def _append(answer: Answer, path: Path, size: int, name: str, progress: bool, cl
         for block in answer.blocks(clock):
             received += len(block)
             if received > size:
-                sink.truncate(0)  # none of it is worth keeping
+                sink.truncate(0)  # nothing is kept
                 raise Unusable(f"the server sent more than the expected {size:,} bytes")
             sink.write(block)
-            sink.flush()  # a kill loses nothing
+            sink.flush()  # so that a killed process loses nothing
             bar.update(len(block))
     if received < size:
         raise Broken(f"the connection ended after {received:,} of {size:,} bytes")

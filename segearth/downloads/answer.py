@@ -1,10 +1,9 @@
-"""What a server's answer says of a file, and its body at a bearable rate.
+"""The response of a server: checks of its headers, and its body with a minimum rate.
 
     with closing(ask("https://example.org/w", timeout=5)) as answer:
         for block in answer.blocks(time.monotonic): ...
 
-What a server can do wrong is decided here: it is too slow, sends a web page, an encoded body, or another part than was
-asked for, or contradicts itself.
+Responses are refused if they are too slow, a web page, encoded, another part than requested, or contradictory.
 """
 
 import io
@@ -16,32 +15,32 @@ from typing import IO, Any, cast
 from urllib.error import HTTPError
 
 from segearth.downloads import connection
-from segearth.downloads.connection import Redirects, Unusable, connect, reason, request_of, words
+from segearth.downloads.connection import Redirects, Unusable, connect, reason, request_of, short_text
 from segearth.hashes import BLOCK_BYTES
 
-# A download ends when less than this came in that time: 1 kB/s, where the slowest lines in use, of the first mobile
-# networks, give 3 to 5 kB/s. At 1 kB/s the real CLIP would take a week.
+# A download is aborted below this rate, 1 kB/s: the slowest connections in use, of the first mobile networks, have 3 to
+# 5 kB/s. At 1 kB/s the real CLIP would take a week.
 WINDOW_S, WINDOW_BYTES = 60.0, 60_000
 EXACT_ETAG = re.compile(r'"[!#-~]{1,200}"')  # what can be sent back in a header
 
 
 class Broken(Unusable):
-    """The connection broke in the middle of the body."""
+    """The connection broke within the body."""
 
 
-class NotContinued(Unusable):
-    """The server does not go on where an earlier answer ended: the file has to be asked for as a whole."""
+class CannotResume(Unusable):
+    """The server does not send the rest of an earlier response: the whole file must be requested."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The beginning of an answer; its body is still to be read.
+    """The headers of a response whose body is not read yet.
 
     Attributes:
-        start: Where in the file the body begins, in bytes.
-        size: Bytes of the whole file, as the server says; None where it does not.
-        etag: The server's name for this very content, such as `"5f-a1"`; None where it has none that is exact.
-        sha256: SHA-256 of the whole file, as the Hugging Face hub declares it, in hex.
+        start: Offset of the body in the file, in bytes.
+        size: Bytes of the whole file, as stated by the server; None if not stated.
+        etag: The strong ETag of the content, such as `"5f-a1"`; None if there is none.
+        sha256: SHA-256 of the whole file, as declared by the Hugging Face hub, in hex.
         response: The connection.
     """
 
@@ -52,20 +51,20 @@ class Answer:
     response: HTTPResponse
 
     def blocks(self, clock: Callable[[], float]) -> Iterator[bytes]:
-        """The body in pieces, as they come.
+        """Yields the body in blocks as they arrive.
 
         Args:
-            clock: Seconds of a clock that never goes back.
+            clock: A monotonic clock in seconds.
 
         Raises:
             Broken: The connection broke, or was silent for `connection.STALL_S`.
-            Unusable: Less came than `WINDOW_BYTES` in `WINDOW_S`.
+            Unusable: Less than `WINDOW_BYTES` arrived in `WINDOW_S`.
         """
-        response, left, pace = self.response, self.response.length, Pace(clock)
-        response.fp = io.BufferedReader(_Paced(response.fp, pace))
+        response, left, rate = self.response, self.response.length, MinimumRate(clock)
+        response.fp = io.BufferedReader(_RateChecked(response.fp, rate))
         try:
             while left != 0 and (block := response.read1(BLOCK_BYTES if left is None else min(left, BLOCK_BYTES))):
-                pace.received += len(block)
+                rate.received += len(block)
                 left = None if left is None else left - len(block)
                 yield block
         except (OSError, HTTPException) as error:
@@ -77,32 +76,32 @@ class Answer:
 
 
 def ask(address: str, *, start: int = 0, etag: str | None = None, token: str | None = None, timeout: float) -> Answer:
-    """Asks for a file, or for the rest of it.
+    """Requests a file, or the rest of it.
 
     Args:
-        address: What to ask for.
-        start: Bytes of it that are here.
-        etag: The `Answer.etag` that they came with: if the server has another one by now, it sends the whole.
+        address: The address of the file.
+        start: Number of bytes already received.
+        etag: The `Answer.etag` of those bytes: if the content has changed, the server sends the whole file.
         token: A token of the Hugging Face hub.
-        timeout: Seconds until the server must be reached; then it may take `connection.STALL_S` to answer.
+        timeout: Seconds to reach the server; then it has `connection.STALL_S` to respond.
 
     Raises:
-        NotContinued: The server cannot go on at `start`.
-        Unusable: There is no answer that can be used.
+        CannotResume: The server cannot continue at `start`.
+        Unusable: There is no usable response.
     """
-    wanted = {"Range": f"bytes={start}-"} if start else {}
+    headers = {"Range": f"bytes={start}-"} if start else {}
     if start and etag:
-        wanted["If-Range"] = etag
+        headers["If-Range"] = etag
     redirects = Redirects()
     try:
-        request = request_of(address, wanted, token)
+        request = request_of(address, headers, token)
         response = connect(request, redirects, timeout=timeout, patience=connection.STALL_S)
     except HTTPError as refusal:
         refusal.close()
         if refusal.code == 416 and start:
-            raise NotContinued("the server has nothing after what is here") from None
+            raise CannotResume("the server has nothing after what is here") from None
         raise Unusable(_refusal(refusal, request.has_header("Authorization"))) from None
-    except (OSError, HTTPException, ValueError) as error:  # ValueError: no URL at all, from HF_ENDPOINT
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an invalid URL, from HF_ENDPOINT
         raise Unusable(reason(error)) from None
     try:
         redirects.note(response.headers)
@@ -113,34 +112,34 @@ def ask(address: str, *, start: int = 0, etag: str | None = None, token: str | N
 
 
 def _refusal(answer: HTTPError, with_token: bool) -> str:
-    """What a server's answer above 299 says. A wait that it asks for is told, and left to the user."""
-    text = f"the server answered {answer.code} {words(str(answer.reason), 100)}"
+    """Describes a response with an error status, with the waiting time that the server asks for."""
+    text = f"the server answered {answer.code} {short_text(str(answer.reason), 100)}"
     if wait := answer.headers.get("Retry-After"):
-        text += f" and asks to wait {words(wait, 40)}" + (" s" if wait.isdecimal() else "")
+        text += f" and asks to wait {short_text(wait, 40)}" + (" s" if wait.isdecimal() else "")
     if answer.code in (401, 403) and with_token:
         text += " (HF_TOKEN was sent along: it may have expired)"
     return text
 
 
 def _answer(response: HTTPResponse, declared: dict[str, str], start: int) -> Answer:
-    """What the headers say.
+    """Checks the headers of a response.
 
     Raises:
-        NotContinued: Another part than the one from `start` on.
-        Unusable: No file, or one that could not be told from a damaged one.
+        CannotResume: Another part than the one from `start`.
+        Unusable: Not a file, or one that could not be verified.
     """
     headers = response.headers
     if response.status not in (200, 206) or (response.status == 206 and not start):
-        raise Unusable(f"the server answered {response.status} {words(response.reason, 100)} to a plain request")
+        raise Unusable(f"the server answered {response.status} {short_text(response.reason, 100)} to a plain request")
     if headers.get_content_type() == "text/html":
         raise Unusable("the server sends a web page, as the login page of a network or a proxy does")
     if (coding := headers.get("Content-Encoding", "").strip().lower()) not in ("", "identity"):
-        raise Unusable(f"the server sends the file encoded as {words(coding, 40)}, which was not asked for")
+        raise Unusable(f"the server sends the file encoded as {short_text(coding, 40)}, which was not asked for")
     size = _number(headers.get_all("Content-Length"))
     if response.status == 206:
         begin, end = _range(headers.get("Content-Range", ""))
         if begin != start or size not in (None, end - begin):
-            raise NotContinued("the server sends another part than it was asked for")
+            raise CannotResume("the server sends another part than it was asked for")
         size = end
     if "X-Linked-Size" in declared:
         linked = _number([declared["X-Linked-Size"]])
@@ -151,52 +150,52 @@ def _answer(response: HTTPResponse, declared: dict[str, str], start: int) -> Ans
     return Answer(
         start=start if response.status == 206 else 0,
         size=size,
-        etag=etag if EXACT_ETAG.fullmatch(etag) else None,  # W/"...": of alike, not of equal content
+        etag=etag if EXACT_ETAG.fullmatch(etag) else None,  # W/"..." is weak: similar, not equal content
         sha256=sha256 if re.fullmatch("[0-9a-f]{64}", sha256) else None,
         response=response,
     )
 
 
 def _range(text: str) -> tuple[int, int]:
-    """Where a part begins and where it ends, which is the end of the file, by its Content-Range.
+    """Begin and end of a part by its Content-Range; it must end at the end of the file.
 
     Raises:
-        NotContinued: It says neither, or ends before the file does.
+        CannotResume: An invalid header, or a part that ends early.
     """
-    found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", text.strip())
-    if found is None or found[3] not in ("*", str(int(found[2]) + 1)):
-        raise NotContinued("the server does not say which part of the file it sends")
-    return int(found[1]), int(found[2]) + 1
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", text.strip())
+    if match is None or match[3] not in ("*", str(int(match[2]) + 1)):
+        raise CannotResume("the server does not say which part of the file it sends")
+    return int(match[1]), int(match[2]) + 1
 
 
 def _number(values: list[str] | None) -> int | None:
-    """A length; None where it is not given.
+    """A Content-Length; None if missing.
 
     Raises:
-        Unusable: It is none, or there are two.
+        Unusable: It is invalid, or there are several.
     """
     if not values:
         return None
     if len(set(values)) > 1 or not re.fullmatch("[0-9]{1,18}", values[0].strip()):
-        raise Unusable(f"the server gives {words(', '.join(values), 40)} as the length")
+        raise Unusable(f"the server gives {short_text(', '.join(values), 40)} as the length")
     return int(values[0])
 
 
-class Pace:
-    """Ends what is too slow; the bytes of the body count, not those around them.
+class MinimumRate:
+    """Aborts a transfer that is too slow; only bytes of the body count.
 
     Args:
-        clock: Seconds of a clock that never goes back.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.since, self.received = clock, clock(), 0
 
     def check(self) -> None:
-        """Looks at the clock.
+        """Checks the rate.
 
         Raises:
-            Unusable: Too little was received.
+            Unusable: Too few bytes were received.
         """
         if (seconds := self.clock() - self.since) < WINDOW_S:
             return
@@ -206,20 +205,20 @@ class Pace:
         self.since, self.received = self.since + seconds, 0
 
 
-class _Paced(io.RawIOBase):
-    """A connection that is checked before every read, those of the lines between pieces of a body included."""
+class _RateChecked(io.RawIOBase):
+    """A connection whose rate is checked before every read, also within chunk headers."""
 
-    def __init__(self, source: IO[bytes], pace: Pace) -> None:
-        self.source, self.pace = cast(io.BufferedReader, source), pace
+    def __init__(self, source: IO[bytes], rate: MinimumRate) -> None:
+        self.source, self.rate = cast(io.BufferedReader, source), rate
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """What is there, or comes next."""
-        self.pace.check()
-        block = self.source.read1(len(buffer))  # readinto1 waits for more where the buffer is large
+        """Reads available bytes, or waits for the next ones."""
+        self.rate.check()
+        block = self.source.read1(len(buffer))  # readinto1 would wait to fill a large buffer
         buffer[: len(block)] = block
         return len(block)
 

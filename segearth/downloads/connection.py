@@ -1,4 +1,4 @@
-"""Opening a connection: http and https alone, bounded in time, redirects followed where that is safe."""
+"""Opens connections: only http and https, limited in time, redirects followed if safe."""
 
 import re
 import threading
@@ -24,22 +24,22 @@ from urllib.request import (
 
 from segearth.errors import printable
 
-STALL_S = 30.0  # silence in the middle of a download that ends it: longer than a hiccup of a wireless network
+STALL_S = 30.0  # a silent download is aborted after this; longer than short failures of wireless networks
 
 
 class Unusable(Exception):  # noqa: N818 (never leaves this package)
-    """Why an answer cannot be used, as a part of a sentence."""
+    """Why a response cannot be used, as a part of a sentence."""
 
 
 class NoRedirects(HTTPRedirectHandler):
-    """Leaves a redirect as it is: urllib raises it as an HTTPError."""
+    """Does not follow redirects: urllib raises an HTTPError."""
 
     def redirect_request(self, *_: object) -> None:
-        """Follow nothing."""
+        """Returns no new request."""
 
 
 class Redirects(HTTPRedirectHandler):
-    """Follows redirects and keeps the headers in which the hub describes the file behind them."""
+    """Follows redirects and keeps the headers in which the hub describes the file."""
 
     inf_msg = "redirects without end, the last one "
     http_error_308 = HTTPRedirectHandler.http_error_302  # Python 3.10 does not know it
@@ -56,22 +56,22 @@ class Redirects(HTTPRedirectHandler):
         headers: Message,
         newurl: str,
     ) -> Request:
-        """Note the headers, then follow: with the headers of the first request, but no token and no proxy's password.
+        """Stores the headers, and repeats the request without token and proxy password.
 
         Raises:
-            Unusable: The way leads from https to http, or to a scheme that is neither.
+            Unusable: A redirect from https to http, or to another scheme.
         """
         self.note(headers)
         new = urlsplit(newurl)
         if new.scheme not in ("https", req.type):
             fp.close()
-            where = words(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")
+            where = short_text(f"{new.scheme}://{new.netloc.rpartition('@')[2]}")
             raise Unusable(f"the server redirects from {req.type} to {where}, which is not followed")
         kept = {name: value for name, value in req.headers.items() if name != "Proxy-authorization"}
         return Request(newurl, headers=kept, method=req.get_method())
 
     def note(self, headers: Message) -> None:
-        """Keep what is declared; the first answer counts: a storage server behind it cannot change it."""
+        """Stores declared size and hash; the first response counts, so a storage server cannot change them."""
         for name in ("X-Linked-Etag", "X-Linked-Size"):
             if name in headers:
                 self.declared.setdefault(name, headers[name].strip('"'))
@@ -81,8 +81,8 @@ def is_offered(address: str, timeout: float) -> bool:
     """Whether a server offers a file: one HEAD request, never repeated, redirects not followed.
 
     Args:
-        address: What to ask for.
-        timeout: Seconds for everything, resolving the host name included.
+        address: The address of the file.
+        timeout: Total seconds, including name resolution.
     """
     try:
         with connect(request_of(address, method="HEAD"), NoRedirects(), timeout=timeout):
@@ -97,45 +97,45 @@ def is_offered(address: str, timeout: float) -> bool:
 def request_of(
     address: str, headers: Mapping[str, str] | None = None, token: str | None = None, method: str = "GET"
 ) -> Request:
-    """A request for a file.
+    """Makes a request for a file.
 
     Args:
-        address: What to ask for.
-        headers: More headers.
-        token: A token of the Hugging Face hub. It goes to the host of `address` alone, and never over http.
+        address: The address of the file.
+        headers: Additional headers.
+        token: A token of the Hugging Face hub, sent only to the host of `address`, and only over https.
         method: GET or HEAD.
 
     Raises:
-        ValueError: No address that can be asked.
+        ValueError: An unsupported address.
     """
     if "@" in urlsplit(address).netloc:
         raise ValueError("an address with a user name or a password in it is not supported")
-    own = {"User-Agent": "segearth", "Accept-Encoding": "identity"}
-    made = Request(address, headers={**own, **(headers or {})}, method=method)
-    if token and made.type == "https" and re.fullmatch(r"[\w.-]+", token, re.ASCII):
-        made.add_unredirected_header("Authorization", f"Bearer {token}")
-    return made
+    defaults = {"User-Agent": "segearth", "Accept-Encoding": "identity"}
+    request = Request(address, headers={**defaults, **(headers or {})}, method=method)
+    if token and request.type == "https" and re.fullmatch(r"[\w.-]+", token, re.ASCII):
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return request
 
 
 def connect(request: Request, redirects: HTTPRedirectHandler, *, timeout: float, patience: float = 0.0) -> HTTPResponse:
-    """The answer to a request, by the environment's proxies; neither files nor ftp are opened.
+    """Sends a request, through the proxies of the environment, and returns the response.
 
     Args:
-        request: of `request_of`.
-        redirects: What becomes of redirects.
-        timeout: Seconds until the answer must have begun.
-        patience: Seconds more for a server that was reached in that time: a line of a few kB/s needs them.
+        request: The request; its scheme must be http or https.
+        redirects: The handler of redirects.
+        timeout: Seconds until the response must begin.
+        patience: Additional seconds if the server was reached in time, for connections of a few kB/s.
 
     Raises:
-        OSError, HTTPException, ValueError: There is none. An HTTPError is one: the server's refusal.
-        Unusable: There is one that is not followed.
+        OSError, HTTPException, ValueError: No response, or an error status (HTTPError).
+        Unusable: A redirect that is not followed.
     """
     reached = threading.Event()
     opener = OpenerDirector()
     for handler in (
         ProxyHandler(),
         UnknownHandler(),
-        _Opens(reached),
+        _Handler(reached),
         HTTPDefaultErrorHandler(),
         HTTPErrorProcessor(),
         redirects,
@@ -149,7 +149,7 @@ def connect(request: Request, redirects: HTTPRedirectHandler, *, timeout: float,
             if not reached.is_set():
                 raise
             return answer.result(patience)
-    except FutureTimeoutError:  # before Python 3.11 it is not the built-in one
+    except FutureTimeoutError:  # before Python 3.11 it differs from the built-in TimeoutError
         answer.add_done_callback(_close)
         waited = timeout + (patience if reached.is_set() else 0)
         raise TimeoutError(f"no answer within {waited:g} s") from None
@@ -159,9 +159,9 @@ def connect(request: Request, redirects: HTTPRedirectHandler, *, timeout: float,
 
 
 def _in_background(call: Callable[[], HTTPResponse]) -> "Future[HTTPResponse]":
-    """Begins a call in a thread of its own, which nobody has to wait for.
+    """Starts a call in a daemon thread.
 
-    A socket's own timeout bounds neither the resolution of a host name nor the number of addresses tried.
+    The timeout of a socket limits neither name resolution nor the number of addresses tried.
     """
     future: Future[HTTPResponse] = Future()
 
@@ -176,16 +176,16 @@ def _in_background(call: Callable[[], HTTPResponse]) -> "Future[HTTPResponse]":
 
 
 def _close(done: "Future[HTTPResponse]") -> None:
-    """Closes an answer that nobody waits for any more."""
+    """Closes a response that is no longer needed."""
     if done.exception() is None:
         done.result().close()
 
 
 class _Connection(HTTPConnection):
-    """A connection that tells when it stands.
+    """A connection that sets an event once it is established.
 
     Args:
-        reached: Set then.
+        reached: The event.
     """
 
     def __init__(self, host: str, *, reached: threading.Event, **others: Any) -> None:
@@ -193,20 +193,20 @@ class _Connection(HTTPConnection):
         self.reached = reached
 
     def connect(self) -> None:
-        """Reaches the server."""
+        """Connects and sets the event."""
         super().connect()
         self.reached.set()
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
-    """The same by TLS."""
+    """The same over TLS."""
 
 
-class _Opens(HTTPHandler, HTTPSHandler):
-    """Opens http and https.
+class _Handler(HTTPHandler, HTTPSHandler):
+    """Opens http and https with `_Connection`.
 
     Args:
-        reached: of `_Connection`.
+        reached: see `_Connection`.
     """
 
     def __init__(self, reached: threading.Event) -> None:
@@ -214,21 +214,21 @@ class _Opens(HTTPHandler, HTTPSHandler):
         self.reached = reached
 
     def http_open(self, req: Request) -> HTTPResponse:
-        """The answer."""
+        """Opens an http URL."""
         return self.do_open(cast(Any, _Connection), req, reached=self.reached)
 
     def https_open(self, req: Request) -> HTTPResponse:
-        """The answer, by TLS."""
+        """Opens an https URL."""
         return self.do_open(cast(Any, _SecureConnection), req, reached=self.reached)
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in a line that can be shown."""
-    inner = getattr(error, "reason", None) or error  # URLError wraps what happened
-    return words(str(inner)) or type(inner).__name__
+    """The message of an error in one printable line."""
+    inner = getattr(error, "reason", None) or error  # URLError wraps the cause
+    return short_text(str(inner)) or type(inner).__name__
 
 
-def words(text: str, longest: int = 200) -> str:
-    """A server's words as a short line that can be shown."""
+def short_text(text: str, longest: int = 200) -> str:
+    """Text of a server as one short printable line."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= longest else f"{line[:longest]}..."

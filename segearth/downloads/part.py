@@ -1,4 +1,4 @@
-"""What came of a file so far, kept for the next try."""
+"""The received part of an unfinished download, kept so that it can be resumed."""
 
 import re
 from contextlib import suppress
@@ -11,12 +11,12 @@ from segearth.json_files import read_json, write_json
 
 @dataclass(frozen=True)
 class Content:
-    """Which content the bytes in a part file belong to.
+    """Identifies the content that a part file belongs to.
 
     Attributes:
-        size: Bytes of the whole.
-        etag: The server's name for it; None if it gave none.
-        sha256: Its SHA-256, as pinned or as declared by the hub; None if neither.
+        size: Bytes of the whole file.
+        etag: Its strong ETag; None if there is none.
+        sha256: Its SHA-256, pinned or declared by the hub; None if neither.
     """
 
     size: int
@@ -25,7 +25,7 @@ class Content:
 
 
 class Part:
-    """What came of a file so far, beside the place where the whole will be."""
+    """The part file beside a target, and the note that identifies its content."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -34,7 +34,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes that can be continued."""
+        """Number of bytes that can be resumed from."""
         content = self.content
         if content is None or self.path.is_symlink() or not self.path.is_file():
             return 0
@@ -43,31 +43,31 @@ class Part:
 
     @property
     def content(self) -> Content | None:
-        """What the bytes belong to; None where that is not known."""
+        """The content of the part file; None if unknown."""
         try:
             content = Content(**read_json(self.note))
         except (OSError, ValueError, TypeError):
             return None
-        known = (
+        valid = (
             type(content.size) is int
             and (content.etag is None or EXACT_ETAG.fullmatch(str(content.etag)))
             and (content.sha256 is None or re.fullmatch("[0-9a-f]{64}", str(content.sha256)))
         )
-        return content if known else None
+        return content if valid else None
 
     def begin(self, content: Content, keep: bool) -> None:
-        """Throws away what is there, and notes what will be there, if that is worth keeping."""
+        """Deletes the old part, and if `keep` writes the note for the new one."""
         self.remove()
         if keep:
             write_json(self.note, asdict(content))
 
     def remove(self) -> None:
-        """Deletes it, and what earlier versions left of downloads that were killed."""
+        """Deletes the part, and leftovers of killed downloads of earlier versions."""
         for path in (self.path, self.note, *self.target.parent.glob(f".{self.target.name}.*.part")):
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Deletes it unless it can be continued."""
+        """Deletes the part unless it can be resumed."""
         if self.size == 0:
             with suppress(OSError):
                 self.remove()

@@ -1,4 +1,4 @@
-"""Images in: a picture becomes (H, W, 3) uint8 RGB, or one sentence that says why not."""
+"""Reading of images: any supported source becomes (H, W, 3) uint8 RGB, or an error in one sentence."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | BinaryIO | Image.Image | NDArra
 
 
 def read_image(source: ImageLike, max_pixels: int | None = None) -> tuple[NDArray[np.uint8], list[str]]:
-    """Reads an image and tells what was done to it.
+    """Reads an image and lists the conversions that were made.
 
     Args:
         source: a path, a binary file that is open, a PIL image, or an array (H, W, 3) uint8 in RGB order.
-        max_pixels: the most that a file may have; None: as many as Pillow allows, and as many as its bytes can hold.
-            Arrays and PIL images may have any number.
+        max_pixels: maximum number of pixels of a file; None: see `PixelLimit`. Arrays and PIL images have no limit.
 
     Returns:
         The image, (H, W, 3) uint8 RGB, upright; and remarks, one sentence each: alpha dropped, rotated
-        by its EXIF tag, gray or palette made RGB, first of several frames taken, coordinates that are not kept.
+        by its EXIF tag, converted from gray or palette, first of several frames used, coordinates dropped.
 
     Raises:
-        UserError: no file, empty, truncated, not an image of `segearth.images.files.FORMATS`, not 8-bit, bands that
-            are no colours, more pixels than the file may have, or an array of another shape or type.
+        UserError: no file, empty, truncated, a format that is not in `segearth.images.files.FORMATS`, not 8-bit, bands
+            that are not colours, too many pixels, or an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source), []
@@ -43,32 +42,32 @@ def read_image(source: ImageLike, max_pixels: int | None = None) -> tuple[NDArra
     if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
         raise UserError(
             f"the image is a {type(source).__name__}: expected a path, a binary file such as io.BytesIO, a PIL image "
-            "or an array (H, W, 3) uint8"
+            "or an array (H, W, 3) uint8; give one of these"
         )
     with open_image(source, max_pixels) as opened:
         return _to_rgb(opened)
 
 
 def check_image(path: str | Path, max_pixels: int | None = None) -> tuple[int, int]:
-    """Refuses a file that `read_image` would refuse, as far as its header tells: no pixel is read.
+    """Checks an image file by its header, without reading pixels; refuses what `read_image` refuses.
 
     Returns:
-        The image's size (height, width), upright.
+        The size (height, width) of the upright image.
 
     Raises:
-        UserError: as `read_image`; a truncated file may pass.
+        UserError: see `read_image`; a truncated file may pass.
     """
     return read_header(path, max_pixels).size
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image says.
+    """The header of an image.
 
     Attributes:
-        size: (height, width), upright.
-        orientation: by which it is turned upright, as EXIF numbers it; 1 where it is.
-        remarks: as of `read_image`, as far as they are known before pixels are read.
+        size: (height, width) of the upright image.
+        orientation: EXIF orientation; 1: upright.
+        remarks: those of `read_image` that are known before pixels are read.
     """
 
     size: tuple[int, int]
@@ -77,10 +76,10 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str] | BinaryIO, max_pixels: int | None = None) -> Header:
-    """Checks a file as `check_image` does, and tells what is known of it without a pixel.
+    """Checks an image file as `check_image` does, and returns its header.
 
     Raises:
-        UserError: as `check_image`.
+        UserError: see `check_image`.
     """
     with open_image(path, max_pixels, header_only=True) as opened:
         height, width = opened.image.height, opened.image.width
@@ -89,7 +88,7 @@ def read_header(path: str | os.PathLike[str] | BinaryIO, max_pixels: int | None 
 
 
 def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Accepts (H, W, 3) uint8 with at least one pixel, as it is."""
+    """Returns the array if it is (H, W, 3) uint8 with at least one pixel."""
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
         raise UserError(
             f"the image is an array of shape {array.shape} and type {array.dtype}: expected (H, W, 3) uint8 "
@@ -99,7 +98,7 @@ def _check_array(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _to_rgb(opened: OpenedImage) -> tuple[NDArray[np.uint8], list[str]]:
-    """8-bit RGB, upright, and the remarks."""
+    """Converts to 8-bit upright RGB, and returns all remarks."""
     image, name, remarks = opened.image, opened.name, list(opened.remarks)
     image.load()
     if image.mode in ("L", "LA", "1"):

@@ -1,4 +1,4 @@
-"""Image files as Pillow opens them: the formats that are read, headers that are judged, faults as sentences."""
+"""Opens image files with Pillow: supported formats, checks of headers, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from PIL import Image, UnidentifiedImageError
 
 from segearth import tiff
 from segearth.errors import UserError, first_line, printable, without_warnings
-from segearth.images.pixel_limit import PixelLimit, allowing
+from segearth.images.pixel_limit import PixelLimit, allow_pixels
 from segearth.paths import user_path
 
-# The formats that are read, as Pillow calls them, and what their files' names end in. Pillow knows forty more, among
-# them documents for which it starts other programs (EPS), and what is cut to 8 bits without a word (PPM).
+# The supported formats by Pillow's names, and their file suffixes. Pillow has forty more, among them documents for
+# which it starts other programs (EPS), and formats that it silently reduces to 8 bits (PPM).
 FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
@@ -33,7 +33,7 @@ FORMATS = {
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 _ORIENTATION = 274
-UPRIGHT = {  # by EXIF's number of how an image lies; 1 is upright
+UPRIGHT = {  # by EXIF orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -45,20 +45,20 @@ UPRIGHT = {  # by EXIF's number of how an image lies; 1 is upright
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 _JPEG2000_GRAY = re.compile(rb"colr\x01..\0\0\0\x11", re.DOTALL)  # ISO 15444-1, I.5.3.3: colour space number 17
 _JPEG2000_ALPHA = re.compile(rb"cdef..(?:.{6}){0,9}?..\0[\x01\x02]..", re.DOTALL)  # I.5.3.6: of kind 1 or 2
-_HEAD = 65536  # bytes that hold what is looked for in JPEG 2000
+_HEAD = 65536  # bytes in which the boxes of JPEG 2000 are searched for
 _KNOWN = "8-bit PNG, JPEG, TIFF, WebP, BMP, GIF or JPEG 2000"
 
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image that Pillow has open.
+    """An image opened by Pillow.
 
     Attributes:
-        name: of its file, for messages.
-        image: its first frame.
-        orientation: how it lies, as EXIF numbers it; 1 is upright.
-        remarks: what a user should know of what is read.
-        bands: those of the image that are red, green and blue.
+        name: name of the file, for messages.
+        image: the first frame.
+        orientation: EXIF orientation; 1: upright.
+        remarks: conversions that the user should know of.
+        bands: indices of the red, green and blue bands.
     """
 
     name: str
@@ -72,12 +72,12 @@ class OpenedImage:
 def open_image(
     source: str | os.PathLike[str] | BinaryIO, max_pixels: int | None = None, header_only: bool = False
 ) -> Iterator[OpenedImage]:
-    """Opens an image file; whatever is wrong with it, here or in the block, becomes a `UserError`.
+    """Opens an image file; every error here or in the block becomes a `UserError`.
 
     Args:
-        source: its path, or the file, open in a binary mode; such a file stays open.
-        max_pixels: as of `PixelLimit`.
-        header_only: whether no pixel will be read; then frames are not counted, either.
+        source: a path, or a file open in binary mode, which stays open.
+        max_pixels: see `PixelLimit`.
+        header_only: whether no pixel will be read; then frames are not counted.
     """
     with ExitStack() as stack:
         if isinstance(source, str | os.PathLike):
@@ -87,19 +87,19 @@ def open_image(
             file: BinaryIO = stack.enter_context(path.open("rb"))
         else:
             name = "the given file"
-            file = _from_its_beginning(source)
+            file = _seekable(source)
             stack.enter_context(_user_errors(name))
         limit = PixelLimit(name, file.seek(0, io.SEEK_END), max_pixels)
         if limit.file_bytes == 0:
-            raise UserError(f"the image {name} is empty (0 bytes): copy or download it again")
+            raise UserError(f"the image {name} is empty (0 bytes): expected a whole file; copy or download it again")
         file.seek(0)
         magic = file.read(4)
         file.seek(0)
         yield stack.enter_context((_tiff if magic in tiff.MAGIC else _other)(file, limit, header_only))
 
 
-def _from_its_beginning(file: BinaryIO) -> BinaryIO:
-    """A file that the user opened, if its bytes can be read; the rest of a stream that cannot go back."""
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Checks a file that the user opened; the rest of a stream that cannot seek is read into memory."""
     try:
         if isinstance(file.read(0), str):
             raise UserError("the image is a text file: expected a binary one; open it in the mode 'rb'")
@@ -115,27 +115,27 @@ def _from_its_beginning(file: BinaryIO) -> BinaryIO:
 
 @contextmanager
 def given_image(image: Image.Image) -> Iterator[OpenedImage]:
-    """The current frame of an image that the user opened; what is wrong with it becomes a `UserError`."""
+    """Opens the current frame of a PIL image of the user; every error becomes a `UserError`."""
     name = "the given image"
     if 0 in image.size:
         raise UserError(f"{name} has {image.width} × {image.height} pixels: expected one at least; give another image")
     try:
         check_depth(image, name)
         no_alpha = image.format == "JPEG2000" and _check_jpeg2000(_head(image), name)
-        bands, remarks = tiff.given(image, name)
-        remarks += _turned(orientation_of(image), name)
-        image.load()  # turns a TIFF upright
-        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha(image, name, no_alpha)), bands)
+        bands, remarks = tiff.opened_image_bands(image, name)
+        remarks += _rotation_remark(orientation_of(image), name)
+        image.load()  # Pillow rotates a TIFF here
+        yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha_remark(image, name, no_alpha)), bands)
     except UserError:
         raise
-    except Exception as error:  # Pillow says in many ways that a file is closed or damaged
+    except Exception as error:  # Pillow raises many types for closed or damaged files
         raise UserError(
             f"{name} cannot be read ({first_line(error)}): expected one that is open and whole; open it again"
         ) from None
 
 
 def _head(image: Image.Image) -> bytes:
-    """The first bytes of the file of an image that Pillow has open; none once its pixels are decoded."""
+    """The first bytes of the file of an open PIL image; empty once its pixels are decoded."""
     file = getattr(image, "fp", None)
     if file is None:
         return b""
@@ -148,60 +148,63 @@ def _head(image: Image.Image) -> bytes:
 
 @contextmanager
 def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[OpenedImage]:
-    """A TIFF, by the one page that is its image."""
+    """Opens a TIFF, which must have one image page."""
     name = limit.name
     page = tiff.read_page(file, count=not header_only)
-    tiff.check(page, name)
+    tiff.check_supported(page, name)
     _check_size(*page.size, limit)
-    plain, bands = tiff.plain(page, None if header_only else file)
-    orientation = _known(page.orientation)
-    remarks = (*tiff.remarks(page, name), *_turned(orientation, name))
+    plain, bands = tiff.as_plain_tiff(page, None if header_only else file)
+    orientation = _valid_orientation(page.orientation)
+    remarks = (*tiff.remarks(page, name), *_rotation_remark(orientation, name))
     try:
         with _pillow(plain, limit) as image:
             yield OpenedImage(name, image, orientation, remarks, bands)
     except UnidentifiedImageError:
-        raise tiff.unsupported(page, name) from None
+        raise tiff.unsupported_error(page, name) from None
 
 
 @contextmanager
 def _other(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[OpenedImage]:
-    """An image of another format."""
+    """Opens an image of another format."""
     name = limit.name
     no_alpha = _check_jpeg2000(file.read(_HEAD), name)
     with _pillow(file, limit) as image:
         check_depth(image, name)
         frames = 1 if header_only else getattr(image, "n_frames", 1)
-        told = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
+        remarks = [f"{name} has {frames} frames; the first one is used"] if frames > 1 else []
         if not header_only:
             image.load()  # a PNG's EXIF may stand after its pixels
         orientation = orientation_of(image, header_only)
         yield OpenedImage(
-            name, image, orientation, (*told, *_turned(orientation, name), *_alpha(image, name, no_alpha))
+            name,
+            image,
+            orientation,
+            (*remarks, *_rotation_remark(orientation, name), *_alpha_remark(image, name, no_alpha)),
         )
 
 
 @contextmanager
 def _pillow(file: BinaryIO, limit: PixelLimit) -> Iterator[Image.Image]:
-    """An image of one of the formats that are read, and of no more pixels than it may have."""
+    """Opens an image in one of `FORMATS`, and checks its number of pixels."""
     with ExitStack() as stack:
         try:
             image = _opened(file)
-        except Image.DecompressionBombError as error:  # twice Pillow's own limit
+        except Image.DecompressionBombError as error:  # more than twice Pillow's limit
             pixels = re.search(r"\d+", str(error))
             if pixels is None:
                 raise
             limit.check(int(pixels[0]))
-            stack.enter_context(allowing(int(pixels[0])))
+            stack.enter_context(allow_pixels(int(pixels[0])))
             image = _opened(file)
         with image:
             _check_size(image.height, image.width, limit)
-            stack.enter_context(allowing(image.height * image.width))  # TIFFs are checked while they are read, too
+            stack.enter_context(allow_pixels(image.height * image.width))  # Pillow checks TIFFs again later
             yield image
 
 
 def _opened(file: BinaryIO) -> Image.Image:
     file.seek(0)
-    with without_warnings():  # our own checks say it better
+    with without_warnings():  # our own checks have better messages
         return Image.open(file, formats=tuple(FORMATS))
 
 
@@ -211,7 +214,7 @@ def _check_size(height: int, width: int, limit: PixelLimit) -> None:
 
 @contextmanager
 def _user_errors(name: str) -> Iterator[None]:
-    """Makes whatever is raised in the block a `UserError`: files of any content go to decoders of many authors."""
+    """Converts every exception in the block to a `UserError`: decoders raise any type for damaged files."""
     try:
         yield
     except UserError:
@@ -234,50 +237,53 @@ def _user_errors(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise UserError(
-            f"the image {name} is damaged or truncated ({first_line(error)}): copy or download it again"
+            f"the image {name} is damaged or truncated ({first_line(error)}): expected a whole file; copy or "
+            "download it again"
         ) from None
 
 
 def find_file(source: str | Path) -> Path:
-    """The image file that a user's path means.
+    """The path of an existing image file.
 
     Raises:
-        UserError: there is none; see `user_path`.
+        UserError: no such file; see `user_path`.
     """
     path = user_path(source)
     if path.is_file():
         return path
-    found = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    raise UserError(f"the image {printable(source)} {found}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    state = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    raise UserError(
+        f"the image {printable(source)} {state}: expected an image file (PNG, JPEG, TIFF, ...); give its path"
+    )
 
 
 def orientation_of(image: Image.Image, header_only: bool = False) -> int:
-    """How the image lies, as EXIF numbers it; 1, upright, where that is not known.
+    """The EXIF orientation of an image; 1, upright, if unknown.
 
     Args:
         image: opened by Pillow.
-        header_only: whether to leave a PNG's pixels alone, after which its EXIF may stand, too.
+        header_only: whether no pixels may be read; the EXIF of a PNG may follow its pixels.
     """
     try:
         with without_warnings():
             exif = Image.Image.getexif(image) if header_only else image.getexif()
-        return _known(exif.get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF says nothing of the pixels
+        return _valid_orientation(exif.get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF does not mean damaged pixels
         return 1
 
 
-def _known(orientation: object) -> int:
-    """1 for what is no orientation."""
+def _valid_orientation(orientation: object) -> int:
+    """The orientation; 1 if it is invalid."""
     return orientation if isinstance(orientation, int) and orientation in UPRIGHT else 1
 
 
-def _turned(orientation: int, name: str) -> tuple[str, ...]:
-    """The remark on an image that is turned upright."""
+def _rotation_remark(orientation: int, name: str) -> tuple[str, ...]:
+    """The remark on an image that is rotated upright."""
     return () if orientation == 1 else (f"{name} is turned upright as its EXIF orientation ({orientation}) says",)
 
 
-def _alpha(image: Image.Image, name: str, no_alpha: bool = False) -> tuple[str, ...]:
-    """The remark on transparency, or on the band that Pillow takes for it."""
+def _alpha_remark(image: Image.Image, name: str, no_alpha: bool = False) -> tuple[str, ...]:
+    """The remark on an alpha channel, or on a fourth band that Pillow interprets as alpha."""
     if no_alpha and image.mode == "RGBA":
         return (f"{name} has 4 bands; the first three are used as red, green and blue",)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -286,7 +292,7 @@ def _alpha(image: Image.Image, name: str, no_alpha: bool = False) -> tuple[str, 
 
 
 def check_depth(image: Image.Image, name: str) -> None:
-    """Refuses other than unsigned 8 bits a band, also where Pillow would silently drop the lower half."""
+    """Refuses images that are not unsigned 8 bits a band, also where Pillow would silently drop the lower bits."""
     raw = str([tile[3] for tile in getattr(image, "tile", [])])  # decoder arguments, such as 'RGB;16B'
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_TIFF_BITS_PER_SAMPLE, (8,))
@@ -305,14 +311,14 @@ def check_depth(image: Image.Image, name: str) -> None:
 
 
 def _check_jpeg2000(head: bytes, name: str) -> bool:
-    """Refuses JPEG 2000 of more than 8 bits, which Pillow cuts to 8, and bands that are no colours.
+    """Refuses JPEG 2000 of more than 8 bits, which Pillow reduces to 8, and bands that are not colours.
 
     Args:
-        head: the first bytes of a file, of any kind.
-        name: of the file.
+        head: the first bytes of a file of any format.
+        name: name of the file.
 
     Returns:
-        Whether it is a JPEG 2000 none of whose bands is called alpha; Pillow takes the second or fourth one for it.
+        Whether it is a JPEG 2000 without an alpha band; Pillow interprets the second or fourth band as alpha.
     """
     depths: tuple[int, ...] = ()
     alpha = gray = False
@@ -336,7 +342,7 @@ def _check_jpeg2000(head: bytes, name: str) -> bool:
     if any(depth & 128 for depth in depths):
         raise UserError(f"{name} is a signed 8-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
     if bands == 2 and not alpha:
-        raise tiff.no_colours(bands, name)
+        raise tiff.no_colours_error(bands, name)
     if bands > 2 and gray:
         raise UserError(
             f"{name} is a JPEG 2000 of a kind that is not supported here ({bands} bands, whose colour space is "

@@ -1,4 +1,4 @@
-"""How many pixels an image file may have: what is refused is a file that lies about its size, not a large image."""
+"""Limits of the pixels of an image file: refuses decompression bombs, not large images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from PIL import Image
 
 from segearth.errors import UserError, option, without_warnings
 
-# Deflate, the densest of the usual codecs, makes at most 1,032 bytes of one byte: 344 pixels of three bands. A file
-# that says it has more is cut off, damaged, or made to fill the memory; or nearly all of it is one colour.
+# Deflate, the densest of the usual codecs, decodes one byte to at most 1,032 bytes: 344 pixels of three bands. A file
+# that claims more is truncated, damaged or a decompression bomb; or nearly all of it has one colour.
 PIXELS_A_BYTE = 344
-BYTES_A_PIXEL = 7  # four while Pillow decodes, three of the array
+BYTES_A_PIXEL = 7  # four while Pillow decodes, three in the array
 
 _CUT = "cut it into tiles, for example with gdal_retile.py"
 
 
 @dataclass(frozen=True)
 class PixelLimit:
-    """How many pixels a file may have.
+    """The maximum number of pixels of a file.
 
     Attributes:
-        name: of the file, for messages.
-        file_bytes: its size.
-        max_pixels: what the user allows, whatever the size of the file; None: as many as Pillow allows, and as many as
-            the file's bytes can hold, if the memory can hold them, too.
+        name: name of the file, for messages.
+        file_bytes: size of the file.
+        max_pixels: limit set by the user; None: as many as Pillow allows, or as the bytes of the file can hold if they
+            fit into memory.
     """
 
     name: str
@@ -36,24 +36,24 @@ class PixelLimit:
 
     @property
     def most(self) -> int | None:
-        """The most pixels; None: any number."""
+        """The maximum; None: no limit."""
         if self.max_pixels is not None:
             return self.max_pixels
-        limit = pillows_limit()
+        limit = pillow_limit()
         if limit is None:
             return None
-        honest, memory = PIXELS_A_BYTE * self.file_bytes, machine_memory()
-        return max(limit, honest if memory is None else min(honest, memory // BYTES_A_PIXEL))
+        by_size, memory = PIXELS_A_BYTE * self.file_bytes, machine_memory()
+        return max(limit, by_size if memory is None else min(by_size, memory // BYTES_A_PIXEL))
 
     def check(self, pixels: int, size: str = "") -> None:
-        """Refuses a file of more pixels.
+        """Refuses a file with more pixels.
 
         Args:
-            pixels: their number, as the file's header says.
-            size: what to tell of it instead, such as "20 × 10".
+            pixels: number of pixels in the header of the file.
+            size: text for the message instead of the number, such as "20 × 10".
 
         Raises:
-            UserError: there are too many.
+            UserError: too many pixels.
         """
         most = self.most
         if most is None or pixels <= most:
@@ -77,17 +77,17 @@ class PixelLimit:
 
 
 def check_enlarged(size: tuple[int, int], enlarged: tuple[int, int], max_pixels: int | None = None) -> None:
-    """Refuses a long side that makes an image of too many pixels; an image's own are never too many.
+    """Refuses a long side that enlarges an image to too many pixels; the image's own size is always allowed.
 
     Args:
         size: (height, width) of the image.
-        enlarged: (height, width) as the long side makes it.
-        max_pixels: what the user allows; None: as many as Pillow allows.
+        enlarged: (height, width) after resizing.
+        max_pixels: limit set by the user; None: as many as Pillow allows.
 
     Raises:
-        UserError: there are more.
+        UserError: too many pixels.
     """
-    limit = pillows_limit() if max_pixels is None else max_pixels
+    limit = pillow_limit() if max_pixels is None else max_pixels
     pixels = enlarged[0] * enlarged[1]
     if limit is not None and pixels > max(limit, size[0] * size[1]):
         raise UserError(
@@ -96,19 +96,19 @@ def check_enlarged(size: tuple[int, int], enlarged: tuple[int, int], max_pixels:
         )
 
 
-def pillows_limit() -> int | None:
-    """`PIL.Image.MAX_IMAGE_PIXELS` as the user left it; None: no limit."""
-    with without_warnings():  # for its lock: `allowing` may be at work in another thread
+def pillow_limit() -> int | None:
+    """`PIL.Image.MAX_IMAGE_PIXELS` as set by the user; None: no limit."""
+    with without_warnings():  # for its lock: another thread may be in `allow_pixels`
         return Image.MAX_IMAGE_PIXELS
 
 
 @contextmanager
-def allowing(pixels: int) -> Iterator[None]:
-    """Lets Pillow read an image of so many pixels in a block.
+def allow_pixels(pixels: int) -> Iterator[None]:
+    """Lets Pillow read an image of `pixels` pixels in a block.
 
-    Where its own limit is lower, that is raised, for one thread at a time, as it is one number for the whole process.
+    A lower limit of Pillow is raised, for one thread at a time, as it is global.
     """
-    limit = pillows_limit()
+    limit = pillow_limit()
     if limit is None or pixels <= limit:
         yield
         return
@@ -121,7 +121,7 @@ def allowing(pixels: int) -> Iterator[None]:
 
 
 def machine_memory() -> int | None:
-    """The machine's memory in bytes; None where the system does not tell."""
+    """The machine's memory in bytes; None where it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # not on Windows

@@ -1,4 +1,4 @@
-"""Images at the size that they are mapped at: the pixels that evaluation's OpenCV gives, without OpenCV."""
+"""Bilinear resizing of images with the same pixel values as OpenCV, without OpenCV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ONE = 2048  # a weight of 1 in OpenCV's fixed point (INTER_RESIZE_COEF_SCALE)
-_VALUES = 1 << 18  # so many values of the result are computed at once: 1 MB an array, which a cache holds
+_VALUES = 1 << 18  # values of the result computed at once: arrays of 1 MB fit into the cache
 
 
 def resized_size(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -25,9 +25,9 @@ def resized_size(height: int, width: int, long_side: int) -> tuple[int, int]:
 def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resizes bilinearly, not antialiased: every value as `cv2.resize` with INTER_LINEAR gives it on uint8.
 
-    OpenCV first sums two columns, with whole numbers as weights, then two rows, from whose products bits are cut off.
-    Its columns and rows differ at the edges: beyond the outermost centre of a column the weight of the other one is
-    zero, while of rows the outermost one is taken twice, each time with bits cut off.
+    OpenCV first sums two columns with integer weights, then two rows, whose products are truncated. Columns and rows
+    differ at the edges: beyond the centre of the outermost column the other column has weight zero, while the outermost
+    row is used twice, truncated each time.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -63,13 +63,13 @@ def resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """The first of the two neighbours of each of `size` pixels, -1 before the first one; and (2, size) weights.
+    """The index of the first of two neighbours of each result pixel (-1 before the first pixel), and weights (2, size).
 
     Args:
-        length: of the source.
-        size: of the result.
+        length: pixels of the source.
+        size: pixels of the result.
     """
-    step = 1 / (size / length)  # two roundings, as OpenCV has them
+    step = 1 / (size / length)  # rounded twice, as in OpenCV
     centres = ((np.arange(size) + 0.5) * step - 0.5).astype(np.float32)
     first = np.floor(centres)
     share = centres - first
@@ -78,7 +78,7 @@ def taps(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
 
 
 def columns(length: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """(2, size) neighbours and weights; where one neighbour is missing, the other has all the weight."""
+    """Neighbours (2, size) and weights (2, size) along columns; at the edges one neighbour has the whole weight."""
     first, weights = taps(length, size)
     weights[:, (first < 0) | (first >= length - 1)] = [[_ONE], [0]]
     return np.stack([first, first + 1]).clip(0, length - 1), weights

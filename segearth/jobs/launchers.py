@@ -1,4 +1,4 @@
-"""What starts several processes of one command: its numbering of them, and how they end with one message."""
+"""Launchers of several processes (torchrun, SLURM, MPI): how they number them, and one message for all at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from segearth.errors import UserError, from_script, program
-from segearth.exits import ask_to_end, exit_code
+from segearth.exits import exit_code, record_signal
 from segearth.jobs.shards import WHOLE, Shard
 
 HEAD_START_S = 8.0  # for the first process to say what all would say, and for the launcher to end the others
@@ -127,4 +127,4 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG0
     """Ctrl-C comes from the terminal and again from the launcher, which would disturb the cleaning up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which follows
-    raise ask_to_end(number)
+    raise record_signal(number)

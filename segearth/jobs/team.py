@@ -1,4 +1,4 @@
-"""Processes of one launch that share a folder: what each has found out before they compute, and who failed.
+"""The processes of one launch: they exchange values through files in a shared folder.
 
 They exchange small values through files, so that they need neither a network nor torch. What they compute goes into
 the ledger of a job (`segearth.jobs.folder`), which outlives them.

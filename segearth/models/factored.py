@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from segearth.models.flat import MOST_PIXELS, SCRATCH_MB, Operations, Upsampled, operations_for
 from segearth.models.precision import true_float32
 from segearth.models.simfeatup import JBUStep, LinearUpsampler, pool
-from segearth.models.tiles import TILE, double, untile, upsample_tiles
+from segearth.models.tile_kernels import TILE
+from segearth.models.tiles import untile, upsample2x, upsample_tiles
 
 # number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
 Finish: TypeAlias = Callable[[int, Tensor], Tensor]
@@ -385,14 +386,14 @@ def _tiled(
     """
     *steps, last = upsampler.steps(size[0] / len(maps[0]))
     for step in steps:
-        maps = _double_all(step, maps, picture, offsets, size)
+        maps = _upsample2x_all(step, maps, picture, offsets, size)
     if before_last is not None:
         maps = [before_last(i, source) for i, source in enumerate(maps)]
     height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
     if (height, width) != size:
         pixels = [
             F.interpolate(one.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
-            for one in _double_all(last, maps, picture, offsets, size)
+            for one in _upsample2x_all(last, maps, picture, offsets, size)
         ]
         return torch.stack([finish(i, one[0].permute(1, 2, 0)) for i, one in enumerate(pixels)]).permute(0, 3, 1, 2)
     done: Tensor | None = None
@@ -406,7 +407,7 @@ def _tiled(
     return done.permute(0, 3, 1, 2)
 
 
-def _double_all(
+def _upsample2x_all(
     step: JBUStep,
     maps: list[Tensor],
     picture: Tensor,
@@ -418,7 +419,7 @@ def _double_all(
     return [
         one
         for members, guidance, places in _shared(picture, offsets, size, doubled)
-        for one in double(step, [maps[i] for i in members], guidance, places)
+        for one in upsample2x(step, [maps[i] for i in members], guidance, places)
     ]
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from segearth.models.list_memory import job_bytes, tile_bytes
 from segearth.models.simfeatup import JBUStep, LinearUpsampler, pool
-from segearth.models.tiles import PIXELS, TILE, Taps, axis, project
+from segearth.models.tile_kernels import PIXELS, TILE, StepWeights, axis, project_guidance, step_weights, tile_kernels
 
 Places = tuple[tuple[tuple[int, int], ...], ...]
 """(top, left) of the windows in each picture, in pixels."""
@@ -62,9 +62,9 @@ class Operations(Protocol):
     fixed: int | None
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
-        """The kernels (J, 64, A · A) of the plan's jobs, on source pixels (row, column), from guidance (n, 3, H, W)."""
+        """The kernels (J, 64, A · A) of the plan's jobs, from guidance (n, 3, H, W)."""
 
-    def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
+    def upsample2x(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """Applies kernels to maps (n, h, w, C), which gives `out`, (n, 2h, 2w, at most C) of any strides."""
 
     def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
@@ -117,31 +117,27 @@ class TorchOperations:
         """Takes the bound of what is gathered for the tiles that are computed at once."""
         self.fixed: int | None = None
         self.scratch = int(scratch_mb * 2**20)
-        self.taps: dict[JBUStep, Taps] = {}
+        self.weights: dict[JBUStep, StepWeights] = {}
 
     def matrices(self, step: JBUStep, guidance: Tensor, plan: Plan, dtype: torch.dtype) -> Tensor:
         """See `Operations`."""
         rows, columns = (axis(side // 2, step.radius, guidance.device) for side in guidance.shape[2:])
         colours = guidance.permute(0, 2, 3, 1).contiguous()
-        if step not in self.taps:
-            self.taps[step] = Taps(step)
-        keys, taps = project(step, colours), self.taps[step]
-        inner, side = slice(step.radius, step.radius + TILE), rows.enlarged.shape[1]
-        shape = (len(plan.jobs), PIXELS, rows.positions.shape[1], columns.positions.shape[1])
-        found = keys.new_empty(shape, dtype=dtype)
+        if step not in self.weights:
+            self.weights[step] = step_weights(step)
+        keys, inner = project_guidance(step, colours), slice(step.radius, step.radius + TILE)
+        positions = columns.positions.shape[1] * rows.positions.shape[1]
+        kernels = keys.new_empty(len(plan.jobs), PIXELS, positions, dtype=dtype)
         at_once = max(1, self.scratch // job_bytes(step.radius))
-        for places, out in zip(plan.job_places.split(at_once), found.split(at_once), strict=True):
+        for places, out in zip(plan.job_places.split(at_once), kernels.split(at_once), strict=True):
             window, ty, tx = places.unbind(dim=1)
             y, x = rows.enlarged[ty][:, :, None], columns.enlarged[tx][:, None, :]
-            banded = keys.new_zeros(len(places), PIXELS, side, side)
             window = window[:, None, None]
-            taps.write(banded, keys[window, y, x], colours[window, y[:, inner], x[..., inner]])
-            kernel = torch.bmm(banded.flatten(1, 2), columns.weights[tx]).unflatten(1, (PIXELS, side))  # (j, 64, S, A)
-            kernel = torch.bmm(rows.weights[ty].transpose(1, 2), kernel.transpose(1, 2).flatten(2))
-            out.copy_(kernel.unflatten(2, (PIXELS, -1)).transpose(1, 2))  # (j, 64, A, A)
-        return found.flatten(2)
+            tiles = (keys[window, y, x], colours[window, y[:, inner], x[..., inner]])
+            out.copy_(tile_kernels(self.weights[step], *tiles, columns.weights[tx], rows.weights[ty]))
+        return kernels
 
-    def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
+    def upsample2x(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """See `Operations`."""
         source = source[..., : out.shape[-1]]
         tiles = source.new_empty(len(plan.slots), PIXELS, source.shape[-1])
@@ -170,7 +166,7 @@ def _operands(matrices: Tensor, radius: int, source: Tensor, plan: Plan, part: s
     """The kernels (m, 64, A · A) and source pixels (m, A · A, C) of a part of the list of tiles."""
     rows, columns = (axis(side, radius, source.device) for side in source.shape[1:3])
     window, ty, tx = plan.places[part].unbind(dim=1)
-    pixels = source[window[:, None, None], rows.positions[ty][:, :, None], columns.positions[tx][:, None, :]]
+    pixels = source[window[:, None, None], rows.positions[ty][:, None, :], columns.positions[tx][:, :, None]]
     return matrices[plan.slots[part]], pixels.flatten(1, 2)
 
 
@@ -225,12 +221,12 @@ class Upsampled:
         self.operations, self.size = operations, (windows.shape[-2], windows.shape[-1])
         *steps, last = upsampler.steps(self.size[0] / maps.shape[1])
         for step in steps:
-            maps = self._double(step, maps, windows, places)
+            maps = self._upsample2x(step, maps, windows, places)
         self.radius = last.radius
         # for a patch side that is no power of two: the windows are resized after the last step
         self.resized = self.size != (2 * maps.shape[1], 2 * maps.shape[2])
         if self.resized:
-            maps = self._double(last, maps, windows, places)
+            maps = self._upsample2x(last, maps, windows, places)
         else:
             self.matrices, self.plan = self._kernels(last, maps, windows, places)
         self.maps = maps
@@ -252,7 +248,7 @@ class Upsampled:
             return torch.stack(list(self._resize(channels)))
         source = self.maps[..., channels]
         out = source.new_empty(len(source), source.shape[-1], *self.size, dtype=torch.float32)
-        self.operations.double(self.matrices, self.radius, source, self.plan, out.permute(0, 2, 3, 1))
+        self.operations.upsample2x(self.matrices, self.radius, source, self.plan, out.permute(0, 2, 3, 1))
         return out
 
     def _resize(self, channels: slice) -> Iterator[Tensor]:
@@ -266,9 +262,9 @@ class Upsampled:
         guidance = pool(windows, doubled)
         return self.operations.matrices(step, guidance, plan, maps.dtype), plan
 
-    def _double(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> Tensor:
+    def _upsample2x(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> Tensor:
         """(n, h, w, C) to (n, 2h, 2w, C)."""
         matrices, plan = self._kernels(step, maps, windows, places)
         out = maps.new_empty(len(maps), 2 * maps.shape[1], 2 * maps.shape[2], maps.shape[3])
-        self.operations.double(matrices, step.radius, maps, plan, out)
+        self.operations.upsample2x(matrices, step.radius, maps, plan, out)
         return out

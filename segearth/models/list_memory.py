@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from segearth.models.simfeatup import GUIDANCE_DIM, KEY_DIM
-from segearth.models.tiles import PIXELS, TILE
+from segearth.models.tile_kernels import PIXELS, TILE
 from segearth.models.window_memory import GPU_BATCH, block, encoder_batch, encoder_bytes, fitting
 from segearth.windows import Grid
 

@@ -6,7 +6,7 @@
 - `keys_kernel`: the guidance's projection;
 - `taps_kernel`: range kernel, softmax, spatial kernel and correction, a row of taps for every pixel;
 - `fold_kernel`: bicubic enlargement and reflected borders multiplied into them, a matrix (64 × A²) for every tile;
-- `double_kernel`, `norms_kernel`: that matrix times the tile's source pixels, which are gathered on the way.
+- `upsample2x_kernel`, `norms_kernel`: that matrix times the tile's source pixels, which are gathered on the way.
 
 Keys and softmax are plain float32 sums. Products of weights are float32 split into three TF32 products, which is as
 exact; plain TF32 where maps are kept in float16.
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from segearth.models.flat import Plan, make_plan
 from segearth.models.simfeatup import KEY_DIM, JBUStep, pointwise
-from segearth.models.tiles import PIXELS, TILE, axis
+from segearth.models.tile_kernels import PIXELS, TILE, axis
 
 # The fastest of those tried on an H200, for nine windows of 224 pixels.
 SUMS = "ieee"  # plain float32 is faster than three TF32 products here; float16 is multiplied as it is
@@ -166,7 +166,7 @@ def _tile(
 
 
 @triton.jit
-def double_kernel(
+def upsample2x_kernel(
     matrices, slots, source, tops, lefts, out, h, w, pitch, channels, rows, columns, to_window, to_pixel, to_channel,
     AY: tl.constexpr, AX: tl.constexpr, K: tl.constexpr, C: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -269,14 +269,14 @@ class TritonOperations:
                 )  # fmt: skip
             return folded
 
-    def double(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
+    def upsample2x(self, matrices: Tensor, radius: int, source: Tensor, plan: Plan, out: Tensor) -> None:
         """See `Operations`."""
         with gpu_of(source):
             _, h, w, _ = source.shape
             channels = out.shape[-1]
             block = min(DOUBLE["C"], max(16, triton.next_power_of_2(channels)))
             rows, columns = (axis(side, radius, source.device).positions for side in (h, w))
-            double_kernel[(len(plan.slots), triton.cdiv(channels, block))](
+            upsample2x_kernel[(len(plan.slots), triton.cdiv(channels, block))](
                 matrices, plan.slots, source, rows, columns, out, h, w, source.stride(2), channels,
                 plan.rows, plan.columns, out.stride(0), out.stride(2), out.stride(3),
                 AY=rows.shape[1], AX=columns.shape[1], K=DEPTH, PREC=SUMS, **DOUBLE | {"C": block},
@@ -327,5 +327,5 @@ def call_all(device: torch.device, dtype: torch.dtype) -> None:
     source = torch.zeros(1, 12, 12, DOUBLE["C"], device=device, dtype=dtype)
     operations = TritonOperations()
     matrices = operations.matrices(step, torch.zeros(1, 3, 24, 24, device=device, dtype=torch.float32), plan, dtype)
-    operations.double(matrices, step.radius, source, plan, source.new_empty(1, 24, 24, DOUBLE["C"]))
+    operations.upsample2x(matrices, step.radius, source, plan, source.new_empty(1, 24, 24, DOUBLE["C"]))
     operations.norms(matrices, step.radius, source, source[:, 0, 0].float(), plan)

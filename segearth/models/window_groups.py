@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from segearth.models.tiles import TILE
+from segearth.models.tile_kernels import TILE
 from segearth.windows import Window, padding, window_groups
 
 

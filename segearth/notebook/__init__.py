@@ -1,1 +1,1 @@
-"""What maps look like in a notebook: an interactive map where folium is, else a picture; and a table."""
+"""Display of maps in notebooks: an interactive map with folium, else an image; and a table."""

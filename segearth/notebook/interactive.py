@@ -1,4 +1,4 @@
-"""An interactive map as HTML, by folium where that is installed."""
+"""An interactive map as HTML, made with folium if installed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from segearth.weights import packaged
 if TYPE_CHECKING:
     import folium
 
-_LATER = "data:,"  # an empty address, in place of the image's own, which the page has once
-_FARTHEST, _NEAREST = -12, 24  # zooms: in pixels, of images up to a million; on the Earth, for pixels of some cm
-_MOST_ROWS = 40  # of a legend; the table below the map has all
+_LATER = "data:,"  # an empty URL: the page sets the images later, so that each is embedded once
+_FARTHEST, _NEAREST = -12, 24  # zoom levels: images of up to a million pixels; pixels of some cm on the Earth
+_MOST_ROWS = 40  # rows of the legend; the table below the map has all classes
 
 
 def interactive_html(view: View) -> str | None:
-    """The map as HTML that stands in a frame of its own; None where folium is missing."""
+    """The map as HTML in an iframe; None if folium is missing."""
     try:
         return str(folium_map(view)._repr_html_())
     except ImportError:
@@ -27,7 +27,7 @@ def interactive_html(view: View) -> str | None:
 
 
 def folium_map(view: View) -> folium.Map:
-    """The map.
+    """Makes the folium map.
 
     Raises:
         ImportError: folium is missing.
@@ -38,7 +38,7 @@ def folium_map(view: View) -> folium.Map:
     place: dict[str, Any] = {"control_scale": True} if view.is_on_earth else {"crs": "Simple"}
     shown = folium.Map(location=((south + north) / 2, (west + east) / 2), tiles=None, zoom_snap=0.25, **place)
     shown.options |= {"minZoom": 0 if view.is_on_earth else _FARTHEST, "maxZoom": _NEAREST if view.is_on_earth else 6}
-    # of all that folium would have fetched from servers, Leaflet alone is used
+    # of the files that folium loads from servers, only Leaflet is used
     shown.default_js = [link for link in shown.default_js if link[0] == "leaflet"]
     shown.default_css = [link for link in shown.default_css if link[0] == "leaflet_css"]
     if view.is_on_earth:
@@ -70,7 +70,7 @@ def folium_map(view: View) -> folium.Map:
 
 
 def _parts(**parts: str) -> Any:
-    """Parts of a page, by where they stand. branca takes them for templates once more: see `_script_json`."""
+    """Parts of a page by position. branca renders them as templates again: see `_script_json`."""
     from branca.element import MacroElement
     from jinja2 import Template
 
@@ -88,9 +88,9 @@ def _legend_row(row: Any) -> dict[str, str]:
 
 
 def _script_json(value: Any) -> str:
-    """JSON that may stand in a script of a page: no text of it ends the script, or is taken for HTML or a template."""
+    """JSON that is safe in a script element: no text can end the script, or act as HTML or a template."""
     text = json.dumps(value, allow_nan=False)  # in ASCII; braces before these characters are within strings
-    return re.sub(r"[<>&]|\{(?=[{%#])", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(r"[<>&]|\{(?=[{%#])", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 @cache

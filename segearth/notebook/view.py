@@ -1,4 +1,4 @@
-"""What a notebook shows of a map, whatever draws it: two images of one ground, and the figures of the classes."""
+"""The content of a notebook view: two images of the same extent, and statistics of the classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from segearth.result import Result
 
-LONGEST = 1024  # side of an image in a notebook
+LONGEST = 1024  # longest side of an image in a notebook
 Bounds: TypeAlias = "tuple[tuple[float, float], tuple[float, float]]"
 
 
@@ -28,12 +28,12 @@ class View:
     """A map for a notebook.
 
     Attributes:
-        colours: (h, w, 4) uint8 RGBA, the colours of the classes, clear where there is none.
-        picture: (h, w, 4) uint8 RGBA, the image on the same ground; None where it cannot be had.
+        colours: (h, w, 4) uint8 RGBA, the colours of the classes, transparent where there is none.
+        picture: (h, w, 4) uint8 RGBA, the image of the same extent; None if unavailable.
         bounds: south-west and north-east, in latitude and longitude, or in pixels upwards and to the right.
-        is_on_earth: whether they are latitudes and longitudes; the images are then in Web Mercator.
-        rows: the classes in figures, see `segearth.summary.figures`.
-        title: what the map is called.
+        is_on_earth: whether bounds are latitudes and longitudes; the images are then in Web Mercator.
+        rows: statistics of the classes, see `segearth.summary.result_rows`.
+        title: the name of the map.
     """
 
     colours: NDArray[np.uint8]
@@ -45,20 +45,20 @@ class View:
 
 
 def pixel_view(result: Result, rows: Sequence[Mapping[str, Any]]) -> View:
-    """The view of a map without a place on the Earth, in pixels of the image."""
+    """The view of a map without coordinates, in pixels of the image."""
     height, width = result.labels.shape
     step = -(-max(height, width) // LONGEST)
     picture = Image.fromarray(result.pixels).reduce(step)
     down = np.minimum(np.arange(picture.height) * step + step // 2, height - 1)
     right = np.minimum(np.arange(picture.width) * step + step // 2, width - 1)
     colours = class_colours(result.labels[np.ix_(down, right)], result.palette)
-    # a pixel of the picture is `step` of the image also at its right and its lower rim, where there are fewer
+    # each pixel of the picture is `step` pixels of the image, also at the right and lower edge with fewer pixels
     bounds = (float(height - step * picture.height), 0.0), (float(height), float(step * picture.width))
     return View(colours, _opaque(np.asarray(picture)), bounds, False, rows, result.name)
 
 
 def class_colours(labels: NDArray[np.integer], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels (h, w) in the colours (C, 3) of their classes: (h, w, 4), clear where there is no class."""
+    """Labels (h, w) as RGBA (h, w, 4) in the colours (C, 3) of their classes, transparent without a class."""
     table = np.zeros((len(palette) + 1, 4), np.uint8)
     table[:-1, :3], table[:-1, 3] = palette, 255
     return table[np.minimum(labels, len(palette))]
@@ -69,14 +69,14 @@ def _opaque(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def picture_uri(pixels: NDArray[np.uint8]) -> str:
-    """An image (h, w, 4) as a part of a page: WebP where Pillow has it, which is a tenth of PNG."""
+    """An image (h, w, 4) as a data URI: WebP if Pillow supports it, a tenth of the size of PNG."""
     if features.check("webp"):
         return _uri(Image.fromarray(pixels), "webp", quality=85)
     return flat_uri(pixels)
 
 
 def flat_uri(pixels: NDArray[np.uint8]) -> str:
-    """An image (h, w, 4) of few colours as a part of a page, without loss."""
+    """An image (h, w, 4) of few colours as a lossless data URI."""
     return _uri(Image.fromarray(pixels), "png")
 
 
@@ -87,22 +87,22 @@ def _uri(image: Image.Image, kind: str, **options: Any) -> str:
 
 
 def png_uri(content: bytes, kind: str = "png") -> str:
-    """The content of an image's file as an address."""
+    """The content of an image file as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def html_picture(content: bytes, about: str) -> str:
-    """A PNG as HTML.
+    """A PNG as an HTML element.
 
     Args:
-        content: of its file.
-        about: what it is, for who cannot see it.
+        content: content of the file.
+        about: alternative text.
     """
     return f'<img alt="{html.escape(about)}" style="max-width:100%" src="{png_uri(content)}">'
 
 
 def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What `figures` returns as HTML, the largest class first; with hectares where rows have areas."""
+    """`result_rows` as an HTML table, the largest class first; with hectares if rows have areas."""
     areas = any(row.get("area_m2") is not None for row in rows)
     names = ("", "label", "class", "pixels", "percent", "confidence", *(["ha"] if areas else []))
     head = "".join(f"<th>{name}</th>" for name in names)
@@ -119,10 +119,10 @@ def _html_row(row: Mapping[str, Any], areas: bool) -> str:
 
 
 def css_colour(row: Mapping[str, Any]) -> str:
-    """The colour of a class for a page."""
+    """The colour of a class in CSS."""
     return f"rgb({','.join(str(int(part)) for part in row['colour'])})"
 
 
 def area_text(row: Mapping[str, Any]) -> str:
-    """The area of a class in hectares; empty where it is not known."""
+    """The area of a class in hectares; empty if unknown."""
     return "" if row.get("area_m2") is None else hectares(row["area_m2"])

@@ -2,7 +2,7 @@
 
     from segearth.openmmlab.evaluate import evaluate
 
-    row = evaluate("configs/cfg_loveda.py", "work_dirs/cfg_loveda")     # row["mIoU"] in percent
+    run, folder = evaluate("configs/cfg_loveda.py", "work_dirs/cfg_loveda")     # run.miou in percent
 
 `SegEarthSegmentation` and the data sets are in mmseg's registries as soon as they are imported. This module
 itself imports nothing of OpenMMLab: `require` does, and turns a failure into advice.
@@ -13,22 +13,14 @@ from importlib import import_module
 from io import StringIO
 from typing import Any
 
+from segearth.datasets import dataset_classes
 from segearth.errors import UserError
 from segearth.extras import install_command
 
 _HOME = {
     "CountingIoUMetric": "segearth.openmmlab.metric",
-    "OpenEarthMapDataset": "segearth.openmmlab.datasets",
-    "UAVidDataset": "segearth.openmmlab.datasets",
-    "UDD5Dataset": "segearth.openmmlab.datasets",
-    "VDDDataset": "segearth.openmmlab.datasets",
-    "WHUDataset": "segearth.openmmlab.datasets",
-    "InriaDataset": "segearth.openmmlab.datasets",
-    "xBDDataset": "segearth.openmmlab.datasets",
-    "CHN6_CUGDataset": "segearth.openmmlab.datasets",
-    "RoadValDataset": "segearth.openmmlab.datasets",
-    "WaterDataset": "segearth.openmmlab.datasets",
     "SegEarthSegmentation": "segearth.openmmlab.segmentor",
+    **dict.fromkeys(dataset_classes(), "segearth.openmmlab.datasets"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Data sets of aerial images for mmsegmentation, and how they are opened and checked."""
+"""Data set classes for mmsegmentation, made from the descriptions; and opening and checking a data set."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from segearth.datasets import DATASETS as DESCRIPTIONS
-from segearth.datasets import Description
+from segearth.datasets import Description, dataset_classes
 from segearth.datasets.places import lossy_label, set_of
 from segearth.errors import UserError, command, notice, option
 from segearth.images.files import SUFFIXES
@@ -23,11 +22,7 @@ from segearth.openmmlab.reading import read_alike
 class _Described(BaseSegDataset):  # type: ignore[misc]
     """A set of `segearth.datasets`: classes, palette and default suffixes are those of its description."""
 
-    _of: ClassVar[Description]
-
-    def __init_subclass__(cls) -> None:
-        cls._of = next(one for one in DESCRIPTIONS.values() if one.dataset_class == cls.__name__)
-        cls.METAINFO = {"classes": cls._of.classes, "palette": [list(colour) for colour in cls._of.palette]}
+    spec: ClassVar[Description]
 
     def __init__(
         self,
@@ -36,63 +31,32 @@ class _Described(BaseSegDataset):  # type: ignore[misc]
         reduce_zero_label: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        of = self._of
+        spec = self.spec
         super().__init__(
-            img_suffix=of.image_suffix if img_suffix is None else img_suffix,
-            seg_map_suffix=of.label_suffix if seg_map_suffix is None else seg_map_suffix,
-            reduce_zero_label=of.reduce_zero_label if reduce_zero_label is None else reduce_zero_label,
+            img_suffix=spec.image_suffix if img_suffix is None else img_suffix,
+            seg_map_suffix=spec.label_suffix if seg_map_suffix is None else seg_map_suffix,
+            reduce_zero_label=spec.reduce_zero_label if reduce_zero_label is None else reduce_zero_label,
             **kwargs,
         )
 
 
-@DATASETS.register_module()
-class OpenEarthMapDataset(_Described):
-    """OpenEarthMap: 8 classes of land cover; 0, which the data set calls unknown, is scored as background."""
+def dataset_class(spec: Description) -> type[_Described]:
+    """Makes the class that reads a set."""
+    return type(
+        spec.dataset_class,
+        (_Described,),
+        {
+            "__doc__": f"{spec.title}, {spec.split}.",
+            "__module__": __name__,
+            "METAINFO": {"classes": spec.classes, "palette": [list(colour) for colour in spec.palette]},
+            "spec": spec,
+        },
+    )
 
 
-@DATASETS.register_module()
-class UAVidDataset(_Described):
-    """UAVid, with static and moving cars as one class."""
-
-
-@DATASETS.register_module()
-class UDD5Dataset(_Described):
-    """UDD5."""
-
-
-@DATASETS.register_module()
-class VDDDataset(_Described):
-    """VDD."""
-
-
-@DATASETS.register_module()
-class WHUDataset(_Described):
-    """Both WHU sets of buildings; for Satellite II, set both suffixes to .tif."""
-
-
-@DATASETS.register_module()
-class InriaDataset(_Described):
-    """Inria Aerial Image Labeling."""
-
-
-@DATASETS.register_module()
-class xBDDataset(_Described):  # noqa: N801 (the name in configs)
-    """Buildings of xBD before the disaster."""
-
-
-@DATASETS.register_module()
-class CHN6_CUGDataset(_Described):  # noqa: N801 (the name in configs)
-    """Roads of CHN6-CUG."""
-
-
-@DATASETS.register_module()
-class RoadValDataset(_Described):
-    """Roads of DeepGlobe, Massachusetts and SpaceNet, in GRSet's selection."""
-
-
-@DATASETS.register_module()
-class WaterDataset(_Described):
-    """WBS-SI, water bodies; labels are PNG."""
+# Registered in mmseg, and attributes of this module: processes that load images unpickle them by these names.
+for _name, _spec in dataset_classes().items():
+    globals()[_name] = DATASETS.register_module(module=dataset_class(_spec))
 
 
 def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
@@ -125,8 +89,8 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         )
     if not (isinstance(builder, type) and issubclass(builder, BaseSegDataset)):
         raise UserError(
-            f"the data set type {kind} is none of images with a label map each: expected a BaseSegDataset; evaluate "
-            "each of the sets that it joins with a config of its own"
+            f"the data set type {kind} is not a set of images with one label map each: expected a BaseSegDataset; "
+            "evaluate each of the sets that it joins with its own config"
         )
     try:
         dataset = builder(**settings, lazy_init=True)
@@ -162,11 +126,12 @@ def _no_images(folder: Path, suffix: str) -> str:
     seen = Counter(path.suffix for path in folder.rglob("*") if path.is_file() and path.suffix)
     if seen:
         there = ", ".join(sorted(seen)[:5])
-        images = [one for one, _ in seen.most_common() if one.lower() in SUFFIXES]
+        images = [found for found, _ in seen.most_common() if found.lower() in SUFFIXES]
         change = option("options", f"test_dataloader.dataset.img_suffix={(images or ['SUFFIX'])[0]}", "cfg_options")
         return f"{what} (there are {there}); copy the images there, or give {change}"
-    of = set_of(folder)
-    return f"{what}; " + (f"prepare the set: {command('prepare')} {of.name} SOURCE" if of else "copy the images there")
+    spec = set_of(folder)
+    advice = f"prepare the set: {command('prepare')} {spec.name} SOURCE" if spec else "copy the images there"
+    return f"{what}; {advice}"
 
 
 def _check_labels(dataset: Any) -> None:

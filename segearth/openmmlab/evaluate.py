@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segearth import results
 from segearth.config_files import UNCHANGED, ConfigChanges
 from segearth.errors import UserError, command, option
 from segearth.jobs.folder import Job, open_job
@@ -24,6 +23,8 @@ from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config, read_config
 from segearth.openmmlab.model_weights import fetch_weights
 from segearth.outputs import writable_folder
+from segearth.results import folder as results
+from segearth.results.record import Run
 from segearth.vocabulary import Vocabulary
 
 PROGRESS = "progress"  # folder of unfinished runs, in that of the results
@@ -42,7 +43,7 @@ def evaluate(
     team: Team = ALONE,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
     quiet: bool = False,
-) -> tuple[dict[str, Any] | None, Path]:
+) -> tuple[Run | None, Path]:
     """Runs mmengine's test loop on a config and adds a row to the work dir's results.
 
     Counts of images that were finished are kept in the work dir until the row is written: a run that was
@@ -59,12 +60,12 @@ def evaluate(
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
         zero_shot: whether a class file that sets thresholds or scales of classes, which come from labels, is refused.
-        team: the processes that do this together: each takes a share of the images, and the last one makes the row.
+        team: the processes that do this together: each takes a share of the images, and the last one makes the record.
         say: told what takes a while.
         quiet: no progress bar.
 
     Returns:
-        The row (see `segearth.results`), or None where another process makes it; and the folder of results.
+        The record of the run, or None where another process makes it; and the folder of results.
 
     Raises:
         UserError: everything that the person who runs it can mend.
@@ -75,41 +76,39 @@ def evaluate(
     folder = Path(work_dir or read_config(path, changes.options).get("work_dir") or Path("work_dirs", path.stem))
     if not team.has_met:
         team.gather(writable_folder(folder))
-    if team.is_main:
-        say("loading mmsegmentation and the model ...")
-    run = team.run_on_all_ranks(
+    plan = team.run_on_all_ranks(
         folder, lambda: _prepare(path, folder, changes, limit, zero_shot, say if team.is_main else None)
     )
-    if len({tuple(identity) for identity in team.gather(folder, [run.fingerprint, run.listing])}) > 1:
+    if len({tuple(identity) for identity in team.gather(folder, [plan.fingerprint, plan.listing])}) > 1:
         raise UserError(
             "the processes see different data, code, weights or versions: expected the same on all machines; use one "
             "shared folder, or copies that keep file times (cp -p, rsync -a), and the same environment"
         )
-    below = run.fingerprint[:16] if reuse else ""
-    pictures = None if show_dir is None else _plan_pictures(run, Path(show_dir, below), shown)
+    below = plan.fingerprint[:16] if reuse else ""
+    pictures = None if show_dir is None else _plan_pictures(plan, Path(show_dir, below), shown)
     upsampler = [] if changes.upsampler is None else [f"model.upsampler={changes.upsampler}"]
-    request = {
+    request: dict[str, Any] = {
         "limit": limit,
-        "available": run.available,
-        "options": [*changes.options, *upsampler],
-        "pictures": [] if pictures is None else [Path(below, name).as_posix() for name in pictures.names.values()],
+        "available": plan.available,
+        "options": (*changes.options, *upsampler),
+        "pictures": () if pictures is None else tuple(Path(below, name).as_posix() for name in pictures.names.values()),
     }
-    job_folder = folder / PROGRESS / run.fingerprint[:16]
+    job_folder = folder / PROGRESS / plan.fingerprint[:16]
     try:
-        with open_job(job_folder, run.settings, shard=team.shard) as job:
-            if reuse and run.earlier is not None:
-                _draw_missing(run, pictures, team)
+        with open_job(job_folder, plan.settings, shard=team.shard) as job:
+            if reuse and plan.earlier is not None:
+                _draw_missing(plan, pictures, team)
                 job.discard()
-                return (_repeat(run, run.earlier | request) if team.is_main else None), folder
-            return _evaluate(run, job, pictures, request, team, quiet), folder
+                return (_repeat(folder, replace(plan.earlier, **request)) if team.is_main else None), folder
+            return _evaluate(plan, job, pictures, request, team, quiet), folder
     finally:
         with suppress(OSError):  # other runs may be unfinished
             job_folder.parent.rmdir()
 
 
 @dataclass(frozen=True)
-class _Run:
-    """A run that can begin.
+class _Plan:
+    """A run that is ready to start: what it reads, and what decides its counts.
 
     Attributes:
         config: with known paths.
@@ -122,7 +121,7 @@ class _Run:
         fingerprint: of these settings.
         listing: digest of the images.
         metric: for this process's counts.
-        earlier: the newest row of the folder that is what this run would give.
+        earlier: the newest run of the folder that is what this one would give.
     """
 
     config: Any
@@ -135,7 +134,7 @@ class _Run:
     fingerprint: str
     listing: str
     metric: Any
-    earlier: dict[str, Any] | None
+    earlier: Run | None
 
 
 def _prepare(
@@ -145,12 +144,14 @@ def _prepare(
     limit: int | None,
     zero_shot: bool,
     say: Callable[[str], object] | None,
-) -> _Run:
+) -> _Plan:
     """Checks all that can be checked before images are predicted, the cheap things first; fetches the weights."""
     config = load_config(path, changes)
     if zero_shot:
         _refuse_class_settings(config.model["name_path"])
-    rows = results.read_rows(folder)
+    runs = results.read_runs(folder)
+    if say is not None:
+        say("loading mmsegmentation and the model ...")
     require()
     from mmengine.logging import MMLogger
 
@@ -172,23 +173,16 @@ def _prepare(
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     settings = identity.run_settings(config, dataset)
     fingerprint, listing = settings_hash(settings), identity.digest([item.key for item in items])
-    earlier = next(
-        (
-            row
-            for row in reversed(rows)
-            if (row.get("fingerprint"), row.get("listing")) == (fingerprint, listing) and results.flaw(row) is None
-        ),
-        None,
-    )
+    earlier = next((run for run in reversed(runs) if (run.fingerprint, run.listing) == (fingerprint, listing)), None)
     if say is not None:
         for remark in dataset.remarks:
             say(f"note: {remark}")
         if earlier is None:
             pipeline = config.test_dataloader.dataset.get("pipeline", ())
-            counts = labels.glance(dataset, metric.ignore_index, pipeline)
+            counts = labels.inspect_labels(dataset, metric.ignore_index, pipeline)
             for remark in counts.remarks(partial=counts.images < available):
                 say(f"warning: {remark}")
-    return _Run(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
+    return _Plan(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
 
 
 def _refuse_class_settings(name_path: str) -> None:
@@ -200,11 +194,11 @@ def _refuse_class_settings(name_path: str) -> None:
         )
 
 
-def _repeat(run: _Run, row: dict[str, Any]) -> dict[str, Any]:
-    """Makes an earlier row the newest one, and writes what a kill just after it was written has left undone."""
-    if results.read_rows(run.folder)[-1] != row or not (run.folder / results.XLSX_NAME).is_file():
-        results.append_row(run.folder, row)
-    return row
+def _repeat(folder: Path, run: Run) -> Run:
+    """Makes an earlier run the newest one, and writes what a kill just after it was written has left undone."""
+    if results.read_rows(folder)[-1:] != [run.to_json()] or not (folder / results.XLSX_NAME).is_file():
+        results.append_run(folder, run)
+    return run
 
 
 @dataclass(frozen=True)
@@ -220,91 +214,98 @@ class _Pictures:
     names: dict[str, str]
 
     def missing(self, since: int = 0) -> set[str]:
-        """The images without a picture; one from before `since` (in ns) is of another run."""
+        """The images whose picture does not exist, or is older than `since` (in ns)."""
         times = {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.png")}
         return {image for image, name in self.names.items() if times.get(name, -1) < since}
 
 
-def _plan_pictures(run: _Run, folder: Path, shown: int | None) -> _Pictures:
-    """Which pictures are to be drawn, and where."""
+def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
+    """Chooses the images whose predictions are drawn, and the files."""
     from segearth.openmmlab import hooks
 
-    images = [item.image for item in run.items]
-    names = hooks.picture_names(images, str(run.dataset.data_prefix.get("img_path")), shown)
+    images = [item.image for item in plan.items]
+    names = hooks.picture_names(images, str(plan.dataset.data_prefix.get("img_path")), shown)
     return _Pictures(writable_folder(folder), names)
 
 
-def _batches(run: _Run, team: Team, done: set[str]) -> list[list[int]]:
-    """This process's batches, as indices of images, without those of which all images are done.
+def _indices(plan: _Plan, team: Team, done: set[str]) -> list[int]:
+    """The images of this process's batches, without batches of which all images are done.
 
     Which images share a batch depends neither on what is done nor on the number of processes, because that moves
     the last bits of scores.
     """
-    size = int(run.config.test_dataloader.get("batch_size", 1))
-    batches = [list(range(len(run.items)))[i : i + size] for i in range(0, len(run.items), size)]
-    return [batch for batch in team.shard.of(batches) if not all(run.items[i].key in done for i in batch)]
+    size = int(plan.config.test_dataloader.get("batch_size", 1))
+    batches = [list(range(len(plan.items)))[i : i + size] for i in range(0, len(plan.items), size)]
+    return [i for batch in team.shard.of(batches) if not all(plan.items[i].key in done for i in batch) for i in batch]
 
 
-def _draw_missing(run: _Run, pictures: _Pictures | None, team: Team) -> None:
-    """Draws the pictures that are not there, and counts nothing."""
+def _draw_missing(plan: _Plan, pictures: _Pictures | None, team: Team) -> None:
+    """Draws missing pictures, without counting."""
     from segearth.openmmlab import eval_runner
 
     missing = set() if pictures is None else pictures.missing()
-    batches = _batches(run, team, {item.key for item in run.items if item.image not in missing})
-    if pictures is not None and batches:
-        segmentor = eval_runner.build_segmentor(run.config, team.shard)
-        hooks = [_picture_hook(run, segmentor, pictures)]
-        logs = _log_folder(run, team)
-        eval_runner.run_test_loop(run.config, logs, segmentor, run.dataset, batches, run.metric, hooks)
+    indices = _indices(plan, team, {item.key for item in plan.items if item.image not in missing})
+    if pictures is not None and indices:
+        segmentor = eval_runner.build_segmentor(plan.config, team.shard)
+        hooks = [_picture_hook(plan, segmentor, pictures)]
+        logs = _log_folder(plan, team)
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, hooks)
 
 
-def _picture_hook(run: _Run, segmentor: Any, pictures: _Pictures) -> Any:
-    """Draws them in the test loop."""
+def _picture_hook(plan: _Plan, segmentor: Any, pictures: _Pictures) -> Any:
+    """The hook that draws pictures in the test loop."""
     from segearth.openmmlab.hooks import PicturesHook
     from segearth.openmmlab.run_record import clip_name
 
-    meta, note = run.dataset.metainfo, f"{run.path.stem}, CLIP: {clip_name(segmentor.source)}"
+    meta, note = plan.dataset.metainfo, f"{plan.path.stem}, CLIP: {clip_name(segmentor.source)}"
     return PicturesHook(pictures.folder, pictures.names, meta["classes"], meta["palette"], note)
 
 
-def _log_folder(run: _Run, team: Team) -> Path:
+def _log_folder(plan: _Plan, team: Team) -> Path:
     """The folder for mmengine's own files; each process has another one."""
-    return run.folder / "logs" / ("" if team.is_main else f"process{team.shard.index}")
+    return plan.folder / "logs" / ("" if team.is_main else f"process{team.shard.index}")
 
 
 def _evaluate(
-    run: _Run, job: Job, pictures: _Pictures | None, request: dict[str, Any], team: Team, quiet: bool
-) -> dict[str, Any] | None:
-    """Predicts this process's share of the images that are left; makes the row where no image is left at all."""
-    from segearth.openmmlab import eval_runner, hooks, labels, run_record
+    plan: _Plan, job: Job, pictures: _Pictures | None, request: dict[str, Any], team: Team, quiet: bool
+) -> Run | None:
+    """Predicts this process's share of the images that are left; makes the record where no image is left at all."""
+    from segearth.openmmlab import eval_runner, hooks, labels
+    from segearth.openmmlab.run_record import run_record
 
     started = time.perf_counter()
-    keys = {item.image: item.key for item in run.items}
-    job.is_done = lambda key, record: run.metric.is_record(record)  # noqa: ARG005
+    keys = {item.image: item.key for item in plan.items}
+    job.is_done = lambda key, record: plan.metric.is_record(record)  # noqa: ARG005
     done = job.read()[0]
     missing = set() if pictures is None else pictures.missing(job.begun)
-    batches = _batches(run, team, {item.key for item in run.items if item.key in done and item.image not in missing})
-    segmentor = eval_runner.build_segmentor(run.config, team.shard)
-    run.metric.on_records = lambda new: job.add({keys[image]: record for image, record in new.items()})
-    share = sum(map(len, _batches(run, team, set())))
-    with hooks.progress(share, share - sum(map(len, batches)), team.shard, quiet) as bar:
-        drawing = [] if pictures is None else [_picture_hook(run, segmentor, pictures)]
-        logs = _log_folder(run, team)
-        eval_runner.run_test_loop(run.config, logs, segmentor, run.dataset, batches, run.metric, [*drawing, *bar])
+    indices = _indices(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
+    segmentor = eval_runner.build_segmentor(plan.config, team.shard)
+    plan.metric.on_records = lambda new: job.add({keys[image]: record for image, record in new.items()})
+    share = len(_indices(plan, team, set()))
+    with hooks.progress(share, share - len(indices), team.shard, quiet) as bar:
+        drawing = [] if pictures is None else [_picture_hook(plan, segmentor, pictures)]
+        logs = _log_folder(plan, team)
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, [*drawing, *bar])
 
-    def conclude(records: dict[str, dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:  # noqa: ARG001
-        run.metric.conclude(records)
-        counts = labels.counted(run.dataset, run.metric.ignore_index, records.values())
-        row = run_record.row(run.config, run.path, segmentor, run.dataset, run.metric) | {
-            "remarks": counts.remarks(partial=counts.images < run.available),
-            "seconds": round(time.perf_counter() - started, 2),
-            "seconds_per_image": round(sum(record["seconds"] for record in records.values()) / len(records), 4),
-            "processes": team.shard.count,
-            "resumed": sum(key in done for key in keys.values()),
-            "fingerprint": run.fingerprint,
-            "listing": run.listing,
-        }
-        results.append_row(run.folder, row | request)
-        return row | request
+    def conclude(records: dict[str, dict[str, Any]], failed: dict[str, str]) -> Run:  # noqa: ARG001
+        plan.metric.conclude(records)
+        counts = labels.count_labels(plan.dataset, plan.metric.ignore_index, records.values())
+        run = run_record(
+            plan.config,
+            plan.path,
+            segmentor,
+            plan.dataset,
+            plan.metric,
+            remarks=tuple(counts.remarks(partial=counts.images < plan.available)),
+            seconds=round(time.perf_counter() - started, 2),
+            seconds_per_image=round(sum(record["seconds"] for record in records.values()) / len(records), 4),
+            processes=team.shard.count,
+            resumed=sum(key in done for key in keys.values()),
+            fingerprint=plan.fingerprint,
+            listing=plan.listing,
+            **request,
+        )
+        results.append_run(plan.folder, run)
+        return run
 
     return job.finish(list(keys.values()), conclude)

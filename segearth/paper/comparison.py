@@ -11,7 +11,7 @@ from segearth.paper.methods import METHODS, Method
 from segearth.paper.published import AVERAGED, NOTES, published
 from segearth.paper.reading import read_runs
 from segearth.paper.sweep import JOURNAL, PICTURES, dataset_order
-from segearth.results import remarks
+from segearth.results.record import Run
 
 PAPER_MODEL = "clip-vit-b16"
 AVERAGE = f"average of {len(AVERAGED)} sets"
@@ -85,21 +85,21 @@ class Comparison:
     Attributes:
         rows: one a set and method, keys as in `COLUMNS`, None where there is nothing; then the averages.
         classes: one a set, method and class, keys as in `CLASS_COLUMNS`.
-        runs: the rows of results.json that they were made from, by names of method and set.
+        runs: the newest usable ones, that they were made from, by names of method and set.
         failures: why there is no result, or none of the newest run, by names of method and set.
         pictures: by names of method and set.
     """
 
     rows: list[dict[str, Any]]
     classes: list[dict[str, Any]]
-    runs: dict[tuple[str, str], dict[str, Any]]
+    runs: dict[tuple[str, str], Run]
     failures: dict[tuple[str, str], str]
     pictures: dict[tuple[str, str], list[Path]]
 
     @property
     def models(self) -> list[str]:
         """Names of the models that the results are of."""
-        return sorted({run["model"] for run in self.runs.values()})
+        return sorted({run.model for run in self.runs.values()})
 
 
 def compare(work_dir: Path) -> Comparison:
@@ -116,7 +116,7 @@ def compare(work_dir: Path) -> Comparison:
             if runs:
                 found.runs[key] = runs[-1]
                 found.classes.extend(_class_lines(method, dataset, runs[-1]))
-                pictures = [folder / PICTURES / name for name in runs[-1].get("pictures") or ()]
+                pictures = [folder / PICTURES / name for name in runs[-1].pictures]
                 found.pictures[key] = [path for path in pictures if path.is_file()]
             found.rows.append(line(method, dataset, runs[-1] if runs else None, failure))
     for method in METHODS.values():
@@ -130,13 +130,13 @@ def title(dataset: str) -> str:
     return describe(dataset).title + (" (J)" if dataset.endswith(JOURNAL) else "")
 
 
-def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str | None = None) -> dict[str, Any]:
+def line(method: Method, dataset: str, run: Run | None, failure: str | None = None) -> dict[str, Any]:
     """A row of the table of results.
 
     Args:
         method: a row of the paper's tables.
         dataset: the name of a config without `cfg_`.
-        run: a row of results.json; None: there is none.
+        run: its newest; None: there is none.
         failure: why the newest run gave no result.
     """
     of, paper = describe(dataset), published(method.name, dataset)
@@ -154,8 +154,8 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
     }
     if run is None:
         return cells
-    cells["Note"] = "; ".join(filter(None, [cells["Note"], *remarks(run)])) or None
-    result = _rounded(run["mIoU"] if of.metric == "mIoU" else run["IoU_fg"])
+    cells["Note"] = "; ".join(filter(None, [cells["Note"], *run.warnings])) or None
+    result = _rounded(run.miou if of.metric == "mIoU" else run.foreground_iou)
     reasons = caveats(method, of, run)
     return cells | {
         "Result": result,
@@ -167,70 +167,70 @@ def line(method: Method, dataset: str, run: dict[str, Any] | None, failure: str 
     }
 
 
-def complete(of: Description, run: dict[str, Any]) -> bool:
+def complete(of: Description, run: Run) -> bool:
     """Whether a run saw the whole split."""
-    whole = (run.get("data") or {}).get("complete") is not False
-    limited = run["images"] < run.get("available", 0)
-    return bool(whole and not limited and run["images"] in of.expected)
+    whole = run.data is None or run.data.complete is not False
+    limited = run.images < (run.available or 0)
+    return bool(whole and not limited and run.images in of.expected)
 
 
-def caveats(method: Method, of: Description, run: dict[str, Any]) -> list[str]:
+def caveats(method: Method, of: Description, run: Run) -> list[str]:
     """Why a run cannot be compared with the paper; empty if it can."""
     reasons = []
-    if run["model"] != PAPER_MODEL:
-        reasons.append(f"model {run['model']}")
-    if run["images"] not in of.expected:
-        reasons.append(f"{run['images']} of {' or '.join(map(str, of.expected))} images")
+    if run.model != PAPER_MODEL:
+        reasons.append(f"model {run.model}")
+    if run.images not in of.expected:
+        reasons.append(f"{run.images} of {' or '.join(map(str, of.expected))} images")
     elif not complete(of, run):
         reasons.append("data set not complete")
-    elif of.name == "openearthmap" and run["images"] < max(of.expected):
-        reasons.append(f"{run['images']} images, the published number is of {max(of.expected)}")
+    elif of.name == "openearthmap" and run.images < max(of.expected):
+        reasons.append(f"{run.images} images, the published number is of {max(of.expected)}")
     if changed := _changed(method, run):
         reasons.append(f"changed: {changed}")
     return reasons
 
 
-def _figures(run: dict[str, Any]) -> dict[str, Any]:
+def _figures(run: Run) -> dict[str, Any]:
     return {
-        **{key: run[key] for key in ("aAcc", "mIoU", "mAcc")},
-        "Foreground IoU": _rounded(run["IoU_fg"]),
-        "Images": run["images"],
-        "Seconds an image": run.get("seconds_per_image"),
+        "aAcc": run.aacc,
+        "mIoU": run.miou,
+        "mAcc": run.macc,
+        "Foreground IoU": _rounded(run.foreground_iou),
+        "Images": run.images,
+        "Seconds an image": run.seconds_per_image,
     }
 
 
-def _circumstances(method: Method, run: dict[str, Any]) -> dict[str, Any]:
+def _circumstances(method: Method, run: Run) -> dict[str, Any]:
     """Everything that a number depends on."""
-    files, versions = run.get("weights") or {}, run.get("versions") or {}
-    clip, upsampler = files.get("clip") or {}, files.get("upsampler") or {}
-    scale = run.get("scale")
+    clip, upsampler = run.weights.clip, run.weights.upsampler
     return {
-        "Config": Path(run["config"]).name,
-        "Prompts": "; ".join(run["prompts"]["classes"]),
-        "Model": run["model"],
-        "CLIP weights": clip.get("file"),
-        "CLIP SHA-256": clip.get("sha256"),
-        "Upsampler": run["upsampler"] or "none",
-        "Upsampler SHA-256": upsampler.get("sha256"),
-        "Method in code": run["MODEL"],
-        **{key: run["settings"].get(key) for key in ("ignore_residual", "prob_thd", "cls_token_lambda")},
-        "Long side": max(scale) if scale else None,
+        "Config": Path(run.config).name,
+        "Prompts": "; ".join(run.prompts.classes),
+        "Model": run.model,
+        "CLIP weights": clip and clip.file,
+        "CLIP SHA-256": clip and clip.sha256,
+        "Upsampler": run.upsampler or "none",
+        "Upsampler SHA-256": upsampler and upsampler.sha256,
+        "Method in code": run.method,
+        **{key: run.settings.get(key) for key in ("ignore_residual", "prob_thd", "cls_token_lambda")},
+        "Long side": max(run.scale) if run.scale else None,
         "Changed": _changed(method, run) or None,
-        "Precision": run["settings"].get("precision"),
-        "Device": run["device"],
-        "Processes": run.get("processes"),
-        **{name: versions.get(name) for name in ("torch", "mmseg", "segearth")},
-        "Commit": run.get("commit"),
-        "Date (UTC)": run["date"],
+        "Precision": run.settings.get("precision"),
+        "Device": run.device,
+        "Processes": run.processes,
+        **{name: run.versions.get(name) for name in ("torch", "mmseg", "segearth")},
+        "Commit": run.commit,
+        "Date (UTC)": run.date,
     }
 
 
-def _changed(method: Method, run: dict[str, Any]) -> str:
+def _changed(method: Method, run: Run) -> str:
     """The changes to the config that are not the method's own."""
     own = {f"{key}={value}" for key, value in method.changes.items()}
     if method.weights is not None:
-        own |= {one for one in run.get("options", ()) if one.startswith("model.upsampler=")}
-    return " ".join(one for one in run.get("options", ()) if one not in own and not one.startswith(_HARMLESS))
+        own |= {one for one in run.options if one.startswith("model.upsampler=")}
+    return " ".join(one for one in run.options if one not in own and not one.startswith(_HARMLESS))
 
 
 def _rounded(value: float | None) -> float | None:
@@ -238,12 +238,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any] | None:
+def _average(method: Method, runs: dict[tuple[str, str], Run]) -> dict[str, Any] | None:
     """The paper's average of mIoU; says which sets are missing or not whole."""
     found = {name: runs[method.name, name] for name in AVERAGED if (method.name, name) in runs}
     if method.datasets or not found:
         return None
-    values = [run["mIoU"] for run in found.values() if run["mIoU"] is not None]
+    values = [run.miou for run in found.values() if run.miou is not None]
     value = _rounded(sum(values) / len(values) if values else None)
     missing = [title(name) for name in AVERAGED if name not in found]
     reasons = [f"{len(found)} of {len(AVERAGED)} sets: without {', '.join(missing)}"] if missing else []
@@ -262,25 +262,26 @@ def _average(method: Method, runs: dict[tuple[str, str], dict[str, Any]]) -> dic
         "Edition": paper.edition if paper else None,
         "Difference": None if paper is None or value is None or missing else round(value - paper.value, 2),
         "Comparable": "; ".join(reasons) or "yes",
-        "Images": sum(run["images"] for run in found.values()),
+        "Images": sum(run.images for run in found.values()),
         "Complete": "yes" if whole and not missing else "no",
         "Note": "; ".join([*([method.note] if method.note else []), "with C's prompts"]),
     }
 
 
-def _class_lines(method: Method, dataset: str, run: dict[str, Any]) -> list[dict[str, Any]]:
+def _class_lines(method: Method, dataset: str, run: Run) -> list[dict[str, Any]]:
     """Rows of the table of classes."""
     return [
         {
             "Method": method.title,
             "Dataset": title(dataset),
-            "Class": entry["name"],
+            "Class": entry.name,
             "Prompt": prompt,
-            **{key: _rounded(entry[key]) for key in ("IoU", "Acc")},
-            "Intersection": entry["intersection"],
-            "Union": entry["union"],
-            "Predicted pixels": entry["prediction_pixels"],
-            "Label pixels": entry["label_pixels"],
+            "IoU": _rounded(entry.iou),
+            "Acc": _rounded(entry.accuracy),
+            "Intersection": entry.intersection,
+            "Union": entry.union,
+            "Predicted pixels": entry.prediction_pixels,
+            "Label pixels": entry.label_pixels,
         }
-        for entry, prompt in zip(run["per_class"], run["prompts"]["classes"], strict=True)
+        for entry, prompt in zip(run.per_class, run.prompts.classes, strict=True)
     ]

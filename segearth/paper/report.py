@@ -20,6 +20,7 @@ from segearth.paper.published import AVERAGED, published
 from segearth.paper.sweep import dataset_order
 from segearth.paper.text import cell, notes_of, signed
 from segearth.paper.workbook import COLOURS, MEANING, grade
+from segearth.results.record import Run
 
 _PICTURE_WIDTH, _QUALITY = 1500, 82
 _COLUMNS = (
@@ -57,13 +58,13 @@ def _circumstances(tables: Comparison) -> str:
     runs = list(tables.runs.values())
     if not runs:
         return "<p>There are no results yet.</p>"
-    versions = sorted({f"torch {run['versions'].get('torch')}, mmseg {run['versions'].get('mmseg')}" for run in runs})
+    versions = sorted({f"torch {run.versions.get('torch')}, mmseg {run.versions.get('mmseg')}" for run in runs})
     facts = {
         "Model": ", ".join(tables.models),
-        "Device": ", ".join(sorted({run["device"] for run in runs})),
+        "Device": ", ".join(sorted({run.device for run in runs})),
         "Versions": "; ".join(versions),
-        "Commit": ", ".join(sorted({run.get("commit") or "not known" for run in runs})),
-        "Finished": max(run["date"] for run in runs).replace("T", " ").replace("+00:00", " UTC"),
+        "Commit": ", ".join(sorted({run.commit or "not known" for run in runs})),
+        "Finished": max(run.date for run in runs).replace("T", " ").replace("+00:00", " UTC"),
     }
     lines = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
     others = [name for name in tables.models if name != PAPER_MODEL]
@@ -160,12 +161,12 @@ def _dataset(tables: Comparison, dataset: str) -> str:
         if (run := tables.runs.get((method.name, dataset))) is None:
             continue
         paper = published(method.name, dataset)
-        result = run["mIoU"] if of.metric == "mIoU" else run["IoU_fg"]
+        result = run.miou if of.metric == "mIoU" else run.foreground_iou
         facts = [
             f"{of.metric}: {'–' if result is None else format(result, '.2f')}",
             f"published: {paper.value}" if paper else "",
-            f"{run['images']:,} images{'' if complete(of, run) else ' (not the whole split)'}",
-            f"{run.get('seconds_per_image') or 0:.2f} s an image",
+            f"{run.images:,} images{'' if complete(of, run) else ' (not the whole split)'}",
+            f"{run.seconds_per_image or 0:.2f} s an image",
         ]
         figures = "".join(
             f"<img alt='{escape(path.stem, quote=True)}: image, label, prediction' "
@@ -179,14 +180,14 @@ def _dataset(tables: Comparison, dataset: str) -> str:
     return f"<section class='dataset'><h2>{escape(title(dataset))}</h2>{blocks}</section>" if blocks else ""
 
 
-def _bars(run: dict[str, Any]) -> str:
+def _bars(run: Run) -> str:
     """IoU of every class."""
     lines = ""
-    for entry in run["per_class"]:
-        value = entry["IoU"]
+    for entry in run.per_class:
+        value = entry.iou
         shown = "nowhere" if value is None else f"{value:.1f}"
         lines += (
-            f"<tr><th>{escape(entry['name'])}</th><td><div class='bar'><b style='width:{value or 0:.1f}%'></b></div>"
+            f"<tr><th>{escape(entry.name)}</th><td><div class='bar'><b style='width:{value or 0:.1f}%'></b></div>"
             f"</td><td class='number'>{shown}</td></tr>"
         )
     return f"<table class='bars'><tbody>{lines}</tbody></table>"

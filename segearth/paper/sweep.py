@@ -10,15 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segearth.config_files import UNCHANGED, ConfigChanges
-from segearth.datasets import DATASETS
+from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError, command, option
-from segearth.exits import go_on_unless_ending
+from segearth.exits import reraise_if_ending
 from segearth.jobs.team import ALONE, Team
 from segearth.json_files import write_json
 from segearth.outputs import atomic
 from segearth.paper.methods import Method
 from segearth.paper.text import one_line
-from segearth.results import read_rows
+from segearth.results.folder import read_runs
 
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 JOURNAL = "_journal"  # configs with the prompts of the journal edition
@@ -71,8 +71,8 @@ def select_datasets(names: Sequence[str], configs: Path) -> list[str]:
 
 
 def dataset_order() -> list[str]:
-    """All sets in the paper's order, each followed by its variant with the journal's prompts."""
-    return [name + variant for name in DATASETS for variant in ("", JOURNAL)]
+    """All sets, those of the paper in its order and then the others, each followed by its variants."""
+    return [name for spec in DATASETS.values() for name in (spec.name, *(variant.name for variant in spec.variants))]
 
 
 def sweep(
@@ -100,7 +100,7 @@ def sweep(
         A sentence for each that failed.
     """
     failures = []
-    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or DATASETS]
+    pairs = [(method, dataset) for method in methods for dataset in datasets or method.datasets or PAPER_DATASETS]
     for i, (method, dataset) in enumerate(pairs, start=1):
         folder = settings.work_dir / method.name / dataset
         if team.is_main:
@@ -136,7 +136,7 @@ def _evaluate(method: Method, dataset: str, settings: Settings, folder: Path, te
             quiet=settings.quiet,
         )
     except Exception as error:
-        go_on_unless_ending(error)
+        reraise_if_ending(error)
         if isinstance(error, UserError):
             return one_line(str(error))
         with suppress(OSError):
@@ -152,10 +152,10 @@ def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> 
     if failure is None:
         (folder / FAILURE).unlink(missing_ok=True)
         (folder / TRACEBACK).unlink(missing_ok=True)
-        row = read_rows(folder)[-1]
-        figure = row["mIoU"] if row["IoU_fg"] is None else row["IoU_fg"]
-        say(f"{'mIoU' if row['IoU_fg'] is None else 'foreground IoU'}: {figure}, {row['images']} images")
-        for remark in row.get("remarks", ()):
+        run = read_runs(folder)[-1]
+        figure = run.miou if run.foreground_iou is None else run.foreground_iou
+        say(f"{'mIoU' if run.foreground_iou is None else 'foreground IoU'}: {figure}, {run.images} images")
+        for remark in run.remarks:
             say(f"warning: {remark}")
         return
     say(f"failed: {failure}")
@@ -206,9 +206,9 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
 def _check_kind(path: Path, method: Method) -> None:
     """Refuses an upsampler of another kind than the row's."""
     from segearth.checkpoints import read_state_dict
-    from segearth.models.simfeatup import published_name
+    from segearth.clips.upsamplers import identify_upsampler
 
-    kind, _ = published_name(read_state_dict(path))
+    kind, _ = identify_upsampler(read_state_dict(path))
     if kind != method.upsampler:
         raise UserError(
             f"{path} holds a {kind}, but {method.title} has a {method.upsampler}: expected that; train it as "

@@ -21,6 +21,7 @@ from segearth.datasets import describe
 from segearth.datasets.check import check
 from segearth.datasets.prepare import prepare
 from segearth.datasets.samples import Drawn, write_sample
+from segearth.errors import UserError
 
 SETS = ("loveda", "xBD", "wbs-si", "chn6-cug", "whu_aerial")
 NAMES = (
@@ -70,7 +71,12 @@ class Archives:
         sources = [case.inputs] if random.random() < 0.7 else [case.inputs / attacked]
 
         def attack() -> None:
-            prepare(of, sources, case.target, strict=random.random() < 0.1, quiet=True)
+            try:
+                prepare(of, sources, case.target, strict=random.random() < 0.1, quiet=True)
+            except UserError as error:
+                if "were not converted" in str(error):  # the sentence for a defect in converting a pair
+                    raise RuntimeError(str(error)) from None
+                raise
             check(of, case.target, quiet=True)
 
         return attack

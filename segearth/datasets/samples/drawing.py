@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,33 +24,6 @@ _TRIES = 4  # scenes that are looked at, for one that shows the classes
 _WALL = 7  # pixels of a building's side that a drone sees
 _LAND = tuple(names[0] for names in CLASSES)
 
-# The class of land covers and of cars; others are the set's "rest", or its first class. Named ones should be there.
-_CLASSES: dict[str, dict[str, str]] = {
-    "openearthmap": {name: name for name in _LAND},
-    "loveda": {
-        **{"building": "building", "road": "road", "water": "water", "bareland": "barren"},
-        **{"tree": "forest", "cropland": "agricultural"},
-    },
-    "iSAID": {"water": "background", "road": "background", "grass": "background", "car": "Small_Vehicle"},
-    "uavid": {
-        **{"building": "building", "road": "road", "tree": "tree", "grass": "vegetation", "cropland": "vegetation"},
-        "car": "car",
-    },
-    "udd5": {
-        **{"tree": "vegetation", "grass": "vegetation", "cropland": "vegetation", "building": "building"},
-        **{"road": "road", "pavement": "road", "car": "vehicle", "rest": "other"},
-    },
-    "vdd": {
-        **{"road": "road", "tree": "vegetation", "grass": "vegetation", "cropland": "vegetation"},
-        **{"car": "vehicle", "building": "roof", "water": "water"},
-    },
-}
-_CLASSES["potsdam"] = _CLASSES["vaihingen"] = {
-    **{"road": "impervious_surface", "pavement": "impervious_surface", "building": "building", "tree": "tree"},
-    **{"grass": "low_vegetation", "cropland": "low_vegetation", "car": "car", "rest": "clutter"},
-}
-# Pixels of the image to one of the scene, which stands for 0.25 m; otherwise 0.5, as images that stay whole are small.
-_ZOOM = {"iSAID": 1.0, "potsdam": 1.0, "vaihingen": 1.0, "inria": 1.0, "uavid": 2.0}
 _INFRARED = np.array([1.2, 1.9, 1.0, 0.95, 2.8, 0.3, 1.5, 1.1])  # to red, of the land covers
 
 
@@ -59,7 +33,7 @@ class Drawn:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        values: (H, W) uint8, as they have to be on disk: `Description.values` and `Description.ignore`.
+        values: (H, W) uint8, as they are to be written: `Description.values` and `Description.ignore`.
         on_road: (H, W) bool; cars there drive, for the set that tells them from parked ones.
     """
 
@@ -68,19 +42,19 @@ class Drawn:
     on_road: NDArray[np.bool_]
 
 
-def draw_pair(of: Description, number: int, seed: int = 0) -> Drawn:
+def draw_pair(spec: Description, number: int, seed: int = 0) -> Drawn:
     """Draws one of the images of a sample.
 
     Args:
-        of: the set.
+        spec: the set.
         number: of the image, from 0.
         seed: the same seed is always the same image.
     """
-    height, width = sample_size(of, number)
-    zoom = _ZOOM.get(of.name, 0.5)
-    first = zlib.crc32(f"{of.name} {number} {seed}".encode())
+    height, width = sample_size(spec, number)
+    zoom = spec.sample.zoom
+    first = zlib.crc32(f"{spec.name} {number} {seed}".encode())
     rng = np.random.default_rng(first)
-    scene = _scene(of, first, math.ceil(height / zoom), math.ceil(width / zoom))
+    scene = _scene(spec, first, math.ceil(height / zoom), math.ceil(width / zoom))
 
     def scaled(pixels: NDArray[np.uint8], how: Image.Resampling) -> NDArray[np.uint8]:
         box = (0.0, 0.0, width / zoom, height / zoom)
@@ -91,35 +65,40 @@ def draw_pair(of: Description, number: int, seed: int = 0) -> Drawn:
         image = np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
     land = scaled(scene.labels, Image.Resampling.NEAREST)
     cars = scaled(scene.objects, Image.Resampling.NEAREST) == OBJECTS.index("car") + 1
-    classes = _look_up(of, land, cars)
-    _add_things(of, image, land, cars, classes, rng)
-    values = classes + np.uint8(of.reduce_zero_label)
-    _forget(of, number, image, values)
-    if of.name == "iSAID" and number == 1:  # some of its images are gray
+    classes = _look_up(spec, land, cars)
+    _add_things(spec, image, land, cars, classes, rng)
+    values = classes + np.uint8(spec.reduce_zero_label)
+    _remove_labels(spec, number, image, values)
+    if sample_mode(spec, number) == "L":
         image[:] = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    if of.name == "vaihingen":  # infrared, red, green
+    if spec.sample.infrared:  # infrared, red, green
         infrared = image[..., 0] * _INFRARED[land]
         image = np.dstack([np.clip(infrared, 0, 255).astype(np.uint8), image[..., :2]])
     return Drawn(image, values, land == ROAD)
 
 
-def sample_size(of: Description, number: int) -> tuple[int, int]:
-    """(height, width) of an image: a few windows, with and without a rest; or a small one of published shape."""
-    if of.windows is None:
-        height, width = of.sizes[number % len(of.sizes)]
+def sample_size(spec: Description, number: int) -> tuple[int, int]:
+    """(height, width) of an image: a few windows, whole and in part; or small, with the published proportions."""
+    if spec.windows is None:
+        height, width = spec.sizes[number % len(spec.sizes)]
         scale = min(1.0, _LONG_SIDE / max(height, width))
         return round(height * scale), round(width * scale)
-    h, w = of.windows.size
+    h, w = spec.windows.size
     return ((h, w), (h, w + w // 5), (h - h // 8, w + w // 8))[number % 3]
 
 
-def _table(of: Description) -> dict[str, str]:
-    return _CLASSES.get(of.name) or {of.classes[1]: of.classes[1]}
+def sample_mode(spec: Description, number: int) -> str:
+    """Pillow's mode of an image in the download."""
+    return spec.sample.modes[number] if number < len(spec.sample.modes) else "RGB"
 
 
-def _scene(of: Description, first: int, height: int, width: int) -> Scene:
-    """The first of some scenes with all land covers that the set names, and cars, or the one with most of them."""
-    table = _table(of)
+def _table(spec: Description) -> Mapping[str, str]:
+    return spec.sample.land or {spec.classes[1]: spec.classes[1]}
+
+
+def _scene(spec: Description, first: int, height: int, width: int) -> Scene:
+    """Draws scenes until one has all land covers and cars that the set names; else takes the one with most of them."""
+    table = _table(spec)
     wanted = [_LAND.index(name) for name in table if name in _LAND]
     scenes: list[tuple[int, Scene]] = []
     while len(scenes) < _TRIES and (not scenes or scenes[-1][0] <= len(wanted)):
@@ -130,42 +109,42 @@ def _scene(of: Description, first: int, height: int, width: int) -> Scene:
     return max(scenes, key=lambda each: each[0])[1]
 
 
-def _look_up(of: Description, land: NDArray[np.uint8], cars: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _look_up(spec: Description, land: NDArray[np.uint8], cars: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Land covers and cars as indices into the set's classes."""
-    table = _table(of)
-    rest = table.get("rest", of.classes[0])
-    classes = np.array([of.classes.index(table.get(name, rest)) for name in _LAND], np.uint8)[land]
+    table = _table(spec)
+    rest = table.get("rest", spec.classes[0])
+    classes = np.array([spec.classes.index(table.get(name, rest)) for name in _LAND], np.uint8)[land]
     if "car" in table:
-        classes[cars] = of.classes.index(table["car"])
+        classes[cars] = spec.classes.index(table["car"])
     return classes
 
 
 def _add_things(
-    of: Description,
+    spec: Description,
     image: NDArray[np.uint8],
     land: NDArray[np.uint8],
     cars: NDArray[np.bool_],
     classes: NDArray[np.uint8],
     rng: np.random.Generator,
 ) -> None:
-    """What only one set names: painted over its image and its classes."""
-    names = tuple(name for name in of.classes if name in THINGS)
+    """Paints objects that only some sets name over the image and its classes."""
+    names = tuple(name for name in spec.classes if name in THINGS)
     if names:
         found = scatter(names, image, land, ~cars, rng)
-        indices = np.array([0, *(of.classes.index(name) for name in names)], np.uint8)
+        indices = np.array([0, *(spec.classes.index(name) for name in names)], np.uint8)
         classes[found > 0] = indices[found[found > 0]]
-    if "Bridge" in of.classes:
-        classes[(land == ROAD) & (classes == 0) & _between(land == WATER, 50)] = of.classes.index("Bridge")
-    if "wall" in of.classes:  # the side of a building that a slanting view shows
+    if "Bridge" in spec.classes:
+        classes[(land == ROAD) & (classes == 0) & _between(land == WATER, 50)] = spec.classes.index("Bridge")
+    if "wall" in spec.classes:  # the side of a building that a slanting view shows
         building = land == BUILDING
         wall = building & ~np.roll(building, -_WALL, axis=0)
         wall[-_WALL:] = False
-        classes[wall] = of.classes.index("wall")
+        classes[wall] = spec.classes.index("wall")
         image[wall] = image[wall] * 0.62
 
 
 def _between(there: NDArray[np.bool_], far: int) -> NDArray[np.bool_]:
-    """Where something is on both sides, `far` pixels away in any of four directions."""
+    """Finds pixels that have something on both sides, `far` pixels away in any of four directions."""
     found = np.zeros_like(there)
     for dy, dx in ((0, 1), (1, 1), (1, 0), (1, -1)):
         shift = (far * dy, far * dx)
@@ -173,18 +152,18 @@ def _between(there: NDArray[np.bool_], far: int) -> NDArray[np.bool_]:
     return found
 
 
-def _forget(of: Description, number: int, image: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
-    """Takes labels off, as the real set does."""
+def _remove_labels(spec: Description, number: int, image: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
+    """Sets labels to ignored where the real set has none: borders between classes, places without data."""
     height, width = values.shape
-    if of.encoding == "palette" and of.reduce_zero_label:  # the ISPRS sets: borders between classes
+    if spec.encoding == "palette" and spec.reduce_zero_label:  # the ISPRS sets: borders between classes
         wide = Image.fromarray(values)
         values[
             np.asarray(wide.filter(ImageFilter.MaxFilter(5))) != np.asarray(wide.filter(ImageFilter.MinFilter(5)))
         ] = 0
-    elif number == 0 and of.name in ("loveda", "openearthmap"):
+    elif number == 0 and spec.sample.corner:
         beyond = np.add.outer(np.arange(height) / 3, np.arange(width)) > 1.2 * width
         values[beyond] = 0
-        if of.name == "loveda":
+        if spec.ignore == 0:  # elsewhere 0 is a class
             image[beyond] = 0
-    elif of.name == "iSAID" and number == 1:  # stray colours
-        values[height // 2, 10:40:3] = of.ignore
+    elif number == 1 and spec.sample.stray_colours:
+        values[height // 2, 10:40:3] = spec.ignore

@@ -1,4 +1,4 @@
-"""A drawn sample as files: the archives and folders of the published download, the same bytes on every run."""
+"""Writes a drawn sample in the archives and folders of the published download; every run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from PIL import Image
 
 from segearth.datasets.description import Description
-from segearth.datasets.samples.drawing import Drawn, draw_pair
-from segearth.datasets.samples.traps import Download, add_traps, encoded, label_image
+from segearth.datasets.samples.drawing import Drawn, draw_pair, sample_mode
+from segearth.datasets.samples.extras import Download, add_extras, encoded, image_file, label_image
 from segearth.errors import UserError, option
 
 NOTICE = "DRAWN_NOT_REAL.txt"
 _JUNK = b"\x00\x05\x16\x07 not an image"  # what macOS puts beside every file
 
 
-def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool = False) -> dict[str, Drawn]:
+def draw_sample(spec: Description, folder: Path, *, seed: int = 0, extracted: bool = False) -> dict[str, Drawn]:
     """Draws a small download of a set in its published layout.
 
     Args:
-        of: the set.
-        folder: where it goes; made, and replaced if it holds an earlier sample.
+        spec: the set.
+        folder: the folder to write; an earlier sample in it is replaced.
         seed: the same seed gives the same bytes.
         extracted: whether archives are written as the folders that they unpack to.
 
@@ -35,17 +35,17 @@ def draw_sample(of: Description, folder: Path, *, seed: int = 0, extracted: bool
     Raises:
         UserError: the folder holds something else, or cannot be written.
     """
-    pairs = draw_pairs(of, seed)
-    write_sample(of, folder, pairs, extracted=extracted)
+    pairs = draw_pairs(spec, seed)
+    write_sample(spec, folder, pairs, extracted=extracted)
     return pairs
 
 
-def draw_pairs(of: Description, seed: int = 0) -> dict[str, Drawn]:
+def draw_pairs(spec: Description, seed: int = 0) -> dict[str, Drawn]:
     """Draws the images of a sample, by the keys of the pairs."""
-    return {of.key.format(**example): draw_pair(of, i, seed) for i, example in enumerate(of.examples)}
+    return {spec.key.format(**example): draw_pair(spec, i, seed) for i, example in enumerate(spec.examples)}
 
 
-def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extracted: bool = False) -> None:
+def write_sample(spec: Description, folder: Path, pairs: dict[str, Drawn], *, extracted: bool = False) -> None:
     """Writes drawn images as `draw_sample` does."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / NOTICE).is_file())):
         raise UserError(
@@ -56,8 +56,8 @@ def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extr
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        (part / NOTICE).write_text(_notice(of), encoding="utf-8")
-        for archive, content in _download(of, list(pairs.values())).items():
+        (part / NOTICE).write_text(_notice(spec), encoding="utf-8")
+        for archive, content in _download(spec, list(pairs.values())).items():
             _write(part, archive, content, extracted)
         if folder.exists():
             shutil.rmtree(folder)
@@ -71,22 +71,35 @@ def write_sample(of: Description, folder: Path, pairs: dict[str, Drawn], *, extr
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _notice(of: Description) -> str:
+def _notice(spec: Description) -> str:
     return (
-        f"These files are drawings in the layout of {of.title}, made by segearth sample-data.\n"
+        f"These files are drawings in the layout of {spec.title}, made by segearth sample-data.\n"
         "They are not the data set and contain nothing of it: they show that the software runs, and no figure on them\n"
-        f"means anything. The real data: {of.source}\n"
+        f"means anything. The real data: {spec.source}\n"
     )
 
 
-def _download(of: Description, pairs: list[Drawn]) -> Download:
-    """Archives and what they hold."""
+def _download(spec: Description, pairs: list[Drawn]) -> Download:
+    """The archives with their files."""
     download: Download = {}
-    for example, pair in zip(of.examples, pairs, strict=True):
-        for kind, image in ((of.images, Image.fromarray(pair.image)), (of.labels[0], label_image(of, pair))):
-            download.setdefault(kind.archive, {})[kind.member(example)] = encoded(image, kind.types[0])
-    add_traps(of, download, pairs)
+    images, labels = spec.images, spec.labels[0]
+    for i, (example, pair) in enumerate(zip(spec.examples, pairs, strict=True)):
+        image = image_file(spec, _published(spec, i, pair))
+        download.setdefault(images.archive, {})[images.member(example)] = image
+        label = encoded(label_image(spec, pair), labels.types[0])
+        download.setdefault(labels.archive, {})[labels.member(example)] = label
+    add_extras(spec, download, pairs)
     return download
+
+
+def _published(spec: Description, number: int, pair: Drawn) -> Image.Image:
+    """An image in the mode that the set publishes it in."""
+    image = Image.fromarray(pair.image)
+    if (mode := sample_mode(spec, number)) == "L":
+        return image.convert("L")
+    if mode == "RGBA":
+        image.putalpha(128)
+    return image
 
 
 def _write(folder: Path, archive: str, content: dict[str, bytes], extracted: bool) -> None:

@@ -1,7 +1,7 @@
 """The adaptive convolution, forward and backward, over tiles: no map is ever unfolded.
 
-As in `segearth.models.tiles`, a tile of 8 × 8 output pixels is a (64 × A²) matrix times the A² source pixels that the
-bicubic enlargement of its halo is made of, A ≤ 12. The gradients are the two products that belong to it,
+As in `segearth.models.tile_kernels`, a tile of 8 × 8 output pixels is a (64 × A²) matrix times the A² source pixels
+that the bicubic enlargement of its halo is made of, A ≤ 12. The gradients are the two products that belong to it,
 
     d kernels = d out · sourceᵀ,    d source = kernelsᵀ · d out, added up where tiles overlap,
 
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from segearth.models.tiles import PIXELS, TILE, axis
+from segearth.models.tile_kernels import PIXELS, TILE, axis
+from segearth.models.tiles import apply_kernels, source_pixels
 from segearth.training.simfeatup.upload import upload
 
 # Gathered source pixels at once; any value gives the same. A processor wants them near its cache, a GPU few operations.
@@ -30,7 +31,7 @@ Positions = tuple[tuple[int, ...], ...]
 
 @lru_cache(maxsize=64)
 def axis_positions(length: int, radius: int) -> tuple[Positions, Positions]:
-    """What tiles read along the enlarged axis, and along the source axis of `length`; see `segearth.models.tiles`."""
+    """What tiles read along the enlarged axis, and along the source axis of `length`; see `axis`."""
     tables = axis(length, radius, torch.device("cpu"))
     enlarged, source = (tuple(map(tuple, table.tolist())) for table in (tables.enlarged, tables.positions))
     return enlarged, source
@@ -65,19 +66,19 @@ def reads(positions: Positions, device: torch.device) -> Reads:
     return Reads(whole, [(part[0], part[1], part[2]) for part in parts])
 
 
-def adaptive_convolution(source: Tensor, kernels: Tensor, rows: Positions, columns: Positions) -> Tensor:
+def convolve_tiles(source: Tensor, kernels: Tensor, rows: Positions, columns: Positions) -> Tensor:
     """Doubles a map with a matrix for every tile; differentiable in the map and in the matrices.
 
     Args:
         source: (B, h, w, C), channels last.
-        kernels: (B, ty, tx, 64, A' · A), on source pixels in (x, y) order, as `segearth.models.tiles` makes them.
+        kernels: (B, ty, tx, 64, A' · A), on source pixels in (x, y) order, of `segearth.models.tile_kernels`.
         rows: (ty, A), the source rows that each row of tiles reads.
         columns: (tx, A'), likewise.
 
     Returns:
         (B, 8 ty, 8 tx, C).
     """
-    return _AdaptiveConvolution.apply(source, kernels, rows, columns)
+    return _ConvolveTiles.apply(source, kernels, rows, columns)
 
 
 def gather(maps: Tensor, rows: Positions, columns: Positions) -> Tensor:
@@ -113,7 +114,7 @@ class _Gather(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, rows: Positions, columns: Positions) -> Tensor:
         ctx.shape, ctx.rows, ctx.columns = maps.shape, rows, columns
-        down, across = (reads(one, maps.device).positions for one in (rows, columns))
+        down, across = _positions(rows, columns, maps)
         return maps[:, down[:, None, :, None], across[None, :, None, :]]
 
     @staticmethod
@@ -123,7 +124,7 @@ class _Gather(Function):
         return out, None, None
 
 
-class _AdaptiveConvolution(Function):
+class _ConvolveTiles(Function):
     @staticmethod
     def forward(ctx: Any, source: Tensor, kernels: Tensor, rows: Positions, columns: Positions) -> Tensor:
         ctx.rows, ctx.columns = rows, columns
@@ -131,10 +132,8 @@ class _AdaptiveConvolution(Function):
         batch, ty, tx = kernels.shape[:3]
         out = source.new_empty(batch, ty, TILE, tx, TILE, source.shape[-1])
         for images, band in _bands(source, kernels):
-            pixels = _pixels(source[images], rows[band], columns)
-            tiles = torch.bmm(kernels[images, band].flatten(0, 2), pixels)
-            into = out[images, band]
-            into.copy_(tiles.view(*into.shape[:2], tx, TILE, TILE, -1).transpose(2, 3))
+            tiles = apply_kernels(kernels[images, band], source[images], *_positions(rows[band], columns, source))
+            out[images, band] = tiles.unflatten(3, (TILE, TILE)).transpose(2, 3)
         return out.view(batch, ty * TILE, tx * TILE, -1)
 
     @staticmethod
@@ -149,7 +148,8 @@ class _AdaptiveConvolution(Function):
         for images, band in _bands(source, kernels):
             tiles = grad[images, band].transpose(2, 3).reshape(-1, PIXELS, grad.shape[-1])
             if d_kernels is not None:
-                pixels, into = _pixels(source[images], rows[band], columns), d_kernels[images, band]
+                pixels = source_pixels(source[images], *_positions(rows[band], columns, source)).flatten(0, 2)
+                into = d_kernels[images, band]
                 into.copy_(torch.bmm(tiles, pixels.transpose(1, 2)).view(into.shape))
             if d_source is not None:
                 into = d_source[images]
@@ -172,7 +172,6 @@ def _bands(source: Tensor, kernels: Tensor) -> list[tuple[slice, slice]]:
     ]
 
 
-def _pixels(source: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """Source pixels (tiles, A' · A, C), in (x, y) order, from maps (B, h, w, C)."""
-    down, across = (reads(one, source.device).positions for one in (rows, columns))
-    return source[:, down[:, None, None, :], across[None, :, :, None]].flatten(3, 4).flatten(0, 2)
+def _positions(rows: Positions, columns: Positions, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as tensors, on the device of the maps."""
+    return reads(rows, maps.device).positions, reads(columns, maps.device).positions
