@@ -10,11 +10,12 @@ Names are imported when they are used: `import segearth` costs nothing and does 
 
     what to map     vocabulary, colours, colour_names
     images          images/, tiff/
-    model           loading, building, architectures, checkpoints, clip_names, weights, clips/, models/, calibration
-    computing       predictor, segmentation, classification, compute, transfer, windows, arguments, progress
+    model           loading, building, architectures, checkpoints, clip_names, weights, plugins, clips/, models/
+    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows,
+                    arguments, progress
     maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
-    evaluation      datasets/, openmmlab/, paper/, results, metrics, counts, cells, config_files
-    files           files, hashes, json_files, outputs, paths, downloads/
+    evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
+    files           files, addresses, hashes, json_files, typed_json, outputs, paths, downloads/
     programs        cli/, web/, errors, exits, streams, extras
     reproducing     provenance, code_digest, jobs/, distributed/
     training        training/, synthetic/

@@ -1,4 +1,4 @@
-"""The model from names: CLIP's weights, an upsampler and class names become a `SegEarth`; images are not its matter."""
+"""Builds a `SegEarth` from the weights of a CLIP, an upsampler and class names."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from segearth.architectures import build_clip, config_of, fitting_advice
 from segearth.checkpoints import check_fit, load_strictly, read_state_dict
 from segearth.clip_names import open_clip_names
 from segearth.clips import Spec, resolve
-from segearth.clips.upsamplers import build_untrained, named_weights
+from segearth.clips.upsamplers import build_untrained, identify_upsampler, named_weights, upsampler_class
 from segearth.compute import PRECISIONS, Compute
 from segearth.errors import UserError
 from segearth.models import DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import check_method
 from segearth.models.averaging import check_views
 from segearth.models.precision import usual_defaults
-from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.models.simfeatup import radius_of
 from segearth.models.trunk import Options
 from segearth.vocabulary import Vocabulary
 
@@ -42,7 +42,7 @@ def build_model(
     progress: bool = True,
     **options: Any,
 ) -> tuple[SegEarth, Callable[[Vocabulary], Tensor]]:
-    """Builds the model on a device, and what encodes further class names for it.
+    """Builds the model on a device, and a function that encodes other class names for it.
 
     Args:
         spec: the CLIP.
@@ -57,8 +57,8 @@ def build_model(
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
     """
-    of_encoder = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
-    check_method(method, Options(ignore_residual, **of_encoder))  # before anything is downloaded
+    encoder_options = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
+    check_method(method, Options(ignore_residual, **encoder_options))  # before anything is downloaded
     check_views(options.get("tta"))
     upsample = load_upsampler(upsampler, spec, progress)  # the small file first: what fails should fail early
     clip: Any = load_clip(spec, progress=progress)
@@ -67,7 +67,7 @@ def build_model(
             f"the text tower of {spec.name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a "
             "CLIP with another one can be trained for, but not used with words"
         )
-    encoder = DenseCLIP(clip, method, ignore_residual, **of_encoder)
+    encoder = DenseCLIP(clip, method, ignore_residual, **encoder_options)
     text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
     model = SegEarth(
         encoder,
@@ -124,7 +124,7 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
 
     Args:
         choice: "default" (that of `row`, bilinear without one); "bilinear", "bilateral" or another name of
-            `segearth.clips.upsamplers`; a key of `segearth.clips.UPSAMPLERS` or the path of a SimFeatUp or FeatUp
+            `segearth.clips.upsamplers`; a key of `segearth.clips.UPSAMPLER_FILES` or the path of a SimFeatUp or FeatUp
             checkpoint, with "kernels:" before it without its last convolution; or None for none.
         row: the CLIP that it is for; None: one without an upsampler of its own.
         progress: whether a download draws a progress bar.
@@ -152,11 +152,11 @@ def read_upsampler(path: Path, kernels: bool = False) -> nn.Module:
     Raises:
         UserError: a file that is damaged, would run code, or holds no upsampler.
     """
-    name, state = published_name(read_state_dict(path))
-    width, radius = state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
+    name, state = identify_upsampler(read_state_dict(path))
+    build, width, radius = upsampler_class(name), state["fixup_proj.1.weight"].shape[:1].numel(), radius_of(state)
     with torch.device("meta"):  # no memory: sizes that the file only claims are refused before anything is built
-        check_fit(UPSAMPLERS[name](width, radius), state, str(path))
-    upsampler = UPSAMPLERS[name](width, radius)
+        check_fit(build(width, radius), state, str(path))
+    upsampler = build(width, radius)
     load_strictly(upsampler, state, str(path))
     if kernels:
         upsampler.feat_dim, upsampler.fixup_proj = None, nn.Sequential()

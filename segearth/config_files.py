@@ -1,4 +1,4 @@
-"""Where the configs of the data sets are, in the installed package or beside it in a checkout; and what may be one.
+"""Config files: where those of the data sets are, which files may be one, and what commands change in them.
 
 A config is a Python program, which mmengine runs to read it. Nothing here runs one.
 """
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class ConfigChanges:
-    """What replaces parts of a config, as commands take it.
+    """Changes to a config, as commands take them.
 
     Attributes:
         options: "key=value" each, nested keys with dots, values as mmengine's `DictAction` reads them.
@@ -85,7 +85,7 @@ def find_config(config: str | Path) -> Path:
 
 
 def check_source(path: Path, below: Sequence[Path] = ()) -> None:
-    """Refuses what is no Python config, and one that builds on such a file, before any of them runs.
+    """Refuses a file that is no Python config, or builds on such a file, before any of them runs.
 
     mmengine reads YAML and JSON, too. YAML can start any program while it is read (`!!python/object/apply`), which
     nobody expects of a file of data.
@@ -135,7 +135,7 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
 
 
 def check_syntax(change: str) -> None:
-    """Refuses a change of a config that is no "key=value" with keys between dots.
+    """Refuses a change of a config that is not "key=value" with dots between nested keys.
 
     Raises:
         UserError: it is not.

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segearth import architectures
-from segearth.clips import CLIPS, UPSAMPLERS, Spec
+from segearth.clips import CLIPS, UPSAMPLER_FILES, Spec
 from segearth.hashes import sha256_of
 from segearth.models import JBUOne
 
@@ -63,7 +63,7 @@ def put(row: Spec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = cache / row.file.name
     save(row, path)
     file = replace(row.file, size=path.stat().st_size, about_size=0, sha256=sha256_of(path), member="")
-    upsampler = None if row.upsampler_file is None else UPSAMPLERS[SIMFEATUP]  # the stand-in of `cache`
+    upsampler = None if row.upsampler_file is None else UPSAMPLER_FILES[SIMFEATUP]  # the stand-in of `cache`
     monkeypatch.setitem(CLIPS, row.name, replace(row, file=file, upsampler_file=upsampler))
     return path
 
@@ -82,8 +82,8 @@ def cache(tmp_path, monkeypatch) -> Iterator[Path]:
     )
     torch.manual_seed(1)
     state = {f"upsampler.{key}": value for key, value in JBUOne(WIDTH, radius=1).state_dict().items()}
-    path = folder / UPSAMPLERS[SIMFEATUP].name
+    path = folder / UPSAMPLER_FILES[SIMFEATUP].name
     torch.save({"state_dict": state, "epoch": 1}, path)
-    file = replace(UPSAMPLERS[SIMFEATUP], size=path.stat().st_size, sha256=sha256_of(path), git_blob=None)
-    monkeypatch.setitem(UPSAMPLERS, SIMFEATUP, file)
+    file = replace(UPSAMPLER_FILES[SIMFEATUP], size=path.stat().st_size, sha256=sha256_of(path), git_blob=None)
+    monkeypatch.setitem(UPSAMPLER_FILES, SIMFEATUP, file)
     return folder

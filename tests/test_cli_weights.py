@@ -7,12 +7,12 @@ import pytest
 
 from segearth import downloads, weights
 from segearth.cli import main
-from segearth.clips import UPSAMPLERS
+from segearth.clips import UPSAMPLER_FILES
 from segearth.downloads.part import Content, Part
 from segearth.errors import UserError
 from segearth.hashes import sha256_of
 
-STACK = UPSAMPLERS["clip_jbu_stack_cocostuff"]
+STACK = UPSAMPLER_FILES["clip_jbu_stack_cocostuff"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_download(cache, monkeypatch, capsys):
 
     monkeypatch.setattr(downloads, "download", download)
     assert main(["weights", "download", "clip-vit-b16", "xclip_jbu_one_million_aid", "--quiet"]) == 1
-    upsampler = UPSAMPLERS["xclip_jbu_one_million_aid"].name
+    upsampler = UPSAMPLER_FILES["xclip_jbu_one_million_aid"].name
     assert asked == [("vit_base_patch16_clip_224.openai.safetensors", False), (upsampler, False)]
     captured = capsys.readouterr()
     assert captured.out == f"{cache / upsampler}\n"
@@ -104,7 +104,7 @@ def test_verify(cache, tmp_path, monkeypatch, capsys):
     assert [line(out, name).split()[0] for name in ("tiny", "tiny_simfeatup")] == ["ok", "ok"]
 
     mine = weights.File("mine.safetensors", hub=("o/r", "w.safetensors"))
-    monkeypatch.setitem(UPSAMPLERS, "mine", mine)
+    monkeypatch.setitem(UPSAMPLER_FILES, "mine", mine)
     whole = shutil.copy(weights.packaged("tiny.safetensors"), cache / mine.name)
     assert main(["weights", "verify"]) == 0
     assert f"SHA-256 {sha256_of(whole)}" in line(capsys.readouterr().out, "mine")

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from standins import PUBLISHED, WIDTH, cache, put, save, small, state_of  # noqa: F401 (a fixture)
 
 from segearth import building, weights
-from segearth.clips import CLIPS, STATISTICS, UPSAMPLERS, resolve
+from segearth.clips import CLIPS, STATISTICS, UPSAMPLER_FILES, resolve
 from segearth.errors import UserError
 from segearth.hashes import sha256_of
 from segearth.loading import load_clip, load_model
@@ -148,9 +148,9 @@ def test_a_file_without_a_known_hash_must_be_whole(cache):  # noqa: F811
     [
         ("truncated", r"damaged or incomplete|is damaged"),
         ("text", r"not a file of weights at all"),
-        ("other", r"They are of a CLIP for images of 224 pixels \(14 × 14 patches\)"),
-        ("upsampler", r"The weights of .* do not fit: they lack"),
-        ("missing", r"Unknown model"),
+        ("other", r"they are of a CLIP for images of 224 pixels \(14 × 14 patches\)"),
+        ("upsampler", r"the weights of .* do not fit: they lack"),
+        ("missing", r"unknown model"),
     ],
 )
 def test_files_that_are_something_else(cache, damage, message):  # noqa: F811
@@ -163,7 +163,7 @@ def test_files_that_are_something_else(cache, damage, message):  # noqa: F811
     elif damage == "text":
         path.write_text("<html>")
     elif damage == "upsampler":
-        path = cache / UPSAMPLERS["xclip_jbu_one_million_aid"].name
+        path = cache / UPSAMPLER_FILES["xclip_jbu_one_million_aid"].name
     elif damage == "missing":
         path = Path("none.pt")
     with pytest.raises(UserError, match=message):

@@ -35,7 +35,7 @@ from test_tiny_training import SMALLER
 import segearth as package
 from segearth import architectures, cli, weights
 from segearth.cli import eval_all as eval_all_verb
-from segearth.clips import CLIPS, UPSAMPLERS
+from segearth.clips import CLIPS, UPSAMPLER_FILES
 from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
 from segearth.models.attention import METHODS
@@ -105,7 +105,7 @@ def newcomer(tmp_path, monkeypatch, random_tiny) -> None:  # noqa: F811
     monkeypatch.setenv("SEGEARTH_HOME", str(tmp_path / "cache"))
     shutil.copytree(random_tiny, "cache")
     shutil.copy("simfeatup.safetensors", weights.cache_path(published))
-    monkeypatch.setitem(UPSAMPLERS, "xclip_jbu_one_million_aid", published)
+    monkeypatch.setitem(UPSAMPLER_FILES, "xclip_jbu_one_million_aid", published)
     monkeypatch.setattr(model_weights, "resolve_weights", lambda *_: weights.fetch(published))
 
     scene = Image.open(PACKAGED("scene.jpg")).resize((100, 80))

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from segearth.clips.upsamplers import TRAINED, UPSAMPLER_FILES, UPSAMPLERS, identify_upsampler, upsampler_class
 from segearth.errors import UserError
 from segearth.models import Bilinear, JBUOne, JBUStack, simfeatup
-from segearth.models.simfeatup import adaptive_convolution, pool, pool_by_products, published_name
+from segearth.models.simfeatup import adaptive_convolution, pool, pool_by_products
 
 
 def random_like_trained(module):
@@ -119,16 +120,19 @@ def test_width_mismatch():
         JBUOne(4)(torch.zeros(1, 8, 3, 3), torch.zeros(1, 3, 48, 48))
 
 
-@pytest.mark.parametrize(("kind", "name"), [(JBUOne, "jbu_one"), (JBUStack, "jbu_stack")])
-def test_published_names(kind, name):
-    state = kind(4).state_dict()
+@pytest.mark.parametrize("name", TRAINED)
+def test_checkpoints_are_identified(name):
+    """By the row of the table alone, from which everything else is read, too."""
+    build = upsampler_class(name)
+    state = build(4).state_dict()
     saved = {f"upsampler.{key}": value for key, value in state.items()} | {"downsampler.weight": torch.zeros(1)}
     for form in (state, saved):
-        found, inner = published_name(form)
+        found, inner = identify_upsampler(form)
         assert found == name
-        kind(4).load_state_dict(inner)
+        build(4).load_state_dict(inner)
+    assert set(UPSAMPLERS[name].files) <= set(UPSAMPLER_FILES)
     with pytest.raises(UserError, match="no upsampler in this checkpoint"):
-        published_name({"conv.weight": torch.zeros(1)})
+        identify_upsampler({"conv.weight": torch.zeros(1)})
 
 
 def test_gradcheck():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from segearth.clips.upsamplers import upsampler_class
 from segearth.models import Bilinear, bilateral
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.training.simfeatup.step import Recipe, Trainee
 
 KINDS = ["jbu_one", "jbu_stack"]
@@ -83,7 +83,7 @@ def test_corrections_begin_at_zero_and_learn(begun, edge):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_is_a_start(kind):
-    one, same, other = (UPSAMPLERS[kind](4) for _ in range(3))
+    one, same, other = (upsampler_class(kind)(4) for _ in range(3))
     for upsampler in (same, other):
         upsampler.load_state_dict(one.state_dict())
     for upsampler, seed in ((one, 3), (same, 3), (other, 4)):

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from segearth.clips.upsamplers import upsampler_class
 from segearth.models import JBUOne, JBUStack, tile_kernels
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.models.tile_kernels import axis
 from segearth.training.simfeatup import adaptive_conv, kernels
 from segearth.training.simfeatup.adaptive_conv import axis_positions, convolve_tiles, gather, reads, scatter
@@ -16,7 +16,7 @@ from segearth.training.simfeatup.upload import upload
 
 def upsampler(kind, dim=3, radius=None, dtype=torch.double):
     generator = torch.Generator().manual_seed(0)
-    model = UPSAMPLERS[kind](dim) if radius is None else UPSAMPLERS[kind](dim, radius)
+    model = upsampler_class(kind)(dim) if radius is None else upsampler_class(kind)(dim, radius)
     for parameter in model.parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator) + (parameter.ndim == 0)
     return model.to(dtype)

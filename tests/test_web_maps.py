@@ -210,7 +210,7 @@ def test_files_that_cannot_be_had(client, town, query, status, field):
 
 
 def test_too_many_polygons_are_left_to_the_command_line(client, town, monkeypatch):
-    monkeypatch.setattr("segearth.vectors.job.MOST", 1)
+    monkeypatch.setattr("segearth.vectors.vectorizer.MOST", 1)
     reply = client.get(f"/api/jobs/{town[0]['id']}/files/polygons.gpkg?threshold=0.45")
     assert reply.status == 409
     assert "more than 2,000,000 polygons" in reply.json["error"]

@@ -47,7 +47,7 @@ def small(monkeypatch, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(b"hello\n")
     file = File("small.ckpt", "https://example.org/small.ckpt", size=6, git_blob=git_blob_of(source))
-    monkeypatch.setitem(clips.UPSAMPLERS, "small", file)
+    monkeypatch.setitem(clips.UPSAMPLER_FILES, "small", file)
     return file
 
 
@@ -118,7 +118,7 @@ def test_find_in_the_cache(cache, small):
     path.write_bytes(b"hell")
     assert weights.find("small") is None  # interrupted
     path.write_bytes(b"jello\n")
-    with pytest.raises(UserError, match=f"{path} is damaged.*{git_blob_of(path)}.*{small.git_blob}.*Delete it"):
+    with pytest.raises(UserError, match=f"{path} is damaged.*{git_blob_of(path)}.*{small.git_blob}.*delete it"):
         weights.find("small")
 
 
@@ -165,7 +165,7 @@ def test_a_downloaded_file_is_not_hashed_again(cache, monkeypatch):
 def test_a_file_without_a_place():
     alip = clips.CLIPS["alip-vit-b32"].file
     assert not weights.reachable(alip)
-    with pytest.raises(UserError, match=r"no address of it could be confirmed.*Get it from its authors and put"):
+    with pytest.raises(UserError, match=r"no address of it could be confirmed.*get it from its authors and put"):
         weights.fetch(alip)
 
 
@@ -244,7 +244,7 @@ def test_packaged(monkeypatch, tmp_path):
     path = tmp_path / "data" / "tiny.json"
     assert weights.packaged("tiny.json") == path
     assert weights.find(Packaged("tiny.json")) == weights.fetch(Packaged("tiny.json")) == path
-    with pytest.raises(UserError, match=r"lacks .*absent\.json.*Install segearth again"):
+    with pytest.raises(UserError, match=r"lacks .*absent\.json.*install segearth again"):
         weights.packaged("absent.json")
 
 
@@ -267,7 +267,7 @@ def test_the_published_upsampler_is_the_one_in_the_table():
     path = Path(root or "", "weights", "clip_jbu_stack_cocostuff.ckpt")
     if root is None or not path.is_file():
         pytest.skip("SEGEARTH_TEST_DATA names no folder with weights/clip_jbu_stack_cocostuff.ckpt")
-    row = clips.UPSAMPLERS["clip_jbu_stack_cocostuff"]
+    row = clips.UPSAMPLER_FILES["clip_jbu_stack_cocostuff"]
     assert (path.stat().st_size, sha256_of(path)) == (row.size, row.sha256)
     state = read_state_dict(path)
     assert state["upsampler.fixup_proj.1.weight"].shape == (512, 512, 1, 1)

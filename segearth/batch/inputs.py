@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.addresses import address_path, display_name, is_address
 from segearth.errors import UserError, printable
 from segearth.images.files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
-from segearth.scenes.addresses import is_address, place_of, shown
 
 # Results of segearth and the job folders of scenes are not input images.
 RESULT_SUFFIXES = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
@@ -25,7 +25,7 @@ class Item:
     """An input image and the name of its map.
 
     Attributes:
-        source: path of the image, or address of a raster, see `segearth.scenes.addresses`.
+        source: path of the image, or address of a raster, see `segearth.addresses`.
         name: name of its results in the output folder, with "/" between folders, without suffix: "north/scene".
         image: its name in tables, "north/scene.jpg", with control characters escaped.
     """
@@ -42,7 +42,7 @@ class Item:
     @property
     def shown(self) -> str:
         """The source in one line, for messages."""
-        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
+        return printable(self.source) if isinstance(self.source, Path) else display_name(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
@@ -63,7 +63,7 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path or address: the path, and the start of its name
     for argument in _expanded(arguments, listed):
         if is_address(argument):
-            place = Path(place_of(argument))
+            place = Path(address_path(argument))
             found.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)

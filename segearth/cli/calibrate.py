@@ -120,13 +120,16 @@ def _check(args: argparse.Namespace) -> None:
     wrong = [name for name in (of_config if args.images else of_images) if getattr(args, name) not in (None, [])]
     if wrong:
         raise UserError(
-            f"{option(wrong[0])} is for {'a config' if args.images else 'images without a config'}: leave it out"
+            f"{option(wrong[0])} is for {'a config' if args.images else 'images without a config'}: expected none "
+            "here; leave it out"
         )
     for name in ("labels", "classes"):
         if args.images and getattr(args, name) is None:
             raise UserError(f"images without {option(name)}: expected their labels and the classes; give it, too")
     if args.labels is not None and not user_path(args.labels, "folder of labels").is_dir():
-        raise UserError(f"no folder at {option('labels', args.labels)}: give the folder of the label maps")
+        raise UserError(
+            f"no folder at {option('labels', args.labels)}: expected that of the label maps; correct the path"
+        )
     check_model(args)
     check_max_memory(args)
     if args.long_side is not None:

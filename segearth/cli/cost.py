@@ -15,11 +15,11 @@ from torch import Tensor
 from segearth import weights
 from segearth.architectures import build_clip, config_of
 from segearth.clips import Spec, resolve
+from segearth.clips.upsamplers import TRAINED, upsampler_class
 from segearth.compute import PRECISIONS, Compute, memory_for
 from segearth.loading import load_model, load_upsampler
 from segearth.models import DenseCLIP, SegEarth
 from segearth.models.onednn import use_onednn
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.vocabulary import Vocabulary
 
 TIMED_SIDE = 336  # 2 × 2 windows of 224 pixels
@@ -147,7 +147,7 @@ def _assembled(clip: Any, spec: Spec, upsampler: str | None, vocabulary: Vocabul
     """
     upsampler = spec.upsampler if upsampler is None else upsampler
     encoder = DenseCLIP(clip.eval())
-    upsample = UPSAMPLERS[upsampler](encoder.dim) if upsampler in UPSAMPLERS else load_upsampler(upsampler)
+    upsample = upsampler_class(upsampler)(encoder.dim) if upsampler in TRAINED else load_upsampler(upsampler)
     classes = torch.tensor(vocabulary.query_to_class, device="cpu")
     queries = F.normalize(torch.randn(len(classes), encoder.dim, device="cpu"), dim=-1)
     windows: dict[str, Any] = {"slide_crop": spec.window, "slide_stride": spec.window // 2}

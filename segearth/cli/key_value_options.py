@@ -35,8 +35,8 @@ def parse_pairs(name: str, texts: Sequence[str], expected: str) -> dict[str, str
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals and value):
-            raise UserError(f"{option(name, text)}: expected {expected}")
+            raise UserError(f"{option(name, text)}: expected {expected}; correct it")
         if key in pairs:
-            raise UserError(f"{option(name, text)}: {key!r} is given twice; leave one out")
+            raise UserError(f"{option(name, text)}: {key!r} is given twice, expected once; leave one out")
         pairs[key] = value
     return pairs

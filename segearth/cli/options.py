@@ -97,7 +97,8 @@ def check_long_side(args: argparse.Namespace) -> None:
     """
     if not 0 <= args.long_side < 2**31:
         raise UserError(
-            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
+            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size; "
+            "change it"
         )
 
 
@@ -129,7 +130,9 @@ def check_max_pixels(args: argparse.Namespace) -> None:
         UserError: less than 1.
     """
     if args.max_pixels is not None and args.max_pixels < 1:
-        raise UserError(f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000")
+        raise UserError(
+            f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000; change it"
+        )
 
 
 def add_max_memory(parser: argparse._ActionsContainer, default: str) -> None:
@@ -149,7 +152,9 @@ def check_max_memory(args: argparse.Namespace) -> None:
         UserError: not a positive number.
     """
     if args.max_memory is not None and not 0 < args.max_memory < math.inf:
-        raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
+        raise UserError(
+            f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400; change it"
+        )
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:
@@ -187,12 +192,15 @@ def check_evaluation_options(args: argparse.Namespace) -> None:
     """
     check_model(args)
     if args.limit is not None and args.limit < 1:
-        raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
+        raise UserError(f"{option('limit', args.limit)}: expected at least 1 image; change it")
     for change in args.cfg_options:
         check_syntax(change)
     check_max_memory(args)
     if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
-        raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
+        raise UserError(
+            f"no folder at {option('data_root', args.data_root)}: expected the one that stands for data/; "
+            "correct the path"
+        )
 
 
 def evaluation_changes(args: argparse.Namespace, method: Sequence[str] = ()) -> ConfigChanges:

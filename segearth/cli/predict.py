@@ -237,7 +237,7 @@ def _check(args: argparse.Namespace) -> None:
     check_max_pixels(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
-            raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
+            raise UserError(f"{option(name, value)}: expected a number from 0 to 1; change it")
     check_max_memory(args)
     check_scene_options(args)
 

@@ -74,7 +74,7 @@ def check_scene_options(args: argparse.Namespace) -> None:
         UserError: options that exclude each other, or an invalid number of processes.
     """
     if args.workers is not None and args.workers < 1:
-        raise UserError(f"{option('workers', args.workers)}: expected at least 1")
+        raise UserError(f"{option('workers', args.workers)}: expected at least 1; change it")
     if (args.executor is None) != (args.scheduler is None):
         raise UserError(
             f"{option('executor', 'dask')} and {option('scheduler', 'ADDRESS')} belong together: expected both; give "

@@ -102,7 +102,9 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     spec = resolve(args.model, args.architecture)
     is_named = args.init in STARTS
     if not is_named and not Path(args.init).is_file():
-        raise UserError(f"{option('init', args.init)}: no such file; give one, or {' or '.join(STARTS)}")
+        raise UserError(
+            f"{option('init', args.init)}: no such file, expected one, or {' or '.join(STARTS)}; correct it"
+        )
     recipe = Recipe(
         upsampler=args.upsampler,
         radius=args.radius,

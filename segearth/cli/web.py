@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("max_upload", "threads"):
         value = getattr(args, name)
         if value is not None and not 0 < value < 1e9:
-            raise UserError(f"{option(name, value)}: expected a number above 0")
+            raise UserError(f"{option(name, value)}: expected a number above 0; change it")
     images = [_image(text) for text in args.images]
 
     from segearth.web.app import WebOptions

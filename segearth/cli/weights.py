@@ -100,7 +100,7 @@ def here(name: str) -> Path:
     if name not in files:
         raise UserError(f"no weights are called {name}: expected one of {', '.join(files)}; give one of these")
     if (path := weights.find(files[name])) is None:
-        raise UserError(f"{name} is not on this computer: get it by segearth weights download {name}")
+        raise UserError(f"{name} is not on this computer: expected a copy; get it by segearth weights download {name}")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from segearth.clips.resolving import Model, known, register, resolve
 from segearth.clips.spec import STATISTICS, Spec, Statistics
-from segearth.clips.table import CLIPS, UPSAMPLERS
+from segearth.clips.table import CLIPS
+from segearth.clips.upsamplers import UPSAMPLER_FILES
 
-__all__ = ["CLIPS", "STATISTICS", "UPSAMPLERS", "Model", "Spec", "Statistics", "known", "register", "resolve"]
+__all__ = ["CLIPS", "STATISTICS", "UPSAMPLER_FILES", "Model", "Spec", "Statistics", "known", "register", "resolve"]

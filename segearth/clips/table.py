@@ -8,9 +8,9 @@ activation. Sizes of three digits (`about_size`) are those that the hub shows.
 from __future__ import annotations
 
 from segearth.clips.spec import QUICK, STATISTICS, Spec, Statistics, untrained_upsampler
+from segearth.clips.upsamplers import UPSAMPLER_FILES
 from segearth.files import File, Packaged
 
-_SEGEARTH_OV = "https://raw.githubusercontent.com/likyoo/SegEarth-OV/main"
 _SKYSCRIPT = "https://opendatasharing.s3.us-west-2.amazonaws.com/SkyScript/ckpt"
 _LAION = "laion/CLIP-ViT-"
 _HALF = Statistics((127.5,) * 3, (127.5,) * 3)  # 0.5 of 255, of LAION's L/14 alone
@@ -22,33 +22,6 @@ _MIT, _OPENAI = "MIT", "MIT (OpenAI)"
 _NC = "CC BY-NC 4.0: not for commercial use"
 _NOT_STATED = "not stated by its publisher"
 _CC = "cc, which one is not said"
-
-UPSAMPLERS: dict[str, File] = {
-    "xclip_jbu_one_million_aid": File(
-        name="xclip_jbu_one_million_aid.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/xclip_jbu_one_million_aid.ckpt",
-        size=5_690_776,
-        git_blob="d40f00838331331faa04a926ea5991f5203f91a8",
-        licence=_NOT_STATED,
-        about="SimFeatUp for OpenAI's ViT-B/16, trained on aerial images of Million-AID.",
-    ),
-    "clip_jbu_stack_cocostuff": File(
-        name="clip_jbu_stack_cocostuff.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/clip_jbu_stack_cocostuff.ckpt",
-        size=3_513_883,
-        sha256="38ce7487c648d01cf37beb005f464410c498008fea03e6a68a269d79e4e29622",
-        licence="MIT (FeatUp)",
-        about="FeatUp for CLIP ViT-B/16, trained on COCO-Stuff.",
-    ),
-    "maskclip_jbu_stack_cocostuff": File(
-        name="maskclip_jbu_stack_cocostuff.ckpt",
-        url=f"{_SEGEARTH_OV}/simfeatup_dev/weights/maskclip_jbu_stack_cocostuff.ckpt",
-        size=3_513_883,
-        sha256="1412eba0a7d08ba0dbe140afdaf479ad819e00bacf5e229ea7446d948637d787",
-        licence="MIT (FeatUp)",
-        about="FeatUp for MaskCLIP ViT-B/16, trained on COCO-Stuff.",
-    ),
-}
 
 # Patch, width and image size of the towers, and open_clip's name for the plain architecture.
 _TOWERS: dict[str, tuple[int, int, int, str]] = {
@@ -154,7 +127,7 @@ _ROWS = (
         width=512,
         size=224,
         upsampler="jbu_one",
-        upsampler_file=UPSAMPLERS["xclip_jbu_one_million_aid"],
+        upsampler_file=UPSAMPLER_FILES["xclip_jbu_one_million_aid"],
         published=39.2,
         about="OpenAI's CLIP ViT-B/16 with SimFeatUp trained on aerial images: the model of the paper.",
     ),

@@ -187,7 +187,7 @@ def contents(wanted: Iterable[Member]) -> Iterator[tuple[Member, Iterator[bytes]
                 with member.open() as file:
                     yield member, _checked(member, iter(lambda: file.read(_BLOCK), b""))
             continue
-        entries = _checked(source, tars.entries(source))
+        entries = _checked(source, tars.tar_entries(source))
         while left:
             entry = next(entries, None)
             if entry is None:
@@ -263,7 +263,7 @@ def _archive(path: Path, content: str | None) -> Iterator[Member]:
     found: Iterator[tuple[int, str, int, int]]
     with _reading(path):
         if content == ".tar" or (content is None and archive_suffix(path) != ".zip"):
-            found = ((entry.number, entry.name, entry.size, stamp) for entry in _checked(path, tars.entries(path)))
+            found = ((entry.number, entry.name, entry.size, stamp) for entry in _checked(path, tars.tar_entries(path)))
         else:
             found = ((number, name, info.file_size, info.CRC) for number, (name, info) in zips.index(path)[1].items())
     for number, name, size, mark in found:

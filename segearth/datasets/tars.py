@@ -37,7 +37,7 @@ DAMAGED = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class TarEntry:
     """A file in a tar file.
 
     Attributes:
@@ -65,7 +65,7 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def tar_entries(path: Path) -> Iterator[TarEntry]:
     """The files in a tar file, one after the other.
 
     Raises:
@@ -83,7 +83,7 @@ def entries(path: Path) -> Iterator[Entry]:
                 raise UserError(f"{path} holds a link ({name}): expected files only; {AGAIN}")
             bounds.claim(name, info.size)
             if info.isfile():
-                yield Entry(number, name, info.size, partial(_blocks, stream, info))
+                yield TarEntry(number, name, info.size, partial(_blocks, stream, info))
             number += 1
         stream.finish()
 

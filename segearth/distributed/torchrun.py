@@ -1,4 +1,4 @@
-"""torchrun with a sentence where it has a traceback; otherwise the same: python -m segearth.distributed.torchrun ..."""
+"""torchrun with one sentence in place of its traceback: python -m segearth.distributed.torchrun ..."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def _wait_for(host: str, port: int) -> None:
 
 
 def _ended(signal: str, code: int) -> int:
-    """Says why nothing more comes."""
+    """Reports a signal that ended the processes."""
     what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
     return _say(f"{what}: {ADVICE}", code)
 
 
 def _say(sentence: str, code: int) -> int:
-    """Writes it below a progress bar that stopped in the middle of its line."""
+    """Prints a sentence on a line of its own, below an unfinished progress bar."""
     print(f"\n{sentence}", file=sys.stderr)
     return code
 

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segearth.clip_names import without_prefixes
-from segearth.errors import UserError, printable
+from segearth.errors import UserError
 
 GUIDANCE_DIM = 3
 KEY_DIM = 32
@@ -168,14 +167,12 @@ class LinearUpsampler(nn.Module):
 
     Attributes:
         linear: by which these are told from others.
-        guided: whether the image matters.
         feat_dim: D, the width of the features that it takes; None: any.
         radius: of the kernels of `steps`; None where there are none.
         min_patches: along each side, that the steps need.
     """
 
     linear = True
-    guided = True
     feat_dim: int | None = None
     radius: int | None = None
     min_patches = 1
@@ -317,8 +314,6 @@ class JBUStack(JBU):
 class Bilinear(LinearUpsampler):
     """Plain bilinear interpolation of the features (not of the logits), nothing learned; the image gives the size."""
 
-    guided = False
-
     def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
         """(B, D, h, w) and (B, 3, H, W) to (B, D, H, W)."""
         return self.interpolate(source, guidance)
@@ -328,35 +323,7 @@ class Bilinear(LinearUpsampler):
         return F.interpolate(source, size=guidance.shape[-2:], mode="bilinear", align_corners=False)
 
 
-UPSAMPLERS: dict[str, type[JBUOne] | type[JBUStack]] = {"jbu_one": JBUOne, "jbu_stack": JBUStack}
-
-
 def radius_of(state: dict[str, Tensor]) -> int:
     """The kernel's radius, from an upsampler's tensors: its steps end in one bias a tap, (2r + 1)² of them."""
     taps = next((len(value) for name, value in state.items() if name.endswith(".fixup_proj.3.bias") and value.ndim), 0)
     return max(math.isqrt(taps) - 1, 0) // 2
-
-
-def published_name(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """Tells which upsampler a checkpoint holds.
-
-    Args:
-        state: the checkpoint's tensors; with or without the published prefix `upsampler.`, and then
-            with whatever else was saved beside it.
-
-    Returns:
-        `jbu_one` or `jbu_stack`, and the upsampler's own tensors under its own names.
-
-    Raises:
-        UserError: it holds neither.
-    """
-    state, prefix = without_prefixes(state), "upsampler."
-    inner = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)} or dict(state)
-    for name, key in (("jbu_one", "up.range_temp"), ("jbu_stack", "up4.range_temp")):
-        if key in inner and "fixup_proj.1.weight" in inner:
-            return name, inner
-    first = ", ".join(printable(name[:100]) for name in list(inner)[:3])
-    raise UserError(
-        f"no upsampler in this checkpoint (first names: {first or 'none'}): expected the "
-        "parameters of a jbu_one ('up.*') or a jbu_stack ('up1.*' to 'up4.*'), as SimFeatUp and FeatUp save them"
-    )

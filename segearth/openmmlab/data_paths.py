@@ -1,4 +1,4 @@
-"""Paths of a config's data and class file: found, and made absolute."""
+"""Finds a config's data and class file, and makes their paths absolute."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | No
 
 
 def place_split(config: Any, split: str, path: Path, data_root: str | Path | None) -> None:
-    """As `place_data`, of another split, which must be none that a table is made of."""
+    """As `place_data`, for another split than those of published tables."""
     tables = []
     for name in ("val_dataloader", "test_dataloader"):
         with suppress(AttributeError, KeyError, TypeError, UserError):  # a split that is not here cannot be the same
@@ -56,7 +56,7 @@ def place_classes(model: dict[str, Any], config: Path) -> None:
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """A data folder or file, or the error that says where it was looked for, and what is there instead."""
+    """Finds a data folder or file; the error says where it was looked for, and what is there instead."""
     for place in (path, *other_places(path)):
         with suppress(UserError):
             return _find_place(place, key, config, data_root)
@@ -73,14 +73,14 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
 
 
 def _lacking(path: Path) -> str:
-    """A sentence for a folder that is not where the rest of its set is, under a name of another config; else ""."""
+    """A hint where a set is there without this folder; else ""."""
     if not path.parent.is_dir():
         return ""
     return f"{path.parent} is there, without {path.name}: prepare the set ({command('prepare')})"
 
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """As `_find_data`, of this very path."""
+    """As `_find_data`, for this path alone."""
     if data_root is not None and path.parts[:1] == ("data",):
         rest = Path(*path.parts[1:])
         if (found := user_path(data_root, "data root").absolute() / rest).exists():

@@ -1,4 +1,4 @@
-"""mmengine's runner of a config's test loop, with a model and a data set that are given."""
+"""Runs mmengine's test loop with a given model and data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from segearth.openmmlab.segmentor import SegEarthSegmentation
 
 
 class PlainConfig(Config):  # type: ignore[misc]
-    """A config that is written as it is.
+    """A config that is written without formatting by yapf.
 
     mmengine has yapf format it, which keeps a grammar in the user's cache folder and puts it there before it is whole:
     of two processes that are the first, one reads an empty file ("EOFError: Ran out of input"), and after a kill at
@@ -34,12 +34,12 @@ class PlainConfig(Config):  # type: ignore[misc]
 
     @property
     def pretty_text(self) -> str:
-        """Python that can be loaded again."""
+        """The config as Python that can be loaded again."""
         return "".join(f"{key} = {pprint.pformat(value, width=120)}\n" for key, value in sorted(self.to_dict().items()))
 
 
 class EvalRunner(Runner):  # type: ignore[misc]
-    """Runs a test loop, and leaves the model where it is, as it is: nothing is trained."""
+    """mmengine's runner for a model without parameters to train."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:  # noqa: ARG002 (of the base)
         """The model itself; the usual wrapper refuses one without parameters to train."""
@@ -122,7 +122,7 @@ def _runner(
     metric: CountingIoUMetric,
     hooks: Sequence[Hook],
 ) -> EvalRunner:
-    """A runner of mmengine with ready parts."""
+    """Builds the runner and its data loader."""
     loader = {"batch_size": 1, **config.test_dataloader}
     loader["dataset"] = dataset.get_subset(indices)
     loader["sampler"] = {"type": "DefaultSampler", "shuffle": False}  # whatever the config's: each image counts once

@@ -108,7 +108,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run that can begin: what it reads, and what decides its counts.
+    """A run that is ready to start: what it reads, and what decides its counts.
 
     Attributes:
         config: with known paths.
@@ -179,7 +179,7 @@ def _prepare(
             say(f"note: {remark}")
         if earlier is None:
             pipeline = config.test_dataloader.dataset.get("pipeline", ())
-            counts = labels.glance(dataset, metric.ignore_index, pipeline)
+            counts = labels.inspect_labels(dataset, metric.ignore_index, pipeline)
             for remark in counts.remarks(partial=counts.images < available):
                 say(f"warning: {remark}")
     return _Plan(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
@@ -214,13 +214,13 @@ class _Pictures:
     names: dict[str, str]
 
     def missing(self, since: int = 0) -> set[str]:
-        """The images without a picture; one from before `since` (in ns) is of another run."""
+        """The images whose picture does not exist, or is older than `since` (in ns)."""
         times = {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.png")}
         return {image for image, name in self.names.items() if times.get(name, -1) < since}
 
 
 def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
-    """Which pictures are to be drawn, and where."""
+    """Chooses the images whose predictions are drawn, and the files."""
     from segearth.openmmlab import hooks
 
     images = [item.image for item in plan.items]
@@ -240,7 +240,7 @@ def _indices(plan: _Plan, team: Team, done: set[str]) -> list[int]:
 
 
 def _draw_missing(plan: _Plan, pictures: _Pictures | None, team: Team) -> None:
-    """Draws the pictures that are not there, and counts nothing."""
+    """Draws missing pictures, without counting."""
     from segearth.openmmlab import eval_runner
 
     missing = set() if pictures is None else pictures.missing()
@@ -253,7 +253,7 @@ def _draw_missing(plan: _Plan, pictures: _Pictures | None, team: Team) -> None:
 
 
 def _picture_hook(plan: _Plan, segmentor: Any, pictures: _Pictures) -> Any:
-    """Draws them in the test loop."""
+    """The hook that draws pictures in the test loop."""
     from segearth.openmmlab.hooks import PicturesHook
     from segearth.openmmlab.run_record import clip_name
 
@@ -289,7 +289,7 @@ def _evaluate(
 
     def conclude(records: dict[str, dict[str, Any]], failed: dict[str, str]) -> Run:  # noqa: ARG001
         plan.metric.conclude(records)
-        counts = labels.counted(plan.dataset, plan.metric.ignore_index, records.values())
+        counts = labels.count_labels(plan.dataset, plan.metric.ignore_index, records.values())
         run = run_record(
             plan.config,
             plan.path,

@@ -1,4 +1,4 @@
-"""What the keys of a config may hold: one table, for files and for changes on the command line.
+"""Rules for the keys of a config, in one table, for files and for changes on the command line.
 
 Keys that are not in the table may hold anything. A dictionary that is `closed` may have no others: a wrong name there
 would silently leave the default.
@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segearth.clips.upsamplers import TRAINED
 from segearth.models.attention import METHODS, is_method
 from segearth.models.averaging import VIEWS
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.models.trunk import COUNTED_IN
 
 
 class Rule(NamedTuple):
-    """What a key may hold.
+    """The values that a key may have.
 
     Attributes:
         expected: in words, after "expected".
@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a config.
+    """A problem of a config.
 
     Attributes:
         key: with those above it and dots between them.
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
 
 def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
-    """What is wrong with a value.
+    """The problems of a value.
 
     Args:
         value: of the key, with all that is in it.
@@ -84,7 +84,7 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
 
 
 def near(name: str, rule: Rule) -> str:
-    """The key that was probably meant, as a question; all keys where none is near."""
+    """Suggests the key that was probably meant; lists all keys where none is similar."""
     close = difflib.get_close_matches(name, rule.keys, n=1, cutoff=0.7)
     return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(rule.keys)}"
 
@@ -112,7 +112,7 @@ def number(expected: str = "a number", low: float = -LARGEST, high: float = LARG
 
 
 def one_of(*names: str) -> Rule:
-    """One of some words."""
+    """One of several words."""
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
@@ -122,7 +122,7 @@ def kind(*names: str) -> Rule:
 
 
 def or_none(rule: Rule) -> Rule:
-    """What a rule says, or None."""
+    """The values of a rule, or None."""
     return rule._replace(expected=f"{rule.expected}, or None", fits=lambda value: value is None or rule.fits(value))
 
 
@@ -141,12 +141,12 @@ def several(items: Rule, expected: str, count: int | None = None) -> Rule:
 
 
 def never(expected: str) -> Rule:
-    """A key that has no place here: of other kinds of data sets, or of mmsegmentation 0.x."""
+    """A key that is not supported: of wrapped data sets, or of mmsegmentation 0.x."""
     return Rule(expected, lambda value: False)  # noqa: ARG005
 
 
 def moved(place: str) -> Rule:
-    """A key of mmsegmentation 0.x, which has another place since 1.0."""
+    """A key of mmsegmentation 0.x that was moved in 1.0."""
     return never(f"{place} in its place, as in mmsegmentation 1.x")
 
 
@@ -220,7 +220,7 @@ MODEL = table(
         "bg_idx": whole(0),
         "feature_up": FLAG,
         "feature_up_cfg": or_none(
-            table({"model_name": one_of(*UPSAMPLERS, "bilinear"), "model_path": or_none(PATH)}, closed=True)
+            table({"model_name": one_of(*TRAINED, "bilinear"), "model_path": or_none(PATH)}, closed=True)
         ),
         "model": or_none(TEXT),
         "architecture": or_none(TEXT),

@@ -1,4 +1,4 @@
-"""Which weights a config's model uses: one answer for the segmentor, the results and the fingerprint."""
+"""The weights that a config's model uses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segearth import weights
-from segearth.clips import UPSAMPLERS, Spec, known, resolve
+from segearth.clips import UPSAMPLER_FILES, Spec, known, resolve
 from segearth.clips.resolving import HUB
-from segearth.clips.upsamplers import KERNELS, SHORT, is_untrained, named_weights, untrained_names
+from segearth.clips.upsamplers import KERNELS, SHORT, TRAINED, UPSAMPLERS, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
 from segearth.openmmlab import places
-
-# SimFeatUp and FeatUp weights of `feature_up_cfg.model_name` where the config names no file.
-UPSAMPLER_FILES = {"jbu_one": "xclip_jbu_one_million_aid", "jbu_stack": "clip_jbu_stack_cocostuff"}
 
 
 @dataclass(frozen=True)
@@ -76,16 +73,16 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
     kind, path = settings.get("model_name", "jbu_one"), settings.get("model_path")
     if kind == "bilinear":
         return ModelWeights(source, kind, kind)
-    if kind not in tuple(UPSAMPLER_FILES):
-        names = ", ".join([*UPSAMPLER_FILES, "bilinear"])
+    if kind not in TRAINED:
+        names = ", ".join([*TRAINED, "bilinear"])
         raise UserError(f"unknown upsampler {kind!r} in feature_up_cfg.model_name: use one of {names}")
     if not isinstance(path, str | Path | None):
         raise UserError(f"feature_up_cfg.model_path is {path!r}: expected the path of a checkpoint; correct the config")
-    return ModelWeights(source, kind, path or UPSAMPLER_FILES[kind])
+    return ModelWeights(source, kind, path or next(iter(UPSAMPLERS[kind].files)))
 
 
 def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The keys of a config's model that name files, with their paths found as `places.resolve` does.
+    """The keys of a config's model that name files, with absolute paths.
 
     Names of tables, addresses, and what is nowhere stay as they are.
 
@@ -93,7 +90,11 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         model: of a config.
         folder: the config's.
     """
-    names = {"model": known(), "architecture": (), "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLERS)}
+    names = {
+        "model": known(),
+        "architecture": (),
+        "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLER_FILES),
+    }
     found = {}
     for key, others in names.items():
         value = model.get(key)
@@ -107,7 +108,7 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def fetch_weights(config: Any, path: Path) -> None:
-    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+    """Downloads missing weights of a config's model, and makes the path of its upsampler absolute.
 
     What is not in the cache is downloaded, which may take long: all else should be known to be right.
 
@@ -127,16 +128,16 @@ def fetch_weights(config: Any, path: Path) -> None:
 
 
 def resolve_weights(path: str | Path, config_folder: Path) -> Path:
-    """Finds weights that a config names: as `resolve`, else by file name among the known ones.
+    """Finds weights that a config names: by path, else by file name among the known weights.
 
     Raises:
         UserError: neither there nor known, or a download that failed.
     """
     if (found := places.resolve(path, config_folder)) is not None:
         return found
-    known = next((file for file in UPSAMPLERS.values() if file.name == Path(path).name), None)
+    known = next((file for file in UPSAMPLER_FILES.values() if file.name == Path(path).name), None)
     if known is None:
-        names = ", ".join(file.name for file in UPSAMPLERS.values())
+        names = ", ".join(file.name for file in UPSAMPLER_FILES.values())
         raise UserError(
             f"no weights at {path}, looked for {places.places_of(config_folder)}: give the path of a checkpoint, one "
             f"of the known file names ({names}), or use the packaged model: {option('model', 'tiny')}"

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from segearth.building import build_model
 from segearth.clips import Statistics
+from segearth.clips.upsamplers import TRAINED, upsampler_class
 from segearth.compute import Compute
 from segearth.errors import UserError
 from segearth.labels import thresholds_of
-from segearth.models.simfeatup import UPSAMPLERS
 from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.model_weights import model_weights
 from segearth.vocabulary import Vocabulary
 
 
 def preprocessing(statistics: Statistics) -> dict[str, Any]:
-    """The data preprocessor of mmsegmentation for a CLIP whose images were normalised so."""
+    """The data preprocessor of mmsegmentation for a CLIP's mean and standard deviation."""
     mean, std = (list(values) for values in statistics)
     return {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": std, "bgr_to_rgb": True}
 
@@ -55,7 +55,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         model: a name, a path or an address that `segearth.clips.resolve` takes; replaces `clip_type`, `vit_type` and
             `feature_up_cfg`, and is computed as it was trained.
         architecture: of a `model` given by path or address: a name of open_clip, or the path of its JSON file.
-        upsampler: "bilinear", a name of `segearth.clips.UPSAMPLERS` or the path of a checkpoint; replaces that of
+        upsampler: "bilinear", a name of `segearth.clips.UPSAMPLER_FILES` or the path of a checkpoint; replaces that of
             `model` or `feature_up_cfg`.
         precision: of the image encoder, "fp32", "bf16" or "fp16".
         max_memory_mb: bound of the working set of windows; by default what suits the device. Results do not depend
@@ -132,12 +132,12 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         self._own: tuple[Tensor, Tensor] | None = None  # scales and thresholds of the classes, (C,) each
         if vocabulary.has_settings:
             self._own = torch.tensor(vocabulary.scales), torch.from_numpy(thresholds_of(vocabulary, prob_thd))
-        if kind in UPSAMPLERS and not isinstance(self.net.upsampler, UPSAMPLERS[kind]):
+        if kind in TRAINED and not isinstance(self.net.upsampler, upsampler_class(kind)):
             raise UserError(
                 f"feature_up_cfg says {kind}, but {path} holds a {type(self.net.upsampler).__name__}: "
                 "change model_name or model_path"
             )
-        kind = kind or next((name for name, one in UPSAMPLERS.items() if isinstance(self.net.upsampler, one)), None)
+        kind = kind or next((name for name in TRAINED if isinstance(self.net.upsampler, upsampler_class(name))), None)
         self.upsampler = kind if path is None else f"{kind} ({path.name})"
         self.precision = compute.precision
         self.max_memory_mb = compute.max_memory_mb
@@ -205,12 +205,12 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         return features
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """Not there: the method needs no training."""
+        """Raises NotImplementedError: the method needs no training."""
         raise NotImplementedError("SegEarth is not trained: use segearth eval, or mode='predict'")
 
 
 def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Positions of equal keys, together: ["a", "b", "a"] -> [[0, 2], [1]]."""
+    """Groups the positions of equal keys: ["a", "b", "a"] -> [[0, 2], [1]]."""
     groups: dict[Hashable, list[int]] = {}
     for i, key in enumerate(keys):
         groups.setdefault(key, []).append(i)

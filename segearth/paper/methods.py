@@ -22,8 +22,8 @@ class Method:
         title: for people.
         changes: to the config, as `--cfg-options` has them.
         upsampler: kind of its upsampler, where that is not the config's.
-        weights: of that upsampler: a key of `segearth.clips.UPSAMPLERS`, or where `training` is given, the name of a
-            file (without its ending) that is looked for in the folder `--upsamplers`.
+        weights: of that upsampler: a key of `segearth.clips.UPSAMPLER_FILES`, or where `training` is given, the name of
+            a file (without its ending) that is looked for in the folder `--upsamplers`.
         training: how such weights are made: options of tools/train_simfeatup.py.
         datasets: columns of the paper's table; empty: all.
         note: what a reader of its numbers should know.

@@ -206,9 +206,9 @@ def _trained(method: Method, model: str | None, upsamplers: Path | None) -> Path
 def _check_kind(path: Path, method: Method) -> None:
     """Refuses an upsampler of another kind than the row's."""
     from segearth.checkpoints import read_state_dict
-    from segearth.models.simfeatup import published_name
+    from segearth.clips.upsamplers import identify_upsampler
 
-    kind, _ = published_name(read_state_dict(path))
+    kind, _ = identify_upsampler(read_state_dict(path))
     if kind != method.upsampler:
         raise UserError(
             f"{path} holds a {kind}, but {method.title} has a {method.upsampler}: expected that; train it as "

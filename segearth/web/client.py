@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from segearth.errors import UserError
-from segearth.jobs.workers import undisturbed
+from segearth.jobs.workers import signals_blocked
 from segearth.web.worker import MapTask, ModelSetup, run_worker
 
 _CONTEXT = multiprocessing.get_context("spawn")  # as in segearth.jobs.workers
@@ -75,7 +75,7 @@ class WorkerClient:
     def _start(self) -> tuple[Connection, Any]:
         ours, theirs = _CONTEXT.Pipe()
         process = _CONTEXT.Process(target=run_worker, args=(theirs, self._setup), daemon=True)
-        with undisturbed():
+        with signals_blocked():
             process.start()
         theirs.close()
         return ours, process

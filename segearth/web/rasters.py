@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segearth.addresses import gdal_settings
 from segearth.errors import UserError, without_warnings
 from segearth.images.pixel_limit import PIXELS_A_BYTE
-from segearth.scenes.addresses import gdal_settings
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

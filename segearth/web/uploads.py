@@ -132,7 +132,9 @@ async def save_file(request: Request, target: Path, most_bytes: int, pace: Pace)
         except ClientDisconnect:
             raise RequestError(400, "the upload broke off: expected the whole file; send it again", "file") from None
         except OSError as error:
-            raise RequestError(507, f"the upload cannot be kept ({error.strerror}): free some space", "file") from None
+            raise RequestError(
+                507, f"the upload cannot be kept ({error.strerror}): expected room for it; free some space", "file"
+            ) from None
     if form.name is None or not form.ended:
         raise RequestError(400, "there is no whole file in the form: expected a field `file`; send one", "file")
     return form.name

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from segearth.clips.upsamplers import upsampler_class
 from segearth.errors import UserError, option
 from segearth.models import DenseCLIP
 from segearth.models.bilateral import begin_as_bilateral_filter
-from segearth.models.simfeatup import JBU, UPSAMPLERS, pointwise
+from segearth.models.simfeatup import JBU, pointwise
 from segearth.training.simfeatup import losses
 from segearth.training.simfeatup.draws import Purpose, generator, key
 from segearth.training.simfeatup.inputs import Drawn, Matrices, step_inputs
@@ -94,7 +95,7 @@ class Trainee(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # where weights are the same on every machine
             torch.default_generator.manual_seed(key(seed, Purpose.INITIAL))
-            build = UPSAMPLERS[recipe.upsampler]
+            build = upsampler_class(recipe.upsampler)
             self.upsampler: JBU = build(dim) if recipe.radius is None else build(dim, recipe.radius)
             if recipe.start == "bilateral":
                 begin_as_bilateral_filter(self.upsampler, generator(seed, Purpose.INITIAL, 0))

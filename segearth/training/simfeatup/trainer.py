@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from segearth.checkpoints import load_strictly, read_state_dict
+from segearth.clips.upsamplers import TRAINED, identify_upsampler
 from segearth.compute import PRECISIONS
 from segearth.distributed.ranks import ALONE, Ranks
 from segearth.errors import UserError, UserNotice, option
 from segearth.jobs.locks import locked
-from segearth.models.simfeatup import UPSAMPLERS, published_name, radius_of
+from segearth.models.simfeatup import radius_of
 from segearth.provenance import checksum, named_file
 from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
@@ -281,7 +282,7 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
     if run.init is not None and recipe.start != "random":
         raise UserError(f"{run.init} and {recipe.start} are two beginnings: leave one of them away")
     choices = (
-        ("upsampler", recipe.upsampler, UPSAMPLERS, None),
+        ("upsampler", recipe.upsampler, TRAINED, None),
         ("start", recipe.start, STARTS, "init"),
         ("features", recipe.features, FEATURES, None),
         ("precision", run.precision, ("auto", *PRECISIONS), None),
@@ -301,7 +302,7 @@ def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
     Raises:
         UserError: it is damaged, of another kind or radius, or for other features.
     """
-    name, state = published_name(read_state_dict(path))
+    name, state = identify_upsampler(read_state_dict(path))
     if name != recipe.upsampler:
         raise UserError(f"{path} holds a {name}, not a {recipe.upsampler}: use {option('upsampler', name)}")
     if (radius := radius_of(state)) != trainee.upsampler.radius:
