@@ -97,13 +97,13 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     from segearth.compute import choose_device
     from segearth.loading import load_clip
     from segearth.training.simfeatup import trainer
-    from segearth.training.simfeatup.step import STARTS, Recipe
+    from segearth.training.simfeatup.recipe import STARTS, UpsamplerRecipe
 
     spec = resolve(args.model, args.architecture)
     begun = args.init in STARTS
     if not begun and not Path(args.init).is_file():
         raise UserError(f"{option('init', args.init)}: no such file; give one, or {' or '.join(STARTS)}")
-    recipe = Recipe(
+    recipe = UpsamplerRecipe(
         upsampler=args.upsampler,
         radius=args.radius,
         start=args.init if begun else "random",
