@@ -23,7 +23,7 @@ from rasters import write  # noqa: E402
 
 from segearth import cli, loading  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.scene_summary import map_figures  # noqa: E402
+from segearth.scenes.scene_summary import map_statistics  # noqa: E402
 from segearth.vectors import formats, vectorize, vectorizer  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
@@ -116,7 +116,7 @@ def test_qgis_finds_a_style():
 )
 def test_areas_are_those_of_the_summary(profile):
     town(**profile)
-    figures = map_figures(Path("town.labels.tif"), WORDS, False)
+    figures = map_statistics(Path("town.labels.tif"), WORDS, False)
     assert run("town.labels.tif", "-q") == 0
     _, _, fields = rows("town.polygons.gpkg")
     summary = json.loads(Path("town.polygons.gpkg.json").read_text())

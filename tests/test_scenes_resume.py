@@ -20,7 +20,7 @@ from segearth.hashes import sha256_of  # noqa: E402
 from segearth.jobs.locks import locked  # noqa: E402
 from segearth.jobs.shards import Shard  # noqa: E402
 from segearth.predictor import Predictor  # noqa: E402
-from segearth.scenes.identity import check_same, content  # noqa: E402
+from segearth.scenes.identity import check_unchanged, content_hash  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.raster import Raster, ReadFailed, open_raster  # noqa: E402
@@ -309,14 +309,14 @@ def test_a_map_is_of_one_kind_of_device(run, monkeypatch):
 
 def test_a_raster_that_goes_while_it_is_opened_is_no_other_raster(raster):
     with open_raster(raster) as known:
-        spec = replace(known.spec, content=content(known))
+        spec = replace(known.spec, content=content_hash(known))
     with open_raster(spec) as found:
-        check_same(found)
+        check_unchanged(found)
     with open_raster(spec) as found:
         raster.unlink()
-        check_same(found)
+        check_unchanged(found)
         vars(found).pop("files", None)  # GDAL asks whether they are there when it lists them
-        check_same(found)
+        check_unchanged(found)
 
 
 @pytest.mark.parametrize("alone", [True, False])

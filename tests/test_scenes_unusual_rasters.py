@@ -219,7 +219,7 @@ def one_band(path):
 KINDS = [four_bands_of_16_bits, alpha_of_16_bits, float_with_nan, negative, all_nodata, palette, thirteen_bands,
          one_band]  # fmt: skip
 REMARKS = {
-    thirteen_bands: "4, 3 and 2 are taken as red, green and blue",
+    thirteen_bands: "4, 3 and 2 are used as red, green and blue",
     one_band: "has one band; it is used three times",
     all_nodata: "has no valid pixel",
 }

@@ -35,7 +35,7 @@ from segearth.models.pixel_logits import PixelLogits
 from segearth.outputs import atomic
 from segearth.scenes import blocks as blocks_module
 from segearth.scenes import scene_files
-from segearth.scenes.block_files import PartWriter
+from segearth.scenes.block_files import BlockWriter
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import predict_scene
@@ -48,7 +48,7 @@ PARTS: Parts = {
     "model": ((SegEarth, "_encode"), (PixelLogits, "of_group")),
     "blending": ((Blend, "add"), (Blend, "take")),
     "labels and scores": ((blocks_module, "classify"), (blocks_module, "labelled"), (ClassSums, "of")),
-    "writing": ((PartWriter, "_open"), (PartWriter, "write"), (PartWriter, "_close"), (PartWriter, "_check")),
+    "writing": ((BlockWriter, "_open"), (BlockWriter, "write"), (BlockWriter, "_close"), (BlockWriter, "_check")),
     "assembly": ((rasterio.shutil, "copy"),),
     "overlay": ((scene_files, "scene_overlay"), (Image.Image, "save")),  # as large for every scene
 }

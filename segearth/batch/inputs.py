@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segearth.addresses import is_address, place_of, shown
+from segearth.addresses import address_path, display_name, is_address
 from segearth.errors import UserError, printable
 from segearth.images.files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
@@ -42,7 +42,7 @@ class Item:
     @property
     def shown(self) -> str:
         """The source in one line, for messages."""
-        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
+        return printable(self.source) if isinstance(self.source, Path) else display_name(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
@@ -64,7 +64,7 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
     entries: dict[Path | str, tuple[Path, Path]] = {}
     for argument in _expanded(arguments, listed):
         if is_address(argument):
-            place = Path(place_of(argument))
+            place = Path(address_path(argument))
             entries.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from segearth.batch.inputs import Item
-from segearth.existing_results import check_summary
 from segearth.hashes import fingerprint
+from segearth.jobs.existing_results import check_summary
 from segearth.json_files import json_line
 from segearth.outputs import refuse_folder
 

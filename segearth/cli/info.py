@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     check_reading_options(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
 
-    from segearth.addresses import shown
+    from segearth.addresses import display_name
 
     options = scene_options(args)
     ways = {file: _way(file, args.way) for file in args.files}
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     for file, (facts, size, _) in zip(args.files, results, strict=True):
         if cost is not None and size is not None:
             facts |= costs(size, cost)
-        print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
+        print(f"{display_name(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
     if spec is not None and spec.own:
@@ -101,10 +101,10 @@ def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
     """Why a file is a scene, None for a picture; and why it is refused."""
     if asked == "picture":
         return None, None
-    from segearth.scenes.input_kind import is_scene
+    from segearth.scenes.input_kind import scene_reason
 
     try:
-        why = is_scene(file)
+        why = scene_reason(file)
     except UserError as error:
         return None, str(error)
     return why or ("as asked for" if asked == "scene" else None), None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segearth.addresses import shown
+from segearth.addresses import display_name
 from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, model_without_weights, timed_model
 from segearth.cli.formatting import duration, megabytes
 from segearth.compute import Compute
@@ -19,14 +19,14 @@ from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
 from segearth.scenes.blocks import map_block
-from segearth.scenes.georeference import Ground, bounds
-from segearth.scenes.inspection import Choice, look
-from segearth.scenes.layout import describe, side_of_blocks, working_set
+from segearth.scenes.georeference import Georeference, bounds
+from segearth.scenes.inspection import Inspection, inspect_raster
+from segearth.scenes.layout import describe_model_input, fit_block_side, working_set
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.stretch import parse_stretch
-from segearth.scenes.workload import Counts, count
+from segearth.scenes.workload import Workload, estimate_workload
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Window
 
@@ -61,11 +61,13 @@ def scene_facts(
     try:
         with open_raster(address, overview=options.overview) as raster:
             facts |= raster_facts(raster)
-            choice = look(raster, options.bands, options.stretch, options.stretch_from)
+            choice = inspect_raster(raster, options.bands, options.stretch, options.stretch_from)
             facts |= choice_facts(raster, choice, options)
             model, model_bytes = model_without_weights(args, vocabulary)
-            plan = Plan.of(raster, _predictor(model, vocabulary), options, choice=choice)
-            counts = count(plan.frame, plan.area.window, side_of_blocks(plan.frame, model, options), choice.valid)
+            plan = Plan.create(raster, _predictor(model, vocabulary), options, inspection=choice)
+            counts = estimate_workload(
+                plan.frame, plan.area.window, fit_block_side(plan.frame, model, options), choice.valid
+            )
             facts |= cost_facts(raster, plan, counts, model, model_bytes, options)
             if args.time:
                 facts["time"] = _time(raster, plan, counts, args, vocabulary)
@@ -84,7 +86,7 @@ def _predictor(model: SegEarth, vocabulary: Vocabulary) -> Predictor:
 def raster_facts(raster: Raster) -> dict[str, str]:
     """Facts in the header of a raster."""
     height, width = raster.size
-    ground = Ground.of(raster.transform, raster.crs)
+    ground = Georeference.from_rasterio(raster.transform, raster.crs)
     path = Path(raster.source)
     size = f", {megabytes(path.stat().st_size)}" if path.is_file() else ""
     smaller = ", ".join(f"1/{factor}" for factor in raster.overviews)
@@ -98,7 +100,7 @@ def raster_facts(raster: Raster) -> dict[str, str]:
         west, south, east, north = bounds(raster.transform, raster.size)
         facts["extent"] = f"{west:.10g} to {east:.10g}, {south:.10g} to {north:.10g}"
     pixel = raster.pixel_size
-    facts["pixel"] = pixel.how if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.how})"
+    facts["pixel"] = pixel.method if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.method})"
     facts["bands"] = _bands(raster)
     alpha = [str(band.number) for band in raster.bands if band.colour == "alpha"]
     if raster.has_mask:
@@ -122,7 +124,7 @@ def _bands(raster: Raster) -> str:
     return f"{len(raster.bands)}{same}: {', '.join(names)}{more}"
 
 
-def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[str, str]:
+def choice_facts(raster: Raster, choice: Inspection, options: SceneOptions) -> dict[str, str]:
     """Bands, stretch and valid pixels that would be used."""
     spec, valid = choice.spec, choice.valid
     red, green, blue = spec.bands
@@ -140,7 +142,7 @@ def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[
         asked = parse_stretch(options.stretch)
         is_given = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)
         how = "" if is_given else f", percentiles {asked.low:g} and {asked.high:g}"
-        where = f" of {shown(options.stretch_from)}" if options.stretch_from else ""
+        where = f" of {display_name(options.stretch_from)}" if options.stretch_from else ""
         stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
     share = 100 * float(valid.mean())
     return {
@@ -162,19 +164,19 @@ def _share(percent: float) -> str:
 
 
 def cost_facts(
-    raster: Raster, plan: Plan, counts: Counts, model: SegEarth, model_bytes: int, options: SceneOptions
+    raster: Raster, plan: Plan, counts: Workload, model: SegEarth, model_bytes: int, options: SceneOptions
 ) -> dict[str, str]:
     """Windows, blocks and memory of the map."""
     frame, window = plan.frame, plan.area.window
-    facts = {"the model sees": describe(frame, raster.pixel_size)}
+    facts = {"the model sees": describe_model_input(frame, raster.pixel_size)}
     high, broad = window.bottom - window.top, window.right - window.left
     if (high, broad) != frame.output_size:
         shape = "the window of some polygons, " if plan.area.polygons else ""
         facts["part"] = f"{shape}{broad:,} × {high:,} pixels from column {window.left:,} and row {window.top:,} on"
     tall, wide = frame.grid.window_size
-    empty = "" if counts.seen == 1 else f", {_share(100 * counts.seen)} % of them with valid pixels"
+    empty = "" if counts.valid_share == 1 else f", {_share(100 * counts.valid_share)} % of them with valid pixels"
     facts["windows"] = f"{counts.windows:,} of {wide} × {tall} pixels{empty}"
-    side, (rows, columns) = side_of_blocks(frame, model, options), counts.blocks
+    side, (rows, columns) = fit_block_side(frame, model, options), counts.blocks
     more = f", which compute {100 * counts.overhead:.2g} % more windows" if rows * columns > 1 else ""
     size = f"{min(side, broad):,} × {min(side, high):,} pixels"
     facts["blocks"] = f"{columns:,} × {rows:,} of up to {size}{more}"
@@ -186,7 +188,7 @@ def cost_facts(
     return facts
 
 
-def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
+def _time(raster: Raster, plan: Plan, counts: Workload, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
     """Estimates the time of the map from some windows, mapped from reading to labels."""
     compute = Compute.choose(args.device, args.precision)
     args.precision = compute.precision
@@ -207,7 +209,7 @@ def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, 
     batch = plan.blocks.batch
     window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last batch is padded
     top, bottom, left, right = plan.area.window
-    whole = counts.computed * counts.seen * window + (bottom - top) * (right - left) * labels
+    whole = counts.computed_windows * counts.valid_share * window + (bottom - top) * (right - left) * labels
     threads = f", threads: {torch.get_num_threads()}" if compute.device.type == "cpu" else ""
     return (
         f"about {duration(whole)} in one process: {windows} of the windows took {seconds:.2g} s with {args.model} "

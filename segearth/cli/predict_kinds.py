@@ -31,10 +31,10 @@ def pictures_and_scenes(
     elif args.way == "picture":
         pictures = list(items)
     else:
-        from segearth.scenes.input_kind import is_scene
+        from segearth.scenes.input_kind import scene_reason
 
         for item in items:
-            why = is_scene(item.source)
+            why = scene_reason(item.source)
             if why is None:
                 pictures.append(item)
             else:

@@ -22,7 +22,7 @@ from segearth.errors import UserError, is_out_of_memory, option, printable
 from segearth.exits import reraise_if_ending, say
 from segearth.scenes.existing_files import POLYGONS
 from segearth.scenes.grid import block_side
-from segearth.scenes.layout import area_of, describe, frame_of, windows_in
+from segearth.scenes.layout import describe_model_input, make_frame, requested_area, window_count
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import open_scene, predict_scene
 from segearth.scenes.raster import Raster, ReadFailed
@@ -231,13 +231,13 @@ class Scenes:
     def _described(self, scene: Scene, raster: Raster) -> str:
         """A line on a scene and the input of the model."""
         options = self._scaled(raster)
-        frame = frame_of(raster, self._windows, options)
-        area, _ = area_of(raster, frame, options)
-        windows, part = count(windows_in(frame, area), "window"), ""
+        frame = make_frame(raster, self._windows, options)
+        area, _ = requested_area(raster, frame, options)
+        windows, part = count(window_count(frame, area), "window"), ""
         if options.bbox is not None or options.aoi is not None:
             top, bottom, left, right = area.window
             part = f", a part of {right - left:,} × {bottom - top:,} of"
-        return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size)}"
+        return f"{scene.shown}: {windows}{part or ','} {describe_model_input(frame, raster.pixel_size)}"
 
 
 @contextmanager

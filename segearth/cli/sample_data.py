@@ -66,12 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _draw_scene(out: Path, size: int, seed: int) -> None:
     """Draws a scene and prints the next command."""
-    from segearth.scenes.sample_scene import DRAWN, PIXEL_M, write_sample_scene
+    from segearth.scenes.sample_scene import DRAWN_TILE, PIXEL_M, write_sample_scene
     from segearth.vocabulary import LAND_COVER
 
     picture, labels = write_sample_scene(out, size, seed)
     print(f"a drawn scene of {size:,} × {size:,} pixels of {PIXEL_M} m: {picture}, and its classes: {labels}")
-    print(f"It is a patchwork of drawings of {DRAWN} × {DRAWN} pixels: it shows how a map looks, not how good it is.")
+    tile = f"{DRAWN_TILE} × {DRAWN_TILE} pixels"
+    print(f"It is a patchwork of drawings of {tile}: it shows how a map looks, not how good it is.")
     classes = shlex.quote("; ".join(",".join(names) for names in LAND_COVER))
     options = f"-o {shlex.quote(str(out / 'map'))} --model tiny"
     print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} {options}")

@@ -87,7 +87,7 @@ def _first_three(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
     if page.kind != "unsigned" or page.bits != (8,) * bands:
         file.seek(0)
         return file
-    return tiff.plain(page, None if header_only else file)[0]
+    return tiff.as_plain_tiff(page, None if header_only else file)[0]
 
 
 def _too_large(member: Member) -> str:

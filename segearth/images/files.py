@@ -122,7 +122,7 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     try:
         check_depth(image, name)
         no_alpha = image.format == "JPEG2000" and _check_jpeg2000(_head(image), name)
-        bands, remarks = tiff.given(image, name)
+        bands, remarks = tiff.opened_image_bands(image, name)
         remarks += _rotation_remark(orientation_of(image), name)
         image.load()  # Pillow rotates a TIFF here
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha_remark(image, name, no_alpha)), bands)
@@ -151,16 +151,16 @@ def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Open
     """Opens a TIFF, which must have one image page."""
     name = limit.name
     page = tiff.read_page(file, count=not header_only)
-    tiff.check(page, name)
+    tiff.check_supported(page, name)
     _check_size(*page.size, limit)
-    plain, bands = tiff.plain(page, None if header_only else file)
+    plain, bands = tiff.as_plain_tiff(page, None if header_only else file)
     orientation = _valid_orientation(page.orientation)
     remarks = (*tiff.remarks(page, name), *_rotation_remark(orientation, name))
     try:
         with _pillow(plain, limit) as image:
             yield OpenedImage(name, image, orientation, remarks, bands)
     except UnidentifiedImageError:
-        raise tiff.unsupported(page, name) from None
+        raise tiff.unsupported_error(page, name) from None
 
 
 @contextmanager
@@ -342,7 +342,7 @@ def _check_jpeg2000(head: bytes, name: str) -> bool:
     if any(depth & 128 for depth in depths):
         raise UserError(f"{name} is a signed 8-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
     if bands == 2 and not alpha:
-        raise tiff.no_colours(bands, name)
+        raise tiff.no_colours_error(bands, name)
     if bands > 2 and gray:
         raise UserError(
             f"{name} is a JPEG 2000 of a kind that is not supported here ({bands} bands, whose colour space is "

@@ -182,7 +182,7 @@ class SegEarth(WindowModel):
         batch, windows = self.batch(grid, max_memory_mb), grid.windows()
         for part in self._encoded_parts(image, windows, batch, max_memory_mb):
             group, features = part.group, part.features
-            _, scratch_mb = self._listed(len(group.windows), windows, max_memory_mb)
+            _, scratch_mb = self._together(len(group.windows), windows, max_memory_mb)
             norms = self._pixel_logits.norms(group, features, scratch_mb)
             groups.append(EncodedGroup(group.windows, features, part.cls, norms))
             done += len(group.windows)

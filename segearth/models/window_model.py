@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 from segearth.models.averaging import View, mean_of_views
 from segearth.models.dense_clip import DenseCLIP
 from segearth.models.encoded_windows import EncodedGroup, Part, encoded_parts, in_order, joined, kept
-from segearth.models.flat import SCRATCH_MB
-from segearth.models.list_memory import ListMemory
+from segearth.models.factored import listed
+from segearth.models.flat import MOST_PIXELS, SCRATCH_MB
+from segearth.models.list_memory import ListMemory, list_memory
 from segearth.models.pixel_logits import PixelLogits
 from segearth.models.precision import no_autocast
 from segearth.models.replay import Replay
 from segearth.models.window_groups import cut, group_windows
-from segearth.models.window_memory import MAX_MEMORY_MB, WindowMemory
-from segearth.models.working_set import memory_of, upsampled_together
+from segearth.models.window_memory import CPU_BATCH, GPU_BATCH, MAX_MEMORY_MB, WindowMemory, window_memory
 from segearth.windows import Grid, Window
 
 
@@ -44,7 +45,15 @@ class WindowModel(nn.Module):
 
     def memory(self, grid: Grid) -> WindowMemory | ListMemory:
         """What a window of a grid takes."""
-        return memory_of(self.encoder, self.upsampler, self.query_features, grid.window_size)
+        encoder, device = self.encoder, self.query_features.device
+        dtype = next(encoder.parameters(), self.query_features).dtype
+        shape = (grid.window_size, encoder.patch_size, encoder.width, encoder.dim, len(self.query_features))
+        operations = listed(self.upsampler, device, dtype)
+        if operations is not None and math.prod(grid.window_size) <= MOST_PIXELS:
+            radius = int(self.upsampler.radius)  # type: ignore[union-attr, arg-type]
+            return list_memory(*shape, radius, 4 if dtype == torch.float32 else 2, operations.fixed)
+        most = GPU_BATCH if device.type in ("cuda", "mps") else CPU_BATCH
+        return window_memory(*shape, self.upsampler is not None, most)
 
     @torch.no_grad()
     def window_logits(
@@ -127,7 +136,7 @@ class WindowModel(nn.Module):
         parts: Iterator[Part] = self._encoded_parts(image, windows, batch, max_memory_mb)
         if keep is not None:
             parts = kept(parts, keep)
-        together, scratch_mb = self._listed(len(image) * len(windows), windows, max_memory_mb)
+        together, scratch_mb = self._together(len(image) * len(windows), windows, max_memory_mb)
         logits_of_windows = (
             ((part.number, window), own)
             for several in joined(parts, together)
@@ -148,11 +157,18 @@ class WindowModel(nn.Module):
         grouped = group_windows(windows, patch, *memory.group(columns, max_memory_mb))
         yield from encoded_parts(self._encode, image, grouped, patch, batch)
 
-    def _listed(self, count: int, windows: Sequence[Window], max_memory_mb: float) -> tuple[int, float]:
-        """How many of `count` windows, of several groups, are upsampled together, and the MB gathered for that many."""
+    def _together(self, count: int, windows: Sequence[Window], max_memory_mb: float) -> tuple[int, float]:
+        """How many of `count` windows, of several groups, are upsampled together (0: each group by itself).
+
+        And the MB that may be gathered for them.
+        """
         if not windows:
             return 0, SCRATCH_MB
-        return upsampled_together(*self._memory_of(windows), count, max_memory_mb)
+        memory, columns = self._memory_of(windows)
+        if not isinstance(memory, ListMemory):
+            return 0, SCRATCH_MB
+        together = min(memory.together(columns, max_memory_mb), count)
+        return together, memory.scratch_mb(together, columns, max_memory_mb)
 
     def _memory_of(self, windows: Sequence[Window]) -> tuple[WindowMemory | ListMemory, int]:
         """What each of some windows of a grid takes, and the grid's columns, as far as they are there."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from segearth.errors import UserError, option
-from segearth.existing_results import check_summary, complete_files, listed_files, read_summary, refuse_foreign
 from segearth.hashes import sha256_of
+from segearth.jobs.existing_results import check_summary, complete_files, listed_files, read_summary, refuse_foreign
 from segearth.vectors.formats import FORMATS
 
 

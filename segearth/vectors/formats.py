@@ -13,7 +13,7 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.outputs import temporary
-from segearth.scenes.layers import Entry
+from segearth.scenes.layers import LegendEntry
 from segearth.vectors import styles
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class FeatureLayer(NamedTuple):
     name: str
     kind: str
     crs: str | None
-    entries: Sequence[Entry]
+    entries: Sequence[LegendEntry]
     source: str
 
 

@@ -13,7 +13,7 @@ from segearth.colours import palette
 from segearth.errors import UserError, first_line
 from segearth.labels import UNCLASSIFIED_COLOUR
 from segearth.scenes.block_files import gdal_errors
-from segearth.scenes.layers import LEVELS, Entry
+from segearth.scenes.layers import LEVELS, LegendEntry
 from segearth.scenes.pixel_areas import PixelAreas, pixel_areas
 from segearth.vectors.content import CLASS, content_hash, open_with_companions
 
@@ -127,7 +127,7 @@ class LabelMap:
         """The side of a pixel in metres on the average, as the root of its area; 1 without coordinate system."""
         return 1.0 if self.areas.values is None else float(np.sqrt(np.mean(self.areas.values)))
 
-    def entries(self, values: NDArray[np.integer]) -> list[Entry]:
+    def entries(self, values: NDArray[np.integer]) -> list[LegendEntry]:
         """Names of values, from the file's tags, and colours, from its palette or else from the names."""
         tags = self._file.tags(1)
         names = [tags.get(f"{CLASS}{value}", str(value)) for value in values.tolist()]
@@ -137,7 +137,7 @@ class LabelMap:
         with suppress(ValueError):  # it has no palette
             colours |= {value: colour[:3] for value, colour in self._file.colormap(1).items()}
         return [
-            Entry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
+            LegendEntry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
             for value, name in zip(values.tolist(), names, strict=True)
         ]
 

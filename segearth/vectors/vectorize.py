@@ -13,7 +13,7 @@ from segearth.errors import UserError, option
 from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
 from segearth.scenes.existing_files import POLYGONS
-from segearth.scenes.scene_summary import file_facts, scene_versions
+from segearth.scenes.scene_summary import file_record, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
 from segearth.vectors.existing_files import finished_summary, refuse_open, refuse_style
@@ -82,11 +82,11 @@ def _write(
 
     def write(part: Path) -> None:
         vectorizer.write(part)
-        files[path.name] = file_facts(part)
+        files[path.name] = file_record(part)
 
     def write_style(part: Path) -> None:
         part.write_bytes(styles.polygon_qml(vectorizer.entries).encode())
-        files[path.with_suffix(".qml").name] = file_facts(part)
+        files[path.with_suffix(".qml").name] = file_record(part)
 
     def write_record(part: Path) -> None:
         summary.update(vectorizer.summary(settings), files=files, versions=_versions())

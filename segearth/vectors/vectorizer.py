@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import UserError, option
-from segearth.scenes.layers import Entry
+from segearth.scenes.layers import LegendEntry
 from segearth.vectors.assembly import assemble_polygons
 from segearth.vectors.dissolve import dissolve
 from segearth.vectors.formats import FeatureLayer, PolygonFeatures, write_features
@@ -62,7 +62,7 @@ class Vectorizer:
         pieces = self.partition.pieces
         self._wanted = np.ones(len(pieces), bool) if self._only is None else np.isin(pieces.values, self._only)
         self._refuse_more(int(self._wanted.sum()), "")
-        self.entries: list[Entry] = source.entries(np.unique(pieces.values[self._wanted]))
+        self.entries: list[LegendEntry] = source.entries(np.unique(pieces.values[self._wanted]))
 
     def write(self, path: Path) -> None:
         """Writes the file of polygons.
@@ -103,7 +103,7 @@ class Vectorizer:
             "polygons": sum(row["polygons"] for row in rows),
             "pixels": int(whole.pixels[0]),
             "area_m2": _rounded(float(self._source.areas_of(whole)[0])) if known else None,
-            "area_method": self._source.areas.how,
+            "area_method": self._source.areas.method,
             "settings": settings,
         }
 

@@ -15,7 +15,7 @@ from segearth.outputs import write_all
 from segearth.scenes.raster import open_raster
 from segearth.scenes.reclassify import LabelChanges
 from segearth.scenes.relabel import relabel_scene
-from segearth.scenes.scene_overlay import picture_of, scene_overlay
+from segearth.scenes.scene_overlay import raster_thumbnail, scene_overlay
 from segearth.vectors.options import MOST
 from segearth.vectors.vectorize import vectorize
 from segearth.vectors.vectorizer import TooManyPiecesError
@@ -121,5 +121,5 @@ class Downloads:
         colours = {name: tuple(row["colour"]) for name, row in zip(job.vocabulary.names, rows, strict=False)}
         spec = None if image.view is None else image.view.spec
         with open_plain(image.path, image.name) as dataset, open_raster(dataset, spec) as raster:
-            picture, _ = picture_of(raster, Window(0, raster.size[0], 0, raster.size[1]))
+            picture, _ = raster_thumbnail(raster, Window(0, raster.size[0], 0, raster.size[1]))
         write_all({path: scene_overlay(picture, labels, job.vocabulary.with_colours(colours), rows).save})

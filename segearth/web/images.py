@@ -134,7 +134,7 @@ def inspect(path: Path, name: str, *, sent: bool) -> dict[str, Any]:
             "transform": list(dataset.transform[:6]) if placed else None,
             "metres_per_pixel": size,
             "area_m2_per_pixel": area if area is not None and math.isfinite(area) else None,
-            "windows": Frame.of((height, width), 1.0, CROP, STRIDE).grid.count,
+            "windows": Frame.create((height, width), 1.0, CROP, STRIDE).grid.count,
         }
 
 

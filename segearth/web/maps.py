@@ -11,9 +11,9 @@ import numpy as np
 
 from segearth.batch.inputs import JOB_SUFFIX
 from segearth.labels import thresholds_of
-from segearth.scenes.assemble import opened
-from segearth.scenes.grid import Block, blocks, common, within
-from segearth.scenes.reclassify import Changed, reclassify, rules_of
+from segearth.scenes.assemble import open_map
+from segearth.scenes.grid import Block, blocks, intersection, slices_within
+from segearth.scenes.reclassify import ChangedClasses, make_rules, reclassify
 from segearth.vocabulary import Vocabulary
 from segearth.web.preview import TILE, png, tile_area
 from segearth.windows import Window
@@ -63,7 +63,9 @@ class MapFiles:
             # the stored label decides which of equal scores is the best
             plain = self.vocabulary.with_thresholds(None)
             members = tuple((i,) for i in range(len(plain)))
-            best, confidence = reclassify(scores, labels, rules_of(self.vocabulary, Changed(plain, members), 0.0))
+            best, confidence = reclassify(
+                scores, labels, make_rules(self.vocabulary, ChangedClasses(plain, members), 0.0)
+            )
             labels = best.astype(np.uint8)
         else:
             confidence = self._read("confidence", area, (1,))[0]
@@ -107,12 +109,14 @@ class MapFiles:
         if not self.raster_path(layer).exists():
             values = np.full((len(bands), area.bottom - area.top, area.right - area.left), fill, np.uint8)
             for block in self._blocks(area):
-                part = common(block.area, area)
+                part = intersection(block.area, area)
                 path = self.parts_folder / f"{block.name}.{layer}.tif"
                 if part is None or not path.exists():
                     continue
                 try:
-                    values[(slice(None), *within(part, area))] = _values(path, _relative(part, block.area), bands)
+                    values[(slice(None), *slices_within(part, area))] = _values(
+                        path, _relative(part, block.area), bands
+                    )
                 except RasterioError:  # the map was assembled meanwhile, and its parts were deleted
                     continue
             if not self.raster_path(layer).exists():
@@ -126,7 +130,7 @@ class MapFiles:
         around = Window(area.top // side * side, area.bottom, area.left // side * side, area.right)
         for block in blocks(around, side):
             top, left = block.row * side, block.column * side
-            yield block._replace(area=common(Window(top, top + side, left, left + side), whole) or block.area)
+            yield block._replace(area=intersection(Window(top, top + side, left, left + side), whole) or block.area)
 
 
 class MapAccumulator:
@@ -181,7 +185,7 @@ def coarse_path(folder: Path, factor: int) -> Path:
 
 
 def _values(path: Path, area: Window, bands: tuple[int, ...]) -> NDArray[np.uint8]:
-    with opened(path) as file:
+    with open_map(path) as file:
         window = ((area.top, area.bottom), (area.left, area.right))
         values: NDArray[np.uint8] = file.read(list(bands), window=window)
         return values

@@ -16,8 +16,8 @@ from PIL import Image
 from segearth.addresses import gdal_settings
 from segearth.errors import UserError, without_warnings
 from segearth.outputs import atomic
-from segearth.scenes.grid import common
-from segearth.scenes.inspection import look
+from segearth.scenes.grid import intersection
+from segearth.scenes.inspection import inspect_raster
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.raster_spec import RasterSpec
 from segearth.web.rasters import open_plain, part_bytes
@@ -84,7 +84,7 @@ def tile_area(size: tuple[int, int], zoom: int, column: int, row: int) -> tuple[
         return None
     step = 1 << (max_zoom(size) - zoom)
     side = TILE * step
-    area = common(
+    area = intersection(
         Window(row * side, (row + 1) * side, column * side, (column + 1) * side), Window(0, size[0], 0, size[1])
     )
     return None if area is None else (area, step)
@@ -103,11 +103,11 @@ def prepare(path: Path, name: str, folder: Path) -> tuple[View, list[str]]:
 
     Raises:
         UserError: it cannot be read, or the disk is full.
-        ReadFailed: see `look`.
+        ReadFailed: see `inspect_raster`.
     """
     with open_plain(path, name) as dataset, open_raster(dataset) as raster:
         raster.name = name
-        choice = look(raster)
+        choice = inspect_raster(raster)
         raster.spec = choice.spec
         remarks = list(choice.remarks)
         overviews = tuple((factor, number) for number, factor in enumerate(dataset.overviews(1)))

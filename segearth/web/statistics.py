@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segearth.scenes.layers import scores_of
+from segearth.scenes.layers import dequantised
 from segearth.web.responses import RequestError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pixel(job: WebJob, row: int, column: int) -> dict[str, Any]:
     if (transform := job.image.facts["transform"]) is not None:
         a, b, c, d, e, f = transform
         x, y = c + a * (column + 0.5) + b * (row + 0.5), f + d * (column + 0.5) + e * (row + 0.5)
-    scores = scores_of(values)
+    scores = dequantised(values)
     names = job.vocabulary.names
     order = np.argsort(-scores * np.array(job.vocabulary.scales, np.float32), kind="stable")
     rows = [{"index": int(i), "name": names[i], "score": round(float(scores[i]), 4)} for i in order]

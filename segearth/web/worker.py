@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from segearth.predictor import Predictor
     from segearth.scenes.blocks import WindowLogits
-    from segearth.scenes.encoding_cache import KeptEncodings
+    from segearth.scenes.encoding_cache import EncodingCache
     from segearth.scenes.options import SceneOptions, SceneProgress
     from segearth.windows import Window
 
@@ -97,7 +97,7 @@ def run_worker(connection: Connection, setup: ModelSetup) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     inbox = _Inbox(connection)
     try:
-        from segearth.scenes.encoding_cache import KeptEncodings
+        from segearth.scenes.encoding_cache import EncodingCache
 
         with called_as("segearth web"):  # only here: messages for the page name no options of the command line
             base = _load(setup)
@@ -111,7 +111,7 @@ def run_worker(connection: Connection, setup: ModelSetup) -> None:
         return
     settings = base.settings
     connection.send(("ready", {"model": settings.get("model"), "device": str(base.device)}))
-    kept, check_cancelled = KeptEncodings(), _CancelCheck(inbox)
+    kept, check_cancelled = EncodingCache(), _CancelCheck(inbox)
     base.model.encoder.register_forward_pre_hook(lambda *_: check_cancelled())
     while True:
         task = inbox.tasks.get()
@@ -157,7 +157,7 @@ class _MapRun:
     """Makes one map."""
 
     def __init__(
-        self, connection: Connection, check_cancelled: _CancelCheck, base: Predictor, kept: KeptEncodings, task: MapTask
+        self, connection: Connection, check_cancelled: _CancelCheck, base: Predictor, kept: EncodingCache, task: MapTask
     ) -> None:
         self._connection, self._check_cancelled, self._base, self._task = connection, check_cancelled, base, task
         self._kept = kept
@@ -182,7 +182,7 @@ class _MapRun:
             return {"state": "failed", "error": self._without_path(_failure_message(error))}
 
     def _make(self) -> dict[str, Any]:
-        from segearth.scenes.encoding_cache import MOST_WINDOWS
+        from segearth.scenes.encoding_cache import MAX_WINDOWS
         from segearth.scenes.options import SceneOptions
         from segearth.scenes.predict import predict_scene
         from segearth.scenes.raster import open_raster
@@ -193,7 +193,7 @@ class _MapRun:
         with open_plain(task.path, task.shown) as dataset:
             options, windows = self._prepare(dataset, options)
             # encodings depend on the scale
-            encodings = self._kept.of(f"{task.image} {task.options}", windows)
+            encodings = self._kept.for_scene(f"{task.image} {task.options}", windows)
             with open_raster(dataset) as raster:
                 raster.name = task.shown  # the summary has it, too
                 result = predict_scene(
@@ -209,7 +209,7 @@ class _MapRun:
         remarks = [self._without_path(text) for text in result.summary["remarks"]]
         if encodings is None:
             remarks.append(
-                f"with {windows:,} windows, more than the {MOST_WINDOWS:,} that are kept, other words on this image "
+                f"with {windows:,} windows, more than the {MAX_WINDOWS:,} that are kept, other words on this image "
                 "need the model again"
             )
         return {
@@ -250,7 +250,7 @@ class _MapRun:
             UserError: the image has changed since it was opened.
         """
         from segearth.scenes.grid import blocks
-        from segearth.scenes.layout import area_of, frame_of, side_of_blocks
+        from segearth.scenes.layout import fit_block_side, make_frame, requested_area
         from segearth.scenes.raster import open_raster
         from segearth.web.maps import MapAccumulator, MapFiles
 
@@ -259,10 +259,10 @@ class _MapRun:
             if raster.size != task.size:
                 raise UserError(f"{task.shown} has become another image: expected it to stay; open it again")
             model = self._predictor().model
-            frame = frame_of(raster, model, options)
+            frame = make_frame(raster, model, options)
             options = replace(options, block=block_side_for(max(frame.model_size)))
-            area, _ = area_of(raster, frame, options)
-            side = side_of_blocks(frame, model, options)
+            area, _ = requested_area(raster, frame, options)
+            side = fit_block_side(frame, model, options)
         self._blocks = {block.name: block for block in blocks(area.window, side)}
         files = MapFiles(task.folder, task.name, frame.output_size, side, task.vocabulary, task.threshold)
         self._accumulator = MapAccumulator(files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segearth.errors import UserError
-from segearth.existing_results import complete_files, listed_files, read_summary, refuse_foreign
+from segearth.jobs.existing_results import complete_files, listed_files, read_summary, refuse_foreign
 from segearth.json_files import write_json
 
 
