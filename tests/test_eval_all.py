@@ -329,7 +329,7 @@ def test_tables_are_made_anew_from_the_results(run):
     [
         (["--datasets", "loveda", "nowhere"], ["unknown data set 'nowhere'", "potsdam_journal"]),
         (["--methods", "best"], ["unknown method 'best'", "segearth-ov", "ablation"]),
-        (["--model", "huge"], ["Unknown model 'huge'"]),
+        (["--model", "huge"], ["unknown model 'huge'"]),
         (["--limit", "0"], ["--limit 0", "at least 1"]),
         (["--pictures", "-1"], ["--pictures -1"]),
         (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),

@@ -15,14 +15,14 @@ import numpy as np
 from segearth.errors import UserError, first_line, option
 from segearth.extras import install_command
 from segearth.hashes import fingerprint
-from segearth.jobs.existing_results import check_summary, refuse_foreign
+from segearth.jobs.existing_results import check_summary, complete_files, refuse_foreign
 from segearth.jobs.settings import settings_hash
 from segearth.json_files import json_line, parse_json, read_json
 from segearth.labels import has_unclassified, label_values
 from segearth.outputs import bytes_writer, temporary_folder, write_all
 from segearth.scenes.assemble import assemble, open_map
 from segearth.scenes.block_files import block_writer
-from segearth.scenes.existing_files import complete_files, refuse_changed_polygons, stale_files
+from segearth.scenes.existing_files import refuse_changed_polygons, stale_files
 from segearth.scenes.grid import BLOCK, TILE, blocks
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer
 from segearth.scenes.options import SceneResult

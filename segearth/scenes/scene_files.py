@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from segearth.batch.inputs import JOB_SUFFIX
 from segearth.errors import UserError
-from segearth.jobs.existing_results import check_summary, refuse_foreign
+from segearth.jobs.existing_results import check_summary, complete_files, refuse_foreign
 from segearth.jobs.folder import is_job, open_job
 from segearth.jobs.settings import settings_hash
 from segearth.jobs.shards import Shard
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.predictor import Predictor
 from segearth.scenes.assemble import WITH_OVERVIEWS, assemble
-from segearth.scenes.existing_files import complete_files, stale_files
+from segearth.scenes.existing_files import stale_files
 from segearth.scenes.grid import Block
 from segearth.scenes.layers import Layer
 from segearth.scenes.options import SceneOptions, SceneResult
