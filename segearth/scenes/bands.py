@@ -84,14 +84,14 @@ def choose_bands(bands: Sequence[Band], selection: BandSelection, name: str) -> 
             f"{name} has the bands cyan, magenta, yellow and black: expected red, green and blue; convert it to RGB "
             f"first, or name bands with {option('bands', '1,2,3')}"
         )
-    found = _rgb_numbers({band.colour: band for band in reversed(candidates)}, COLOURS)
-    if found:
-        return found, []
+    numbers = _rgb_numbers({band.colour: band for band in reversed(candidates)}, COLOURS)
+    if numbers:
+        return numbers, []
     by_name = {name: band for band in reversed(candidates) for name in band.names}
     for names in (COLOURS, _B432):
-        if found := _rgb_numbers(by_name, names):
-            return found, [
-                f"{name}: bands {_describe_bands(bands, found)} are red, green and blue by their descriptions"
+        if numbers := _rgb_numbers(by_name, names):
+            return numbers, [
+                f"{name}: bands {_describe_bands(bands, numbers)} are red, green and blue by their descriptions"
             ]
     if len(candidates) in SENTINEL2:
         return SENTINEL2_RGB, [

@@ -82,10 +82,10 @@ def predict_scene(
         files = SceneFiles(folder, name or scene_name(raster.address), plan, options)
         if not overwrite:
             if (result := files.finished()) is not None:
-                files.tidy(shard)
+                files.remove_job(shard)
                 return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # a job that was started with overwrite is resumed
-                files.refuse_others(raster.name)
+                files.refuse_other_map(raster.name)
         refuse_changed_polygons(files.summary)
         side = fit_block_side(plan.frame, predictor.model, options)
         with open_job(
@@ -133,7 +133,7 @@ def predict_scene(
             )
             result = job.finish(
                 list(all_blocks),
-                lambda done, failed: files.make(
+                lambda done, failed: files.write(
                     raster, predictor, job.path, all_blocks, done, failed, time.perf_counter() - start
                 ),
             )

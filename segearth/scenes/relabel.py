@@ -121,9 +121,9 @@ def relabel_scene(
     summary_file = folder / f"{source.name}.summary.json"
     picture = folder / f"{source.name}.overlay.png" if overlay or image is not None else None
     if not overwrite:
-        found = _finished_summary(summary_file, settings, source, [*paths.values(), *([picture] if picture else [])])
-        if found is not None and (image is None or found["overlay"].get("image")):
-            return _result(found, paths, [folder / name for name in found["files"]], summary_file)
+        existing = _finished_summary(summary_file, settings, source, [*paths.values(), *([picture] if picture else [])])
+        if existing is not None and (image is None or existing["overlay"].get("image")):
+            return _result(existing, paths, [folder / name for name in existing["files"]], summary_file)
     refuse_changed_polygons(summary_file)
     if image is not None:
         check_image(image, source.summary)
@@ -218,9 +218,9 @@ def _finished_summary(
         UserError: there is a map with other settings, or there are files of other programs.
     """
     if summary.exists():
-        found = check_summary(summary, settings, source.scores)
-        complete = complete_files(found, summary.parent)
-        return found if complete and complete >= {*found["files"], *(path.name for path in paths)} else None
+        existing = check_summary(summary, settings, source.scores)
+        complete = complete_files(existing, summary.parent)
+        return existing if complete and complete >= {*existing["files"], *(path.name for path in paths)} else None
     refuse_foreign(paths, summary)
     return None
 

@@ -85,7 +85,7 @@ def mosaic_vrt(addresses: Sequence[str | Path]) -> tuple[str, list[str]]:
         max(row + tile.size[0] for tile, (_, row) in zip(tiles, corners, strict=True)),
         max(column + tile.size[1] for tile, (column, _) in zip(tiles, corners, strict=True)),
     )
-    root = _add_dataset(first, size, (left, top))
+    root = _create_dataset(first, size, (left, top))
     for band in first.bands:
         if band.colour != "alpha":  # it becomes the mask
             element = _add_band(root, first, band, band.colour)
@@ -110,7 +110,7 @@ def stack_vrt(addresses: Sequence[str], colours: Sequence[str]) -> str:
     """
     tiles = [_Tile.read(address) for address in addresses]
     first = tiles[0]
-    root = _add_dataset(first, first.size, (0, 0))
+    root = _create_dataset(first, first.size, (0, 0))
     for number, (tile, colour) in enumerate(zip(tiles, colours, strict=True), start=1):
         shift = max(abs(value) for value in _corner_in(first, tile))
         if tile.size != first.size or tile.crs != first.crs or not _same_pixels(first, tile) or shift > _ON_GRID:
@@ -171,7 +171,7 @@ def _corner_in(first: _Tile, tile: _Tile) -> tuple[float, float]:
     return a * x + b * y + c, d * x + e * y + f
 
 
-def _add_dataset(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
+def _create_dataset(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
     """Creates a VRT without bands; its upper left corner is at a column and row of the first tile."""
     root = Xml.Element("VRTDataset", rasterXSize=str(size[1]), rasterYSize=str(size[0]))
     if first.crs is not None:
