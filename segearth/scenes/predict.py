@@ -77,8 +77,8 @@ def predict_scene(
     options, start = options or SceneOptions(), time.perf_counter()
     check_workers(workers)
     folder = writable_folder(output)
-    with open_scene(source, options.overview) as (raster, remarks):
-        plan = Plan.create(raster, predictor, options, remarks)
+    with open_scene(source, options.overview) as (raster, source_remarks):
+        plan = Plan.create(raster, predictor, options, source_remarks)
         files = SceneFiles(folder, name or scene_name(raster.address), plan, options)
         if not overwrite:
             if (result := files.finished()) is not None:
@@ -100,15 +100,13 @@ def predict_scene(
                 if not job.resumed:
                     job.discard()
                 return result
-            remarks_shown = plan.remarks
+            remarks = plan.remarks
             if options.block is not None and job.layout["block"] != side:
-                remarks_shown += (
-                    f"the blocks stay {job.layout['block']} pixels wide, as those that are done, not {side}",
-                )
+                remarks += (f"the blocks stay {job.layout['block']} pixels wide, as those that are done, not {side}",)
             all_blocks = {block.name: block for block in blocks(plan.area.window, job.layout["block"])}
             in_process = workers == 1 and executor is None
             load = (PredictorFactory.for_this_process if in_process else PredictorFactory.for_workers)(predictor)
-            reporter = None if progress is None else _ProgressReporter(all_blocks, remarks_shown, progress, start)
+            reporter = None if progress is None else _ProgressReporter(all_blocks, remarks, progress, start)
             task = BlockTask(
                 raster if in_process else plan.spec,
                 plan.frame,

@@ -130,9 +130,8 @@ def relabel_scene(
 
     folder.mkdir(parents=True, exist_ok=True)
     rules = make_rules(source.vocabulary, changed, threshold)
-    files, sums = _write_rasters(
-        source, rules, len(changed.vocabulary), layers, paths, settings, summary_file, progress
-    )
+    classes = len(changed.vocabulary)
+    files, sums = _write_rasters(source, rules, classes, layers, paths, settings, summary_file, progress)
     figures = map_statistics(paths["labels"], changed.vocabulary, unclassified, sums)
     table = csv_table([{"image": source.name, "classes": figures.rows}]).encode(errors="backslashreplace")
     writers: dict[Path, Callable[[Path], object]] = {folder / f"{source.name}.summary.csv": bytes_writer(table)}

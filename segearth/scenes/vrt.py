@@ -118,9 +118,8 @@ def stack_vrt(addresses: Sequence[str], colours: Sequence[str]) -> str:
                 f"{tile.name} and {first.name} do not have the same pixels: expected bands of one size and place; "
                 "bring them onto one grid first, such as with gdalwarp"
             )
-        _add_source(
-            _add_band(root, tile, replace(tile.bands[0], number=number), colour), tile, (0, 0), "1", tile.nodata(1)
-        )
+        element = _add_band(root, tile, replace(tile.bands[0], number=number), colour)
+        _add_source(element, tile, (0, 0), "1", tile.nodata(1))
     _add_mask(root, [(first, (0, 0))])
     return Xml.tostring(root, encoding="unicode")
 
@@ -143,8 +142,7 @@ def _check_compatible(first: _Tile, other: _Tile) -> None:
         what, first_value, other_value = differing[0]
         raise UserError(
             f"{first.name} and {other.name} cannot be one mosaic, as they have different {what}, {first_value} and "
-            f"{other_value}: expected tiles of one kind; convert them with gdalwarp or gdal_translate, or map them one "
-            "by one"
+            f"{other_value}: expected tiles of one kind; convert them with gdalwarp, or map them one by one"
         )
 
 
@@ -203,12 +201,12 @@ def _add_band(root: Xml.Element, tile: _Tile, band: Band, colour: str) -> Xml.El
 
 
 def _add_source(
-    element: Xml.Element, tile: _Tile, corner: tuple[int, int], band: str, nodata: float | None = None
+    band: Xml.Element, tile: _Tile, corner: tuple[int, int], number: str, nodata: float | None = None
 ) -> None:
     """Adds the valid pixels of a tile as a source, with its corner at a column and row."""
-    source = Xml.SubElement(element, "ComplexSource")
+    source = Xml.SubElement(band, "ComplexSource")
     Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.source
-    Xml.SubElement(source, "SourceBand").text = band
+    Xml.SubElement(source, "SourceBand").text = number
     size = {"xSize": str(tile.size[1]), "ySize": str(tile.size[0])}
     Xml.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | size)
     Xml.SubElement(source, "DstRect", {"xOff": str(corner[0]), "yOff": str(corner[1])} | size)
