@@ -138,7 +138,7 @@ def predict_scene(
             result = result or files.finished()
             if result is None and not is_job(files.job):
                 raise UserError(
-                    f"{files.job}, the folder of the finished blocks, is missing: expected it to stay until the map is "
+                    f"{files.job}, the folder of the finished blocks, is gone: expected it to stay until the map is "
                     "complete; start again"
                 )
             return result
