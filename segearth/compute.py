@@ -135,10 +135,13 @@ def choose_device(device: str | torch.device) -> torch.device:
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"device {device} asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
-            f"devices here: use {option('device', 'cpu')}, or install a CUDA build of torch and the NVIDIA driver"
+            f"devices here: expected one of those; use {option('device', 'cpu')}, or install a CUDA build of torch "
+            "and the NVIDIA driver"
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device mps asked for, but there is no Apple GPU here: use {option('device', 'cpu')}")
+        raise UserError(
+            f"device mps asked for, but there is no Apple GPU here: expected one; use {option('device', 'cpu')}"
+        )
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise _unknown_device(device)
     return chosen

@@ -1,4 +1,4 @@
-"""Where the configs of the data sets are, in the installed package or beside it in a checkout; and what may be one.
+"""Config files: where those of the data sets are, which files may be one, and what commands change in them.
 
 A config is a Python program, which mmengine runs to read it. Nothing here runs one.
 """
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class ConfigChanges:
-    """What replaces parts of a config, as commands take it.
+    """Changes to a config, as commands take them.
 
     Attributes:
         options: "key=value" each, nested keys with dots, values as mmengine's `DictAction` reads them.
@@ -85,7 +85,7 @@ def find_config(config: str | Path) -> Path:
 
 
 def check_source(path: Path, below: Sequence[Path] = ()) -> None:
-    """Refuses what is no Python config, and one that builds on such a file, before any of them runs.
+    """Refuses a file that is no Python config, or builds on such a file, before any of them runs.
 
     mmengine reads YAML and JSON, too. YAML can start any program while it is read (`!!python/object/apply`), which
     nobody expects of a file of data.
@@ -123,19 +123,19 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
             if not base.endswith(".py"):
                 raise UserError(f"{path} builds on {base}, which is no Python file: expected one that ends in .py")
             continue
-        found = path.parent / base
-        if any(found.resolve() == one.resolve() for one in (*below, path)):
+        base_file = path.parent / base
+        if any(base_file.resolve() == one.resolve() for one in (*below, path)):
             raise UserError(f"the config {path} builds on itself (_base_ = {base!r}): name another file in _base_")
-        if not os.path.exists(found):  # noqa: PTH110 (False for what is too long to be a path)
+        if not os.path.exists(base_file):  # noqa: PTH110 (False for what is too long to be a path)
             raise UserError(
-                f"{path} builds on {base}, but there is no {found}: copy that file to this place, too, or write what "
+                f"{path} builds on {base}, but there is no {base_file}: copy that file there, too, or write what "
                 f"it sets into {path.name} and remove it from _base_"
             )
-        check_source(found, (*below, path))
+        check_source(base_file, (*below, path))
 
 
 def check_syntax(change: str) -> None:
-    """Refuses a change of a config that is no "key=value" with keys between dots.
+    """Refuses a change of a config that is not "key=value" with dots between nested keys.
 
     Raises:
         UserError: it is not.

@@ -16,7 +16,7 @@ from segearth.errors import UserError, UserNotice, called_as, is_out_of_memory, 
 from segearth.extras import extra_of, install_command
 from segearth.streams import open_streams, problem_of_output
 
-OK, SOME_FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, MISTAKE = 0, 1, 2
 _received: list[int] = []  # signals that asked this program to end
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -86,8 +86,8 @@ def run(
                 sys.stdout.flush()
             if (problem := problem_of_output()) is not None:
                 raise UserError(
-                    f"the standard output could not be written to its end ({problem}): free some space, or send it "
-                    "elsewhere"
+                    f"the standard output could not be written to its end ({problem}): expected room for it; free some "
+                    "space, or send it elsewhere"
                 )
             return code
         except UserError as error:

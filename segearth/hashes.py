@@ -7,10 +7,12 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from segearth.json_files import read_json, write_json
 
 BLOCK_BYTES = 1 << 18
+MEGABYTE = 1 << 20
 LARGE_BYTES = 50_000_000  # smaller files are hashed at every use: 50 MB take about 0.1 s
 FRESH_NS = 2 * 10**9  # a file that changed less than this ago may change again and keep its time
 
@@ -24,6 +26,24 @@ def git_blob_of(path: Path) -> str:
     r"""Git's blob id of a file: SHA-1 over `blob SIZE\0` and the content, in hex."""
     header = b"blob %d\0" % path.stat().st_size
     return _digest(path, hashlib.sha1(header, usedforsecurity=False))
+
+
+def fingerprint(path: Path) -> dict[str, Any] | None:
+    """A fingerprint of an file, independent of its path: size and hash of the first and last megabyte.
+
+    Returns:
+        bytes and sha256_of_ends; None if the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.sha256(file.read(MEGABYTE))
+            if size > MEGABYTE:
+                file.seek(max(MEGABYTE, size - MEGABYTE))
+                digest.update(file.read(MEGABYTE))
+    except OSError:
+        return None
+    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
 
 
 def cached_sha256(path: Path, cache: Path) -> str:

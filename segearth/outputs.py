@@ -32,7 +32,7 @@ def writable_folder(path: str | Path) -> Path:
         UserError: it cannot be created or written.
     """
     if not str(path):
-        raise UserError("the output folder has an empty name: give the path of a folder")
+        raise UserError("the output folder has an empty name: expected the path of a folder; give one")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def writable_folder(path: str | Path) -> Path:
     except OSError as error:
         raise UserError(
             f"cannot write to the output folder {folder} ({error.strerror or error}): "
-            "give another folder, or make this one writable"
+            "expected one that can be written; give another folder, or make this one writable"
         ) from None
     _cleaned.pop(folder.absolute(), None)
     _remove_leftovers(folder)
@@ -138,8 +138,8 @@ def check_room(folder: Path, needed: float, what: str, kept: str = "") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{what} about {bytes_text(needed)} in {folder}, which has {bytes_text(free)} left: free some space, or "
-            f"use another {option('out')}{kept}"
+            f"{what} about {bytes_text(needed)} in {folder}, which has {bytes_text(free)} left: expected enough; free "
+            f"some space, or use another {option('out')}{kept}"
         )
 
 
@@ -182,7 +182,8 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({error.strerror or error}): free some space or give another folder"
+            f"cannot write {path} ({error.strerror or error}): expected a writable folder with room; free some space "
+            "or give another folder"
         ) from None
 
 

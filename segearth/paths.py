@@ -39,5 +39,7 @@ def user_path(given: str | Path, what: str = "image") -> Path:
             raise ValueError("it holds a null character")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"the {what} {name} cannot be opened ({why}): give the path of an existing one") from None
+        raise UserError(
+            f"the {what} {name} cannot be opened ({why}): expected an existing one; give its path"
+        ) from None
     return path

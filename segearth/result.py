@@ -133,15 +133,15 @@ class Result:
         from segearth.scenes.pixel_areas import pixel_areas
 
         areas = pixel_areas(self.transform, self.crs, self.labels.shape)
-        return AreaSums.of(self.labels, len(self.vocabulary), areas)
+        return AreaSums.from_labels(self.labels, len(self.vocabulary), areas)
 
     def place(self) -> dict[str, Any]:
         """Georeference of a scene for its summary: crs, transform, bounds and pixel_m; empty for a picture."""
         if self.transform is None:
             return {}
-        from segearth.scenes.pixel_size import place
+        from segearth.scenes.pixel_size import spatial_metadata
 
-        return place(self.transform, self.crs, self.labels.shape)
+        return spatial_metadata(self.transform, self.crs, self.labels.shape)
 
     def table(self) -> str:
         """Text table of pixels, percent and mean confidence by class, largest first; of a scene also hectares."""
@@ -177,12 +177,12 @@ class Result:
         rows = result_rows(self)
         note = f"model: {self.settings['model']}" if self.settings.get("model") else ""
         if self.transform is not None:
-            from segearth.scenes.georeference import Ground
-            from segearth.scenes.scene_overlay import explained
+            from segearth.scenes.georeference import Georeference
+            from segearth.scenes.scene_overlay import annotate
 
             height, width = self.labels.shape
-            ground = Ground.of(self.transform, self.crs)
-            return explained(picture, self.palette, rows, ground, (width / 2, height / 2), note=note)
+            ground = Georeference.from_rasterio(self.transform, self.crs)
+            return annotate(picture, self.palette, rows, ground, (width / 2, height / 2), note=note)
         names = [row["name"] for row in rows]  # one more than colours where pixels can be unclassified
         return with_legend(picture, names, self.palette, [f"{row['percent']:.1f} %" for row in rows], note)
 
@@ -254,14 +254,14 @@ class Result:
             "the ending"
         )
 
-    def _save_arrays(self, target: Path) -> None:
+    def _save_arrays(self, path: Path) -> None:
         arrays = {"labels": self.labels, "confidence": self.confidence, "classes": np.array(self.classes)}
         if self.scores is not None:
             arrays["scores"] = self.scores
         if self.transform is not None:
             arrays["transform"] = np.array(self.transform[:6])
             arrays["crs"] = np.array("" if self.crs is None else self.crs.to_wkt())
-        np.savez_compressed(target, allow_pickle=False, **arrays)
+        np.savez_compressed(path, allow_pickle=False, **arrays)
 
     def __repr__(self) -> str:
         height, width = self.labels.shape

@@ -59,7 +59,7 @@ def segment(
     `segearth.predict_scene` maps scenes of any size with bounded memory and writes files; the labels are identical.
 
     Args:
-        source: a path or an address (https://, s3://, ..., see `segearth.scenes.addresses`); an open binary file, a PIL
+        source: a path or an address (https://, s3://, ..., see `segearth.addresses`); an open binary file, a PIL
             image or an array (H, W, 3) uint8 RGB, which are pictures; an open rasterio dataset, or several addresses
             that form one mosaic, which are scenes.
         classes: in any form that `load_model` takes, such as "road; tree,forest".
@@ -126,11 +126,11 @@ def _scene(source: Source, way: str | None) -> tuple[SceneSource | None, list[st
         address = source if isinstance(source, str) else Path(source)
         if way is not None:
             return (address if way == "scene" else None), []
-        from segearth.scenes.addresses import shown
-        from segearth.scenes.input_kind import is_scene
+        from segearth.addresses import display_name
+        from segearth.scenes.input_kind import scene_reason
 
-        why = is_scene(address)
-        return (None, []) if why is None else (address, [f"{shown(address)} {why}, so it is mapped as a scene"])
+        why = scene_reason(address)
+        return (None, []) if why is None else (address, [f"{display_name(address)} {why}, so it is mapped as a scene"])
     is_scene_already = hasattr(source, "dataset_mask") or isinstance(source, list | tuple)
     if way not in (None, "scene" if is_scene_already else "picture"):
         kinds = "several rasters or an open dataset" if is_scene_already else "an image in memory, without coordinates,"

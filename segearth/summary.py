@@ -129,7 +129,7 @@ def _valid_part(result: Result, sums: AreaSums | None) -> dict[str, Any]:
         "valid_pixels": valid,
         "nodata_pixels": result.labels.size - valid,
         "area_m2": sums.total_m2(),
-        "area_method": sums.how,
+        "area_method": sums.method,
     }
 
 

@@ -161,7 +161,8 @@ class Vocabulary:
             text = content.decode("utf-8-sig")
         except FileNotFoundError:
             raise UserError(
-                f"no class file at {path}: give a text file with one class a line, commas between synonyms"
+                f"no class file at {path}: expected a text file with one class a line, commas between synonyms; "
+                "correct the path"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             why = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
@@ -173,8 +174,8 @@ class Vocabulary:
         for number, line in lines:
             if ";" in line:
                 raise UserError(
-                    f"line {number} of {path} has a semicolon ({line.strip()!r}): in a file every class has its own "
-                    "line, with commas between its names; break the line there"
+                    f"line {number} of {path} has a semicolon ({line.strip()!r}): expected a line for every class, "
+                    "with commas between its names; break the line there"
                 )
         return cls._parse(lines, "line", str(path), background)
 
@@ -188,7 +189,9 @@ class Vocabulary:
         `from_string`, and for other types.
         """
         if isinstance(classes, str):
-            raise UserError(f"{classes!r} is a string, not a list of classes: use Vocabulary.from_string")
+            raise UserError(
+                f"{classes!r} is a string, not a list of classes: expected a list; use Vocabulary.from_string"
+            )
         entries, places = [], []
         for i, entry in enumerate(classes):
             places.append(f"class {i}")
@@ -197,7 +200,7 @@ class Vocabulary:
             elif isinstance(entry, Sequence) and all(isinstance(name, str) for name in entry):
                 entries.append(_Entry(tuple(_tidy(name) for name in entry)))
             else:
-                raise UserError(f"{entry!r} is no class: expected a name or a list of names")
+                raise UserError(f"{entry!r} is no class: expected a name or a list of names; give one")
         return cls._of_entries(entries, background, places, "vocabulary")
 
     @classmethod
@@ -213,7 +216,9 @@ class Vocabulary:
             synonyms = settings.get("synonyms") or ()
             names = synonyms.split(",") if isinstance(synonyms, str) else synonyms
             if not isinstance(names, Sequence) or not all(isinstance(text, str) for text in (name, *names)):
-                raise UserError(f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']")
+                raise UserError(
+                    f"{name!r}: {value!r} is no class: expected a list of synonyms, such as ['forest']; give one"
+                )
             others = {key: setting for key, setting in settings.items() if key != "synonyms" and setting is not None}
             if isinstance(colour := others.get("colour"), tuple | list):  # RGB
                 others["colour"] = "#" + "".join(f"{part:02x}" if isinstance(part, int) else "?" for part in colour)
@@ -307,7 +312,7 @@ class Vocabulary:
         for i, names in enumerate(self.classes):
             if wanted in (text.lower() for text in names):
                 return i
-        raise UserError(f"{name!r} is none of the classes {', '.join(self.names)}: use one of these names")
+        raise UserError(f"{name!r} is none of the classes {', '.join(self.names)}: expected one of these; correct it")
 
     def __len__(self) -> int:
         """Number of classes C."""
@@ -390,7 +395,9 @@ def _columns(
     """The settings of each class; an empty sequence means defaults."""
     for name, column in {"colours": colours, "thresholds": thresholds, "scales": scales}.items():
         if column and len(column) != count:
-            raise UserError(f"{name} has {len(column)} entries: expected one for each of the {count} classes")
+            raise UserError(
+                f"{name} has {len(column)} entries: expected one for each of the {count} classes; correct it"
+            )
     return list(zip(colours or [None] * count, thresholds or [None] * count, scales or [1.0] * count, strict=True))
 
 
@@ -415,7 +422,7 @@ def _settings(names: tuple[str, ...], settings: Iterable[str], place: str, sourc
             else:
                 raise UserError(
                     f"{setting.strip()!r} is no setting: expected colour=#RRGGBB, threshold=0.35 or scale=1.1, "
-                    "with a bar before each"
+                    "with a bar before each; correct it"
                 )
         except ValueError as error:
             text = str(error) if isinstance(error, UserError) else f"{key} {text!r} is no number: expected one"
@@ -430,22 +437,22 @@ def _background(
     if choice is False:
         return None
     if choice is None or choice is True:
-        found = (i for i, names in enumerate(classes) if any(name.lower() in BACKGROUNDS for name in names))
-        return next(found, None)
+        indices = (i for i, names in enumerate(classes) if any(name.lower() in BACKGROUNDS for name in names))
+        return next(indices, None)
     if isinstance(choice, str):
         for i, names in enumerate(classes):
             if _tidy(choice).lower() in (name.lower() for name in names):
                 return i
         raise UserError(
             f"{option('background', choice)} is none of the classes {', '.join(names[0] for names in classes)}: "
-            "use one of these names, or add the class"
+            "expected one of these; correct it, or add the class"
         )
     if not isinstance(choice, Integral):
         raise UserError(f"background {choice!r}: expected a class's name or index, or False for none; change it")
     if not 0 <= choice < len(classes):
         raise UserError(
             f"background index {choice} is out of range for the {len(classes)} classes of {source} "
-            f"(last: {places[-1]}): use 0 to {len(classes) - 1}"
+            f"(last: {places[-1]}): expected 0 to {len(classes) - 1}; change it"
         )
     return int(choice)
 
@@ -467,7 +474,7 @@ def _tidy(name: str) -> str:
 def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> None:
     """Checks the classes; `places` names the line of each class for messages."""
     if not entries:
-        raise UserError(f"no classes in {source}: give at least one, for example 'road; tree,forest'")
+        raise UserError(f"no classes in {source}: expected at least one; give some, for example 'road; tree,forest'")
     seen: dict[str, str] = {}
     for (names, _, threshold, scale), place in zip(entries, places, strict=True):
         if not names or not all(names):
@@ -480,7 +487,7 @@ def _check(entries: Sequence[_Entry], places: Sequence[str], source: str) -> Non
             if key in seen:
                 raise UserError(
                     f"{name!r} in {place} of {source} is a duplicate, it stands in {seen[key]} already: "
-                    "every name may appear once; remove one"
+                    "expected every name once; remove one"
                 )
             seen[key] = place
         if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):

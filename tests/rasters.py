@@ -57,3 +57,12 @@ def break_tile(path, band, row, column, fill=b"\xff"):
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(fill * size)
+
+
+def choose_spec(source, *settings, overview=None, **named_settings):
+    """Opens a raster and inspects it; its spec and the remarks."""
+    from segearth.scenes.inspection import inspect_raster
+    from segearth.scenes.raster import open_raster
+
+    with open_raster(source, overview=overview) as raster:
+        return inspect_raster(raster, *settings, **named_settings)[:2]

@@ -3,11 +3,11 @@ import json
 import pytest
 from PIL import Image
 
-from segearth.batch.earlier import MEGABYTE, fingerprint
 from segearth.batch.inputs import find_images
 from segearth.batch.maps import TimeLeft, check_disk, write_table
 from segearth.batch.plan import plan
 from segearth.errors import UserError
+from segearth.hashes import MEGABYTE, fingerprint
 from segearth.summary import COLUMNS
 
 

@@ -10,8 +10,8 @@ from test_images import BAD, bad_files
 
 from segearth import weights
 from segearth.cli import info, main
-from segearth.cli.columns import duration
 from segearth.cli.cost import TIMED_PIXELS, Cost, measure
+from segearth.cli.formatting import duration
 from segearth.images import check_image
 from segearth.loading import load_model
 from segearth.vocabulary import Vocabulary
@@ -117,7 +117,7 @@ def test_a_model_that_is_not_here_is_timed_with_random_weights(photo, monkeypatc
     assert main(["info", "a.png", "--model", "tiny"]) == 0
     assert "tiny (random weights, which cost the same)" in capsys.readouterr().out
     assert main(["info", "a.png", "--model", "huge"]) == 2
-    assert "Unknown model 'huge'" in capsys.readouterr().err
+    assert "unknown model 'huge'" in capsys.readouterr().err
 
 
 def test_cost_grows_with_windows_and_pixels():

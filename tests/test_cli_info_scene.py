@@ -170,7 +170,7 @@ def test_an_outline_counts_as_the_model():
     """Without weights: the same windows, batch and memory."""
     args = info_scene.argparse.Namespace(model="tiny", architecture=None, upsampler=None, precision="fp32")
     model = load_model("tiny", "road; tree,forest", "cpu").model
-    outline, size = info_scene.outline(args, info_scene.Vocabulary.of("road; tree,forest"))
+    outline, size = info_scene.model_without_weights(args, info_scene.Vocabulary.of("road; tree,forest"))
     assert {parameter.device.type for parameter in outline.parameters()} == {"meta"}
     grid = model.grid(1000, 1000)
     assert outline.grid(1000, 1000) == grid
@@ -182,7 +182,7 @@ def test_an_outline_counts_as_the_model():
 @pytest.mark.parametrize("size", [(1, 1), (300, 250), (5000, 100), (3000, 3000)])
 @pytest.mark.parametrize("scale", [0.4, 1, 2.3])
 def test_parts_that_are_timed_lie_within_and_fill_a_call(size, scale):
-    frame = Frame.of(size, scale, 224, 112)
+    frame = Frame.create(size, scale, 224, 112)
     for area in info_scene._areas(SimpleNamespace(frame=frame, area=Area(Window(0, size[0], 0, size[1])))):
         assert 0 <= area.top < area.bottom <= size[0]
         assert 0 <= area.left < area.right <= size[1]

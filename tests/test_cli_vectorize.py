@@ -23,8 +23,8 @@ from rasters import write  # noqa: E402
 
 from segearth import cli, loading  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.scene_summary import map_figures  # noqa: E402
-from segearth.vectors import formats, job, vectorize  # noqa: E402
+from segearth.scenes.scene_summary import map_statistics  # noqa: E402
+from segearth.vectors import formats, vectorize, vectorizer  # noqa: E402
 from segearth.vectors.options import VectorOptions  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
@@ -36,7 +36,7 @@ WORDS = Vocabulary.from_string("road; tree,forest; water")
 def here(tmp_path, monkeypatch):
     """An empty folder, and tiles so small that there are some."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "TILE", 16)
+    monkeypatch.setattr(vectorizer, "TILE", 16)
     return tmp_path
 
 
@@ -116,7 +116,7 @@ def test_qgis_finds_a_style():
 )
 def test_areas_are_those_of_the_summary(profile):
     town(**profile)
-    figures = map_figures(Path("town.labels.tif"), WORDS, False)
+    figures = map_statistics(Path("town.labels.tif"), WORDS, False)
     assert run("town.labels.tif", "-q") == 0
     _, _, fields = rows("town.polygons.gpkg")
     summary = json.loads(Path("town.polygons.gpkg.json").read_text())
@@ -179,7 +179,7 @@ def test_fewer_polygons(capsys):
 def test_classes_become_multipolygons_some_at_a_time(monkeypatch, points):
     """Whatever tiles and portions they come from; each has the pieces of its class, in their order."""
     values = town()
-    monkeypatch.setattr(job, "_POINTS", points)
+    monkeypatch.setattr(vectorizer, "_POINTS", points)
     done = vectorize.vectorize("town.labels.tif", options=VectorOptions(dissolve=True, only=["tree", "water"]))
     _, shapes, fields = rows("town.polygons.gpkg")
     assert fields["class_id"].tolist() == [1, 2]
@@ -244,7 +244,7 @@ def test_what_is_refused(capsys, monkeypatch):
     write(Path("below.tif"), np.full((1, 5, 5), -3, np.int16), nodata=-1)
     write(Path("above.tif"), np.full((1, 5, 5), 2**31, np.uint32), nodata=2**32 - 1)
     town("local.tif", crs=LOCAL)
-    monkeypatch.setattr(job, "MOST", 4)
+    monkeypatch.setattr(vectorizer, "MOST", 4)
     for arguments, part in (
         (["town.labels.tif", "--vector", "shp"], "convert it: ogr2ogr NAME.shp NAME.polygons.gpkg"),
         (["town.labels.tif", "--vector", "kml"], "--vector kml: expected gpkg, fgb, geojson"),
@@ -338,7 +338,7 @@ def test_predict_makes_polygons(monkeypatch, capsys):
         assert mean == pytest.approx(row["mean_confidence"] or 0, abs=2e-4)
     assert cli.main([*words, "--vector", "gpkg", "--confidence"]) == 0
     assert "polygons.gpkg already" in capsys.readouterr().err
-    monkeypatch.setattr(job, "MOST", 0)
+    monkeypatch.setattr(vectorizer, "MOST", 0)
     assert cli.main([*words, "--vector", "fgb"]) == 1
     printed = capsys.readouterr()
     assert "failed: polygons of town.tif: town.labels.tif has " in printed.err

@@ -14,6 +14,7 @@ from preparing import made, read
 from test_tiff import sparse
 
 from segearth.datasets import DATASETS, archives, convert, labels
+from segearth.datasets.samples.extras import band_tiff
 from segearth.errors import UserError
 
 
@@ -68,15 +69,15 @@ def test_labels_of_another_set(tmp_path, name, pixels, message):
 
 
 def test_polygons_of_xbd(tmp_path):
-    of = DATASETS["xBD"]
+    spec = DATASETS["xBD"]
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
-    stem = of.examples[0]["stem"]
+    stem = spec.examples[0]["stem"]
     Image.new("RGB", (40, 30)).save(tmp_path / f"images/{stem}.png")
     ring = "POLYGON ((2.2 3.4, 10 3, 10 8, 2 8, 2.2 3.4), (4 4, 5 4, 5 5, 4 4))"
     (tmp_path / f"labels/{stem}.json").write_text(json.dumps({"features": {"xy": [{"wkt": ring}]}}))
     done = made("xBD", tmp_path, tmp_path / "data")
-    result = np.asarray(Image.open(tmp_path / "data" / of.out_labels / f"{stem}.png"))
+    result = np.asarray(Image.open(tmp_path / "data" / spec.out_labels / f"{stem}.png"))
     assert (result[3:9, 2:11] == 1).all()
     assert result.sum() == 54
     assert "JSON polygons" in done.manifest["warnings"][0]
@@ -137,3 +138,33 @@ def test_documents_that_start_other_programs_are_no_images(tmp_path, monkeypatch
 def test_damaged_exif_says_nothing_of_the_pixels(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert labels.image_size(archives.Member("a", "a", 0, tmp_path / "a.jpg")) == (6, 8)
+
+
+def test_classes_that_are_not_scored_become_ignored(tmp_path):
+    """FLAIR #1 has 19 classes, of which 12 are evaluated."""
+    values = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    found, unknown = read("flair1", Image.fromarray(values), tmp_path, ".tif")
+    assert (found == np.where(values > 12, 0, values)).all()
+    assert unknown == 0
+    with pytest.raises(UserError, match=r"label values 20: expected 1 to 12 \(or 0, 13, 14, .*19, ignored\)"):
+        read("flair1", Image.fromarray(values + 1), tmp_path, ".tif")
+
+
+@pytest.mark.parametrize("bands", [5, 6])
+def test_images_of_five_bands(tmp_path, bands):
+    """They are red, green and blue first; other numbers of bands are of another set."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, bands), np.uint8)
+    path = tmp_path / "a.tif"
+    path.write_bytes(band_tiff(pixels))
+    member = archives.Member(str(path), path.name, 0, path)
+    if bands == 6:
+        with pytest.raises(UserError, match="no image"):
+            labels.image_size(member, 5)
+        return
+    assert labels.image_size(member, 5) == (6, 7)
+    with labels.opened(member, bands=5) as image:
+        assert (np.asarray(image.convert("RGB")) == pixels[..., :3]).all()
+    with pytest.raises(UserError, match="no image"):
+        labels.image_size(member)
+    Image.fromarray(pixels[..., :3]).save(path)  # a copy without the other bands
+    assert labels.image_size(member, 5) == (6, 7)

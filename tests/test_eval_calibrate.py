@@ -84,7 +84,7 @@ def link() -> None:
         (None, ["--split", "nowhere"], "img_dir/nowhere"),
         (link, [], "which the table is made of: expected images of another split"),
         (None, ["--limit", "4"], "4 labelled images: expected at least 5"),
-        (None, ["--labels", "data"], "--labels is for images without a config: leave it out"),
+        (None, ["--labels", "data"], "--labels is for images without a config: expected none here; leave it out"),
         (None, ["--cfg-options", "test_dataloader.dataset.ann_file=list.txt"], "that list.txt lists (ann_file)"),
         (
             None,

@@ -120,13 +120,13 @@ def test_with_triton_even_fewer(monkeypatch, launches):
 
 def test_many_names_are_summed_in_few_operations(launches):
     """Each pixel by itself, and to the same scores as on a processor."""
-    from segearth.models.segearth import _halved, _softmax
+    from segearth.models.scores import softmax, sum_of_halves
 
     for count in (1, 2, 3, 9, 64, 77):
         powers = torch.rand(2, count, 3, 5, generator=torch.Generator().manual_seed(count))
-        total = _halved(powers.clone())
+        total = sum_of_halves(powers.clone())
         torch.testing.assert_close(total, powers.sum(dim=1, keepdim=True), atol=0, rtol=1e-6)
-        assert torch.equal(_halved(powers[..., 1:3].clone()), total[..., 1:3])
+        assert torch.equal(sum_of_halves(powers[..., 1:3].clone()), total[..., 1:3])
     with torch.inference_mode(), launches:
-        _softmax(torch.empty(1, 77, 8, 8, device=META))
+        softmax(torch.empty(1, 77, 8, 8, device=META))
     assert launches.count <= 16

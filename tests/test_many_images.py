@@ -11,7 +11,7 @@ import torch
 
 from segearth import load_model
 from segearth.errors import UserError
-from segearth.models import factored
+from segearth.models import factored, pixel_logits
 from segearth.models import segearth as model_module
 from segearth.models.flat import TorchOperations
 
@@ -31,13 +31,13 @@ def predictor(monkeypatch):
 def joined(monkeypatch):
     """How many pictures are upsampled together, call by call."""
     calls = []
-    whole = model_module.joined_logits
+    whole = pixel_logits.joined_logits
 
     def spy(upsampler, features, pictures, *rest):
         calls.append(len(pictures))
         return whole(upsampler, features, pictures, *rest)
 
-    monkeypatch.setattr(model_module, "joined_logits", spy)
+    monkeypatch.setattr(pixel_logits, "joined_logits", spy)
     return calls
 
 

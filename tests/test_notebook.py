@@ -208,7 +208,7 @@ def test_a_part_is_shown_over_its_part_of_the_raster(on_disk, tmp_path):
 def test_a_large_raster_without_overviews_is_not_read_for_a_picture(on_disk, monkeypatch):
     from segearth.scenes import scene_view
 
-    monkeypatch.setattr(scene_view, "_MOST_READ", 2000)
+    monkeypatch.setattr(scene_view, "_MAX_PIXELS", 2000)
     view = scene_view.scene_view(on_disk)
     assert view.picture is None
     page = page_of(interactive_html(view)) if pytest.importorskip("folium") else ""

@@ -110,11 +110,11 @@ def test_workers_of_a_map_compute_as_the_process_that_asks_for_it(monkeypatch):
     pytest.importorskip("rasterio", reason="scenes need the extra geo")
     from scenemodels import mini_predictor
 
-    from segearth.scenes.block_task import Loaded
+    from segearth.scenes.block_task import PredictorFactory
 
-    plain = Loaded.for_processes(mini_predictor())
+    plain = PredictorFactory.for_workers(mini_predictor())
     use_onednn()
-    fast = Loaded.for_processes(mini_predictor())
+    fast = PredictorFactory.for_workers(mini_predictor())
     for load, used in ((plain, False), (fast, True), (plain, False)):
         load()
         assert onednn_is_used() == used

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from segearth import load_model
 from segearth.errors import UserError, UserNotice
 from segearth.loading import load_clip
-from segearth.predictor import Predictor, normalise
+from segearth.predictor import Predictor
+from segearth.transfer import normalise
 from segearth.weights import packaged
 
 

@@ -60,7 +60,7 @@ def test_the_command_line_is_one_that_segearth_understands(script):
         min_area=25.0,
         confidence=True,
         overwrite=True,
-        more=("--bands", "4,3,2"),
+        extra_options=("--bands", "4,3,2"),
     )
     args = cli.verb_parser("predict").parse_args(request.arguments()[1:])
     assert args.images == ["/data/a b.tif"]
@@ -90,45 +90,45 @@ def test_choices_are_those_of_segearth(script):
 
 
 def test_lines_of_progress(script):
-    event = script.event_of(
+    event = script.parse_event(
         '{"blocks_done": 1, "blocks": 4, "megapixels_done": 2.5, "megapixels": 10, "seconds_left": 95}'
     )
-    assert script.percent_of(event, False) == 25
-    assert script.percent_of(event, True) == 25 * 0.95
-    assert script.text_of(event) == "block 2 of 4, about 2 min left"
+    assert script.progress_percent(event, False) == 25
+    assert script.progress_percent(event, True) == 25 * 0.95
+    assert script.progress_text(event) == "block 2 of 4, about 2 min left"
     last = {**event, "blocks_done": 4, "megapixels_done": 10}
-    assert (script.percent_of(last, True), script.text_of(last)) == (95, "putting the map together")
-    polygons = script.event_of('{"tiles_done": 1, "tiles": 2}')
-    assert (script.percent_of(polygons, True), script.text_of(polygons)) == (97.5, "polygons")
-    files = script.event_of('{"scene": "a.tif", "files": ["/out/a.labels.tif", "/out/a.polygons.gpkg"]}')
-    assert (script.percent_of(files, True), script.text_of(files)) == (None, "")
-    assert [script.ending(path) for path in files["files"]] == ["labels.tif", "polygons.gpkg"]
-    assert script.event_of("note: {}") is None
-    assert script.event_of("{broken") is None
-    assert [script.duration(seconds) for seconds in (3, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2 h"]
+    assert (script.progress_percent(last, True), script.progress_text(last)) == (95, "putting the map together")
+    polygons = script.parse_event('{"tiles_done": 1, "tiles": 2}')
+    assert (script.progress_percent(polygons, True), script.progress_text(polygons)) == (97.5, "polygons")
+    files = script.parse_event('{"scene": "a.tif", "files": ["/out/a.labels.tif", "/out/a.polygons.gpkg"]}')
+    assert (script.progress_percent(files, True), script.progress_text(files)) == (None, "")
+    assert [script.file_kind(path) for path in files["files"]] == ["labels.tif", "polygons.gpkg"]
+    assert script.parse_event("note: {}") is None
+    assert script.parse_event("{broken") is None
+    assert [script.format_duration(seconds) for seconds in (3, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2 h"]
 
 
 def test_lines_that_come_in_pieces(script):
-    lines = script._Lines()
-    assert lines.of(b"one\r\ntw") == ["one"]
-    assert lines.of("o ä\n".encode()[:-2]) == []
-    assert lines.of("ä\nlast".encode()[1:], end=True) == ["two ä", "last"]
+    lines = script._LineBuffer()
+    assert lines.feed(b"one\r\ntw") == ["one"]
+    assert lines.feed("o ä\n".encode()[:-2]) == []
+    assert lines.feed("ä\nlast".encode()[1:], end=True) == ["two ä", "last"]
 
 
 def test_nothing_of_qgis_reaches_the_program(script):
     of_qgis = {"PYTHONHOME": "C:\\QGIS", "PYTHONPATH": "/usr/share/qgis/python", "PROJ_LIB": "a", "GDAL_DATA": "b"}
     own = {"PATH": "/usr/bin", "SEGEARTH_HOME": "/cache", "AWS_ACCESS_KEY_ID": "c"}
-    assert script.own_environment({**of_qgis, **own}) == {**own, "PYTHONIOENCODING": "utf-8"}
+    assert script.shell_environment({**of_qgis, **own}) == {**own, "PYTHONIOENCODING": "utf-8"}
 
 
 def test_further_options(script):
-    assert script.options_of('--stretch 0,3000 --aoi "C:\\my data\\a.geojson"') == (
+    assert script.split_options('--stretch 0,3000 --aoi "C:\\my data\\a.geojson"') == (
         *("--stretch", "0,3000"),
         *("--aoi", "C:\\my data\\a.geojson"),
     )
-    assert script.options_of("") == ()
+    assert script.split_options("") == ()
     with pytest.raises(sys.modules["qgis.core"].QgsProcessingException, match="quote"):
-        script.options_of('--aoi "a')
+        script.split_options('--aoi "a')
 
 
 def test_the_program_is_found(script, tmp_path, monkeypatch):
@@ -137,14 +137,14 @@ def test_the_program_is_found(script, tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert script.remembered_program() == ""
+    assert script.saved_program() == ""
     assert script.program_path(str(program)) == script.program_path(str(tmp_path / "env")) == str(program)
     assert script.program_path(str(tmp_path / "nothing")) is None
     monkeypatch.setenv("PATH", str(program.parent))
-    assert script.remembered_program() == str(program)
+    assert script.saved_program() == str(program)
     other = shutil.copy(program, tmp_path / "other")
     monkeypatch.setattr(script, "INSTALLED_BY", str(other))
-    assert script.remembered_program() == str(other)
+    assert script.saved_program() == str(other)
 
 
 def test_its_licence_is_that_of_qgis():
@@ -247,7 +247,7 @@ def test_progress_and_results_in_qgis(in_qgis, tmp_path):
     environment = json.loads((tmp_path / "out" / "environment.json").read_text())
     assert not {"PYTHONPATH", "PYTHONHOME", "PROJ_LIB"} & set(environment)
     again = in_qgis("sys.exit(3)", PROGRAM=None)  # it is remembered, and ends without a map
-    assert again["errors"] == ["segearth ended with 3 and without a map, and said at last: nothing"]
+    assert again["errors"] == ["segearth ended with 3 and without a map; its last output: nothing"]
 
 
 def test_mistakes_in_qgis_are_its_errors(in_qgis, tmp_path):

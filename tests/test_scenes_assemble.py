@@ -15,9 +15,9 @@ from rasterio.errors import NotGeoreferencedWarning  # noqa: E402
 from segearth import outputs  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes.assemble import assemble  # noqa: E402
-from segearth.scenes.block_files import part_path, part_writer  # noqa: E402
+from segearth.scenes.block_files import block_path, block_writer  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
-from segearth.scenes.layers import CONFIDENCE, labels_layer, quantised, scores_layer, scores_of  # noqa: E402
+from segearth.scenes.layers import CONFIDENCE, dequantised, labels_layer, quantised, scores_layer  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -64,11 +64,11 @@ def written(folder, maps, side, kinds, area=None, rows=50):
         top, bottom, left, right = block.area
         if (maps["labels"][top:bottom, left:right] == 255).all():
             continue
-        with part_writer(folder, block, kinds) as writer:
+        with block_writer(folder, block, kinds) as writer:
             for start in range(top, bottom, rows):
                 part = slice(start, min(bottom, start + rows)), slice(left, right)
                 writer.write({layer.name: maps[layer.name][(..., *part)] for layer in kinds})
-        assert writer.sizes == {layer.name: part_path(folder, block, layer).stat().st_size for layer in kinds}
+        assert writer.sizes == {layer.name: block_path(folder, block, layer).stat().st_size for layer in kinds}
         made.append(block)
     return made
 
@@ -136,7 +136,7 @@ def test_scores_can_be_read_as_scores(tmp_path):
         assert file.nodatavals == (0, 0, 0)
         assert [value.name for value in file.colorinterp] == ["gray"] * 3
         np.testing.assert_allclose(
-            file.read(masked=True)[1] * file.scales[1] + file.offsets[1], scores_of(maps["scores"][1]), atol=1e-6
+            file.read(masked=True)[1] * file.scales[1] + file.offsets[1], dequantised(maps["scores"][1]), atol=1e-6
         )
     with rasterio.open(places["confidence"], overview_level=0) as file:
         small = file.read(1)
@@ -149,9 +149,9 @@ def test_values_of_scores():
     scores = np.array([[0, 1, 0.5, 1 / 254, 0.25]], np.float32)
     values = quantised(scores, np.array([[True, True, True, True, False]]))
     assert values.tolist() == [[1, 255, 128, 2, 0]]
-    np.testing.assert_allclose(scores_of(values)[0, :4], scores[0, :4], atol=1e-7)
+    np.testing.assert_allclose(dequantised(values)[0, :4], scores[0, :4], atol=1e-7)
     every = np.linspace(0, 1, 1001, dtype=np.float32)[None]
-    assert np.abs(scores_of(quantised(every, np.ones_like(every, bool))) - every).max() <= 1 / 508 + 1e-7
+    assert np.abs(dequantised(quantised(every, np.ones_like(every, bool))) - every).max() <= 1 / 508 + 1e-7
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_missing_or_damaged_part_never_becomes_nodata(tmp_path):
     place = tmp_path / "city.labels.tif"
     place.write_text("an earlier map")
     whole = Window(0, 300, 0, 300)
-    part = part_path(tmp_path / "parts", parts[3], kinds[0])
+    part = block_path(tmp_path / "parts", parts[3], kinds[0])
     content = part.read_bytes()
     for damaged in (content[: len(content) // 2], b""):
         part.write_bytes(damaged)
@@ -266,13 +266,13 @@ def test_a_killed_assembly_starts_again_and_leaves_nothing(tmp_path):
     (tmp_path / "parts").mkdir()
     for block in blocks(area, 112):
         top, bottom, left, right = block.area
-        with part_writer(tmp_path / "parts", block, [CONFIDENCE]) as writer:
+        with block_writer(tmp_path / "parts", block, [CONFIDENCE]) as writer:
             writer.write({"confidence": maps["confidence"][top:bottom, left:right]})
     killed = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED, tmp_path], capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
     (tmp_path / "a.tif.aux.xml").write_text("statistics of an earlier map")
-    outputs._swept.clear()  # as in a new process
+    outputs._cleaned.clear()  # as in a new process
     place = {"confidence": tmp_path / "a.tif"}
     assemble(tmp_path / "parts", blocks(area, 112), area, Affine.identity(), None, [CONFIDENCE], place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "parts"]
@@ -285,14 +285,14 @@ def test_a_part_is_whole_or_not_there(tmp_path, early):
     maps = drawn((200, 200))
     (block,) = blocks(Window(0, 200, 0, 200), 448)
     kind = early if isinstance(early, type) else type(early)
-    with pytest.raises(kind) as found, part_writer(tmp_path, block, layers()) as writer:
+    with pytest.raises(kind) as found, block_writer(tmp_path, block, layers()) as writer:
         writer.write({name: values[..., :100, :] for name, values in maps.items()})
         raise early
     assert found.type is kind  # no word of files that cannot be written
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="the block has 200 rows"), part_writer(tmp_path, block, layers()) as writer:
+    with pytest.raises(ValueError, match="the block has 200 rows"), block_writer(tmp_path, block, layers()) as writer:
         writer.write({name: values[..., :100, :] for name, values in maps.items()})
-    with pytest.raises(ValueError, match="labels: int64"), part_writer(tmp_path, block, layers()) as writer:
+    with pytest.raises(ValueError, match="labels: int64"), block_writer(tmp_path, block, layers()) as writer:
         writer.write({name: values.astype(np.int64) for name, values in maps.items()})
     assert not list(tmp_path.iterdir())
 
@@ -303,7 +303,7 @@ import numpy as np
 from pathlib import Path
 from segearth.scenes.grid import blocks
 from segearth.scenes.layers import CONFIDENCE
-from segearth.scenes.block_files import part_writer
+from segearth.scenes.block_files import block_writer
 from segearth.scenes.assemble import assemble
 from segearth.windows import Window
 from affine import Affine
@@ -319,7 +319,7 @@ for limit in (50_000, 150_000, 199_000, None):
     for block in parts:
         top, bottom, left, right = block.area
         try:
-            with part_writer(folder, block, [CONFIDENCE]) as writer:
+            with block_writer(folder, block, [CONFIDENCE]) as writer:
                 writer.write({"confidence": noise[top:bottom, left:right]})
         except UserError as error:
             print(limit, error)

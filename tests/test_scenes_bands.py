@@ -76,7 +76,7 @@ def test_a_description_wins_over_a_colour_and_a_number():
         (bands(["gray"] * 3, ["a", "b", "c"]), "nir", r"no band 'nir': expected one of 1 \(a\), 2 \(b\), 3 \(c\)"),
         (bands([*RGB, "alpha"]), "1,2,4", "band 4 of x is its transparency"),
         (bands(["alpha"]), None, "x has no band but alpha"),
-        (bands(["cyan", "magenta", "yellow", "black"]), None, "inks cyan, magenta, yellow and black"),
+        (bands(["cyan", "magenta", "yellow", "black"]), None, "has the bands cyan, magenta, yellow and black"),
     ],
 )
 def test_refused(given, asked, message):

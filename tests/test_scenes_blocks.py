@@ -44,7 +44,7 @@ def reader(pixels, valid):
 
 def mapped(predictor, pixels, valid, side, scale=1.0, output_is_model=False, area=None, **settings):
     """Labels, confidence and scores of a scene, block by block, and how many windows were computed."""
-    frame = Frame.of(SIZE, scale, CROP, STRIDE, output_is_model=output_is_model)
+    frame = Frame.create(SIZE, scale, CROP, STRIDE, output_is_model=output_is_model)
     height, width = frame.output_size
     area = area or Window(0, height, 0, width)
     labels = np.full((height, width), 255, np.uint8)

@@ -7,7 +7,7 @@ from scenemodels import mini_predictor
 
 from segearth.models.segearth import SegEarth
 from segearth.models.simfeatup import Bilinear, JBUOne
-from segearth.scenes.encoding_cache import KeptEncodings
+from segearth.scenes.encoding_cache import EncodingCache
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import predict_scene
 
@@ -41,7 +41,7 @@ def calls(monkeypatch):
 @pytest.mark.parametrize("upsampler", ["none", "bilinear", "learned"])
 def test_other_words_have_the_map_that_the_model_makes(tmp_path, calls, upsampler):
     scene = write(tmp_path / "scene.tif", noise(3, 170, 150, "uint8"))
-    kept = KeptEncodings().of("scene", 20)
+    kept = EncodingCache().for_scene("scene", 20)
     first, second = (predictor_of(words, upsampler) for words in ("road; tree", "pool; field,meadow; barn"))
     expected = predict_scene(scene, tmp_path / "a", first, options=OPTIONS)
     assert files(predict_scene(scene, tmp_path / "b", first, options=OPTIONS, window_logits=kept)) == files(expected)
@@ -55,7 +55,7 @@ def test_other_words_have_the_map_that_the_model_makes(tmp_path, calls, upsample
 
 
 def test_a_scene_that_has_changed_is_computed_anew(tmp_path, calls):
-    kept, predictor = KeptEncodings().of("scene", 4), mini_predictor()
+    kept, predictor = EncodingCache().for_scene("scene", 4), mini_predictor()
     for seed in (0, 1):
         scene = write(tmp_path / f"{seed}.tif", noise(3, 64, 64, "uint8", seed=seed))
         calls.clear()
@@ -65,11 +65,11 @@ def test_a_scene_that_has_changed_is_computed_anew(tmp_path, calls):
 
 
 def test_the_newest_scenes_are_kept_and_none_that_is_too_large():
-    kept = KeptEncodings(most=10)
-    first, second = kept.of("first", 4), kept.of("second", 4)
-    assert kept.of("large", 11) is None
-    assert kept.of("first", 4) is first
-    kept.of("third", 4)
-    assert kept.of("first", 4) is first  # used last
-    assert kept.of("second", 4) is not second
-    assert kept.of("first", 5) is not first
+    kept = EncodingCache(max_windows=10)
+    first, second = kept.for_scene("first", 4), kept.for_scene("second", 4)
+    assert kept.for_scene("large", 11) is None
+    assert kept.for_scene("first", 4) is first
+    kept.for_scene("third", 4)
+    assert kept.for_scene("first", 4) is first  # used last
+    assert kept.for_scene("second", 4) is not second
+    assert kept.for_scene("first", 5) is not first

@@ -11,11 +11,11 @@ shapely = pytest.importorskip("shapely", reason="scenes need the extra geo")
 pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from segearth.models.blend import BLENDS, Blend  # noqa: E402
-from segearth.predictor import normalise  # noqa: E402
 from segearth.scenes.aoi import Area  # noqa: E402
 from segearth.scenes.blocks import BlockSettings, map_block  # noqa: E402
 from segearth.scenes.grid import Frame, block_side, blocks  # noqa: E402
 from segearth.scenes.resampling import interpolate, resample  # noqa: E402
+from segearth.transfer import normalise  # noqa: E402
 from segearth.windows import Grid, Window  # noqa: E402
 
 FILL = (100.0, 90.0, 80.0)
@@ -154,7 +154,7 @@ def test_any_area_in_any_blocks_has_the_bits_of_the_whole_in_the_memory(
     pixels = rng.integers(0, 256, (3, *size)).astype(kind)
     valid = np.kron(rng.random((9, 9)) < 0.6, np.ones((15, 15), bool))[: size[0], : size[1]]
     predictor = stub_predictor(local_logits, 5, grid.crop, grid.stride)
-    frame = Frame.of(size, scale, grid.crop, grid.stride, output_is_model=output_is_model)
+    frame = Frame.create(size, scale, grid.crop, grid.stride, output_is_model=output_is_model)
     if output_is_model:
         bottom, right = (min(end, length) for end, length in zip((area[1], area[3]), frame.output_size, strict=True))
         area = Window(min(area.top, bottom - 1), bottom, min(area.left, right - 1), right)

@@ -11,20 +11,20 @@ pytest.importorskip("rasterio", reason="scenes need the extra geo")
 from rasters import noise, write
 
 from segearth.errors import UserError, called_as
-from segearth.scenes.input_kind import is_scene
+from segearth.scenes.input_kind import scene_reason
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp", "a.bmp", "a.gif", "a.jp2"])
 def test_pictures(tmp_path, photo, name):
     Image.fromarray(photo).save(tmp_path / name)
-    assert is_scene(tmp_path / name) is None
-    assert is_scene(str(tmp_path / name)) is None
-    assert is_scene(f"file://{tmp_path / name}") is None
+    assert scene_reason(tmp_path / name) is None
+    assert scene_reason(str(tmp_path / name)) is None
+    assert scene_reason(f"file://{tmp_path / name}") is None
 
 
 def test_rasters(tmp_path):
     def why(bands=3, dtype="uint8", crs=None, **profile):
-        return is_scene(write(tmp_path / "a.tif", noise(bands, 40, 50, dtype), crs=crs, **profile))
+        return scene_reason(write(tmp_path / "a.tif", noise(bands, 40, 50, dtype), crs=crs, **profile))
 
     assert why(4) is None
     assert why(crs="EPSG:32632") == "has the coordinate system EPSG:32632"
@@ -37,13 +37,13 @@ def test_rasters(tmp_path):
 def test_coordinates_without_a_system(tmp_path, photo):
     Image.fromarray(photo).save(tmp_path / "a.png")
     (tmp_path / "a.pgw").write_text("0.5\n0\n0\n-0.5\n100\n200\n")
-    assert is_scene(tmp_path / "a.png") == "has coordinates"
+    assert scene_reason(tmp_path / "a.png") == "has coordinates"
 
 
 def test_more_pixels_than_pillow_reads(tmp_path, photo, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", photo.size // 3 - 1)
-    assert is_scene(tmp_path / "a.png") == "has 11,700 pixels"
+    assert scene_reason(tmp_path / "a.png") == "has 11,700 pixels"
 
 
 def test_addresses(tmp_path):
@@ -51,7 +51,7 @@ def test_addresses(tmp_path):
     (tmp_path / "a.vrt").write_text("<VRTDataset/>")
     (tmp_path / "item.json").write_text("{}")
     found = {
-        address: is_scene(address)
+        address: scene_reason(address)
         for address in (
             "https://example.org/a.png", "s3://bucket/a.tif", "/vsicurl/https://example.org/a.tif",
             f"zip://{tmp_path}/a.zip!b.tif", "<VRTDataset/>", 'NETCDF:"a.nc":red', str(tmp_path / "a.vrt"),
@@ -62,15 +62,15 @@ def test_addresses(tmp_path):
         *["is an address on a network"] * 3, "is a file within another one", "is XML that describes a raster",
         "is a raster within a file", "is a VRT", "is JSON, as STAC Items are",
     ]  # fmt: skip
-    with pytest.raises(UserError, match="nobody knows the scheme ftp://"):
-        is_scene("ftp://example.org/a.tif")
+    with pytest.raises(UserError, match="unknown scheme ftp://"):
+        scene_reason("ftp://example.org/a.tif")
 
 
 def test_what_cannot_be_opened_is_left_to_whoever_reads_pictures(tmp_path, capfd):
     (tmp_path / "a.tif").write_bytes(b"II*\0 and no more")
     (tmp_path / "b.png").write_bytes(b"")
     for path in (tmp_path / "a.tif", tmp_path / "b.png", tmp_path / "none.tif", tmp_path):
-        assert is_scene(path) is None
+        assert scene_reason(path) is None
     assert capfd.readouterr().err == ""
 
 
@@ -80,10 +80,10 @@ def test_without_rasterio(tmp_path, photo, monkeypatch):
     (tmp_path / "c.tif").write_bytes(b"II*\0 and no more")
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with called_as("segearth predict"), pytest.raises(UserError) as refused:
-        is_scene(here)
+        scene_reason(here)
     assert 'pip install "segearth[geo]"' in str(refused.value)
     assert "--as picture" in str(refused.value)
     with pytest.raises(UserError, match=r"Predictor\.predict"):
-        is_scene(here)
-    assert is_scene(tmp_path / "b.tif") is None
-    assert is_scene(tmp_path / "c.tif") is None
+        scene_reason(here)
+    assert scene_reason(tmp_path / "b.tif") is None
+    assert scene_reason(tmp_path / "c.tif") is None

@@ -13,14 +13,14 @@ from rasters import noise, write  # noqa: E402
 
 from segearth.scenes.raster import open_raster  # noqa: E402
 from segearth.scenes.scene_overlay import (  # noqa: E402
+    add_scale_bar,
     length_text,
-    picture_of,
+    raster_thumbnail,
     round_length,
     scene_overlay,
     thumbnail,
-    with_scale,
 )
-from segearth.scenes.scene_summary import map_figures  # noqa: E402
+from segearth.scenes.scene_summary import map_statistics  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
@@ -89,7 +89,7 @@ def overlay(tmp_path, size, transform, crs, unclassified=True):
         crs=crs and CRS.from_epsg(crs),
     ) as file:
         file.write(labels, 1)
-    rows = map_figures(path, WORDS, unclassified).rows
+    rows = map_statistics(path, WORDS, unclassified).rows
     return scene_overlay(thumbnail(part, Window(0, size[0], 0, size[1])), path, WORDS, rows, note="model: tiny"), labels
 
 
@@ -120,7 +120,7 @@ def ink(picture):
 
 def test_a_scale_bar_has_its_length():
     white = Image.new("RGB", (800, 300), (255, 255, 255))
-    found = with_scale(white, 0.6, None)  # a quarter of the width is 120 m
+    found = add_scale_bar(white, 0.6, None)  # a quarter of the width is 120 m
     line = np.nonzero((np.asarray(found.convert("L")) < 60).sum(axis=0))[0]
     run = line[: np.nonzero(np.diff(line) > 3)[0][0] + 1]  # the bar, before its text
     assert run[-1] - run[0] == round(100 / 0.6)
@@ -130,7 +130,7 @@ def test_a_scale_bar_has_its_length():
     ("angle", "side"), [(0, "top"), (math.pi / 2, "right"), (math.pi, "bottom"), (-math.pi / 2, "left")]
 )
 def test_the_arrow_points_north(angle, side):
-    rows, columns = ink(with_scale(Image.new("RGB", (800, 300), (255, 255, 255)), None, angle))
+    rows, columns = ink(add_scale_bar(Image.new("RGB", (800, 300), (255, 255, 255)), None, angle))
     arrow = columns < columns.min() + 28  # without its letter
     rows, columns = rows[arrow], columns[arrow]
     across, along = (columns, rows) if side in ("top", "bottom") else (rows, columns)
@@ -140,7 +140,7 @@ def test_the_arrow_points_north(angle, side):
 
 def test_without_place_there_is_no_strip():
     white = Image.new("RGB", (800, 300), (255, 255, 255))
-    assert with_scale(white, None, None) is white
+    assert add_scale_bar(white, None, None) is white
 
 
 def test_round_lengths():
@@ -167,13 +167,13 @@ def test_what_lies_on_a_network_is_not_read_again(tmp_path):
             file.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
         server.routes["/a.tif"] = in_ranges(path.read_bytes())
         with open_raster(path) as raster:
-            expected, _ = picture_of(raster, area, 18)
+            expected, _ = raster_thumbnail(raster, area, 18)
         with open_raster(f"{server.url}/a.tif") as raster:
-            found, remarks = picture_of(raster, area, 18)
+            found, remarks = raster_thumbnail(raster, area, 18)
         assert (found.pixels.shape, remarks) == ((18, 12, 3), [])
         assert np.abs(found.pixels.astype(int) - expected.pixels).max() <= 1
         with open_raster(f"{server.url}/bare.tif") as raster:
-            alone, remarks = picture_of(raster, area, 18)
+            alone, remarks = raster_thumbnail(raster, area, 18)
         assert (alone.pixels == 255).all()
         assert remarks == [
             f"the overlay shows the map alone: {server.url}/bare.tif would have been read once more for it"

@@ -9,7 +9,7 @@ pyproj = pytest.importorskip("pyproj", reason="the extra geo is not installed")
 from affine import Affine  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
 
-from segearth.scenes.georeference import Ground  # noqa: E402
+from segearth.scenes.georeference import Georeference  # noqa: E402
 from segearth.scenes.pixel_areas import pixel_areas  # noqa: E402
 
 GEOD = pyproj.Geod(ellps="WGS84")
@@ -25,7 +25,7 @@ def test_the_whole_earth_has_its_area():
     areas = pixel_areas(Affine(1, 0, -180, 0, -0.5, 90), CRS.from_epsg(4326), (360, 360))
     assert areas.values.shape == (360,)
     assert areas.values.sum() * 360 == pytest.approx(510_065_621_724_088.4, rel=1e-12)  # of WGS 84
-    assert "WGS 84 (EPSG:4326)" in areas.how
+    assert "WGS 84 (EPSG:4326)" in areas.method
 
 
 @pytest.mark.parametrize("pixel", [1e-6, 1e-3, 0.1])
@@ -71,7 +71,7 @@ def test_a_sphere():
 def test_utm_is_measured_in_the_plane():
     areas = pixel_areas(Affine(0.5, 0, 356_000, 0, -0.5, 5_645_000), CRS.from_epsg(25832), (1000, 1000))
     assert areas.values == 0.25
-    assert "in the plane of ETRS89 / UTM zone 32N (EPSG:25832), at most 0.0" in areas.how
+    assert "in the plane of ETRS89 / UTM zone 32N (EPSG:25832), at most 0.0" in areas.method
 
 
 def test_us_feet_are_no_metres():
@@ -94,15 +94,15 @@ def test_web_mercator_has_true_areas():
     true = [pixel_areas(row, CRS.from_epsg(4326), (1, 1)).values[0] for row in rows]
     np.testing.assert_allclose(areas.values, true, rtol=1e-8)
     assert areas.values[0] < 0.42 * pixel**2  # the plane's is 2.4 times too large
-    assert "does not keep areas" in areas.how
-    assert "differ" not in areas.how
+    assert "does not keep areas" in areas.method
+    assert "differ" not in areas.method
 
 
 def test_other_systems_that_do_not_keep_areas():
     crs = CRS.from_epsg(3995)  # polar stereographic: areas vary along rows, too
     transform = Affine(10_000, 0, -1_500_000, 0, -10_000, 1_500_000)
     areas = pixel_areas(transform, crs, (300, 300))
-    assert "pixels of a row differ by up to" in areas.how
+    assert "pixels of a row differ by up to" in areas.method
     plane = pixel_areas(Affine(10_000, 0, -1_500_000, 0, -10_000, 1_500_000), CRS.from_epsg(3571), (300, 300))
     assert plane.values == 1e8  # Lambert's azimuthal system keeps areas
     assert areas.values.sum() * 300 == pytest.approx(_square(3995, 1_500_000), rel=2e-3)
@@ -127,16 +127,16 @@ def test_without_coordinate_system_there_are_pixels_only():
     areas = pixel_areas(Affine.identity(), None, (3, 3))
     assert areas.values is None
     assert areas.rows(0, 2) is None
-    assert "in pixels only" in areas.how
+    assert "in pixels only" in areas.method
 
 
 def test_a_local_system_has_its_unit():
     crs = CRS.from_wkt('LOCAL_CS["site",UNIT["foot",0.3048]]')
     areas = pixel_areas(Affine(2, 0, 0, 0, -2, 0), crs, (3, 3))
     assert areas.values == pytest.approx(4 * 0.3048**2)
-    ground = Ground.of(Affine(2, 0, 0, 0, -2, 0), crs)
-    assert ground.metres(1, 1) == pytest.approx(0.6096)
-    assert ground.north(1, 1) is None
+    ground = Georeference.from_rasterio(Affine(2, 0, 0, 0, -2, 0), crs)
+    assert ground.distance_m(1, 1) == pytest.approx(0.6096)
+    assert ground.north_angle(1, 1) is None
 
 
 def test_heights_and_datum_shifts_do_not_matter():
@@ -146,16 +146,16 @@ def test_heights_and_datum_shifts_do_not_matter():
 
 
 def test_metres_and_north():
-    utm = Ground.of(Affine(0.5, 0, 500_000, 0, -0.5, 5_645_000), CRS.from_epsg(25832))
-    assert utm.metres(0, 0) == pytest.approx(0.5 / 0.9996, rel=1e-6)
-    assert utm.north(0, 0) == pytest.approx(0, abs=1e-4)  # on the central meridian
-    mercator = Ground.of(Affine(10, 0, 779_000, 0, -10, 6_600_000), CRS.from_epsg(3857))
-    assert mercator.metres(0, 0) == pytest.approx(10 * math.cos(math.radians(50.9)), rel=5e-3)
-    degrees = Ground.of(Affine(1e-5, 0, 180, 0, -1e-5, 60), CRS.from_epsg(4326))
-    assert degrees.metres(0, 0) == pytest.approx(0.5579, rel=2e-3)
-    rotated = Ground.of(turned(30, 7, 0, 1e-3, 1e-3), CRS.from_epsg(4326))
-    assert rotated.north(0, 0) == pytest.approx(math.radians(30), abs=1e-6)
-    upside_down = Ground.of(Affine(1e-3, 0, 7, 0, 1e-3, 0), CRS.from_epsg(4326))
-    assert abs(upside_down.north(0, 0)) == pytest.approx(math.pi)
-    pole = Ground.of(Affine(1000, 0, 0, 0, -1000, 0), CRS.from_epsg(3995))
-    assert abs(pole.north(1000.0, 0.0)) == pytest.approx(math.pi / 2)  # east of the pole, north is to the left
+    utm = Georeference.from_rasterio(Affine(0.5, 0, 500_000, 0, -0.5, 5_645_000), CRS.from_epsg(25832))
+    assert utm.distance_m(0, 0) == pytest.approx(0.5 / 0.9996, rel=1e-6)
+    assert utm.north_angle(0, 0) == pytest.approx(0, abs=1e-4)  # on the central meridian
+    mercator = Georeference.from_rasterio(Affine(10, 0, 779_000, 0, -10, 6_600_000), CRS.from_epsg(3857))
+    assert mercator.distance_m(0, 0) == pytest.approx(10 * math.cos(math.radians(50.9)), rel=5e-3)
+    degrees = Georeference.from_rasterio(Affine(1e-5, 0, 180, 0, -1e-5, 60), CRS.from_epsg(4326))
+    assert degrees.distance_m(0, 0) == pytest.approx(0.5579, rel=2e-3)
+    rotated = Georeference.from_rasterio(turned(30, 7, 0, 1e-3, 1e-3), CRS.from_epsg(4326))
+    assert rotated.north_angle(0, 0) == pytest.approx(math.radians(30), abs=1e-6)
+    upside_down = Georeference.from_rasterio(Affine(1e-3, 0, 7, 0, 1e-3, 0), CRS.from_epsg(4326))
+    assert abs(upside_down.north_angle(0, 0)) == pytest.approx(math.pi)
+    pole = Georeference.from_rasterio(Affine(1000, 0, 0, 0, -1000, 0), CRS.from_epsg(3995))
+    assert abs(pole.north_angle(1000.0, 0.0)) == pytest.approx(math.pi / 2)  # east of the pole, north is to the left

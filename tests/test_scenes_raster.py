@@ -12,11 +12,10 @@ import pytest
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from rasterio.shutil import copy  # noqa: E402
-from rasters import UTM, break_tile, noise, write  # noqa: E402
+from rasters import UTM, break_tile, choose_spec, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.inspection import choose  # noqa: E402
-from segearth.scenes.pixel_sample import sample_of  # noqa: E402
+from segearth.scenes.pixel_sample import sample_pixels  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
 from segearth.scenes.raster_spec import RasterSpec  # noqa: E402
 from segearth.windows import Window  # noqa: E402
@@ -26,7 +25,7 @@ ALL = Window(0, 70, 0, 90)
 
 
 def read(source, window=ALL, **options):
-    spec, _ = choose(source, **options)
+    spec, _ = choose_spec(source, **options)
     with open_raster(spec) as raster:
         return raster.read(window)
 
@@ -47,7 +46,7 @@ def parts(raster, size, side):
 
 def test_bytes_are_read_as_they_are(tmp_path):
     pixels = noise(3, 70, 90, "uint8")
-    spec, remarks = choose(write(tmp_path / "a.tif", pixels, colours=RGB))
+    spec, remarks = choose_spec(write(tmp_path / "a.tif", pixels, colours=RGB))
     mean = tuple(float(round(band.mean())) for band in pixels)
     assert spec == RasterSpec(str(tmp_path / "a.tif"), (1, 2, 3), None, mean)
     assert remarks == []
@@ -67,7 +66,7 @@ def test_bytes_are_read_as_they_are(tmp_path):
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint32", "float32", "float64"])
 def test_wide_types_are_stretched_by_percentiles(tmp_path, dtype):
     pixels = noise(3, 70, 90, dtype, 0, 4000)
-    spec, _ = choose(write(tmp_path / "a.tif", pixels))
+    spec, _ = choose_spec(write(tmp_path / "a.tif", pixels))
     expected = tuple(tuple(np.percentile(band, [2, 98])) for band in pixels.astype(float))
     assert spec.stretch == expected
     with open_raster(spec) as raster:
@@ -93,7 +92,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("side", [1000, 32, 23])
 def test_windows_equal_the_whole_bit_for_bit(tmp_path, kind, side):
-    spec, _ = choose(write(tmp_path / "a.tif", **KINDS[kind]))
+    spec, _ = choose_spec(write(tmp_path / "a.tif", **KINDS[kind]))
     with open_raster(spec) as raster:
         whole = raster.read(ALL)
         some = parts(raster, (70, 90), side)
@@ -104,7 +103,7 @@ def test_windows_equal_the_whole_bit_for_bit(tmp_path, kind, side):
 def test_two_tiles_of_one_raster_get_the_same_stretch(tmp_path):
     pixels = noise(3, 64, 64, "uint16", 1000, 2000)
     pixels[:, :, 32:] += 3000  # a bright half
-    spec, _ = choose(write(tmp_path / "a.tif", pixels))
+    spec, _ = choose_spec(write(tmp_path / "a.tif", pixels))
     with open_raster(spec) as raster:
         left, right = (raster.read(Window(0, 64, start, start + 32))[0] for start in (0, 32))
     assert left.max() < 80
@@ -149,7 +148,7 @@ def test_nodata_of_every_kind(tmp_path):
         with rasterio.open(path, "r+") as file:
             assert np.array_equal(file.dataset_mask() > 0, valid), name
             file.build_overviews([2], rasterio.enums.Resampling.nearest)
-        spec, _ = choose(path, overview=0)
+        spec, _ = choose_spec(path, overview=0)
         with open_raster(spec) as raster:
             assert np.array_equal(raster.read(Window(0, 35, 0, 45))[1], valid[::2, ::2]), name
 
@@ -172,7 +171,7 @@ def test_nodata_per_band_and_a_band_that_is_not_chosen(tmp_path):
 
 def test_no_valid_pixel(tmp_path):
     path = write(tmp_path / "a.tif", np.full((3, 70, 90), 7, "uint16"), nodata=7)
-    spec, remarks = choose(path)
+    spec, remarks = choose_spec(path)
     assert remarks == [f"{path} has no valid pixel among the 6,300 that were looked at"]
     with open_raster(spec) as raster:
         found, valid = raster.read(ALL)
@@ -188,7 +187,7 @@ def test_a_palette_is_expanded(tmp_path):
             pixels[0, 0, 0] = 300
         own = {value: colour for value, colour in table.items() if value < 256 or dtype == "uint16"}
         path = write(tmp_path / f"{dtype}.tif", pixels, palette=own, photometric="palette", nodata=0)
-        spec, remarks = choose(path)
+        spec, remarks = choose_spec(path)
         assert (spec.bands, spec.palette, spec.stretch, remarks) == ((1, 1, 1), True, None, [])
         with open_raster(spec) as raster:
             found, valid = raster.read(ALL)
@@ -203,13 +202,13 @@ def test_one_band_two_bands_and_13(tmp_path):
     one = write(tmp_path / "1.tif", noise(1, 70, 90, "uint8"))
     found, _ = read(one)
     assert np.array_equal(found[0], found[2])
-    assert choose(one)[1] == [f"{one} has one band; it is used three times"]
+    assert choose_spec(one)[1] == [f"{one} has one band; it is used three times"]
     two = write(tmp_path / "2.tif", noise(2, 70, 90, "float32"), descriptions=["VV", "VH"])
-    assert choose(two)[0].bands == (1, 1, 1)
-    assert choose(two, bands="vh")[0].bands == (2, 2, 2)
+    assert choose_spec(two)[0].bands == (1, 1, 1)
+    assert choose_spec(two, bands="vh")[0].bands == (2, 2, 2)
     pixels = noise(13, 70, 90, "uint16")
     many = write(tmp_path / "13.tif", pixels)
-    spec, remarks = choose(many, stretch="0,65535")
+    spec, remarks = choose_spec(many, stretch="0,65535")
     assert spec.bands == (4, 3, 2)
     assert "in the order of Sentinel-2" in remarks[0]
     with open_raster(spec) as raster:
@@ -219,8 +218,8 @@ def test_one_band_two_bands_and_13(tmp_path):
 def test_four_bands_of_16_bits_and_a_chosen_order(tmp_path):
     pixels = noise(4, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels, colours=["blue", "green", "red", "nir"])
-    assert choose(path) == (choose(path, bands="3,2,1")[0], [])
-    spec, _ = choose(path, bands="nir,red,green", stretch="none")
+    assert choose_spec(path) == (choose_spec(path, bands="3,2,1")[0], [])
+    spec, _ = choose_spec(path, bands="nir,red,green", stretch="none")
     with open_raster(spec) as raster:
         assert np.array_equal(raster.read(ALL)[0], pixels[[3, 2, 1]].clip(0, 255))
 
@@ -234,7 +233,7 @@ def test_bands_of_several_types(tmp_path):
         "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
         for i, (kind, name) in enumerate(kinds, start=1)
     )
-    spec, _ = choose(f'<VRTDataset rasterXSize="90" rasterYSize="70">{vrt}</VRTDataset>')
+    spec, _ = choose_spec(f'<VRTDataset rasterXSize="90" rasterYSize="70">{vrt}</VRTDataset>')
     assert spec.stretch is not None  # not all are bytes
     with open_raster(spec) as raster:
         found, _ = raster.read(ALL)
@@ -251,36 +250,36 @@ def test_bits_below_a_byte_use_the_whole_range(tmp_path):
 def test_stretch_of_another_raster(tmp_path):
     dark = write(tmp_path / "dark.tif", noise(3, 70, 90, "uint16", 0, 1000))
     light = write(tmp_path / "light.tif", noise(3, 70, 90, "uint16", 2000, 3000, seed=1))
-    spec, _ = choose(dark, stretch_from=light)
-    assert spec.stretch == choose(light)[0].stretch
+    spec, _ = choose_spec(dark, stretch_from=light)
+    assert spec.stretch == choose_spec(light)[0].stretch
     assert spec.fill == (0, 0, 0)  # darker than all of the other one
     eight = write(tmp_path / "8.tif", noise(3, 70, 90, "uint8"))
     with pytest.raises(UserError, match=r"bands of uint16, .* and .*8.tif of uint8, .*leave stretch_from out"):
-        choose(dark, stretch_from=eight)
+        choose_spec(dark, stretch_from=eight)
 
 
 def test_the_sample_is_every_nth_pixel_and_no_overview(tmp_path, monkeypatch):
-    monkeypatch.setattr("segearth.scenes.pixel_sample.SIDE", 25)
-    monkeypatch.setattr("segearth.scenes.pixel_sample._STRIP", 900)
+    monkeypatch.setattr("segearth.scenes.pixel_sample.MAX_SIDE", 25)
+    monkeypatch.setattr("segearth.scenes.pixel_sample._STRIP_PIXELS", 900)
     pixels = noise(3, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels)
-    before = choose(path)[0]
+    before = choose_spec(path)[0]
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4], rasterio.enums.Resampling.average)
     rows, columns = ((np.arange(25) + 0.5) * 70 / 25).astype(int), ((np.arange(25) + 0.5) * 90 / 25).astype(int)
     with open_raster(path) as raster:
-        sample = sample_of(raster, (3, 2, 1))
+        sample = sample_pixels(raster, (3, 2, 1))
     assert np.array_equal(sample.pixels, pixels[::-1][:, rows][:, :, columns])
-    assert choose(path)[0] == before
+    assert choose_spec(path)[0] == before
     with rasterio.open(path) as file:  # with overviews that GDAL would take
-        assert choose(file)[0] == before
+        assert choose_spec(file)[0] == before
 
 
 def test_an_overview_stands_for_the_raster_if_asked(tmp_path):
     path = write(tmp_path / "a.tif", noise(3, 70, 90, "uint8"), descriptions=["blue", "green", "red"])
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2], rasterio.enums.Resampling.nearest)
-    spec, _ = choose(path, overview=0)
+    spec, _ = choose_spec(path, overview=0)
     assert (spec.overview, spec.bands) == (0, (3, 2, 1))
     with open_raster(spec) as raster, rasterio.open(path) as file:
         assert raster.size == (35, 45)
@@ -288,14 +287,14 @@ def test_an_overview_stands_for_the_raster_if_asked(tmp_path):
         assert raster.transform == rasterio.Affine(1, 0, 500000, 0, -1, 5500000)
         assert np.array_equal(raster.read(Window(0, 35, 0, 45))[0], file.read()[::-1, ::2, ::2])
     with pytest.raises(UserError, match="has no overview 3: expected 0; .* leave overview out"):
-        choose(path, overview=3)
+        choose_spec(path, overview=3)
 
 
 def test_a_spec_survives_json_and_pickle(tmp_path):
-    spec, _ = choose(write(tmp_path / "a.tif", noise(3, 70, 90, "uint16")), bands="3,2,1")
+    spec, _ = choose_spec(write(tmp_path / "a.tif", noise(3, 70, 90, "uint16")), bands="3,2,1")
     assert RasterSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
-    none, _ = choose(write(tmp_path / "b.tif", noise(3, 70, 90, "uint8")))
+    none, _ = choose_spec(write(tmp_path / "b.tif", noise(3, 70, 90, "uint8")))
     assert RasterSpec.from_dict(json.loads(json.dumps(none.as_dict()))) == none
 
 
@@ -314,13 +313,13 @@ def test_an_open_dataset_stays_open(tmp_path):
 def test_without_coordinates_rotated_and_across_the_antimeridian(tmp_path, recwarn):
     pixels = noise(3, 70, 90, "uint8")
     plain = write(tmp_path / "plain.tif", pixels, crs=None)
-    spec, remarks = choose(plain)
+    spec, remarks = choose_spec(plain)
     assert remarks == [f"{plain} has no coordinate system, so its map has none, and areas are in pixels"]
     with open_raster(spec) as raster:
         assert raster.crs is None
         assert raster.transform.is_identity
         assert raster.pixel_size.side_m is None
-        assert raster.pixel_size.how == "it has no coordinate system"
+        assert raster.pixel_size.method == "it has no coordinate system"
     turned = rasterio.Affine(0.4, 0.3, 500000, 0.3, -0.4, 5500000)
     with open_raster(write(tmp_path / "turned.tif", pixels, transform=turned)) as raster:
         assert raster.transform.almost_equals(turned)
@@ -331,7 +330,7 @@ def test_without_coordinates_rotated_and_across_the_antimeridian(tmp_path, recwa
         assert raster.transform.almost_equals(world)
         assert np.array_equal(raster.read(ALL)[0], pixels)
         assert raster.pixel_size.side_m == pytest.approx(78.8, abs=0.1)  # 111.4 m × 55.8 m
-        assert "ellipsoid" in raster.pixel_size.how
+        assert "ellipsoid" in raster.pixel_size.method
     assert not recwarn.list
 
 
@@ -350,7 +349,7 @@ def test_control_points_or_rpcs_only(tmp_path, lon):
         UserError,
         match=f"by 3 control points only.*: gdalwarp -r bilinear -t_srs EPSG:{zone} '.*file.tif' warped",
     ):
-        choose(path)
+        choose_spec(path)
     rpc = rasterio.rpc.RPC(
         height_off=0, height_scale=1, lat_off=50, lat_scale=1, long_off=lon, long_scale=1, line_off=0, line_scale=1,
         samp_off=0, samp_scale=1, line_den_coeff=[1] + [0] * 19, line_num_coeff=[0, 1] + [0] * 18,
@@ -358,15 +357,15 @@ def test_control_points_or_rpcs_only(tmp_path, lon):
     )  # fmt: skip
     path = write(tmp_path / "rpc.tif", pixels, rpcs=rpc, crs=None)
     with pytest.raises(UserError, match=f"by RPCs only.*gdalwarp -rpc -r bilinear -t_srs EPSG:{zone - 100} "):
-        choose(path)
+        choose_spec(path)
 
 
 def test_complex_numbers_are_refused_and_their_amplitude_is_a_raster(tmp_path):
     path = write(tmp_path / "a.tif", (noise(1, 70, 90, "float32") * (1 + 1j)).astype("complex64"))
     with pytest.raises(UserError, match=r"\(complex64\).*real ones; its amplitude is the raster ") as error:
-        choose(path)
+        choose_spec(path)
     address = str(error.value).rpartition(" ")[2]
-    assert choose(address)[0].bands == (1, 1, 1)
+    assert choose_spec(address)[0].bands == (1, 1, 1)
 
 
 def test_sub_datasets_are_listed(tmp_path):
@@ -391,16 +390,16 @@ def test_what_is_no_raster(tmp_path, kind):
         path.write_bytes({"empty": b"", "text": b"hello", "header": b"II*\0\x08\0\0\0\x05"}[kind])
     message = "no raster at .*a.tif: expected" if kind == "missing" else r"cannot be opened as a raster \(.*gdalinfo"
     with pytest.raises(UserError, match=message):
-        choose(path)
+        choose_spec(path)
 
 
 def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatch):
     # GDAL's words name band and tile, too, unless it decodes with several threads (GDAL_NUM_THREADS)
     pixels = noise(3, 70, 90, "uint16")
     path = write(tmp_path / "a.tif", pixels, interleave="band")
-    whole, _ = choose(path)
+    whole, _ = choose_spec(path)
     break_tile(path, 2, 1, 2)
-    spec, remarks = choose(path)
+    spec, remarks = choose_spec(path)
     assert remarks == [f"{path} is damaged: about 13 % of it cannot be read"]
     assert spec.stretch[0] != whole.stretch[0]  # that part of all bands is left out
     with open_raster(spec) as raster:
@@ -420,7 +419,7 @@ def test_a_broken_tile_fails_after_one_retry_and_says_where(tmp_path, monkeypatc
 def test_a_read_that_fails_once_is_read_again(tmp_path):
     pixels = noise(3, 70, 90, "uint8")
     path = write(tmp_path / "a.tif", pixels)
-    spec, _ = choose(path)
+    spec, _ = choose_spec(path)
     whole = path.read_bytes()
     with open_raster(spec) as raster:
         break_tile(path, 1, 1, 1)
@@ -440,7 +439,7 @@ def test_a_truncated_file(tmp_path):
     path = write(tmp_path / "a.tif", noise(3, 70, 90, "uint16"))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 3 // 4])
-    spec, remarks = choose(path)
+    spec, remarks = choose_spec(path)
     assert "is damaged: about" in remarks[0]
     with open_raster(spec) as raster:
         assert raster.read(Window(0, 32, 0, 32))[1].all()
@@ -448,7 +447,7 @@ def test_a_truncated_file(tmp_path):
             raster.read(ALL)
     path.write_bytes(content[: len(content) // 5])
     with pytest.raises(UserError, match=r"is damaged, \d+ % of it cannot be read: expected a whole file"):
-        choose(path)
+        choose_spec(path)
 
 
 def test_a_file_that_vanishes(tmp_path):
@@ -456,7 +455,7 @@ def test_a_file_that_vanishes(tmp_path):
     path = write(tmp_path / "folder" / "a.tif", noise(3, 70, 90, "uint8"))
     vrt = tmp_path / "a.vrt"
     copy(path, vrt, driver="VRT")
-    specs = [choose(path)[0], choose(vrt)[0]]
+    specs = [choose_spec(path)[0], choose_spec(vrt)[0]]
     raster = open_raster(specs[1])
     shutil.rmtree(tmp_path / "folder")
     with pytest.raises(UserError, match=r"no raster at .*a.tif"):
@@ -468,7 +467,7 @@ def test_a_file_that_vanishes(tmp_path):
 def test_a_file_that_becomes_another_one(tmp_path):
     path = write(tmp_path / "a.tif", noise(3, 70, 90, "uint8"))
     break_tile(path, 1, 0, 0)
-    with open_raster(choose(path)[0]) as raster:
+    with open_raster(choose_spec(path)[0]) as raster:
         write(tmp_path / "b.tif", noise(3, 60, 90, "uint8")).replace(path)
         with pytest.raises(ReadFailed, match="it has become another raster"):
             raster.read(ALL)
@@ -477,7 +476,7 @@ def test_a_file_that_becomes_another_one(tmp_path):
 def test_a_pixel_and_a_line(tmp_path):
     for shape in ((3, 1, 1), (3, 1, 300), (3, 300, 1)):
         pixels = noise(*shape, "uint16")
-        spec, _ = choose(write(tmp_path / "a.tif", pixels))
+        spec, _ = choose_spec(write(tmp_path / "a.tif", pixels))
         with open_raster(spec) as raster:
             found, valid = raster.read(Window(0, shape[1], 0, shape[2]))
         assert valid.all()

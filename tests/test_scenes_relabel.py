@@ -21,10 +21,10 @@ from segearth.errors import UserError  # noqa: E402
 from segearth.hashes import sha256_of  # noqa: E402
 from segearth.labels import apply_thresholds, label_values  # noqa: E402
 from segearth.scenes import relabel  # noqa: E402
-from segearth.scenes.layers import quantised, scores_of  # noqa: E402
+from segearth.scenes.layers import dequantised, quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
-from segearth.scenes.reclassify import Changed, LabelChanges, change, reclassify, rules_of  # noqa: E402
+from segearth.scenes.reclassify import ChangedClasses, LabelChanges, change_classes, make_rules, reclassify  # noqa: E402
 from segearth.scenes.relabel import relabel_scene  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
@@ -65,8 +65,8 @@ def test_unchanged_rules_give_unchanged_labels(data):
     confidence = np.take_along_axis(scores, best[None], axis=0)[0]
     stored = apply_thresholds(best.astype(np.uint8), confidence, vocabulary, threshold)
     bands = quantised(scores, np.ones((40, 30), bool))
-    unchanged = Changed(vocabulary, tuple((i,) for i in range(classes)))
-    labels, _ = reclassify(bands, stored, rules_of(vocabulary, unchanged, threshold))
+    unchanged = ChangedClasses(vocabulary, tuple((i,) for i in range(classes)))
+    labels, _ = reclassify(bands, stored, make_rules(vocabulary, unchanged, threshold))
     assert np.array_equal(labels, stored)
 
 
@@ -88,7 +88,7 @@ def test_thresholds_merges_and_drops_are_those_of_a_plain_loop(scene, tmp_path):
     changes = LabelChanges(0.26, {"water": 0.3}, {"green": ["forest", "water"]}, ["road"], colours={"green": "#010203"})
     result = relabel_scene(scene.scores, tmp_path / "out", changes)
     bands, found = read(scene.scores), read(result.labels)[0]
-    scores, half = scores_of(bands), 0.5 / 254 + 1e-6
+    scores, half = dequantised(bands), 0.5 / 254 + 1e-6
     clear = 0
     for y, x in np.ndindex(found.shape):
         if bands[0, y, x] == 0:
@@ -115,8 +115,8 @@ def test_thresholds_merges_and_drops_are_those_of_a_plain_loop(scene, tmp_path):
 def test_blocks_leave_no_trace(scene, tmp_path, monkeypatch):
     expected = relabel_scene(scene.scores, tmp_path / "one", LabelChanges(0.3), confidence=True)
     monkeypatch.setattr(relabel, "TILE", 48)
-    monkeypatch.setattr(relabel, "_VALUES", 1)
-    monkeypatch.setattr(relabel, "_STEP", 999)
+    monkeypatch.setattr(relabel, "_MAX_READ", 1)
+    monkeypatch.setattr(relabel, "_MAX_COMPARED", 999)
     steps = []
     found = relabel_scene(
         scene.scores, tmp_path / "many", LabelChanges(0.3), confidence=True, progress=lambda *step: steps.append(step)
@@ -150,13 +150,13 @@ def test_many_classes_have_labels_of_16_bits(tmp_path):
 def test_changes_of_classes():
     vocabulary = Vocabulary.from_list(["road", "tree,forest | threshold=0.3", "grass | colour=#010101", "clutter"])
     merge = {"green": ["grass", "Forest"]}
-    found = change(vocabulary, LabelChanges(None, {"green": 0.3}, merge, rename={"ROAD": "street"}))
+    found = change_classes(vocabulary, LabelChanges(None, {"green": 0.3}, merge, rename={"ROAD": "street"}))
     assert found.members == ((0,), (1, 2), (3,))
     assert found.vocabulary.classes == (("street",), ("green", "tree", "forest", "grass"), ("clutter",))
     assert (found.vocabulary.background, found.vocabulary.thresholds) == (2, (None, 0.3, None))
     assert found.vocabulary.palette[1:] == (vocabulary.palette[1], vocabulary.palette[3])
-    assert change(vocabulary, LabelChanges(drop=["clutter"])).vocabulary.background is None
-    assert change(vocabulary, LabelChanges(background="road")).vocabulary.background == 0
+    assert change_classes(vocabulary, LabelChanges(drop=["clutter"])).vocabulary.background is None
+    assert change_classes(vocabulary, LabelChanges(background="road")).vocabulary.background == 0
     for wrong, message in [
         (LabelChanges(drop=["lake"]), "'lake' is none of the classes"),
         (LabelChanges(merge=merge), r"'green' have different thresholds of their own \(grass none, tree 0\.3\)"),
@@ -166,7 +166,7 @@ def test_changes_of_classes():
         (LabelChanges(thresholds={"road": 2}), "threshold"),
     ]:
         with pytest.raises(UserError, match=message):
-            change(vocabulary, wrong)
+            change_classes(vocabulary, wrong)
 
 
 def test_what_a_kill_leaves_goes_with_the_next_run(scene, tmp_path):
@@ -186,7 +186,7 @@ def test_what_a_kill_leaves_goes_with_the_next_run(scene, tmp_path):
 def test_what_is_there_is_not_made_again(scene, tmp_path, monkeypatch):
     first = relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.3))
     with monkeypatch.context() as patch:
-        patch.setattr(relabel, "_write", None)
+        patch.setattr(relabel, "_write_rasters", None)
         assert relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.3)).files == first.files
     with pytest.raises(UserError, match=r"made with threshold 0\.3, not 0\.2"):
         relabel_scene(scene.scores, tmp_path / "out", LabelChanges(0.2))
@@ -256,7 +256,7 @@ def test_the_command(scene, tmp_path, capsys):
         (["--colour", "a"], "--colour a: expected NAME=#RRGGBB"),
         (["--colour", "a=#111111", "--colour", "a=#222222"], "'a' is given twice"),
         (["--threshold", "2"], "expected"),
-        (["--image", str(scene.labels)], "is not the raster that a is the map of"),
+        (["--image", str(scene.labels)], "is not the raster of the map a"),
     ]:
         assert cli.main(["relabel", str(scene.scores), "-o", str(tmp_path / "other"), *wrong]) == 2
         assert message in capsys.readouterr().err
@@ -319,8 +319,8 @@ def test_polygons_of_an_earlier_map_do_not_stay(scene, tmp_path):
 
 def test_classes_of_other_factors_are_not_merged():
     vocabulary = Vocabulary.from_list(["road", "tree | scale=1.2", "grass | scale=0.8"])
-    with pytest.raises(UserError, match=r"different factors \(tree 1\.2, grass 0\.8\)"):
-        change(vocabulary, LabelChanges(merge={"green": ["tree", "grass"]}))
+    with pytest.raises(UserError, match=r"different scales \(tree 1\.2, grass 0\.8\)"):
+        change_classes(vocabulary, LabelChanges(merge={"green": ["tree", "grass"]}))
 
 
 def test_a_confidence_of_an_earlier_map_does_not_stay(scene, tmp_path):

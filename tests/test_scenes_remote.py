@@ -15,12 +15,12 @@ from rasters import noise, write  # noqa: E402
 from scenemodels import colour_predictor  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.identity import identity  # noqa: E402
-from segearth.scenes.inspection import look  # noqa: E402
+from segearth.scenes.identity import raster_identity  # noqa: E402
+from segearth.scenes.inspection import inspect_raster  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
-from segearth.scenes.vrt import mosaic  # noqa: E402
+from segearth.scenes.vrt import mosaic_vrt  # noqa: E402
 
 OPTIONS = SceneOptions(confidence=True, block=64)
 
@@ -71,11 +71,11 @@ def test_a_server_gives_the_map_of_the_file_and_keys_are_kept_nowhere(
     server.routes["/a.tif?sig=secret"] = in_ranges(raster.read_bytes())
     seen = []
 
-    def look(_):
+    def on_progress(_):
         seen.append(everything_below(tmp_path / "out"))
 
     result = predict_scene(
-        f"{server.url}/a.tif?sig=secret", tmp_path / "out", predictor, options=OPTIONS, progress=look
+        f"{server.url}/a.tif?sig=secret", tmp_path / "out", predictor, options=OPTIONS, progress=on_progress
     )
     assert result.labels.name == "a.labels.tif"
     assert np.array_equal(pixels_of(result), expected)
@@ -105,7 +105,7 @@ def test_another_content_is_noticed_through_whatever_leads_to_it(server, raster,
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(raster, "a.tif")
     server.routes["/a.zip"] = in_ranges((tmp_path / "a.zip").read_bytes())
-    (tmp_path / "a.vrt").write_text(mosaic([f"{server.url}/a.tif"])[0])
+    (tmp_path / "a.vrt").write_text(mosaic_vrt([f"{server.url}/a.tif"])[0])
     source = {
         "archive": f"zip+{server.url}/a.zip!a.tif",
         "item": f"{server.url}/item.json",
@@ -137,16 +137,16 @@ def test_a_server_that_does_not_tell_a_version(server, raster, monkeypatch):
 
     server.routes["/a.tif"] = in_ranges(raster.read_bytes(), trouble)
     with open_raster(f"{server.url.replace('://', '://me:se%40cret@')}/a.tif") as opened:
-        whole = identity(opened)["versions"]
+        whole = raster_identity(opened)["versions"]
         assert whole == [{"etag": '"v1"', "bytes": str(raster.stat().st_size)}]
         assert asked == [("Basic bWU6c2VAY3JldA==", "1")]
         statuses[:] = [503]
-        assert identity(opened)["versions"] == whole
+        assert raster_identity(opened)["versions"] == whole
         statuses[:] = [403]
-        assert identity(opened)["versions"] == [{}]
+        assert raster_identity(opened)["versions"] == [{}]
         statuses[:] = [503, 503]
         with pytest.raises(UserError, match=r"http://127.0.0.1:\d+/a.tif does not answer \(.*503.*: expected") as error:
-            identity(opened)
+            raster_identity(opened)
     assert "cret" not in str(error.value)
 
 
@@ -156,7 +156,7 @@ def test_a_file_that_leads_to_a_server_that_fails_is_not_damaged(server, raster,
     server.routes["/a.tif"] = failing_ranges(raster.read_bytes(), down)
     path = tmp_path / "a.xml"
     if kind == "VRT":
-        path.write_text(mosaic([f"{server.url}/a.tif"])[0])
+        path.write_text(mosaic_vrt([f"{server.url}/a.tif"])[0])
     else:
         path.write_text(
             f'<GDAL_WMS><Service name="TMS"><ServerUrl>{server.url}/${{z}}/${{x}}/${{y}}.png</ServerUrl></Service>'
@@ -170,7 +170,7 @@ def test_a_file_that_leads_to_a_server_that_fails_is_not_damaged(server, raster,
     with open_raster(path) as opened:
         assert opened.is_remote
         with pytest.raises(ReadFailed):
-            look(opened)
+            inspect_raster(opened)
     if kind == "VRT":
         down.clear()
         assert np.array_equal(

@@ -74,7 +74,7 @@ def test_invalid_pixels_have_no_weight():
 def test_interpolation_is_that_of_torch_and_fits_together(sizes):
     size, onto = sizes
     planes = np.random.default_rng(0).random((2, *size), np.float32)
-    frame = Frame.of(size, 1, 10, 5)
+    frame = Frame.create(size, 1, 10, 5)
     frame = Frame(onto, frame.grid, onto)
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(planes)[None], size=onto, mode="bilinear", align_corners=False

@@ -15,7 +15,7 @@ from rasterio.crs import CRS  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
 from segearth.result import Result, thresholded  # noqa: E402
-from segearth.scenes.layers import quantised, scores_of  # noqa: E402
+from segearth.scenes.layers import dequantised, quantised  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
 UTM = CRS.from_epsg(32632)
@@ -108,7 +108,7 @@ def test_save(tmp_path):
         assert one.save(tmp_path / f"{name}.tif") == [tmp_path / f"{name}.tif"]
         with rasterio.open(tmp_path / f"{name}.tif") as file:
             assert np.array_equal(np.squeeze(file.read()), quantised(scores, one.valid))
-            assert np.abs(scores_of(file.read()) - scores)[..., one.valid].max() <= 1 / 507
+            assert np.abs(dequantised(file.read()) - scores)[..., one.valid].max() <= 1 / 507
     with np.load(one.save(tmp_path / "town.npz")[0]) as arrays:
         assert arrays["transform"].tolist() == list(TRANSFORM[:6])
         assert CRS.from_wkt(str(arrays["crs"])) == UTM

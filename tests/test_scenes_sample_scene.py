@@ -11,7 +11,7 @@ rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 from segearth import cli  # noqa: E402
 from segearth.errors import UserError  # noqa: E402
 from segearth.scenes import sample_scene  # noqa: E402
-from segearth.scenes.sample_scene import DRAWN, tile_seed, write_sample_scene  # noqa: E402
+from segearth.scenes.sample_scene import DRAWN_TILE, tile_seed, write_sample_scene  # noqa: E402
 from segearth.synthetic import Scene, draw_scene  # noqa: E402
 from segearth.vocabulary import LAND_COVER  # noqa: E402
 
@@ -59,20 +59,20 @@ def test_a_scene_from_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_tiles_lie_beside_each_other_and_a_small_scene_is_a_corner_of_a_large_one(tmp_path, squares):
-    size = DRAWN + 500
+    size = DRAWN_TILE + 500
     picture, labels = write_sample_scene(tmp_path / "large", size, seed=3)
     whole = read(labels)[0]
     for row in (0, 1):
         for column in (0, 1):
-            here = whole[DRAWN * row : DRAWN * (row + 1), DRAWN * column : DRAWN * (column + 1)]
-            drawn = squares(tile_seed(3, row, column), DRAWN, DRAWN).labels
+            here = whole[DRAWN_TILE * row : DRAWN_TILE * (row + 1), DRAWN_TILE * column : DRAWN_TILE * (column + 1)]
+            drawn = squares(tile_seed(3, row, column), DRAWN_TILE, DRAWN_TILE).labels
             assert np.array_equal(here, drawn[: here.shape[0], : here.shape[1]])
     with rasterio.open(picture) as file:
         assert file.overviews(1) == [2, 4]
         assert file.profile["blockxsize"] == 512
-    small = write_sample_scene(tmp_path / "small", DRAWN, seed=3)
-    assert np.array_equal(read(small[0]), read(picture)[:, :DRAWN, :DRAWN])
-    assert np.array_equal(read(small[1])[0], whole[:DRAWN, :DRAWN])
+    small = write_sample_scene(tmp_path / "small", DRAWN_TILE, seed=3)
+    assert np.array_equal(read(small[0]), read(picture)[:, :DRAWN_TILE, :DRAWN_TILE])
+    assert np.array_equal(read(small[1])[0], whole[:DRAWN_TILE, :DRAWN_TILE])
 
 
 @pytest.mark.usefixtures("squares")
@@ -92,7 +92,7 @@ def test_one_pixel(tmp_path):
 @pytest.mark.usefixtures("squares")
 def test_progress_counts_tiles(tmp_path):
     told = []
-    write_sample_scene(tmp_path, DRAWN + 1, progress=lambda *counts: told.append(counts))
+    write_sample_scene(tmp_path, DRAWN_TILE + 1, progress=lambda *counts: told.append(counts))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -102,7 +102,7 @@ def test_files_that_are_no_drawing_stay(tmp_path, name):
     write_sample_scene(tmp_path, 20)
     write_sample_scene(tmp_path, 30)
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(UserError, match=f"{name} is there and is no drawn scene"):
+    with pytest.raises(UserError, match=f"{name} exists and is no sample scene"):
         write_sample_scene(tmp_path, 40)
     assert (tmp_path / name).read_bytes() == b"mine"
 
@@ -127,8 +127,8 @@ def test_a_full_disk_is_said_before_drawing(tmp_path, monkeypatch):
 def test_mistakes_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for arguments, part in (
-        (["scene", "--size", "0"], "--size 0: expected pixels of a side"),
-        (["scene", "--size", "1000001"], "--size 1000001: expected pixels of a side"),
+        (["scene", "--size", "0"], "--size 0: expected the side in pixels"),
+        (["scene", "--size", "1000001"], "--size 1000001: expected the side in pixels"),
         (["scene", "--seed", "-1"], "--seed -1: expected a whole number"),
         (["udd5", "--seed", "-1"], "--seed -1: expected a whole number"),
         (["udd5", "--size", "5"], "--size 5 is of a scene: expected the name scene"),

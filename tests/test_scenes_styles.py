@@ -7,8 +7,8 @@ import pytest
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 from rasterio.shutil import copy  # noqa: E402
 
-from segearth.scenes.layers import Entry, Layer, labels_layer  # noqa: E402
-from segearth.scenes.styles import colour_table, pam, qml, tags  # noqa: E402
+from segearth.scenes.layers import Layer, LegendEntry, labels_layer  # noqa: E402
+from segearth.scenes.styles import colour_table, pam_xml, qgis_style, tags  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 
 NAMES = ("road", "Gebäude & <Dächer>", "水, \"x\" 'y'")
@@ -22,7 +22,7 @@ def as_gdal_reads_it(layer, folder):
     kind = np.dtype(layer.type).name
     with rasterio.open(path, "w", driver="GTiff", width=4, height=4, count=1, dtype=kind) as file:
         file.write(np.zeros((1, 4, 4), layer.type))
-    path.with_name("map.tif.aux.xml").write_text(pam(layer), encoding="utf-8")
+    path.with_name("map.tif.aux.xml").write_text(pam_xml(layer), encoding="utf-8")
     copy(str(path), str(folder / "map.vrt"), driver="VRT")
     band = ET.parse(folder / "map.vrt").getroot().find("VRTRasterBand")
     names = [element.text or "" for element in band.find("CategoryNames")]
@@ -57,7 +57,7 @@ def test_many_classes(tmp_path):
 
 
 def test_the_style_for_qgis_has_a_colour_and_a_name_for_each_value():
-    root = ET.fromstring(qml(labels_layer(WORDS, True)))
+    root = ET.fromstring(qgis_style(labels_layer(WORDS, True)))
     renderer = root.find("pipe/rasterrenderer")
     assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
     entries = [entry.attrib for entry in renderer.find("colorPalette")]
@@ -82,8 +82,8 @@ def test_tags_name_the_values():
 
 
 def test_what_xml_cannot_hold_is_written_as_its_escape():
-    odd = Layer("labels", np.uint8, 255, ("labels",), (Entry(0, "a\ufffeb", (1, 2, 3)),))
-    for text in (pam(odd), qml(odd)):
+    odd = Layer("labels", np.uint8, 255, ("labels",), (LegendEntry(0, "a\ufffeb", (1, 2, 3)),))
+    for text in (pam_xml(odd), qgis_style(odd)):
         ET.fromstring(text)
         assert "\ufffe" not in text
         assert re.search(r"a\\ufffeb", text)

@@ -15,7 +15,7 @@ from segearth.json_files import json_text  # noqa: E402
 from segearth.result import Result  # noqa: E402
 from segearth.scenes.grid import blocks  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
-from segearth.scenes.scene_summary import ClassSums, map_figures, summarise_scene  # noqa: E402
+from segearth.scenes.scene_summary import ClassSums, map_statistics, summarise_scene  # noqa: E402
 from segearth.summary import csv_table, hectares, result_rows, text_table  # noqa: E402
 from segearth.vocabulary import Vocabulary  # noqa: E402
 from segearth.windows import Window  # noqa: E402
@@ -60,8 +60,8 @@ def test_the_figures_are_those_of_a_picture(tmp_path):
     best = np.where(labels == 254, 0, labels)
     expected = result_rows(Result(labels, confidence, None, WORDS, best, pixels, threshold=0.2))
     path = saved(tmp_path / "labels.tif", labels)
-    sums = ClassSums.of(labels, quantised(confidence, labels != 255), 3)
-    rows = map_figures(path, WORDS, True, sums).rows
+    sums = ClassSums.from_arrays(labels, quantised(confidence, labels != 255), 3)
+    rows = map_statistics(path, WORDS, True, sums).rows
     assert [row["name"] for row in rows] == ["road", "tree", "roof", "unclassified"]
     for row, own in zip(rows, expected, strict=True):
         assert row.pop("area_m2") == own["pixels"] * 0.25
@@ -72,12 +72,12 @@ def test_the_figures_are_those_of_a_picture(tmp_path):
 def test_sums_do_not_depend_on_blocks_or_their_order():
     labels, confidence = drawn()
     values = quantised(confidence, labels != 255)
-    whole = ClassSums.of(labels, values, 3)
+    whole = ClassSums.from_arrays(labels, values, 3)
     for side in (37, 64):
         parts = []
         for block in reversed(blocks(Window(0, 150, 0, 210), side)):
             top, bottom, left, right = block.area
-            part = ClassSums.of(labels[top:bottom, left:right], values[top:bottom, left:right], 3)
+            part = ClassSums.from_arrays(labels[top:bottom, left:right], values[top:bottom, left:right], 3)
             parts.append(ClassSums.from_lists(json.loads(json.dumps(part.to_lists()))))
         total = ClassSums.total(parts, 3)
         np.testing.assert_array_equal(total.pixels, whole.pixels)
@@ -90,21 +90,21 @@ def test_confidence_can_come_from_its_raster(tmp_path):
     labels, confidence = drawn()
     values = quantised(confidence, labels != 255)
     path, other = saved(tmp_path / "labels.tif", labels), saved(tmp_path / "confidence.tif", values, nodata=0)
-    known = map_figures(path, WORDS, True, ClassSums.of(labels, values, 3))
-    assert map_figures(path, WORDS, True, confidence=other) == known
+    known = map_statistics(path, WORDS, True, ClassSums.from_arrays(labels, values, 3))
+    assert map_statistics(path, WORDS, True, confidence=other) == known
     assert (known.valid, known.nodata) == (150 * 210 - 600, 600)
     assert sum(row["percent"] for row in known.rows) == pytest.approx(100, abs=0.01)  # of the valid pixels
     assert known.area_m2 == known.valid * 0.25
-    without = map_figures(path, WORDS, True)
+    without = map_statistics(path, WORDS, True)
     assert [row["mean_confidence"] for row in without.rows] == [None] * 4
 
 
 def test_a_raster_that_is_not_its_blocks_is_refused(tmp_path):
     labels, _ = drawn()
-    sums = ClassSums.of(labels, None, 3)
+    sums = ClassSums.from_arrays(labels, None, 3)
     labels[149, 209] = (labels[149, 209] + 1) % 3
     with pytest.raises(ValueError, match="its blocks had"):
-        map_figures(saved(tmp_path / "labels.tif", labels), WORDS, True, sums)
+        map_statistics(saved(tmp_path / "labels.tif", labels), WORDS, True, sums)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_areas_by_row_sum_to_the_whole(tmp_path, transform, crs):
     from segearth.scenes.pixel_areas import pixel_areas
 
     labels, _ = drawn()
-    found = map_figures(saved(tmp_path / "labels.tif", labels, transform, crs), WORDS, True)
+    found = map_statistics(saved(tmp_path / "labels.tif", labels, transform, crs), WORDS, True)
     areas = pixel_areas(transform, CRS.from_epsg(crs), labels.shape).values
     for row in found.rows:
         expected = ((labels == row["label"]) * areas[:, None]).sum()
@@ -126,7 +126,7 @@ def test_areas_by_row_sum_to_the_whole(tmp_path, transform, crs):
 def test_without_coordinate_system_there_are_no_areas(tmp_path):
     labels, _ = drawn()
     path = saved(tmp_path / "labels.tif", labels, Affine.identity(), None)
-    found = map_figures(path, WORDS, False)
+    found = map_statistics(path, WORDS, False)
     assert [row["area_m2"] for row in found.rows] == [None] * 3
     assert found.area_m2 is None
     summary = summarise_scene("city", path, found, settings={})
@@ -135,7 +135,7 @@ def test_without_coordinate_system_there_are_no_areas(tmp_path):
 
 
 def test_nothing_valid_at_all(tmp_path):
-    found = map_figures(saved(tmp_path / "labels.tif", np.full((5, 5), 255, np.uint8)), WORDS, False)
+    found = map_statistics(saved(tmp_path / "labels.tif", np.full((5, 5), 255, np.uint8)), WORDS, False)
     assert [(row["pixels"], row["percent"], row["mean_confidence"], row["area_m2"]) for row in found.rows] == [
         (0, 0.0, None, 0.0)
     ] * 3
@@ -144,8 +144,8 @@ def test_nothing_valid_at_all(tmp_path):
 def test_the_summary_holds_all_that_is_known(tmp_path):
     labels, confidence = drawn()
     path = saved(tmp_path / "labels.tif", labels)
-    sums = ClassSums.of(labels, quantised(confidence, labels != 255), 3)
-    found = map_figures(path, WORDS, True, sums)
+    sums = ClassSums.from_arrays(labels, quantised(confidence, labels != 255), 3)
+    found = map_statistics(path, WORDS, True, sums)
     block = blocks(Window(0, 150, 0, 210), 64)[5]
     summary = summarise_scene(
         "city",

@@ -15,10 +15,10 @@ from scenemodels import mini_predictor, stub_predictor  # noqa: E402
 from segearth.classification import classify  # noqa: E402
 from segearth.errors import without_warnings  # noqa: E402
 from segearth.labels import apply_thresholds, label_values  # noqa: E402
-from segearth.predictor import normalise  # noqa: E402
 from segearth.scenes.layers import quantised  # noqa: E402
 from segearth.scenes.options import SceneOptions  # noqa: E402
 from segearth.scenes.predict import predict_scene  # noqa: E402
+from segearth.transfer import normalise  # noqa: E402
 
 RGB = ["red", "green", "blue"]
 
@@ -219,7 +219,7 @@ def one_band(path):
 KINDS = [four_bands_of_16_bits, alpha_of_16_bits, float_with_nan, negative, all_nodata, palette, thirteen_bands,
          one_band]  # fmt: skip
 REMARKS = {
-    thirteen_bands: "4, 3 and 2 are taken as red, green and blue",
+    thirteen_bands: "4, 3 and 2 are used as red, green and blue",
     one_band: "has one band; it is used three times",
     all_nodata: "has no valid pixel",
 }

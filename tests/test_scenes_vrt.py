@@ -12,12 +12,11 @@ from processes import forked
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
 
 from rasterio.shutil import copy  # noqa: E402
-from rasters import UTM, noise, write  # noqa: E402
+from rasters import UTM, choose_spec, noise, write  # noqa: E402
 
 from segearth.errors import UserError  # noqa: E402
-from segearth.scenes.inspection import choose  # noqa: E402
 from segearth.scenes.raster import ReadFailed, open_raster  # noqa: E402
-from segearth.scenes.vrt import mosaic  # noqa: E402
+from segearth.scenes.vrt import mosaic_vrt  # noqa: E402
 from segearth.windows import Window  # noqa: E402
 
 WHOLE = Window(0, 70, 0, 90)
@@ -54,7 +53,7 @@ def cut(folder, kind, columns=(0, 40, 90), **options):
 
 
 def read(source, size=(70, 90)):
-    spec, _ = choose(source)
+    spec, _ = choose_spec(source)
     with open_raster(spec) as raster:
         return spec, raster.read(Window(0, size[0], 0, size[1])), raster
 
@@ -63,7 +62,7 @@ def read(source, size=(70, 90)):
 def test_a_mosaic_is_the_whole(tmp_path, kind):
     (tmp_path / "tiles").mkdir()
     spec, (pixels, valid), raster = read(write(tmp_path / "whole.tif", **KINDS[kind]))
-    vrt, remarks = mosaic(cut(tmp_path / "tiles", kind)[::-1])
+    vrt, remarks = mosaic_vrt(cut(tmp_path / "tiles", kind)[::-1])
     found, (some, known), one = read(vrt)
     assert remarks == []
     assert np.array_equal(known, valid)
@@ -75,7 +74,7 @@ def test_a_mosaic_is_the_whole(tmp_path, kind):
 
 def test_gaps_are_invalid(tmp_path):
     paths = cut(tmp_path, "bytes", (0, 30, 60, 90))
-    _, (pixels, valid), _ = read(mosaic([paths[0], paths[2]])[0])
+    _, (pixels, valid), _ = read(mosaic_vrt([paths[0], paths[2]])[0])
     assert valid[:, :30].all()
     assert not valid[:, 30:60].any()
     assert valid[:, 60:].all()
@@ -85,10 +84,10 @@ def test_gaps_are_invalid(tmp_path):
 def test_the_later_tile_is_above_but_not_its_invalid_pixels(tmp_path):
     below = write(tmp_path / "below.tif", np.full((4, 70, 90), 255, "uint8"), colours=[*RGB, "alpha"])
     above = write(tmp_path / "above.tif", **KINDS["alpha"])
-    _, (pixels, valid), _ = read(mosaic([below, above])[0])
+    _, (pixels, valid), _ = read(mosaic_vrt([below, above])[0])
     assert valid.all()
     assert np.array_equal(pixels, np.where(MASK, KINDS["alpha"]["pixels"][:3], 255))
-    assert (read(mosaic([above, below])[0])[1][0] == 255).all()
+    assert (read(mosaic_vrt([above, below])[0])[1][0] == 255).all()
 
 
 def test_a_tile_off_the_grid_is_moved_and_said(tmp_path):
@@ -96,7 +95,7 @@ def test_a_tile_off_the_grid_is_moved_and_said(tmp_path):
     off = write(
         tmp_path / "b.tif", KINDS["bytes"]["pixels"], transform=rasterio.Affine(0.5, 0, 500045.1, 0, -0.5, 5500000)
     )
-    vrt, remarks = mosaic([near, off])
+    vrt, remarks = mosaic_vrt([near, off])
     assert remarks == [f"{off} lies 0.20 pixels off the grid of {near} and is moved onto it"]
     with open_raster(vrt) as raster:
         assert raster.size == (70, 180)
@@ -117,8 +116,10 @@ def test_a_tile_off_the_grid_is_moved_and_said(tmp_path):
 def test_tiles_that_do_not_fit(tmp_path, kind, options, message):
     one = write(tmp_path / "a.tif", **KINDS[kind])
     other = write(tmp_path / "b.tif", **KINDS[kind] | options)
-    with pytest.raises(UserError, match=f"a.tif and .*b.tif make no mosaic, as they have other {message}.*: expected"):
-        mosaic([one, other])
+    with pytest.raises(
+        UserError, match=f"a.tif and .*b.tif cannot be one mosaic, as they have different {message}.*: expected"
+    ):
+        mosaic_vrt([one, other])
 
 
 def vrts_of(folder):
@@ -128,7 +129,7 @@ def vrts_of(folder):
     outer = folder / "outer.vrt"
     copy(tile, outer, driver="VRT")
     outer.write_text(outer.read_text().replace("a.tif", "a.vrt"))
-    return tile, [folder / "a.vrt", outer, mosaic([tile])[0], mosaic([outer])[0]]
+    return tile, [folder / "a.vrt", outer, mosaic_vrt([tile])[0], mosaic_vrt([outer])[0]]
 
 
 def test_a_missing_source_is_refused_and_named(tmp_path):
@@ -145,7 +146,7 @@ def test_a_missing_source_is_refused_and_named(tmp_path):
 def test_a_source_that_is_lost_fails_at_every_read_until_it_is_back(tmp_path, change, number):
     tile, vrts = vrts_of(tmp_path)
     content = tile.read_bytes()
-    with open_raster(vrts[number], choose(tile)[0]) as raster:
+    with open_raster(vrts[number], choose_spec(tile)[0]) as raster:
         change(tile)
         for window in (WHOLE, WHOLE, Window(40, 50, 40, 50), Window(0, 9, 0, 9)):
             with pytest.raises(ReadFailed):
@@ -159,7 +160,7 @@ def test_a_source_that_is_lost_fails_at_every_read_until_it_is_back(tmp_path, ch
 def test_a_source_of_a_vrt_in_a_vrt_stays_lost(tmp_path, number):
     """In a copy of this process: GDAL keeps the failure, and gives whatever is in the memory for later reads."""
     tile, vrts = vrts_of(tmp_path)
-    content, spec = tile.read_bytes(), choose(tile)[0]
+    content, spec = tile.read_bytes(), choose_spec(tile)[0]
 
     def work():
         with open_raster(vrts[number], spec) as raster:

@@ -378,7 +378,7 @@ def test_a_clip_of_ones_own_from_training_to_a_map(weights, images, tmp_path):
         (
             "RemoteCLIP-ViT-L-14",
             None,
-            "neither a name nor a file. Expected one of: clip-vit-b32, .* their architecture. .* remoteclip-vit-l14",
+            "expected a name \\(clip-vit-b32, .* their architecture; .* remoteclip-vit-l14",
         ),
         ("clip.safetensors", None, "tell its architecture, too, such as ViT-L-14 .*with it as for OpenAI and MetaCLIP"),
         ("clip.safetensors", "ViT-L/14", "unknown architecture 'ViT-L/14': expected a name of open_clip.list_models"),
@@ -456,7 +456,10 @@ def test_what_a_run_begins_with(weights, images, tmp_path, monkeypatch, capfd, i
     code = load_script("tools/train_simfeatup.py").main(arguments)
     if init == "nowhere":
         assert (code, given) == (2, [])
-        assert "error: --init nowhere: no such file; give one, or random or bilateral" in capfd.readouterr().err
+        assert (
+            "error: --init nowhere: no such file, expected one, or random or bilateral; correct it"
+            in capfd.readouterr().err
+        )
         return
     ((options, recipe),) = given
     assert code == 0
@@ -566,7 +569,7 @@ def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
         ({"crop": 50}, "multiple of 16"),
         ({"crop": 32, "steps": 1}, "at least 48"),
         ({"precision": "fp8"}, 'precision="fp8": use one of auto'),
-        ({"init": Path("nowhere.ckpt")}, "No weights at nowhere.ckpt"),
+        ({"init": Path("nowhere.ckpt")}, "no weights at nowhere.ckpt"),
     ],
 )
 def test_mistakes(images, tmp_path, changes, message):

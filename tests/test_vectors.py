@@ -13,10 +13,10 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as arrays  # noqa: E402
 from rasterio.features import shapes as gdal_shapes  # noqa: E402
 
-from segearth.vectors.assembly import assembled  # noqa: E402
-from segearth.vectors.groups import grouped, in_order  # noqa: E402
+from segearth.vectors.assembly import assemble_polygons  # noqa: E402
+from segearth.vectors.groups import connected_components, order_linked_lists  # noqa: E402
 from segearth.vectors.partition import Partition  # noqa: E402
-from segearth.vectors.pieces import pieces_in  # noqa: E402
+from segearth.vectors.pieces import number_pieces  # noqa: E402
 from segearth.vectors.rings import Polygons  # noqa: E402
 
 PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -45,7 +45,7 @@ def vectors(values, side, small_pixels=0, tolerance=0.0):
     is_small = (lambda pieces: pieces.pixels < small_pixels) if small_pixels else None
     partition = Partition(Drawn(values), side, is_small)
     wanted = np.ones(len(partition.pieces), bool)
-    parts = list(assembled(partition, values.shape[1], side, wanted, tolerance))
+    parts = list(assemble_polygons(partition, values.shape[1], side, wanted, tolerance))
     if not parts:
         return partition.pieces, np.empty(0, object)
     found = Polygons.joined(parts)
@@ -103,7 +103,7 @@ def sieved_one_by_one(values, small_pixels):
     """The sieve as it is told, one piece after the other."""
     values = values.copy()
     while True:
-        numbers, count = pieces_in(values)
+        numbers, count = number_pieces(values)
         going = []
         for piece in range(count):
             here = numbers == piece
@@ -161,8 +161,8 @@ def test_simpler_borders_are_shared(side):
 
 
 def test_groups_and_orders():
-    groups, count = grouped(6, np.array([4, 1, 5]), np.array([1, 3, 2]))
+    groups, count = connected_components(6, np.array([4, 1, 5]), np.array([1, 3, 2]))
     assert (groups.tolist(), count) == ([0, 1, 2, 1, 1, 2], 3)
-    order, first = in_order(np.array([2, 1, 4, 5, 0, -1, 3]))
+    order, first = order_linked_lists(np.array([2, 1, 4, 5, 0, -1, 3]))
     assert order.tolist() == [0, 2, 4, 1, 6, 3, 5]
     assert first.tolist() == [0, 0, 0, 1, 6, 6, 6]

@@ -210,7 +210,7 @@ def test_files_that_cannot_be_had(client, town, query, status, field):
 
 
 def test_too_many_polygons_are_left_to_the_command_line(client, town, monkeypatch):
-    monkeypatch.setattr("segearth.vectors.job.MOST", 1)
+    monkeypatch.setattr("segearth.vectors.vectorizer.MOST", 1)
     reply = client.get(f"/api/jobs/{town[0]['id']}/files/polygons.gpkg?threshold=0.45")
     assert reply.status == 409
     assert "more than 2,000,000 polygons" in reply.json["error"]
@@ -273,6 +273,9 @@ def test_a_map_that_is_made_can_be_cancelled_within_a_block(client, root):
     while not client.get(f"/api/jobs/{job}").json["progress"]["total"]:
         assert time.monotonic() < end
         time.sleep(0.01)
+    refused = client("DELETE", f"/api/jobs/{job}")  # never cancels
+    assert (refused.status, refused.json["field"]) == (409, "job")
+    assert "cancel it first" in refused.json["error"]
     assert client.post(f"/api/jobs/{job}/cancel").status == 200
     found = client.until(f"/api/jobs/{job}", "cancelled", "done")
     assert found["state"] == "cancelled"

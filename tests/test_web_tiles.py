@@ -14,9 +14,9 @@ from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import predict_scene
 from segearth.web import preview
 from segearth.web.images import file_name, inspect
-from segearth.web.maps import Digest, MapFiles
+from segearth.web.maps import MapAccumulator, MapFiles
 from segearth.web.preview import image_tile, max_zoom, prepare, tile_area
-from segearth.web.worker import side_for
+from segearth.web.worker import block_side_for
 from segearth.windows import Window
 
 rasterio = pytest.importorskip("rasterio", reason="scenes need the extra geo")
@@ -89,7 +89,7 @@ def test_coarse_tiles_are_means_wherever_they_are_read(tmp_path, monkeypatch, ki
     (tmp_path / "work").mkdir()
     view, _ = prepare(path, "a", tmp_path / "work")
     assert (view.preview is None) == (kind == "overviews")
-    assert view.share == (4 if kind in ("copy", "overviews") else 1)
+    assert view.reduction == (4 if kind in ("copy", "overviews") else 1)
     for zoom in range(view.max_zoom + 1):
         step = 1 << (view.max_zoom - zoom)
         found = pixels_of(view, zoom, 0, 0).astype(int)
@@ -151,7 +151,7 @@ def test_files_of_maps_have_plain_names(name, expected):
     ("longest", "side"), [(1, 1), (448, 448), (1024, 1024), (1500, 1500), (1600, 800), (4096, 1024), (20000, 1000)]
 )
 def test_blocks_leave_no_slivers(longest, side):
-    assert side_for(longest) == side
+    assert block_side_for(longest) == side
 
 
 @pytest.mark.parametrize("words", ["road; tree", "road; tree | threshold=0.7; water"])
@@ -164,15 +164,15 @@ def test_parts_and_finished_rasters_give_the_same(tmp_path, words):
     areas = [Window(0, 200, 0, 150), Window(90, 200, 95, 97), Window(199, 200, 149, 150)]
     finished = [files.best(area) for area in areas], [files.scores(*at) for at in ((0, 0), (100, 99), (5, 6))]
     for layer in ("labels", "confidence", "scores"):
-        files.place(layer).rename(tmp_path / layer)
+        files.raster_path(layer).rename(tmp_path / layer)
     parts = [files.best(area) for area in areas], [files.scores(*at) for at in ((0, 0), (100, 99), (5, 6))]
     for was, now in zip(finished[0], parts[0], strict=True):
         assert all(np.array_equal(*pair) for pair in zip(was, now, strict=True))
     assert parts[1][0] is None  # not valid
     assert all(np.array_equal(*pair) for pair in zip(finished[1][1:], parts[1][1:], strict=True))
 
-    digest, cut = Digest(files), {block.name: block for block in blocks(areas[0], 96)}
-    gone = files.parts / "b0001_0001.labels.tif"
+    digest, cut = MapAccumulator(files), {block.name: block for block in blocks(areas[0], 96)}
+    gone = files.parts_folder / "b0001_0001.labels.tif"
     gone.rename(tmp_path / "gone.tif")
     assert digest.update(cut)
     labels, confidence = parts[0][0]

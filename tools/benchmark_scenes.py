@@ -31,10 +31,11 @@ from scene_checks.run import Run
 from segearth.json_files import write_json
 from segearth.models import SegEarth
 from segearth.models.blend import Blend
+from segearth.models.pixel_logits import PixelLogits
 from segearth.outputs import atomic
 from segearth.scenes import blocks as blocks_module
 from segearth.scenes import scene_files
-from segearth.scenes.block_files import PartWriter
+from segearth.scenes.block_files import BlockWriter
 from segearth.scenes.grid import blocks
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import predict_scene
@@ -44,10 +45,10 @@ from segearth.windows import CROP, STRIDE, Grid, Window
 
 PARTS: Parts = {
     "reading": ((Raster, "read"),),
-    "model": ((SegEarth, "_encode"), (SegEarth, "_group_logits")),
+    "model": ((SegEarth, "_encode"), (PixelLogits, "of_group")),
     "blending": ((Blend, "add"), (Blend, "take")),
     "labels and scores": ((blocks_module, "classify"), (blocks_module, "labelled"), (ClassSums, "of")),
-    "writing": ((PartWriter, "_open"), (PartWriter, "write"), (PartWriter, "_close"), (PartWriter, "_check")),
+    "writing": ((BlockWriter, "_open"), (BlockWriter, "write"), (BlockWriter, "_close"), (BlockWriter, "_check")),
     "assembly": ((rasterio.shutil, "copy"),),
     "overlay": ((scene_files, "scene_overlay"), (Image.Image, "save")),  # as large for every scene
 }

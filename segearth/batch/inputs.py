@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segearth.addresses import address_path, display_name, is_address
 from segearth.errors import UserError, printable
 from segearth.images.files import SUFFIXES
 from segearth.paths import LONGEST_NAME, user_path
-from segearth.scenes.addresses import is_address, place_of, shown
 
 # Results of segearth and the job folders of scenes are not input images.
 RESULT_SUFFIXES = (".labels.png", ".overlay.png", ".labels.tif", ".confidence.tif", ".scores.tif", ".overlay.jpg")
@@ -25,7 +25,7 @@ class Item:
     """An input image and the name of its map.
 
     Attributes:
-        source: path of the image, or address of a raster, see `segearth.scenes.addresses`.
+        source: path of the image, or address of a raster, see `segearth.addresses`.
         name: name of its results in the output folder, with "/" between folders, without suffix: "north/scene".
         image: its name in tables, "north/scene.jpg", with control characters escaped.
     """
@@ -42,7 +42,7 @@ class Item:
     @property
     def shown(self) -> str:
         """The source in one line, for messages."""
-        return printable(self.source) if isinstance(self.source, Path) else shown(self.source)
+        return printable(self.source) if isinstance(self.source, Path) else display_name(self.source)
 
 
 def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | bytes] = ()) -> list[Item]:
@@ -57,36 +57,37 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
         listed: paths or addresses, one per line; bytes if names may not be UTF-8.
 
     Raises:
-        UserError: a path does not exist, or no image was found.
+        UserError: a path does not exist, or there is no image.
     """
     several = len(arguments) > 1 or "-" in arguments  # the shell may have expanded a pattern
-    found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path or address: the path, and the start of its name
+    # absolute path or address -> path, and start of its name
+    entries: dict[Path | str, tuple[Path, Path]] = {}
     for argument in _expanded(arguments, listed):
         if is_address(argument):
-            place = Path(place_of(argument))
-            found.setdefault(argument, ("/" / place, Path(place.name)))
+            place = Path(address_path(argument))
+            entries.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)
         if path.is_dir():
             for image in _in_folder(path, out):
-                found.setdefault(image.absolute(), (image, image.relative_to(path)))
+                entries.setdefault(image.absolute(), (image, image.relative_to(path)))
         elif path.is_file() and several and path.name.lower().endswith(RESULT_SUFFIXES):
             continue
         elif path.is_file():
-            found.setdefault(path.absolute(), (path, Path(path.name)))
+            entries.setdefault(path.absolute(), (path, Path(path.name)))
         else:
             raise UserError(
                 f"no image at {printable(argument)}: expected the path of an image, of a folder of images, a pattern "
                 'such as "tiles/*.tif", an address such as https://..., or - for a list of these on standard input; '
                 "correct the path"
             )
-    if not found:
+    if not entries:
         raise UserError(
             f"no images in {printable(' '.join(arguments))}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
             "give files by name if theirs end otherwise"
         )
-    images = list(found.values())
-    sources = [key if isinstance(key, str) else path for key, (path, _) in found.items()]
+    images = list(entries.values())
+    sources = [key if isinstance(key, str) else path for key, (path, _) in entries.items()]
     items = [
         Item(source, name, printable(image)) for source, (name, image) in zip(sources, _names(images), strict=True)
     ]

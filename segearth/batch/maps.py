@@ -17,7 +17,8 @@ from segearth.outputs import atomic, check_room, writable_folder, write_all
 from segearth.summary import csv_table, json_writer
 
 if TYPE_CHECKING:
-    from segearth.predictor import Predictor, Result
+    from segearth.predictor import Predictor
+    from segearth.result import Result
 
 SUMMARY = "summary.csv"
 

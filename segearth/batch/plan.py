@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segearth.batch.earlier import check_summary, fingerprint
 from segearth.batch.inputs import Item
+from segearth.hashes import fingerprint
+from segearth.jobs.existing_results import check_summary
 from segearth.json_files import json_line
 from segearth.outputs import refuse_folder
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from segearth.cli.columns import columns, count
+from segearth.cli.formatting import columns, count
 from segearth.cli.method_options import add_method_options, method_changes, method_options
 from segearth.cli.options import (
     DEFAULT_MODEL,
@@ -46,7 +46,7 @@ HELP = "Fit thresholds and scales of classes to a few labelled images."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Images with labels, or a config and how many of its images; classes, model, and the file to write."""
+    """Adds images with labels or a config, classes, model, and the output file."""
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="pictures: files, folders, patterns; - reads a list")
     parser.add_argument("--labels", type=Path, metavar="DIR", help="folder of their label maps, which have their names")
     parser.add_argument(
@@ -69,17 +69,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class _Task(NamedTuple):
-    """What is to be calibrated.
+    """Input of the calibration.
 
     Attributes:
-        vocabulary: names alone.
-        threshold: what all classes have without calibration.
+        vocabulary: classes without settings.
+        threshold: threshold of all classes before calibration.
         uncertain: the class of uncertain pixels, or C.
-        with_thresholds: whether thresholds are fitted, too.
+        with_thresholds: whether to fit thresholds, too.
         spec: the model.
-        images: how many there are.
-        found: them, one after another.
-        about: where they are from.
+        images: number of images.
+        samples: name, scores and labels of each image.
+        about: description of the images.
     """
 
     vocabulary: Vocabulary
@@ -88,12 +88,12 @@ class _Task(NamedTuple):
     with_thresholds: bool
     spec: Spec
     images: int
-    found: Iterable[Labelled]
+    samples: Iterable[Labelled]
     about: str
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks all that can be checked at once, predicts, fits, writes and prints."""
+    """Checks the arguments, predicts, fits, writes the class file and prints the results."""
     tell: Callable[[str], None] = quiet if args.quiet else say
     _check(args)
     args.out = user_path(args.out, "class file")
@@ -103,13 +103,13 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_folder(args.out)
     use_onednn()
-    task = _of_images(args) if args.config is None else _of_config(args, tell)
+    task = _from_images(args) if args.config is None else _from_config(args, tell)
     _calibrate(task, args.out, tell)
     return OK
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuses what cannot be, before torch is imported."""
+    """Checks the arguments before torch is imported."""
     if bool(args.images) == (args.config is not None):
         raise UserError(
             f"{'images and a config' if args.images else 'neither images nor a config'} given: expected one of them; "
@@ -120,13 +120,16 @@ def _check(args: argparse.Namespace) -> None:
     wrong = [name for name in (of_config if args.images else of_images) if getattr(args, name) not in (None, [])]
     if wrong:
         raise UserError(
-            f"{option(wrong[0])} is for {'a config' if args.images else 'images without a config'}: leave it out"
+            f"{option(wrong[0])} is for {'a config' if args.images else 'images without a config'}: expected none "
+            "here; leave it out"
         )
     for name in ("labels", "classes"):
         if args.images and getattr(args, name) is None:
             raise UserError(f"images without {option(name)}: expected their labels and the classes; give it, too")
     if args.labels is not None and not user_path(args.labels, "folder of labels").is_dir():
-        raise UserError(f"no folder at {option('labels', args.labels)}: give the folder of the label maps")
+        raise UserError(
+            f"no folder at {option('labels', args.labels)}: expected that of the label maps; correct the path"
+        )
     check_model(args)
     check_max_memory(args)
     if args.long_side is not None:
@@ -147,11 +150,8 @@ def _check_number(images: int) -> None:
         )
 
 
-def _names_alone(vocabulary: Vocabulary, source: str, out: Path) -> Vocabulary:
-    """Refuses classes that were calibrated before: what is fitted would depend on it, and not say so.
-
-    Also those of the file that is to be written, which nobody means to lose.
-    """
+def _check_classes(vocabulary: Vocabulary, source: str, out: Path) -> Vocabulary:
+    """Refuses classes with settings, as the fit would depend on them, and a class file that is the output file."""
     same = False
     with suppress(OSError, ValueError):  # no file, or names that no file can have
         same = out.samefile(source)
@@ -167,13 +167,13 @@ def _names_alone(vocabulary: Vocabulary, source: str, out: Path) -> Vocabulary:
     return vocabulary
 
 
-def _of_images(args: argparse.Namespace) -> _Task:
-    """Images with label maps of the same names."""
+def _from_images(args: argparse.Namespace) -> _Task:
+    """Reads images and the label maps of the same names."""
     from segearth.batch.inputs import find_images
     from segearth.batch.label_maps import label_paths, read_label_map
     from segearth.loading import load_model
 
-    vocabulary = _names_alone(Vocabulary.of(args.classes), args.classes, args.out)
+    vocabulary = _check_classes(Vocabulary.of(args.classes), args.classes, args.out)
     items = find_images(args.images, args.out, input_lines() if "-" in args.images else ())[: args.limit]
     pairs = label_paths(items, args.labels, args.label_suffix)
     _check_number(len(pairs))
@@ -197,15 +197,15 @@ def _of_images(args: argparse.Namespace) -> _Task:
 
     spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
     uncertain = len(vocabulary) if vocabulary.background is None else vocabulary.background
-    used = ", ".join(
+    method = ", ".join(
         f"{key} {predictor.settings[key]}" for key in ("method", "upsampler", "tta") if key in predictor.settings
     )
-    about = f"labels of {printable(args.labels)}, long side {long_side or 'of each image'}, {used}"
+    about = f"labels of {printable(args.labels)}, long side {long_side or 'of each image'}, {method}"
     return _Task(vocabulary, 0.0, uncertain, True, spec, len(pairs), predicted(), about)
 
 
-def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
-    """The first images of another split of a config's set."""
+def _from_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
+    """Reads the first images of another split of a config's data set."""
     from segearth.openmmlab import require
     from segearth.openmmlab.config import load_config
     from segearth.openmmlab.model_weights import fetch_weights, model_weights
@@ -216,7 +216,7 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
     config = load_config(path, changes, split)
     model, folder = config.model, config.test_dataloader.dataset.data_prefix["seg_map_path"]
     uncertain = int(model.get("bg_idx", 0))
-    vocabulary = _names_alone(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)
+    vocabulary = _check_classes(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)
     tell(f"images of the split {split}: labels in {folder}")
 
     from segearth.openmmlab.labelled import open_split, scores_and_labels
@@ -238,28 +238,28 @@ def _of_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task:
 
 
 def _calibrate(task: _Task, out: Path, tell: Callable[[str], None]) -> None:
-    """Fits, writes the class file and prints what came out."""
+    """Fits the settings, writes the class file and prints the results."""
     from segearth.calibration import confusion, fit, leave_one_out, mean_iou_of, sample, unchanged
     from segearth.outputs import atomic, writable_folder
 
     writable_folder(out.parent)
     samples, images = [], []
-    for image, scores, truth in task.found:
-        one = sample(scores, truth, task.images)
-        if one is None:
+    for image, scores, truth in task.samples:
+        scored = sample(scores, truth, task.images)
+        if scored is None:
             tell(f"note: {printable(image)} has no labelled pixel, and is left out")
             continue
-        samples.append(one)
+        samples.append(scored)
         images.append(image)
         tell(f"{len(samples)} of {task.images}: {printable(image)}")
     _check_number(len(samples))
     start = unchanged(len(task.vocabulary), task.threshold)
     setting = fit(samples, start, task.uncertain, task.with_thresholds)
     left_out = list(leave_one_out(samples, start, task.uncertain, task.with_thresholds))
-    alone = [mean_iou_of(confusion([one], start, task.uncertain)) for one in samples]
-    better = sum(mean_iou_of(one) > before for one, before in zip(left_out, alone, strict=True))
-    before, after = (mean_iou_of(confusion(samples, one, task.uncertain)) for one in (start, setting))
-    figures = _figures(before, after, mean_iou_of(sum(left_out[1:], left_out[0])), better, len(samples))
+    alone = [mean_iou_of(confusion([scored], start, task.uncertain)) for scored in samples]
+    better = sum(mean_iou_of(matrix) > before for matrix, before in zip(left_out, alone, strict=True))
+    before, after = (mean_iou_of(confusion(samples, values, task.uncertain)) for values in (start, setting))
+    figures = _miou_lines(before, after, mean_iou_of(sum(left_out[1:], left_out[0])), better, len(samples))
     header = [*_origin(task, images), *figures]
     with atomic(out) as part:
         lines = [f"# {line}" for line in header] + _lines(task.vocabulary, setting)
@@ -272,8 +272,8 @@ def _calibrate(task: _Task, out: Path, tell: Callable[[str], None]) -> None:
     print("\n".join([columns(rows), "", *figures, "", f"written to {printable(out)}"]))
 
 
-def _figures(before: float, after: float, left_out: float, better: int, images: int) -> list[str]:
-    """What it brings, and whether it can be believed, in sentences."""
+def _miou_lines(before: float, after: float, left_out: float, better: int, images: int) -> list[str]:
+    """The improvement in mIoU, and its reliability, in sentences."""
     lines = [
         f"mIoU of {images} images: before {100 * before:.2f}, fitted to all of them {100 * after:.2f}, leave-one-out "
         f"{100 * left_out:.2f} (each image with what the others gave; better than before on {better} of {images})",
@@ -287,7 +287,7 @@ def _figures(before: float, after: float, left_out: float, better: int, images: 
 
 
 def _origin(task: _Task, images: Sequence[str]) -> list[str]:
-    """What the settings were made from, as comments of the class file."""
+    """The data and model of the calibration, as comments of the class file."""
     from segearth import weights
     from segearth.provenance import checksum
 
@@ -299,9 +299,9 @@ def _origin(task: _Task, images: Sequence[str]) -> list[str]:
 
 
 def _lines(vocabulary: Vocabulary, setting: Setting) -> list[str]:
-    """The classes, one a line."""
+    """The lines of the class file."""
     lines = []
     for names, colour, scale, threshold in zip(vocabulary.classes, vocabulary.colours, *setting, strict=True):
-        own: list[Any] = [] if colour is None else ["colour=#{:02X}{:02X}{:02X}".format(*colour)]
-        lines.append(" | ".join([",".join(names), *own, f"threshold={threshold:g}", f"scale={scale:g}"]))
+        settings: list[Any] = [] if colour is None else ["colour=#{:02X}{:02X}{:02X}".format(*colour)]
+        lines.append(" | ".join([",".join(names), *settings, f"threshold={threshold:g}", f"scale={scale:g}"]))
     return lines

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Checks, and prints what was found."""
-    of = describe(args.name)
+    spec = describe(args.name)
     root = user_path(args.data_root, "folder of data")
     if not root.is_dir():
         raise UserError(f"no folder at {option('data_root', root)}: give the folder that {command('prepare')} wrote to")
@@ -45,31 +45,31 @@ def run(args: argparse.Namespace) -> int:
 
     report = Report()
     try:
-        report = check(of, root, quiet=args.quiet)
-        print(f"{of.title}, {of.split}: {report.images} images")
-        print(table(of, report))
+        report = check(spec, root, quiet=args.quiet)
+        print(f"{spec.title}, {spec.split}: {report.images} images")
+        print(table(spec, report))
         if not report.errors:
-            save_sheet(of, root, args.sheet, report)
+            save_sheet(spec, root, args.sheet, report)
     except UserError as error:
         report.errors.append(str(error))
-    for trap in of.notes:
-        print(f"note: {trap}")
+    for note in spec.notes:
+        print(f"note: {note}")
     for warning in report.warnings:
         say(f"warning: {warning}")
-    for found in report.errors:
-        say(f"error: {found}")
+    for text in report.errors:
+        say(f"error: {text}")
     return SOME_FAILED if report.errors else OK
 
 
-def save_sheet(of: Description, root: Path, chosen: Path | None, report: Report) -> None:
-    """Saves the contact sheet; data that others own and that are read-only are no worse for it."""
+def save_sheet(spec: Description, root: Path, path: Path | None, report: Report) -> None:
+    """Saves the contact sheet; where none was asked for, a folder that cannot be written is a warning only."""
     from segearth.datasets.check import SHEET, contact_sheet
 
-    sheet = chosen or root / of.folder / SHEET
+    sheet = path or root / spec.folder / SHEET
     try:
-        contact_sheet(of, root, sheet)
+        contact_sheet(spec, root, sheet)
     except UserError as error:
-        if chosen:
+        if path:
             raise
         report.warnings.append(f"no contact sheet: {error}; {option('sheet', 'FILE')} saves it elsewhere")
     else:

@@ -1,4 +1,4 @@
-"""What a map costs on this computer: a few windows are timed, and the rest is counted."""
+"""Estimates time and memory of a map on this computer, from a few timed windows."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from segearth.vocabulary import Vocabulary
 
 TIMED_SIDE = 336  # 2 × 2 windows of 224 pixels
 TIMED_PIXELS = 1 << 20
-ROUNDS = 2  # the faster one counts: the first may wait for memory
+ROUNDS = 2  # the fastest counts: the first may allocate memory
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs.
+    """The cost of a model.
 
     Attributes:
-        model: it, on its device.
-        window_s: seconds a window.
-        pixel_s: seconds a pixel of the map, from logits to labels.
-        source: how this was found, a sentence or two.
+        model: the model on its device.
+        window_s: seconds per window.
+        pixel_s: seconds per pixel of the map, from logits to labels.
+        source: how the cost was measured, in sentences.
     """
 
     model: SegEarth
@@ -44,23 +44,23 @@ class Cost:
     source: str
 
     def windows(self, height: int, width: int) -> int:
-        """How many windows cover an image."""
+        """Number of windows of an image."""
         return self.model.grid(height, width).count
 
     def seconds(self, scaled: tuple[int, int], size: tuple[int, int]) -> float:
-        """Of a map, without reading the image and writing files.
+        """Estimated seconds of a map, without reading the image and writing files.
 
         Args:
-            scaled: (height, width) that windows are cut from.
+            scaled: (height, width) of the model's input.
             size: (height, width) of the map.
         """
         return self.windows(*scaled) * self.window_s + size[0] * size[1] * self.pixel_s
 
     def memory(self, scaled: tuple[int, int], size: tuple[int, int]) -> float:
-        """Bytes at the most: the model, the windows at work, the image and its scores.
+        """Estimated maximum bytes: the model, the working set of windows, the image and its scores.
 
         Args:
-            scaled: (height, width) that windows are cut from.
+            scaled: (height, width) of the model's input.
             size: (height, width) of the map.
         """
         model = sum(tensor.nbytes for tensor in (*self.model.parameters(), *self.model.buffers()))
@@ -78,16 +78,16 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
 
     Args:
         args: the options of `segearth.cli.options.add_model_options`, with a model.
-        vocabulary: what would be searched for.
+        vocabulary: the classes.
 
     Raises:
-        UserError: a model or a device that cannot be had.
+        UserError: a model or device that is not available.
     """
     compute = Compute.choose(args.device, args.precision)
     device, args.precision = compute.device, compute.precision
     model, kind = timed_model(args, vocabulary, device)
     side = model.slide_crop or TIMED_SIDE
-    model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first is slower
+    model.logits(torch.zeros(1, 3, side, side, device=device), (side, side))  # the first call is slower
     picture = torch.rand(1, 3, TIMED_SIDE, TIMED_SIDE, device=device)
     windows = _timed(lambda: model.logits(picture, (TIMED_SIDE, TIMED_SIDE)))
     pixels = megapixel_seconds(model)
@@ -104,7 +104,7 @@ def measure(args: argparse.Namespace, vocabulary: Vocabulary) -> Cost:
 
 
 def timed_model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.device) -> tuple[SegEarth, str]:
-    """The model and what its weights are: random ones cost the same where the real ones are not here."""
+    """The model, with random weights if its own are missing, as they cost the same; and a note on its weights."""
     use_onednn()
     spec = resolve(args.model, args.architecture)
     needed = [file for file in (spec.file, spec.upsampler_file) if file is not None]
@@ -122,12 +122,12 @@ def timed_model(args: argparse.Namespace, vocabulary: Vocabulary, device: torch.
     return model.to(device), "random weights, which cost the same"
 
 
-def outline(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[SegEarth, int]:
-    """The model without weights, to count with, which takes no time and no memory; and the bytes of one with weights.
+def model_without_weights(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[SegEarth, int]:
+    """The model on the meta device, which needs no weights, time or memory; and the bytes of its weights.
 
     Args:
         args: the options of `segearth.cli.options.add_model_options`, with a model.
-        vocabulary: what would be searched for.
+        vocabulary: the classes.
     """
     spec = resolve(args.model, args.architecture)
     with torch.device("meta"):
@@ -137,12 +137,12 @@ def outline(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[SegEarth,
 
 
 def _assembled(clip: Any, spec: Spec, upsampler: str | None, vocabulary: Vocabulary) -> SegEarth:
-    """A model of a CLIP, with random queries.
+    """Assembles a model from a CLIP, with random queries.
 
     Args:
-        clip: it.
-        spec: its row.
-        upsampler: None: one of the kind of its own; "bilinear", or the file of one.
+        clip: the CLIP.
+        spec: its specification.
+        upsampler: None: the default kind for this CLIP; "bilinear", or a file.
         vocabulary: the classes.
     """
     upsampler = spec.upsampler if upsampler is None else upsampler
@@ -169,10 +169,10 @@ def _labels(model: SegEarth, logits: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _timed(call: Callable[[], Tensor]) -> float:
-    """Seconds of a call, the least of some."""
-    found = []
+    """The minimum seconds of several calls."""
+    seconds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
         call().sum().item()  # waits for the device
-        found.append(time.perf_counter() - started)
-    return min(found)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)

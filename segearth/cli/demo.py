@@ -1,4 +1,4 @@
-"""`segearth demo`: a first map, with what is there: the real CLIP where it can be had, else the packaged one.
+"""`segearth demo`: a first map, with the real CLIP if available, else the packaged model.
 
 Without arguments it maps the drawn scene that comes with the package. Writes into --out: labels.png (class indices
 with a palette), overlay.png (the image, the map over it, a legend), summary.json.
@@ -41,7 +41,7 @@ CLASSES = "; ".join(",".join(names) for names in LAND_COVER)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """An image, its classes, and where the map goes."""
+    """Adds image, classes, and output folder."""
     parser.add_argument("--image", help="a picture file, or oem_koeln_50.tif to download the official demo image")
     parser.add_argument(
         "-c",
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Checks what can be checked without torch, predicts, writes and prints."""
+    """Checks the arguments, predicts, writes and prints."""
     vocabulary = Vocabulary.of(args.classes)
     check_model(args)
     check_long_side(args)
@@ -121,10 +121,10 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def same_command(args: argparse.Namespace) -> str:
-    """This run's command with the real CLIP, by the Python that runs it."""
+    """The command of this run, with the real CLIP and the Python that runs it."""
     if from_script():
-        own = Path(sys.executable)
-        words = [str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else "python", "demo.py"]
+        python = Path(sys.executable)
+        words = [str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python", "demo.py"]
     else:
         words = ["segearth", "demo"]
     words += ["--model", REAL_MODEL]
@@ -135,7 +135,7 @@ def same_command(args: argparse.Namespace) -> str:
 
 
 def choose_model() -> str:
-    """The real CLIP where it is cached or can be downloaded, else the packaged one, and says so."""
+    """The real CLIP if it is cached or can be downloaded, else the packaged model, with a message."""
     instead = "so the packaged model 'tiny' is used instead"
     files = sorted(resolve(REAL_MODEL).downloads, key=lambda file: file.size or file.about_size)
     missing = [file for file in files if weights.find(file) is None]
@@ -160,7 +160,7 @@ def choose_model() -> str:
 def load_image(
     choice: str | None, vocabulary: Vocabulary, max_pixels: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, str]:
-    """The pixels (H, W, 3), their true labels (H, W) where known for this vocabulary, and a name."""
+    """Pixels (H, W, 3), true labels (H, W) if known for this vocabulary, and a name."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""`segearth doctor`: what a bug report needs to say of this computer, and whether segearth computes right here."""
+"""`segearth doctor`: information for a bug report, and a self-test of the computation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import segearth
 from segearth import downloads, weights
-from segearth.cli.columns import columns, megabytes, short
+from segearth.cli.formatting import columns, megabytes, short_path
 from segearth.cli.options import add_device
 from segearth.errors import UserError, first_line
 from segearth.exits import OK, SOME_FAILED
@@ -35,7 +35,7 @@ VARIABLES = (
     "SEGEARTH_NO_PROGRESS",
     "SEGEARTH_ONEDNN",
 )
-# Their values are nobody's business.
+# Variables whose values are private.
 PLACES = ("SEGEARTH_HOME", "HF_HOME", "HF_ENDPOINT", "HF_TOKEN", "HTTPS_PROXY", "https_proxy")
 
 # The mean confidence of `tiny` on rows and columns 400 to 623 of the packaged scene, fp32 on a CPU. In bf16 it is
@@ -45,7 +45,7 @@ WINDOW = slice(400, 624)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the self-test computes, and how the report is written."""
+    """Adds device and output format."""
     parser.epilog = "Exit code: 0 if the self-test passes, else 1. The text names no user, and no home folder but ~."
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
@@ -68,13 +68,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Versions of segearth, of Python and of what every part needs."""
+    """Versions of segearth, Python and the required packages."""
     from segearth.provenance import commit
 
-    own = segearth.__version__ + (f", commit {found}" if (found := commit()) else "")
+    version = segearth.__version__ + (f", commit {revision}" if (revision := commit()) else "")
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
     return {
-        "segearth": f"{own}, in {short(Path(segearth.__file__).parent)}",
+        "segearth": f"{version}, in {short_path(Path(segearth.__file__).parent)}",
         "Python": platform.python_version(),
         "system": system,
         **{name: _version(name) or f"not installed; {install_command()}" for name in PACKAGES},
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> dict[str, str]:
-    """What torch sees."""
+    """The devices that torch sees."""
     try:
         import torch
 
@@ -91,39 +91,39 @@ def devices() -> dict[str, str]:
     except ImportError as error:
         return {"torch": f"cannot be imported: {first_line(error)}"}
     cpu = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
-    found = {"CPU": f"{cpu}, {_bf16(bf16_in_hardware(torch.device('cpu')))}"}
+    rows = {"CPU": f"{cpu}, {_bf16(bf16_in_hardware(torch.device('cpu')))}"}
     reason = use_onednn()
-    found["float32 products"] = "by oneDNN" if reason is None else f"as torch chooses; not by oneDNN, as {reason}"
+    rows["float32 products"] = "by oneDNN" if reason is None else f"as torch chooses; not by oneDNN, as {reason}"
     for i in range(torch.cuda.device_count()):
         try:
             facts = torch.cuda.get_device_properties(i)
             bf16 = _bf16(bf16_in_hardware(torch.device("cuda", i)))
-            found[f"CUDA {i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
-        except RuntimeError as error:  # a driver that does not fit, a card that is in use alone
-            found[f"CUDA {i}"] = f"cannot be used: {first_line(error)}"
+            rows[f"CUDA {i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
+        except RuntimeError as error:  # a wrong driver, or a GPU in exclusive use
+            rows[f"CUDA {i}"] = f"cannot be used: {first_line(error)}"
     if not torch.cuda.device_count():
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
-        found["CUDA"] = f"no device; this torch is built for {build}"
-    found["MPS"] = "yes" if torch.backends.mps.is_available() else "no"
-    return found
+        rows["CUDA"] = f"no device; this torch is built for {build}"
+    rows["MPS"] = "yes" if torch.backends.mps.is_available() else "no"
+    return rows
 
 
 def settings() -> dict[str, str]:
-    """Caches, and what the environment changes."""
-    found = {"cache": short(weights.cache_dir())}
+    """Caches, and settings by environment variables."""
+    rows = {"cache": short_path(weights.cache_dir())}
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        found["the hub's cache"] = short(Path(HF_HUB_CACHE))
+        rows["the hub's cache"] = short_path(Path(HF_HUB_CACHE))
     except ImportError as error:
-        found["the hub's cache"] = first_line(error)
-    found["offline"] = "yes: SEGEARTH_OFFLINE or HF_HUB_OFFLINE is set" if downloads.offline() else "no"
-    found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    return found | {name: "is set" for name in PLACES if name in os.environ}
+        rows["the hub's cache"] = first_line(error)
+    rows["offline"] = "yes: SEGEARTH_OFFLINE or HF_HUB_OFFLINE is set" if downloads.offline() else "no"
+    rows |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return rows | {name: "is set" for name in PLACES if name in os.environ}
 
 
 def self_test(device: str) -> dict[str, Any]:
-    """Maps one window of the packaged scene with `tiny`; whatever goes wrong is a part of the report."""
+    """Maps one window of the packaged scene with `tiny`; errors are part of the result."""
     facts: dict[str, Any] = {"passed": False, "mean confidence": None, "expected": EXPECTED, "tolerance": TOLERANCE}
     try:
         from segearth.images import read_image
@@ -134,29 +134,29 @@ def self_test(device: str) -> dict[str, Any]:
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         started = time.perf_counter()
         result = predictor.predict(pixels[WINDOW, WINDOW], None)
-        found = float(result.confidence.mean(dtype="float64"))
+        confidence = float(result.confidence.mean(dtype="float64"))
         facts |= {"device": str(predictor.device), "seconds": round(time.perf_counter() - started, 2)}
-        facts |= {"mean confidence": round(found, 5), "passed": abs(found - EXPECTED) <= TOLERANCE}
+        facts |= {"mean confidence": round(confidence, 5), "passed": abs(confidence - EXPECTED) <= TOLERANCE}
     except UserError as error:
         facts["error"] = str(error)
-    except Exception as error:  # of any kind: the report is made to tell it
+    except Exception as error:  # any error belongs in the report
         facts["error"] = f"{type(error).__name__}: {first_line(error)}"
     return facts
 
 
 def anonymous(text: str) -> str:
-    """The text without the home folder and the user's name in paths."""
+    """Replaces the home folder and the user name in paths."""
     home = str(Path.home())
     text = text if len(home) < 2 else re.sub(rf"{re.escape(home)}(?=$|[/\\\s\"',:;)])", "~", text, flags=re.MULTILINE)
     try:
         user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a number without a name, in a container
+    except (KeyError, OSError, ImportError):  # a user id without a name, in a container
         return text
     return re.sub(rf"(?<=[/\\]){re.escape(user)}(?=$|[/\\\s\"',:;)])", "USER", text, flags=re.MULTILINE)
 
 
 def _sections(report: dict[str, dict[str, Any]]) -> list[str]:
-    """The report as text, a section each."""
+    """The sections of the report as text."""
     test = dict(report["self-test"])
     passed = test.pop("passed")
     shown = report | {"self-test": {"result": "passed" if passed else "FAILED", **test}}
@@ -167,26 +167,26 @@ def _sections(report: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _where(name: str) -> str:
-    """Where a file of the table of weights is, with its size."""
+    """Path and size of a weights file."""
     try:
         path = weights.find(name)
     except (UserError, ImportError) as error:
         return first_line(error)
-    return "not here" if path is None else f"{megabytes(path.stat().st_size)}, {short(path)}"
+    return "not here" if path is None else f"{megabytes(path.stat().st_size)}, {short_path(path)}"
 
 
 def _part(name: str) -> str:
-    """Whether an optional part can be used, and the line that installs it."""
+    """Whether an extra is installed, or how to install it."""
     extra = EXTRAS[name]
     missing = [package for package in extra.packages if find_spec(package) is None]
     if missing:
         return f"no ({extra.about}): {', '.join(missing)} missing; {install_command(name)}"
-    found = ", ".join(f"{package} {_version(package) or ''}".strip() for package in extra.packages)
-    return f"yes ({extra.about}): {found}"
+    installed = ", ".join(f"{package} {_version(package) or ''}".strip() for package in extra.packages)
+    return f"yes ({extra.about}): {installed}"
 
 
 def _version(package: str) -> str | None:
-    """The version of a package by its import name; None where it is not installed."""
+    """The version of a package by its import name; None if not installed."""
     if find_spec(package) is None:
         return None
     for name in _distributions().get(package, [package]):
@@ -199,7 +199,7 @@ def _version(package: str) -> str | None:
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Import names -> the names of what was installed: mmcv is of onedl-mmcv."""
+    """Distributions by import name: mmcv may come from onedl-mmcv."""
     return metadata.packages_distributions()
 
 

@@ -1,4 +1,4 @@
-"""What the verbs have in common that make something of finished maps, one after the other."""
+"""Common parts of the verbs that process finished maps one after another."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from segearth.paths import user_path
 
 
 def map_paths(given: Sequence[str | Path], what: str, expected: str) -> list[Path]:
-    """The paths of some files.
+    """Checks that files exist.
 
     Args:
-        given: as the user wrote them.
-        what: they are, and `expected` what one is called, for messages.
-        expected: see above.
+        given: paths as the user wrote them.
+        what: kind of the files, for messages.
+        expected: their naming scheme, for messages.
 
     Raises:
-        UserError: one is not there.
+        UserError: a file is missing.
     """
     paths = [user_path(path, what) for path in given]
     if missing := next((path for path in paths if not path.is_file()), None):
@@ -27,33 +27,33 @@ def map_paths(given: Sequence[str | Path], what: str, expected: str) -> list[Pat
     return paths
 
 
-def refuse_one_name(places: Sequence[Path], paths: Sequence[Path]) -> None:
-    """Refuses maps of which the same files would be made.
+def refuse_equal_outputs(outputs: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Refuses maps that have the same output path.
 
     Args:
-        places: what is made of each.
-        paths: of the maps.
+        outputs: output path of each map.
+        paths: paths of the maps.
 
     Raises:
-        UserError: there are two.
+        UserError: two outputs are equal.
     """
     seen: dict[Path, Path] = {}
-    for place, path in zip(places, paths, strict=True):
-        if (other := seen.setdefault(place, path)) is not path:
+    for output, path in zip(outputs, paths, strict=True):
+        if (other := seen.setdefault(output, path)) is not path:
             raise UserError(
-                f"{other} and {path} would both become {place.name}: expected maps of different names; give them one "
+                f"{other} and {path} would both become {output.name}: expected maps of different names; give them one "
                 f"by one, each with a folder of its own ({option('out')})"
             )
 
 
-def each(paths: Sequence[Path], make: Callable[[Path], object]) -> list[str]:
-    """Makes something of every map; one that fails does not stop the others.
+def process_each(paths: Sequence[Path], make: Callable[[Path], object]) -> list[str]:
+    """Calls `make` for every map; one that fails does not stop the others.
 
     Returns:
-        Why some failed, a sentence each.
+        The error messages.
 
     Raises:
-        UserError: why the only one failed.
+        UserError: the only map failed.
     """
     failed = []
     for path in paths:

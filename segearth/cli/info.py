@@ -1,4 +1,4 @@
-"""`segearth info`: what an image file or a scene is, whether it can be mapped, and what that would cost here."""
+"""`segearth info`: describes images and scenes, whether they can be mapped, and at what cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segearth.cli.columns import columns, duration, megabytes
+from segearth.cli.formatting import columns, duration, megabytes
 from segearth.cli.options import (
     DEFAULT_MODEL,
     add_max_memory,
@@ -47,7 +47,7 @@ _TURNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Files, and the model that would map them."""
+    """Adds files, model, and options of reading."""
     parser.epilog = "Exit codes: 1 if some of the files cannot be mapped, 2 if the only one cannot."
     parser.add_argument("files", nargs="+", metavar="FILE", help="images; rasters of any size, also by their address")
     parser.add_argument(
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a section on each file, and at last how the cost of images was found."""
+    """Prints a section per file, and finally how the cost was measured."""
     args.model = args.model or DEFAULT_MODEL
     spec = check_model(args)
     check_max_pixels(args)
@@ -72,39 +72,39 @@ def run(args: argparse.Namespace) -> int:
     check_reading_options(args)
     vocabulary = Vocabulary.of(args.classes or [list(names) for names in LAND_COVER])
 
-    from segearth.scenes.addresses import shown
+    from segearth.addresses import display_name
 
     options = scene_options(args)
     ways = {file: _way(file, args.way) for file in args.files}
     for file, (why, _) in ways.items():
         if why is None and not user_path(file).exists():
             raise UserError(f"no file at {printable(file)}: expected image files; give the paths of some")
-    found = [_examine(file, *ways[file], options, args, vocabulary) for file in args.files]
+    results = [_examine(file, *ways[file], options, args, vocabulary) for file in args.files]
     cost = None
-    if any(size is not None for _, size, _ in found) and not args.no_cost:
+    if any(size is not None for _, size, _ in results) and not args.no_cost:
         from segearth.cli.cost import measure
 
         say(f"timing {args.model} ...")
         cost = measure(args, vocabulary)
-    for file, (facts, size, _) in zip(args.files, found, strict=True):
+    for file, (facts, size, _) in zip(args.files, results, strict=True):
         if cost is not None and size is not None:
             facts |= costs(size, cost)
-        print(f"{shown(file)}\n{columns(list(facts.items()), '  ')}\n")
+        print(f"{display_name(file)}\n{columns(list(facts.items()), '  ')}\n")
     if cost is not None:
         print(cost.source)
     if spec is not None and spec.own:
         print(f"Model: {printable(spec.about)}: {spec.usage}")
-    return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
+    return OK if all(fine for *_, fine in results) else MISTAKE if len(results) == 1 else SOME_FAILED
 
 
 def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:
-    """Why a file is mapped as a scene, None for a picture; and why it is refused at once."""
+    """Why a file is a scene, None for a picture; and why it is refused."""
     if asked == "picture":
         return None, None
-    from segearth.scenes.input_kind import is_scene
+    from segearth.scenes.input_kind import scene_reason
 
     try:
-        why = is_scene(file)
+        why = scene_reason(file)
     except UserError as error:
         return None, str(error)
     return why or ("as asked for" if asked == "scene" else None), None
@@ -118,7 +118,7 @@ def _examine(
     args: argparse.Namespace,
     vocabulary: Vocabulary,
 ) -> tuple[dict[str, str], tuple[int, int] | None, bool]:
-    """The facts on a file; the size of a picture that can be mapped; and whether it can be mapped."""
+    """Facts on a file; the size of a picture; and whether it can be mapped."""
     if why is not None:
         from segearth.cli.info_scene import scene_facts
 
@@ -131,33 +131,33 @@ def _examine(
 
 
 def examine(path: Path, max_pixels: int | None = None) -> tuple[dict[str, str], tuple[int, int] | None]:
-    """What a file is, as far as Pillow tells, and what `segearth.images` says of it.
+    """Facts on an image file, and whether `segearth.images` can read it.
 
     Args:
-        path: of the file.
-        max_pixels: as of `segearth.images.read_image`.
+        path: path of the file.
+        max_pixels: see `segearth.images.read_image`.
 
     Returns:
-        The facts; and the image's size (height, width) once it is upright, None where it is refused.
+        The facts; and the size (height, width) of the upright image, None if it is refused.
     """
     from segearth.images import read_image
 
     facts = {"file": megabytes(path.stat().st_size)}
     try:
         facts |= describe(path)
-    except Exception:  # a file of any kind: read_image says what is wrong with it
+    except Exception:  # any file: read_image reports the error
         facts["format"] = "no picture that is read here"
     try:
         pixels, remarks = read_image(path, max_pixels)
     except UserError as error:
         return facts | {"predict": f"refused: {error}"}, None
     size = pixels.shape[:2]
-    told = [remark.removeprefix(f"{printable(path)} ") for remark in remarks]
-    return facts | {"predict": "; ".join(["can be mapped", *told])}, (int(size[0]), int(size[1]))
+    remarks = [remark.removeprefix(f"{printable(path)} ") for remark in remarks]
+    return facts | {"predict": "; ".join(["can be mapped", *remarks])}, (int(size[0]), int(size[1]))
 
 
 def describe(path: Path) -> dict[str, str]:
-    """What the header of an image file says."""
+    """Facts in the header of an image file."""
     from PIL import Image
 
     from segearth import tiff
@@ -173,7 +173,7 @@ def describe(path: Path) -> dict[str, str]:
 
 
 def _describe(image: Image.Image) -> dict[str, str]:
-    """What Pillow knows of an open image."""
+    """Facts on an image opened by Pillow."""
     from segearth.images.files import orientation_of
 
     palette = image.palette if image.mode in ("P", "PA") else None
@@ -189,7 +189,7 @@ def _describe(image: Image.Image) -> dict[str, str]:
 
 
 def _describe_tiff(page: Page) -> dict[str, str]:
-    """What the tags of a TIFF say."""
+    """Facts in the tags of a TIFF."""
     bits = max(page.bits)
     colours = 2**bits if page.photometric == 3 else 0
     bands = f"{len(page.bits)} ({page.interpretation}), {bits} bit{'s' * (bits != 1)}, {page.kind}"
@@ -201,7 +201,7 @@ def _describe_tiff(page: Page) -> dict[str, str]:
 
 
 def _facts(size: tuple[int, int], bands: str, orientation: int, colours: int, alpha: bool) -> dict[str, str]:
-    """What every format has."""
+    """Facts on an image of any format."""
     return {
         "size": f"{size[1]} × {size[0]} pixels (width × height)",
         "bands": bands,
@@ -212,24 +212,24 @@ def _facts(size: tuple[int, int], bands: str, orientation: int, colours: int, al
 
 
 def _frames(name: str, count: int) -> str:
-    """The name of a format, with the number of images in the file."""
+    """The name of a format, with the number of frames if several."""
     return f"{name}, {count} frames" if count > 1 else name
 
 
 def costs(size: tuple[int, int], cost: Cost) -> dict[str, str]:
-    """Windows, time and memory of a map, at the usual long side and at the image's own size.
+    """Windows, time and memory of a map, at the default long side and at the size of the image.
 
     Args:
         size: (height, width) of the image.
-        cost: of the model.
+        cost: cost of the model.
     """
     from segearth.images.resizing import resized_size
 
-    found = {}
+    facts = {}
     for title, scaled in ((f"at long side {LONG_SIDE}", resized_size(*size, LONG_SIDE)), ("at its own size", size)):
         windows = cost.windows(*scaled)
-        found[title] = (
+        facts[title] = (
             f"{windows:,} window{'s' * (windows != 1)}, about {duration(cost.seconds(scaled, size))}, "
             f"about {cost.memory(scaled, size) / 1e9:.1f} GB"
         )
-    return found
+    return facts

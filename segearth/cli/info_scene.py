@@ -1,4 +1,4 @@
-"""What `segearth info` tells of a scene: what the raster is, how it would be read, and what its map would cost."""
+"""`segearth info` for scenes: the raster, how it would be read, and the cost of its map."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from segearth.cli.columns import duration, megabytes
-from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, outline, timed_model
+from segearth.addresses import display_name
+from segearth.cli.cost import TIMED_PIXELS, megapixel_seconds, model_without_weights, timed_model
+from segearth.cli.formatting import duration, megabytes
 from segearth.compute import Compute
 from segearth.errors import UserError, UserNotice, printable, without_warnings
 from segearth.exits import say
 from segearth.predictor import Predictor
-from segearth.scenes.addresses import shown
 from segearth.scenes.blocks import map_block
-from segearth.scenes.georeference import Ground, bounds
-from segearth.scenes.inspection import Choice, look
-from segearth.scenes.layout import describe, side_of_blocks, working_set
+from segearth.scenes.georeference import Georeference, bounds
+from segearth.scenes.inspection import Inspection, inspect_raster
+from segearth.scenes.layout import describe_model_input, fit_block_side, working_set
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.plan import Plan
 from segearth.scenes.raster import Raster, ReadFailed, open_raster
 from segearth.scenes.stretch import parse_stretch
-from segearth.scenes.workload import Counts, count
+from segearth.scenes.workload import Workload, estimate_workload
 from segearth.vocabulary import Vocabulary
 from segearth.windows import Window
 
@@ -35,21 +35,24 @@ if TYPE_CHECKING:
 
 MOST_BANDS = 20  # that are listed
 PROCESS_BYTES = 0.9e9  # Python, torch, and GDAL with its cache of 128 MB
-TIMED_STEPS = 3  # along each side of the part that is timed: 4 × 4 windows, as many as a call of the encoder takes
-_PLACES = ((0.5, 0.5), *((y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)))  # of its middle, shares of the sides
+TIMED_STEPS = 3  # strides along each side of the timed part: 4 × 4 windows, one batch of the encoder
+_PLACES = (
+    (0.5, 0.5),
+    *((y, x) for y in (0.25, 0.75) for x in (0.25, 0.75)),
+)  # centre of the timed part
 
 
 def scene_facts(
     address: str, why: str, options: SceneOptions, args: argparse.Namespace, vocabulary: Vocabulary
 ) -> tuple[dict[str, str], bool]:
-    """All that is told of a scene.
+    """All facts on a scene.
 
     Args:
-        address: of its raster.
-        why: it is a scene: the rest of a sentence.
-        options: how it would be mapped.
-        args: the model's options, as of `segearth.cli.options.add_model_options`; and `time`, whether to time it.
-        vocabulary: what would be searched for.
+        address: address of the raster.
+        why: why it is a scene, as the end of a sentence.
+        options: options of the map.
+        args: the options of `segearth.cli.options.add_model_options`, and `time`: whether to time windows.
+        vocabulary: the classes.
 
     Returns:
         The facts; and whether it can be mapped.
@@ -58,11 +61,13 @@ def scene_facts(
     try:
         with open_raster(address, overview=options.overview) as raster:
             facts |= raster_facts(raster)
-            choice = look(raster, options.bands, options.stretch, options.stretch_from)
+            choice = inspect_raster(raster, options.bands, options.stretch, options.stretch_from)
             facts |= choice_facts(raster, choice, options)
-            model, model_bytes = outline(args, vocabulary)
-            plan = Plan.of(raster, _predictor(model, vocabulary), options, choice=choice)
-            counts = count(plan.frame, plan.area.window, side_of_blocks(plan.frame, model, options), choice.valid)
+            model, model_bytes = model_without_weights(args, vocabulary)
+            plan = Plan.create(raster, _predictor(model, vocabulary), options, inspection=choice)
+            counts = estimate_workload(
+                plan.frame, plan.area.window, fit_block_side(plan.frame, model, options), choice.valid
+            )
             facts |= cost_facts(raster, plan, counts, model, model_bytes, options)
             if args.time:
                 facts["time"] = _time(raster, plan, counts, args, vocabulary)
@@ -73,15 +78,15 @@ def scene_facts(
 
 
 def _predictor(model: SegEarth, vocabulary: Vocabulary) -> Predictor:
-    """For counting and timing only: what is doubtful about the classes is no matter here."""
+    """A predictor for counting and timing, without warnings on the classes."""
     with without_warnings(UserNotice):
         return Predictor(model, vocabulary)
 
 
 def raster_facts(raster: Raster) -> dict[str, str]:
-    """What the header of a raster says."""
+    """Facts in the header of a raster."""
     height, width = raster.size
-    ground = Ground.of(raster.transform, raster.crs)
+    ground = Georeference.from_rasterio(raster.transform, raster.crs)
     path = Path(raster.source)
     size = f", {megabytes(path.stat().st_size)}" if path.is_file() else ""
     smaller = ", ".join(f"1/{factor}" for factor in raster.overviews)
@@ -95,7 +100,7 @@ def raster_facts(raster: Raster) -> dict[str, str]:
         west, south, east, north = bounds(raster.transform, raster.size)
         facts["extent"] = f"{west:.10g} to {east:.10g}, {south:.10g} to {north:.10g}"
     pixel = raster.pixel_size
-    facts["pixel"] = pixel.how if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.how})"
+    facts["pixel"] = pixel.method if pixel.side_m is None else f"{pixel.side_m:.4g} m ({pixel.method})"
     facts["bands"] = _bands(raster)
     alpha = [str(band.number) for band in raster.bands if band.colour == "alpha"]
     if raster.has_mask:
@@ -106,7 +111,7 @@ def raster_facts(raster: Raster) -> dict[str, str]:
 
 
 def _bands(raster: Raster) -> str:
-    """All bands, with the type once where it is that of all."""
+    """All bands; the type is named once if all are equal."""
     types = {band.dtype for band in raster.bands}
     names = []
     for band in raster.bands[:MOST_BANDS]:
@@ -119,8 +124,8 @@ def _bands(raster: Raster) -> str:
     return f"{len(raster.bands)}{same}: {', '.join(names)}{more}"
 
 
-def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[str, str]:
-    """How a raster would be read."""
+def choice_facts(raster: Raster, choice: Inspection, options: SceneOptions) -> dict[str, str]:
+    """Bands, stretch and valid pixels that would be used."""
     spec, valid = choice.spec, choice.valid
     red, green, blue = spec.bands
     if spec.palette:
@@ -135,9 +140,9 @@ def choice_facts(raster: Raster, choice: Choice, options: SceneOptions) -> dict[
         names = [""] if len(set(spec.stretch)) == 1 else ["red ", "green ", "blue "]
         ranges = [f"{name}{_range(low, high)}" for name, (low, high) in zip(names, spec.stretch, strict=False)]
         asked = parse_stretch(options.stretch)
-        told = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)  # by its bits
-        how = "" if told else f", percentiles {asked.low:g} and {asked.high:g}"
-        where = f" of {shown(options.stretch_from)}" if options.stretch_from else ""
+        is_given = asked.kind == "range" or all(raster.bands[number - 1].bits for number in spec.bands)
+        how = "" if is_given else f", percentiles {asked.low:g} and {asked.high:g}"
+        where = f" of {display_name(options.stretch_from)}" if options.stretch_from else ""
         stretch = f"{', '.join(ranges)} as 0 to 255{how}{where}"
     share = 100 * float(valid.mean())
     return {
@@ -152,26 +157,26 @@ def _range(low: float, high: float) -> str:
 
 
 def _share(percent: float) -> str:
-    """A share that is never rounded to all or nothing."""
+    """A percentage that is never rounded to 0 or 100."""
     if 0 < percent < 0.1:
         return "below 0.1"
     return "over 99.9" if 99.9 < percent < 100 else f"{percent:.3g}"
 
 
 def cost_facts(
-    raster: Raster, plan: Plan, counts: Counts, model: SegEarth, model_bytes: int, options: SceneOptions
+    raster: Raster, plan: Plan, counts: Workload, model: SegEarth, model_bytes: int, options: SceneOptions
 ) -> dict[str, str]:
-    """What the model would see, in windows and blocks, and with how much memory."""
+    """Windows, blocks and memory of the map."""
     frame, window = plan.frame, plan.area.window
-    facts = {"the model sees": describe(frame, raster.pixel_size)}
+    facts = {"the model sees": describe_model_input(frame, raster.pixel_size)}
     high, broad = window.bottom - window.top, window.right - window.left
     if (high, broad) != frame.output_size:
         shape = "the window of some polygons, " if plan.area.polygons else ""
         facts["part"] = f"{shape}{broad:,} × {high:,} pixels from column {window.left:,} and row {window.top:,} on"
     tall, wide = frame.grid.window_size
-    empty = "" if counts.seen == 1 else f", {_share(100 * counts.seen)} % of them with valid pixels"
+    empty = "" if counts.valid_share == 1 else f", {_share(100 * counts.valid_share)} % of them with valid pixels"
     facts["windows"] = f"{counts.windows:,} of {wide} × {tall} pixels{empty}"
-    side, (rows, columns) = side_of_blocks(frame, model, options), counts.blocks
+    side, (rows, columns) = fit_block_side(frame, model, options), counts.blocks
     more = f", which compute {100 * counts.overhead:.2g} % more windows" if rows * columns > 1 else ""
     size = f"{min(side, broad):,} × {min(side, high):,} pixels"
     facts["blocks"] = f"{columns:,} × {rows:,} of up to {size}{more}"
@@ -183,28 +188,28 @@ def cost_facts(
     return facts
 
 
-def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
-    """How long the map would take here: some windows are mapped, from reading to labels."""
+def _time(raster: Raster, plan: Plan, counts: Workload, args: argparse.Namespace, vocabulary: Vocabulary) -> str:
+    """Estimates the time of the map from some windows, mapped from reading to labels."""
     compute = Compute.choose(args.device, args.precision)
     args.precision = compute.precision
     say(f"timing {args.model} on {raster.name} ...")
     model, weights = timed_model(args, vocabulary, compute.device)
     predictor = _predictor(model, vocabulary)
     for area in _areas(plan):
-        found = [_seconds(area, plan, raster, predictor)]
-        if found[0][1]:
-            rounds = 1 if found[0][0] > 1 else 3  # the first one is slower
-            found += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
+        timings = [_seconds(area, plan, raster, predictor)]
+        if timings[0][1]:
+            rounds = 1 if timings[0][0] > 1 else 3  # the first round is slower
+            timings += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
             break
     else:
         return "unknown: the parts that were looked at have no valid pixel"
     labels = megapixel_seconds(model) / TIMED_PIXELS
     pixels = (area.bottom - area.top) * (area.right - area.left)
-    seconds, windows = min(found)
+    seconds, windows = min(timings)
     batch = plan.blocks.batch
-    window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last call of a part is filled up
+    window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last batch is padded
     top, bottom, left, right = plan.area.window
-    whole = counts.computed * counts.seen * window + (bottom - top) * (right - left) * labels
+    whole = counts.computed_windows * counts.valid_share * window + (bottom - top) * (right - left) * labels
     threads = f", threads: {torch.get_num_threads()}" if compute.device.type == "cpu" else ""
     return (
         f"about {duration(whole)} in one process: {windows} of the windows took {seconds:.2g} s with {args.model} "
@@ -214,7 +219,7 @@ def _time(raster: Raster, plan: Plan, counts: Counts, args: argparse.Namespace, 
 
 
 def _areas(plan: Plan) -> Iterator[Window]:
-    """Parts of the output that a square of windows touches, from one side to the other: the middle first."""
+    """Parts of the output that a square of windows covers, the centre first."""
     frame, wanted = plan.frame, plan.area.window
     stride = frame.grid.stride
     for place in _PLACES:
@@ -224,7 +229,7 @@ def _areas(plan: Plan) -> Iterator[Window]:
         ):
             middle = (begin + share * (end - begin)) * model / output
             start = max(0, round(middle / stride - TIMED_STEPS / 2)) * stride
-            # less by a step of the interpolation on each side, for which further pixels are needed
+            # without the outermost pixels, whose interpolation needs further windows
             inset = 1 + output / model
             first, last = start * output / model + inset, (start + TIMED_STEPS * stride) * output / model - inset
             top = min(max(math.ceil(first), begin), end - 1)
@@ -233,9 +238,9 @@ def _areas(plan: Plan) -> Iterator[Window]:
 
 
 def _seconds(area: Window, plan: Plan, raster: Raster, predictor: Predictor) -> tuple[float, int]:
-    """Seconds for a part of a map, and its windows; none where no pixel is valid."""
-    done: list[int] = []
-    begun = time.perf_counter()
-    for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, done.append):
+    """Seconds for a part of a map, and its number of windows; 0 windows if no pixel is valid."""
+    windows: list[int] = []
+    started = time.perf_counter()
+    for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, windows.append):
         pass
-    return time.perf_counter() - begun, sum(done)
+    return time.perf_counter() - started, sum(windows)

@@ -1,21 +1,21 @@
-"""Options of the verbs that map: another method than the paper's, and test-time averaging."""
+"""Options of the verbs that map: attention method and test-time augmentation."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-# Of `segearth.models`, which needs torch.
+# Names of `segearth.models.attention`, which needs torch.
 METHODS = "vanilla, MaskCLIP, SCLIP, GEM, ClearCLIP, SegEarth, NACLIP"
 VIEWS = ("flips", "turns", "all")
 
 
 def add_method_options(parser: argparse.ArgumentParser, default: str = "SegEarth") -> None:
-    """How features are read out, and of which views of an image.
+    """Adds the options `--method` and `--tta`.
 
     Args:
-        parser: of the verb.
-        default: what its help says is taken without `--method`.
+        parser: parser of the verb.
+        default: default method in the help text.
     """
     parser.add_argument(
         "--method",
@@ -31,7 +31,7 @@ def add_method_options(parser: argparse.ArgumentParser, default: str = "SegEarth
 
 
 def method_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What `load_model` is given for them: nothing that is its default.
+    """Arguments of `load_model` for these options, without defaults.
 
     Raises:
         UserError: an unknown method.
@@ -47,7 +47,7 @@ def method_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def method_changes(args: argparse.Namespace) -> list[str]:
-    """The same as changes to a config.
+    """The same options as changes to a config.
 
     Raises:
         UserError: an unknown method.

@@ -1,4 +1,4 @@
-"""The options that several verbs share: one name and one meaning everywhere."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ MODELS = (
 def add_model_options(
     parser: argparse.ArgumentParser, default_model: str = DEFAULT_MODEL, with_config: bool = False
 ) -> None:
-    """Which CLIP and upsampler, where and how exactly they compute.
+    """Adds the options for model, upsampler, device and precision.
 
     Args:
-        parser: of the verb.
-        default_model: what its help says is taken without `--model`, which stays None.
-        with_config: whether a config may say device and precision; without the options these are None then.
+        parser: parser of the verb.
+        default_model: default model in the help text; the value of `--model` is None by default.
+        with_config: whether a config may set device and precision; their values are then None by default.
     """
     parser.add_argument("--model", help=f"{MODELS} ({default_model})")
-    _add_own(parser)
+    _add_custom_model(parser)
     add_device(parser, with_config)
     parser.add_argument(
         "--precision",
@@ -42,8 +42,8 @@ def add_model_options(
     )
 
 
-def _add_own(parser: argparse.ArgumentParser) -> None:
-    """What goes with a CLIP of one's own."""
+def _add_custom_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for a CLIP given by path or address."""
     parser.add_argument("--architecture", help="of a --model given by path or address: open_clip's name, or JSON")
     parser.add_argument(
         "--upsampler",
@@ -52,7 +52,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser, with_config: bool = False) -> None:
-    """Where to compute; arguments as of `add_model_options`."""
+    """Adds the option for the device; for the arguments see `add_model_options`."""
     parser.add_argument(
         "--device",
         default=None if with_config else "auto",
@@ -66,19 +66,19 @@ def _shown_default(default: str, with_config: bool) -> str:
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Results and errors only."""
+    """Adds the option for results and errors only."""
     parser.add_argument("-q", "--quiet", action="store_true", help="no remarks and no progress while working")
 
 
 def check_model(args: argparse.Namespace, default: str | None = None) -> Spec | None:
-    """The CLIP of `--model`; refuses one that cannot be, before torch is imported.
+    """Resolves the CLIP of `--model`, before torch is imported.
 
     Args:
-        args: of the command.
-        default: the model where none is given.
+        args: arguments of the command.
+        default: default model.
 
     Raises:
-        UserError: an unknown name, weights without their architecture, or an architecture without weights.
+        UserError: an unknown name, weights without architecture, or an architecture without weights.
     """
     if args.model is None and args.architecture is not None:
         raise UserError(
@@ -90,19 +90,20 @@ def check_model(args: argparse.Namespace, default: str | None = None) -> Spec | 
 
 
 def check_long_side(args: argparse.Namespace) -> None:
-    """Refuses a `--long-side` that cannot be.
+    """Checks `--long-side`.
 
     Raises:
-        UserError: a negative number, or one that no image has.
+        UserError: negative or too large.
     """
     if not 0 <= args.long_side < 2**31:
         raise UserError(
-            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size"
+            f"{option('long_side', args.long_side)}: expected a number of pixels, or 0 for the image's own size; "
+            "change it"
         )
 
 
 def add_way(parser: argparse.ArgumentParser) -> None:
-    """Whether pictures or scenes are meant."""
+    """Adds the option that maps all inputs as pictures or as scenes."""
     parser.add_argument(
         "--as",
         dest="way",
@@ -113,7 +114,7 @@ def add_way(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_pixels(parser: argparse.ArgumentParser) -> None:
-    """How large a file may be."""
+    """Adds the option for the maximum pixels of a file."""
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -123,47 +124,51 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
 
 
 def check_max_pixels(args: argparse.Namespace) -> None:
-    """Refuses a `--max-pixels` that cannot be.
+    """Checks `--max-pixels`.
 
     Raises:
-        UserError: no pixel.
+        UserError: less than 1.
     """
     if args.max_pixels is not None and args.max_pixels < 1:
-        raise UserError(f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000")
+        raise UserError(
+            f"{option('max_pixels', args.max_pixels)}: expected a number of pixels, such as 400000000; change it"
+        )
 
 
 def add_max_memory(parser: argparse._ActionsContainer, default: str) -> None:
-    """How much memory the windows that are computed at once may take.
+    """Adds the option for the working memory of windows.
 
     Args:
-        parser: of the verb, or a group of its options.
-        default: what its help says is taken without the option.
+        parser: parser of the verb, or a group of its options.
+        default: default in the help text.
     """
     parser.add_argument("--max-memory", type=float, metavar="MB", help=f"working memory ({default})")
 
 
 def check_max_memory(args: argparse.Namespace) -> None:
-    """Refuses a `--max-memory` that cannot be.
+    """Checks `--max-memory`.
 
     Raises:
-        UserError: it is no amount of memory.
+        UserError: not a positive number.
     """
     if args.max_memory is not None and not 0 < args.max_memory < math.inf:
-        raise UserError(f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400")
+        raise UserError(
+            f"{option('max_memory', args.max_memory)}: expected a number of megabytes, such as 400; change it"
+        )
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the config") -> None:
-    """What `eval` and `eval-all` have in common.
+    """Adds the options that `eval` and `eval-all` share.
 
     Args:
-        parser: of the verb.
-        which: the config or configs that it changes.
+        parser: parser of the verb.
+        which: name of the config or configs in the help text.
     """
     parser.add_argument(
         "--model",
         help=f"replaces the CLIP and upsampler of {which}: {MODELS}",
     )
-    _add_own(parser)
+    _add_custom_model(parser)
     parser.add_argument("--data-root", type=Path, help="a folder that stands for the leading data/ of data paths")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images of a set")
     parser.add_argument(
@@ -180,27 +185,30 @@ def add_evaluation_options(parser: argparse.ArgumentParser, which: str = "the co
 
 
 def check_evaluation_options(args: argparse.Namespace) -> None:
-    """Refuses what `add_evaluation_options` took and cannot be, before torch is imported.
+    """Checks the options of `add_evaluation_options`, before torch is imported.
 
     Raises:
-        UserError: a model that cannot be, no number of images, no key=value, or no folder.
+        UserError: an invalid model, number of images, key=value or folder.
     """
     check_model(args)
     if args.limit is not None and args.limit < 1:
-        raise UserError(f"{option('limit', args.limit)}: expected at least 1 image")
+        raise UserError(f"{option('limit', args.limit)}: expected at least 1 image; change it")
     for change in args.cfg_options:
         check_syntax(change)
     check_max_memory(args)
     if args.data_root is not None and not user_path(args.data_root, "folder of data").is_dir():
-        raise UserError(f"no folder at {option('data_root', args.data_root)}: give the folder that stands for data/")
+        raise UserError(
+            f"no folder at {option('data_root', args.data_root)}: expected the one that stands for data/; "
+            "correct the path"
+        )
 
 
 def evaluation_changes(args: argparse.Namespace, method: Sequence[str] = ()) -> ConfigChanges:
-    """What the options of a verb change in a config; those that were not given change nothing.
+    """Changes to a config by the given options of a verb.
 
     Args:
-        args: parsed, with those of `add_evaluation_options` or the like.
-        method: changes of other options, "key=value" each: of several changes of one key, the last one counts.
+        args: parsed arguments, with the options of `add_evaluation_options` or similar ones.
+        method: changes by other options, as "key=value"; later changes of a key override earlier ones.
     """
     options = {"device": "device", "precision": "precision", "max_memory_mb": "max_memory"}
     values = {key: getattr(args, name, None) for key, name in options.items()}

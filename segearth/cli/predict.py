@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segearth import weights
-from segearth.cli.columns import count
+from segearth.cli.formatting import count
+from segearth.cli.key_value_options import add_colour, parse_colours
 from segearth.cli.method_options import add_method_options, method_options
 from segearth.cli.options import (
     DEFAULT_MODEL,
@@ -27,7 +28,6 @@ from segearth.cli.options import (
     check_max_pixels,
     check_model,
 )
-from segearth.cli.pairs import add_colour, colours
 from segearth.cli.scene_options import add_scene_options, check_scene_options
 from segearth.clips import resolve
 from segearth.errors import UserError, option, printable
@@ -45,7 +45,7 @@ HELP = "Map images with class names in words."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Images, classes, and what the maps look like."""
+    """Adds images, classes, and options of the maps."""
     parser.add_argument(
         "images",
         nargs="+",
@@ -100,14 +100,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks all that can be checked at once, makes the maps, says what became of them."""
+    """Checks the arguments, makes the maps, and prints the results."""
     tell: Callable[[str], None] = quiet if args.quiet else say
     vocabulary, threshold = _vocabulary(args, tell)
     _check(args)
     method = method_options(args)
 
     from segearth.batch.inputs import find_images
-    from segearth.cli.predict_ways import pictures_and_scenes
+    from segearth.cli.predict_kinds import pictures_and_scenes
     from segearth.jobs.shards import WHOLE, parse_shard
     from segearth.outputs import writable_folder
 
@@ -155,7 +155,7 @@ def _make(
     method: dict[str, Any],
     tell: Callable[[str], None],
 ) -> int:
-    """Makes the maps that are missing, and prints what became of all."""
+    """Makes the missing maps, and prints the results."""
     from segearth.batch.maps import write_table
     from segearth.cli.predict_outcome import Outcome, print_table
 
@@ -194,7 +194,7 @@ def _make(
 
 
 def _device(device: str, shard: Shard) -> str:
-    """Where to compute: of several shares on one machine each takes a GPU of its own."""
+    """The device; several shards on one machine use different GPUs."""
     if shard.local == 0 or device not in ("auto", "cuda"):
         return device
     import torch
@@ -203,7 +203,7 @@ def _device(device: str, shard: Shard) -> str:
 
 
 def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[Vocabulary, float]:
-    """The classes and the threshold, with all that the command line changes in them."""
+    """The classes and the threshold of the command line."""
     background = False if args.background == "none" else args.background
     threshold = args.threshold
     if args.preset is None:
@@ -212,36 +212,38 @@ def _vocabulary(args: argparse.Namespace, tell: Callable[[str], None]) -> tuple[
         from segearth.config_files import configs_folder
         from segearth.datasets import describe
 
-        of = describe(args.preset)
-        vocabulary = Vocabulary.from_file(configs_folder() / of.prompts, of.bg_idx if of.prob_thd else None)
+        dataset = describe(args.preset)
+        background_index = dataset.bg_idx if dataset.prob_thd else None
+        vocabulary = Vocabulary.from_file(configs_folder() / dataset.prompts, background_index)
         if background is not None:
             vocabulary = vocabulary.with_background(background)
-        if threshold is None and of.prob_thd:
-            threshold = of.prob_thd
+        if threshold is None and dataset.prob_thd:
+            threshold = dataset.prob_thd
             tell(
-                f"note: the threshold {threshold} of {of.title} was tuned on its labels; other images may want another"
+                f"note: the threshold {threshold} of {dataset.title} was tuned on its labels; other images may want "
+                "another"
             )
     if args.background is None and vocabulary.background is not None and threshold:
         name = vocabulary.background_name
         tell(f"note: uncertain pixels become {name!r}; {option('background', 'none')} leaves them unclassified")
-    return vocabulary.with_colours(colours(args.colour)), threshold or 0.0
+    return vocabulary.with_colours(parse_colours(args.colour)), threshold or 0.0
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuses what cannot be, before torch is imported."""
+    """Checks the arguments before torch is imported."""
     check_model(args)
     if args.long_side is not None:
         check_long_side(args)
     check_max_pixels(args)
     for name, value in (("threshold", args.threshold), ("opacity", args.opacity)):
         if value is not None and not 0 <= value <= 1:
-            raise UserError(f"{option(name, value)}: expected a number from 0 to 1")
+            raise UserError(f"{option(name, value)}: expected a number from 0 to 1; change it")
     check_max_memory(args)
     check_scene_options(args)
 
 
 def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Which weights are used; downloads those that are not here, except for a dry run."""
+    """Settings of the model; downloads missing weights, except for a dry run."""
     from segearth.provenance import model_settings
 
     spec = resolve(args.model or DEFAULT_MODEL, args.architecture)
@@ -252,7 +254,7 @@ def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _dry_run(plans: Sequence[tuple[str, bool]]) -> int:
-    """Prints a line for every image; nothing is written."""
+    """Prints a line for every image, without writing files."""
     for line, _ in plans:
         print(printable(line))
     if not any(fails for _, fails in plans):

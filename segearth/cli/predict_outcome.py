@@ -1,4 +1,4 @@
-"""What became of the maps that `segearth predict` was asked for."""
+"""Results of `segearth predict`: counts, failures and the final table."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from segearth.batch.maps import SUMMARY
-from segearth.cli.columns import columns, count
+from segearth.cli.formatting import columns, count
 from segearth.exits import OK, SOME_FAILED
 
-_MOST_CLASSES = 8  # that a table has; `summary.csv` has all
+_MOST_CLASSES = 8  # maximum in the table; `summary.csv` has all
 
 
 @dataclass
 class Outcome:
-    """What became of some maps.
+    """Results of several maps.
 
     Attributes:
-        made: those that were written now, by their summaries.
-        there: how many were there.
-        failed: why others are not there, a sentence each.
-        damaged: of `made` and `there`, how many lack blocks that failed.
-        without_polygons: of `made` and `there`, how many lack the polygons that were asked for.
-        waiting: how many other processes have still to finish.
-        rows: of a table, a line for each scene: its name, what became of it, its size and its classes.
+        made: summaries of the maps that were written.
+        there: number of maps that existed.
+        failed: error messages of the other maps.
+        damaged: number of maps with failed blocks.
+        without_polygons: number of maps whose polygons failed.
+        waiting: number of maps that other processes must finish.
+        rows: table rows of scenes: name, result, size and classes.
     """
 
     made: list[Path] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Outcome:
 
     @classmethod
     def total(cls, parts: Iterable[Outcome]) -> Outcome:
-        """All of several."""
+        """The sum of several results."""
         whole = cls()
         for part in parts:
             whole.made += part.made
@@ -52,14 +52,14 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        """The exit code, where more was asked for than one map."""
+        """The exit code for several maps."""
         return SOME_FAILED if self.failed or self.damaged or self.without_polygons else OK
 
     def line(self, out: str) -> str:
-        """It in a line.
+        """The results in one line.
 
         Args:
-            out: the folder of the maps.
+            out: folder of the maps.
         """
         if not (self.made or self.failed or self.damaged or self.without_polygons or self.waiting):
             return f"{'the map is' if self.there == 1 else f'all {self.there:,} maps are'} in {out} already"
@@ -76,7 +76,7 @@ class Outcome:
 
 
 def print_table(outcome: Outcome, alone: bool) -> None:
-    """Prints the map in figures, where there is one; else a line for each scene."""
+    """Prints the statistics of a single map, or one line per scene."""
     if len(outcome.rows) > 1:
         print(columns([("scene", "", "size", "percent"), *outcome.rows]) + "\n")
     elif alone and outcome.made:
@@ -87,7 +87,7 @@ def print_table(outcome: Outcome, alone: bool) -> None:
 
 
 def scene_cells(summary: Mapping[str, Any]) -> tuple[str, str]:
-    """The area of a scene's map, and the shares of its classes, for `Outcome.rows`."""
+    """Area and class shares of a scene, for `Outcome.rows`."""
     from segearth.summary import hectares
 
     area, rows = summary["area_m2"], summary["classes"]

@@ -1,4 +1,4 @@
-"""`segearth predict` of pictures: each is mapped in one piece."""
+"""`segearth predict` for pictures, which are mapped in one piece."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from segearth.batch.inputs import Item
 from segearth.batch.maps import check_disk, make_maps
 from segearth.batch.plan import plan
-from segearth.cli.columns import count
+from segearth.cli.formatting import count
 from segearth.cli.predict_outcome import Outcome
 from segearth.cli.predict_progress import picture_progress
 from segearth.errors import UserError, printable
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 class Pictures:
-    """Pictures that are to be mapped.
+    """Pictures to map.
 
     Args:
-        args: of the command.
-        items: the pictures, one at least.
-        settings: what all maps depend on.
-        classes: their number.
+        args: arguments of the command.
+        items: the pictures, at least one.
+        settings: settings of all maps.
+        classes: number of classes.
 
     Attributes:
-        number: of them.
-        done: whether there is nothing to do.
+        number: number of pictures.
+        done: whether all maps exist.
     """
 
     def __init__(self, args: argparse.Namespace, items: Sequence[Item], settings: dict[str, Any], classes: int) -> None:
         self._args, self._classes = args, classes
         self._long_side = LONG_SIDE if args.long_side is None else args.long_side
-        own = {"long_side": self._long_side or None, "opacity": args.opacity, "outline": args.outline}
-        self._tasks = plan(list(items), args.out, {**settings, **own, "scores": args.scores}, overwrite=args.overwrite)
+        more = {"long_side": self._long_side or None, "opacity": args.opacity, "outline": args.outline}
+        self._tasks = plan(list(items), args.out, {**settings, **more, "scores": args.scores}, overwrite=args.overwrite)
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._unreadable: dict[Path, str] = {}
         for task in self._tasks:
@@ -54,13 +54,13 @@ class Pictures:
         self.done = all(task.done for task in self._tasks)
 
     def _windows_of(self, size: tuple[int, int]) -> int:
-        """How many windows an image has."""
+        """Number of windows of an image."""
         height, width = resized_size(*size, self._long_side) if self._long_side else size
         return len(sliding_windows(height, width, CROP, STRIDE))
 
     @property
     def first_line(self) -> str:
-        """What is going to be done."""
+        """A summary of the work to do."""
         done = sum(task.done for task in self._tasks)
         already = f" ({done} done already)" if done else ""
         scale = f"long side {self._long_side}" if self._long_side else "own size"
@@ -68,7 +68,7 @@ class Pictures:
         return f"{count(len(self._tasks), 'picture')}{already}, {scale}, {windows}"
 
     def plans(self) -> list[tuple[str, bool]]:
-        """A line for every picture on what would be done, and whether that fails."""
+        """For every picture a line on what would be done, and whether it would fail."""
         lines = []
         for task in self._tasks:
             path = task.item.path
@@ -84,13 +84,13 @@ class Pictures:
         return lines
 
     def check(self, *, alone: bool) -> None:
-        """Looks whether the work can begin.
+        """Checks that the work can begin.
 
         Args:
-            alone: whether nothing else is asked for than one map.
+            alone: whether there is only one map to make.
 
         Raises:
-            UserError: the only picture cannot be read, or the maps will not fit on the disk.
+            UserError: the only picture cannot be read, or the disk is too full.
         """
         if alone and self._unreadable:
             raise UserError(next(iter(self._unreadable.values())))
@@ -98,7 +98,7 @@ class Pictures:
         check_disk(self._tasks, pixels, self._classes, self._args.out)
 
     def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
-        """Makes the maps that are missing."""
+        """Makes the missing maps."""
         args = self._args
         with picture_progress(args, tell) as (progress, tell):
             made = make_maps(

@@ -1,4 +1,4 @@
-"""How far `segearth predict` is: a bar for people, lines of JSON for programs."""
+"""Progress of `segearth predict`: a bar, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
 
 _SCENE = "{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total:.3g} megapixels [{elapsed}{postfix}]"
-_LONGEST = 40  # characters of a name beside a bar
+_LONGEST = 40  # characters of a name in the title of a bar
 
 
 @contextmanager
 def picture_progress(args: argparse.Namespace, tell: Tell) -> Iterator[tuple[Callable[[Step], None], Tell]]:
-    """What is told how far pictures are, over all windows; and what says remarks meanwhile."""
+    """Yields a progress callback for pictures, and a function that prints remarks beside the bar."""
     if args.progress == "json":
         left = TimeLeft()
 
@@ -63,14 +63,14 @@ def picture_progress(args: argparse.Namespace, tell: Tell) -> Iterator[tuple[Cal
 def scene_progress(
     args: argparse.Namespace, tell: Tell, item: Item, number: int, total: int
 ) -> Iterator[Callable[[SceneProgress], None]]:
-    """What is told how far a scene is, over its blocks, and says its remarks before.
+    """Yields a progress callback for a scene, which first prints its remarks.
 
     Args:
-        args: of the command.
-        tell: says remarks.
+        args: arguments of the command.
+        tell: prints remarks.
         item: the scene.
-        number: of it, from 0.
-        total: of scenes.
+        number: index of the scene, from 0.
+        total: number of scenes.
     """
     with ExitStack() as bars:
         show: Callable[[SceneProgress], None] | None = None
@@ -89,18 +89,18 @@ def scene_progress(
                 tqdm(total=step.megapixels_total, dynamic_ncols=True, bar_format=_SCENE, desc=title)
             )
             bars.callback(bar.set_postfix_str, "")
-            return partial(_move, bar)
+            return partial(_update_bar, bar)
 
-        def telling(step: SceneProgress) -> None:
+        def report(step: SceneProgress) -> None:
             nonlocal show
-            show = show or begin(step)  # nothing is said of a map that is there already
+            show = show or begin(step)  # nothing is printed for an existing map
             show(step)
 
-        yield telling
+        yield report
 
 
 def _scene_line(item: Item, number: int, total: int, step: SceneProgress) -> None:
-    """How far a scene is, as JSON."""
+    """Prints the progress of a scene as JSON."""
     _json(
         scene=item.shown,
         scenes_done=number,
@@ -115,7 +115,7 @@ def _scene_line(item: Item, number: int, total: int, step: SceneProgress) -> Non
 
 
 def polygon_progress(args: argparse.Namespace, item: Item, number: int, total: int) -> Progress:
-    """Who is told how far the polygons of a scene are; arguments as of `scene_progress`."""
+    """The progress option for the polygons of a scene; for the arguments see `scene_progress`."""
     if args.progress == "json":
         return lambda done, tiles: _json(
             scene=item.shown, scenes_done=number, scenes=total, tiles_done=done, tiles=tiles
@@ -123,15 +123,15 @@ def polygon_progress(args: argparse.Namespace, item: Item, number: int, total: i
     return None if args.progress in ("auto", "bar") and not args.quiet else False
 
 
-def tell_files(args: argparse.Namespace, item: Item, number: int, total: int, files: Sequence[Path]) -> None:
-    """Tells programs where the files of a finished scene are; the other arguments as of `scene_progress`."""
+def report_files(args: argparse.Namespace, item: Item, number: int, total: int, files: Sequence[Path]) -> None:
+    """Prints the files of a finished scene as JSON; for the other arguments see `scene_progress`."""
     if args.progress == "json":
         paths = [str(path.absolute()) for path in files]
         _json(scene=item.shown, scenes_done=number + 1, scenes=total, files=paths)
 
 
-def _move(bar: Any, step: SceneProgress) -> None:
-    """How far a scene is, on a bar."""
+def _update_bar(bar: Any, step: SceneProgress) -> None:
+    """Shows the progress of a scene on a bar."""
     bar.n = step.megapixels
     pace, left = step.megapixels_per_second, step.seconds_left
     if step.done == step.total:
@@ -148,13 +148,13 @@ def _wants_bar(args: argparse.Namespace) -> bool:
 
 
 def _title(number: int, total: int, item: Item) -> str:
-    """What stands before a bar."""
+    """The title of a bar."""
     name = Path(item.name).name
     return printable(name if total == 1 else f"{number}/{total} {name}")[:_LONGEST]
 
 
 def _json(**event: Any) -> None:
-    """A line on stderr, in ASCII: names may be anything."""
+    """Prints a line of JSON on stderr, in ASCII, as names may contain any characters."""
     print(json.dumps(event, allow_nan=False), file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`segearth predict` of scenes: each is mapped block by block, and keeps its coordinates."""
+"""`segearth predict` for scenes, which are mapped block by block and keep their coordinates."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth.batch.inputs import Item
-from segearth.cli.columns import count
+from segearth.cli.formatting import count
 from segearth.cli.options import DEFAULT_MODEL
 from segearth.cli.predict_outcome import Outcome, scene_cells
-from segearth.cli.predict_progress import polygon_progress, scene_progress, tell_files
+from segearth.cli.predict_progress import polygon_progress, report_files, scene_progress
 from segearth.cli.scene_options import scene_options
-from segearth.cli.vector_options import polygons_told
+from segearth.cli.vector_options import polygon_line
 from segearth.clips import resolve
 from segearth.errors import UserError, is_out_of_memory, option, printable
 from segearth.exits import reraise_if_ending, say
 from segearth.scenes.existing_files import POLYGONS
 from segearth.scenes.grid import block_side
-from segearth.scenes.layout import area_of, describe, frame_of, windows_in
+from segearth.scenes.layout import describe_model_input, make_frame, requested_area, window_count
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.predict import open_scene, predict_scene
 from segearth.scenes.raster import Raster, ReadFailed
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from segearth.predictor import Predictor
     from segearth.scenes.options import SceneProgress, SceneResult
 
-_MOST_BLOCKS = 5  # that are named, of those that failed; a scene's summary has all
+_MOST_BLOCKS = 5  # maximum number of failed blocks to print; the summary has all
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Of a model that is not loaded yet."""
+    """Window size and stride of a model that is not loaded yet."""
 
     slide_crop: int
     slide_stride: int
@@ -50,12 +50,12 @@ class _Windows:
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene that is to be mapped.
+    """A scene to map.
 
     Attributes:
-        item: it and its name.
-        tiles: of a mosaic; of another scene only itself.
-        why: it is a scene; empty where the user said so.
+        item: the scene and its name.
+        tiles: the tiles of a mosaic; for another scene only its source.
+        why: why it is a scene; empty if the user said so.
     """
 
     item: Item
@@ -64,26 +64,26 @@ class Scene:
 
     @property
     def source(self) -> Path | str | list[Path | str]:
-        """What `predict_scene` is given."""
+        """The source for `predict_scene`."""
         return self.tiles[0] if len(self.tiles) == 1 else list(self.tiles)
 
     @property
     def shown(self) -> str:
-        """What people are told that it is."""
+        """The name for messages."""
         return self.item.shown if len(self.tiles) == 1 else f"the mosaic of {len(self.tiles):,} tiles"
 
 
 class Scenes:
-    """Scenes that are to be mapped.
+    """Scenes to map.
 
     Args:
-        args: of the command.
-        scenes: one at least.
-        shard: the share of this process.
+        args: arguments of the command.
+        scenes: the scenes, at least one.
+        shard: the shard of this process.
 
     Attributes:
-        number: of them.
-        done: whether there is nothing to do; only the model can tell, so it is False.
+        number: number of scenes.
+        done: False, as only `predict_scene` can check whether a map is finished.
     """
 
     done = False
@@ -98,13 +98,13 @@ class Scenes:
 
     @property
     def first_line(self) -> str:
-        """What is going to be done."""
+        """A summary of the work to do."""
         first = self._scenes[0]
         what = count(self.number, "scene") if len(first.tiles) == 1 else first.shown
         return f"{what} ({first.item.shown} {first.why})" if first.why else what
 
     def plans(self) -> list[tuple[str, bool]]:
-        """A line for every scene on what would be done, and whether that fails."""
+        """For every scene a line on what would be done, and whether it would fail."""
         return [self._plan(scene) for scene in self._scenes]
 
     def _plan(self, scene: Scene) -> tuple[str, bool]:
@@ -118,12 +118,12 @@ class Scenes:
             return f"{scene.shown}: fails: {error}", True
 
     def check(self, *, alone: bool) -> None:
-        """Nothing yet: each scene is looked at when its turn comes."""
+        """Checks nothing: each scene is checked before it is mapped."""
 
     def make(self, predictor: Predictor, tell: Callable[[str], None]) -> Outcome:
-        """Makes the maps that are missing; a scene that fails does not stop the others."""
+        """Makes the missing maps; a scene that fails does not stop the others."""
         outcome = Outcome()
-        self._tell_block(tell)
+        self._report_block_side(tell)
         with _executor(self._args) as (executor, workers):
             predict = partial(
                 predict_scene,
@@ -145,9 +145,9 @@ class Scenes:
         outcome: Outcome,
         tell: Callable[[str], None],
     ) -> Sequence[str]:
-        """Makes the map of a scene, notes what became of it, and tells it in cells of a table."""
+        """Makes the map of a scene, records the result, and returns its table row."""
         folder, name = self._place(scene)
-        begun, told = False, tuple[str, ...]()
+        started, reported = False, tuple[str, ...]()
         try:
             with open_scene(scene.source, self._options.overview) as (raster, _):
                 options = self._scaled(raster)
@@ -157,49 +157,49 @@ class Scenes:
             with scene_progress(self._args, tell, scene.item, number, self.number) as show:
 
                 def step(progress: SceneProgress) -> None:
-                    nonlocal begun, told
-                    begun, told = True, progress.remarks
+                    nonlocal started, reported
+                    started, reported = True, progress.remarks
                     show(progress)
 
                 result = predict(scene.source, folder, name=name, options=options, progress=step)
         except (UserError, ReadFailed, MemoryError, RuntimeError) as error:
             reraise_if_ending(error)
-            why = _reason(error)
-            told_which = self.number == 1 or Path(scene.item.shown).name in why
-            outcome.failed.append(why if told_which else f"{scene.shown}: {why}")
+            why = _error_message(error)
+            names_scene = self.number == 1 or Path(scene.item.shown).name in why
+            outcome.failed.append(why if names_scene else f"{scene.shown}: {why}")
             return scene.item.name, "failed", "", ""
         if result is None:
             outcome.waiting += 1
             return scene.item.name, "not finished", "", ""
-        if begun:
+        if started:
             outcome.made.append(folder / f"{name}.summary.json")
         else:
             outcome.there += 1
-            told = tuple(result.summary["remarks"])
+            reported = tuple(result.summary["remarks"])
         for remark in result.summary["remarks"]:
-            if remark not in told:
+            if remark not in reported:
                 tell(f"note: {remark}")
-        files = [*result.files, *self._vectorize(scene, number, result, begun, outcome, tell)]
-        tell_files(self._args, scene.item, number, self.number, files)
+        files = [*result.files, *self._vectorize(scene, number, result, started, outcome, tell)]
+        report_files(self._args, scene.item, number, self.number, files)
         if result.failed:
             outcome.damaged += 1
-            _tell_damage(scene, result)
-        return scene.item.name, "written" if begun else "was there", *scene_cells(result.summary)
+            _report_failed_blocks(scene, result)
+        return scene.item.name, "written" if started else "was there", *scene_cells(result.summary)
 
     def _vectorize(
         self,
         scene: Scene,
         number: int,
         result: SceneResult,
-        begun: bool,
+        is_new: bool,
         outcome: Outcome,
         tell: Callable[[str], None],
     ) -> list[Path]:
-        """Writes the polygons of a map, if wanted, and gives their file; where they cannot be, the map stays."""
+        """Writes the polygons of a map, if requested, and returns their file; an error keeps the map."""
         if self._vectors is None:
             return []
         record = result.labels.with_name(f"{base_name(result.labels)}.{POLYGONS}.{self._vectors.vector}.json")
-        anew = self._args.overwrite or (begun and record.exists())  # of the same map with other rasters, and ours
+        anew = self._args.overwrite or (is_new and record.exists())  # the polygons of the replaced map
         progress = polygon_progress(self._args, scene.item, number, self.number)
         try:
             done = vectorize(result.labels, None, self._vectors, overwrite=anew, progress=progress)
@@ -209,40 +209,40 @@ class Scenes:
             again = f"segearth vectorize {result.labels} writes them without mapping anew"
             say(printable(f"failed: polygons of {scene.shown}: {error}; the map stays: {again}"))
             return []
-        tell(polygons_told(done))
+        tell(polygon_line(done))
         return [done.path]
 
-    def _tell_block(self, tell: Callable[[str], None]) -> None:
-        """Says that another side of blocks is taken than the one that is asked for."""
+    def _report_block_side(self, tell: Callable[[str], None]) -> None:
+        """Prints a remark if the requested block side is rounded."""
         asked, stride = self._options.block, self._windows.slide_stride
         if asked is not None and (side := block_side(asked, stride)) != asked:
             tell(f"note: {option('block', asked)} becomes {side}, a multiple of the {stride} pixels between windows")
 
     def _place(self, scene: Scene) -> tuple[Path, str]:
-        """The folder and the name of a scene's map."""
+        """Folder and name of the map of a scene."""
         place = Path(self._args.out) / scene.item.name
         return place.parent, place.name
 
     def _scaled(self, raster: Raster) -> SceneOptions:
-        """The options for a scene: a long side is a scale of its own for each."""
+        """The options for a scene, with `--long-side` converted to a scale."""
         long_side = self._args.long_side
         return replace(self._options, scale=long_side / max(raster.size)) if long_side else self._options
 
     def _described(self, scene: Scene, raster: Raster) -> str:
-        """What the model will see of a scene."""
+        """A line on a scene and the input of the model."""
         options = self._scaled(raster)
-        frame = frame_of(raster, self._windows, options)
-        area, _ = area_of(raster, frame, options)
-        windows, part = count(windows_in(frame, area), "window"), ""
+        frame = make_frame(raster, self._windows, options)
+        area, _ = requested_area(raster, frame, options)
+        windows, part = count(window_count(frame, area), "window"), ""
         if options.bbox is not None or options.aoi is not None:
             top, bottom, left, right = area.window
             part = f", a part of {right - left:,} × {bottom - top:,} of"
-        return f"{scene.shown}: {windows}{part or ','} {describe(frame, raster.pixel_size)}"
+        return f"{scene.shown}: {windows}{part or ','} {describe_model_input(frame, raster.pixel_size)}"
 
 
 @contextmanager
 def _executor(args: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]:
-    """What computes, if not this process or some of ours; and how many blocks at a time."""
+    """Yields an external executor, or None, and the number of blocks to compute at the same time."""
     if args.executor is None:
         yield None, 1 if args.workers is None else args.workers
         return
@@ -252,11 +252,11 @@ def _executor(args: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]
         yield executor, args.workers or executor.workers
 
 
-def _reason(error: Exception) -> str:
-    """Why a scene failed.
+def _error_message(error: Exception) -> str:
+    """The error message of a failed scene.
 
     Raises:
-        RuntimeError: a defect of ours.
+        RuntimeError: any other error, which is a bug.
     """
     if isinstance(error, UserError | ReadFailed):
         return str(error)
@@ -265,8 +265,8 @@ def _reason(error: Exception) -> str:
     return f"not enough memory: use a smaller {option('max_memory')}, {option('batch')} or {option('workers')}"
 
 
-def _tell_damage(scene: Scene, result: SceneResult) -> None:
-    """Names blocks that failed."""
+def _report_failed_blocks(scene: Scene, result: SceneResult) -> None:
+    """Prints the failed blocks of a scene."""
     for number, (block, why) in enumerate(result.failed.items()):
         if number == _MOST_BLOCKS:
             say(f"failed: {scene.shown}: {len(result.failed) - number} more blocks, which its summary names")

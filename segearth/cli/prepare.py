@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts and says what is there now."""
-    of = describe(args.name)
+    spec = describe(args.name)
     for source in args.sources:
         if not user_path(source, "download").exists():
             raise UserError(f"no file or folder at {source}: give the download's archives, or the extracted folder")
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         out = user_path(args.out, "output folder")
-        done = prepare(of, args.sources, out, strict=args.strict, jobs=args.jobs, quiet=args.quiet)
+        done = prepare(spec, args.sources, out, strict=args.strict, jobs=args.jobs, quiet=args.quiet)
     except UserError as error:
         say(f"error: {error}")
         return SOME_FAILED
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if manifest["unknown_pixels"]:
         say(f"warning: {manifest['unknown_pixels']} pixels of unknown colours are ignored")
     if not manifest["complete"]:
-        say(f"warning: {shortfall(of, manifest)}; figures are not comparable. {of.get}")
+        say(f"warning: {shortfall(spec, manifest)}; figures are not comparable. {spec.get}")
     print(f"{manifest['images']} images with labels in {done.folder}, listed in manifest.json")
-    print(f"check them: {command('check')} {of.name} --data-root {args.out}")
+    print(f"check them: {command('check')} {spec.name} --data-root {args.out}")
     return OK

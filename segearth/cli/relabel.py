@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.finished_maps import each, map_paths, refuse_one_name
+from segearth.cli.finished_maps import map_paths, process_each, refuse_equal_outputs
+from segearth.cli.key_value_options import add_colour, parse_colours, parse_pairs
 from segearth.cli.options import add_quiet
-from segearth.cli.pairs import add_colour, colours, pairs
 from segearth.errors import UserError, option, printable
 from segearth.exits import quiet, say
 from segearth.paths import user_path
@@ -57,20 +57,20 @@ def run(args: argparse.Namespace) -> int:
     from segearth.scenes.reclassify import LabelChanges
     from segearth.scenes.relabel import SCORES, relabel_scene
 
-    thresholds = pairs("class_threshold", args.class_threshold, "NAME=T, such as water=0.4")
-    merged = pairs("merge", args.merge, "NEW=A,B, such as vegetation=tree,grass")
+    thresholds = parse_pairs("class_threshold", args.class_threshold, "NAME=T, such as water=0.4")
+    merged = parse_pairs("merge", args.merge, "NEW=A,B, such as vegetation=tree,grass")
     changes = LabelChanges(
         args.threshold,
         {name: _number(name, text) for name, text in thresholds.items()},
         {new: [name.strip() for name in names.split(",")] for new, names in merged.items()},
         args.drop,
-        pairs("rename", args.rename, "OLD=NEW, such as tree=forest"),
-        colours(args.colour),
+        parse_pairs("rename", args.rename, "OLD=NEW, such as tree=forest"),
+        parse_colours(args.colour),
         False if args.background == "none" else args.background,
     )
     paths = map_paths(args.scores, "raster of scores", "NAME.scores.tif of segearth predict --scores")
     out = user_path(args.out, "output folder")
-    refuse_one_name([out / path.name.removesuffix(SCORES) for path in paths], paths)
+    refuse_equal_outputs([out / path.name.removesuffix(SCORES) for path in paths], paths)
     if args.image is not None and len(paths) > 1:
         raise UserError(f"{option('image', args.image)} is of one map: expected one SCORES; give them one by one")
     tell, outcome = quiet if args.quiet else say, Outcome()
@@ -104,12 +104,12 @@ def run(args: argparse.Namespace) -> int:
             outcome.there += 1
         outcome.rows.append((name, "written" if begun else "was there", *scene_cells(result.summary)))
 
-    outcome.failed += each(paths, make)
+    outcome.failed += process_each(paths, make)
     if out.is_dir():
         write_table(out)
     print_table(outcome, len(paths) == 1)
-    for why in outcome.failed:
-        say(f"failed: {why}")
+    for reason in outcome.failed:
+        say(f"failed: {reason}")
     print(outcome.line(printable(out)))
     return outcome.code
 

@@ -1,8 +1,8 @@
 """`segearth sample-data`: small drawn samples of the data sets, in the layout of their downloads, and drawn scenes.
 
-They are drawings, to try the way from a download to a figure without a download. They contain nothing of the real sets
-and never pass for them: every folder says so in DRAWN_NOT_REAL.txt, and the manifests of what is prepared from them say
-that they are not complete.
+They are drawings, to try preparation and evaluation without a download. They contain nothing of the real data sets and
+are marked: every folder has DRAWN_NOT_REAL.txt, and the manifests of data prepared from them say that they are not
+complete.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIZE = 6000  # pixels of a scene's side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which sets, and where they go."""
+    """Adds names, output folder, and options of the drawing."""
     parser.epilog = f"Names: {', '.join(DATASETS)}; {SCENE}"
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"configs' names without cfg_ (all {len(DATASETS)}), or {SCENE}"
@@ -41,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws them."""
+    """Draws the samples."""
     names = args.names or list(DATASETS)
     sets = [describe(name) for name in names if name != SCENE]
     out = user_path(args.out, "output folder")
     if args.seed < 0:
-        raise UserError(f"{option('seed', args.seed)}: expected a whole number of at least 0")
+        raise UserError(f"{option('seed', args.seed)}: expected a whole number of at least 0; change it")
     if args.size is not None and SCENE not in names:
         raise UserError(f"{option('size', args.size)} is of a scene: expected the name {SCENE}; or leave it out")
     if SCENE in names:
@@ -56,22 +56,23 @@ def run(args: argparse.Namespace) -> int:
 
     from segearth.datasets.samples import draw_sample
 
-    for of in sets:
-        pairs = draw_sample(of, out / of.name, seed=args.seed, extracted=args.extracted)
-        print(f"{of.title}: {len(pairs)} drawn images in {out / of.name}")
+    for dataset in sets:
+        pairs = draw_sample(dataset, out / dataset.name, seed=args.seed, extracted=args.extracted)
+        print(f"{dataset.title}: {len(pairs)} drawn images in {out / dataset.name}")
     print("These are drawings in the layouts of the downloads, not the data sets: figures on them mean nothing.")
     print(f"next: {command('prepare')} {sets[0].name} {out / sets[0].name} -o data")
     return OK
 
 
 def _draw_scene(out: Path, size: int, seed: int) -> None:
-    """Draws a scene and says what to do with it."""
-    from segearth.scenes.sample_scene import DRAWN, PIXEL_M, write_sample_scene
+    """Draws a scene and prints the next command."""
+    from segearth.scenes.sample_scene import DRAWN_TILE, PIXEL_M, write_sample_scene
     from segearth.vocabulary import LAND_COVER
 
     picture, labels = write_sample_scene(out, size, seed)
     print(f"a drawn scene of {size:,} × {size:,} pixels of {PIXEL_M} m: {picture}, and its classes: {labels}")
-    print(f"It is a patchwork of drawings of {DRAWN} × {DRAWN} pixels: it shows how a map looks, not how good it is.")
+    tile = f"{DRAWN_TILE} × {DRAWN_TILE} pixels"
+    print(f"It is a patchwork of drawings of {tile}: it shows how a map looks, not how good it is.")
     classes = shlex.quote("; ".join(",".join(names) for names in LAND_COVER))
-    way = f"-o {shlex.quote(str(out / 'map'))} --model tiny"
-    print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} {way}")
+    options = f"-o {shlex.quote(str(out / 'map'))} --model tiny"
+    print(f"next: segearth predict {shlex.quote(str(picture))} -c {classes} {options}")

@@ -1,4 +1,4 @@
-"""The options of scenes on the command line: which there are, and the `SceneOptions` that they make."""
+"""Options for scenes on the command line, and their conversion to `SceneOptions`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segearth.errors import UserError, conflicting_options, option
 if TYPE_CHECKING:
     from segearth.scenes.options import SceneOptions
 
-# Of these alone a picture has none; each is None, or False, where it is not given.
+# Options that are only for scenes; None or False if not given.
 ONLY_SCENES = (
     *("scale", "gsd", "resampling", "output_grid", "bands", "stretch", "stretch_from", "bbox", "bbox_crs", "aoi"),
     *("overview", "mosaic", "blend", "block", "batch", "confidence", "keep_parts", "workers", "shard", "executor"),
@@ -22,7 +22,7 @@ ONLY_SCENES = (
 
 
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
-    """How scenes are read, cut, computed and written."""
+    """Adds the options for reading, computing and writing scenes."""
     scenes = parser.add_argument_group("scenes", "what has coordinates, many bands, more than 8 bits or many pixels")
     add_reading_options(scenes)
     scenes.add_argument("--mosaic", action="store_true", help="map all as the tiles of one scene, without seams")
@@ -43,7 +43,7 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_options(scenes: argparse._ArgumentGroup) -> None:
-    """How scenes are read and cut: all that tells how much work they are."""
+    """Adds the options for reading scenes and their division into windows, on which the cost depends."""
     scale = scenes.add_mutually_exclusive_group()
     scale.add_argument("--scale", type=float, metavar="S", help="pixels of the model for one of the scene (1)")
     scale.add_argument("--gsd", type=float, metavar="METRES", help="metres of a pixel of the model instead")
@@ -68,13 +68,13 @@ def add_reading_options(scenes: argparse._ArgumentGroup) -> None:
 
 
 def check_scene_options(args: argparse.Namespace) -> None:
-    """Refuses what cannot be, before torch is imported.
+    """Checks the options before torch is imported.
 
     Raises:
-        UserError: options that do not go together, or no number of processes.
+        UserError: options that exclude each other, or an invalid number of processes.
     """
     if args.workers is not None and args.workers < 1:
-        raise UserError(f"{option('workers', args.workers)}: expected at least 1")
+        raise UserError(f"{option('workers', args.workers)}: expected at least 1; change it")
     if (args.executor is None) != (args.scheduler is None):
         raise UserError(
             f"{option('executor', 'dask')} and {option('scheduler', 'ADDRESS')} belong together: expected both; give "
@@ -92,25 +92,25 @@ def check_scene_options(args: argparse.Namespace) -> None:
 
 
 def check_reading_options(args: argparse.Namespace) -> None:
-    """Refuses what cannot be of `add_reading_options`.
+    """Checks the options of `add_reading_options`.
 
     Raises:
-        UserError: the coordinate system of no box.
+        UserError: a coordinate system without a box.
     """
     if args.bbox_crs is not None and args.bbox is None:
         raise UserError(f"{option('bbox_crs', args.bbox_crs)} is of no box: expected {option('bbox')}, too; give it")
 
 
 def scene_options(args: argparse.Namespace) -> SceneOptions:
-    """What was asked for.
+    """Converts the arguments to `SceneOptions`.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: an invalid value.
     """
     from segearth.scenes.options import SceneOptions
 
-    given = {one.name: getattr(args, one.name, None) for one in fields(SceneOptions)}
-    given["max_memory_mb"] = args.max_memory
-    if given["stretch_from"] is not None and Path(given["stretch_from"]).exists():
-        given["stretch_from"] = Path(given["stretch_from"])
-    return SceneOptions(**{name: value for name, value in given.items() if value is not None})
+    values = {field.name: getattr(args, field.name, None) for field in fields(SceneOptions)}
+    values["max_memory_mb"] = args.max_memory
+    if values["stretch_from"] is not None and Path(values["stretch_from"]).exists():
+        values["stretch_from"] = Path(values["stretch_from"])
+    return SceneOptions(**{name: value for name, value in values.items() if value is not None})

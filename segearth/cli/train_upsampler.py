@@ -24,7 +24,7 @@ HELP = "Train SimFeatUp for a CLIP on images without labels."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A CLIP, images, the file to write, and the recipe."""
+    """Adds CLIP, images, output file, and options of the training."""
     parser.epilog = (
         "--architecture is open_clip's: ViT-B-32, ViT-L-14 and such for weights of LAION and RemoteCLIP, "
         "ViT-L-14-quickgelu and such for those of OpenAI and MetaCLIP and what was trained from them; or a JSON file. "
@@ -100,13 +100,15 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     from segearth.training.simfeatup.recipe import STARTS, UpsamplerRecipe
 
     spec = resolve(args.model, args.architecture)
-    begun = args.init in STARTS
-    if not begun and not Path(args.init).is_file():
-        raise UserError(f"{option('init', args.init)}: no such file; give one, or {' or '.join(STARTS)}")
+    is_named = args.init in STARTS
+    if not is_named and not Path(args.init).is_file():
+        raise UserError(
+            f"{option('init', args.init)}: no such file, expected one, or {' or '.join(STARTS)}; correct it"
+        )
     recipe = UpsamplerRecipe(
         upsampler=args.upsampler,
         radius=args.radius,
-        start=args.init if begun else "random",
+        start=args.init if is_named else "random",
         features=args.features,
         image_loss=not args.no_image_loss,
         jitters=args.jitters,
@@ -123,7 +125,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         save_every=args.save_every,
         learning_rate=args.lr,
         precision=args.precision,
-        init=None if begun else Path(args.init),
+        init=None if is_named else Path(args.init),
         resume=args.resume,
         exclude=tuple(args.exclude),
         clip=spec.file if isinstance(spec.file, Path) else None,
@@ -131,7 +133,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     )
     trainer.check(options, recipe, args.images, args.out)  # before anything is downloaded
     device = choose_device(args.device)
-    # Products stay those that PyTorch chooses: `use_onednn` looks at products of a prediction, and a gradient has
-    # others (sums over all pixels, transposed kernels), of which nobody has seen how exact and how fast oneDNN is.
+    # `use_onednn` is not called: its checks are for the products of prediction. Gradients have other products (sums
+    # over all pixels, transposed kernels), for which accuracy and speed of oneDNN are unknown.
     clip = load_clip(spec)
     trainer.train(clip, spec.name, args.images, args.out, options, recipe, device, quiet if args.quiet else say, ranks)

@@ -1,11 +1,11 @@
-"""The options of polygons that `predict` and `vectorize` share."""
+"""Options for polygons that `predict` and `vectorize` share."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from segearth.cli.columns import count
+from segearth.cli.formatting import count
 from segearth.errors import printable
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def add_vector_options(group: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
-    """How small pieces may be.
+    """Adds the option for the minimum area of polygons.
 
     Args:
-        group: of the parser.
+        group: the parser, or a group of its options.
     """
     group.add_argument(
         "--min-area",
@@ -26,8 +26,8 @@ def add_vector_options(group: argparse._ArgumentGroup | argparse.ArgumentParser)
     )
 
 
-def polygons_told(done: VectorResult) -> str:
-    """What became of a map's polygons, in a line."""
+def polygon_line(done: VectorResult) -> str:
+    """The written polygons of a map, in one line."""
     from segearth.summary import hectares
 
     area = done.summary["area_m2"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segearth.cli.finished_maps import each, map_paths, refuse_one_name
+from segearth.cli.finished_maps import map_paths, process_each, refuse_equal_outputs
 from segearth.cli.options import add_quiet
-from segearth.cli.vector_options import add_vector_options, polygons_told
+from segearth.cli.vector_options import add_vector_options, polygon_line
 from segearth.errors import UserError
 from segearth.exits import OK, SOME_FAILED, say
 from segearth.paths import user_path
@@ -63,15 +63,17 @@ def run(args: argparse.Namespace) -> int:
         args.vector, args.min_area or 0.0, args.simplify, tuple(args.only), args.dissolve, args.force
     )
     out = None if args.out is None else user_path(args.out, "output folder")
-    refuse_one_name([(path.parent if out is None else out) / f"{base_name(path)}.polygons" for path in paths], paths)
+    refuse_equal_outputs(
+        [(path.parent if out is None else out) / f"{base_name(path)}.polygons" for path in paths], paths
+    )
 
     def make(path: Path) -> None:
         progress = False if args.quiet else None
-        print(polygons_told(vectorize(path, out, options, overwrite=args.overwrite, progress=progress)))
+        print(polygon_line(vectorize(path, out, options, overwrite=args.overwrite, progress=progress)))
 
-    failed = each(paths, make)
-    for why in failed:
-        say(f"failed: {why}")
+    failed = process_each(paths, make)
+    for reason in failed:
+        say(f"failed: {reason}")
     return SOME_FAILED if failed else OK
 
 

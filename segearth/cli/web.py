@@ -1,4 +1,4 @@
-"""`segearth web [IMAGE...]`: a page in the browser that maps images, for this computer alone unless told."""
+"""`segearth web [IMAGE...]`: serves a web page that maps images, by default only for this computer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELP = "Open a page in the browser that maps images, with a REST interface below
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which images, where the page is, and what computes."""
+    """Adds images, address of the server, and model."""
     parser.epilog = "Ctrl-C ends the server, and its files go: download what is to stay."
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images that are there when the page opens")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder whose images can be opened by their paths")
@@ -36,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks all that can be checked at once, loads the model, and serves."""
+    """Checks the arguments, loads the model, and serves."""
     check_model(args)
     check_max_memory(args)
     for name in ("max_upload", "threads"):
         value = getattr(args, name)
         if value is not None and not 0 < value < 1e9:
-            raise UserError(f"{option(name, value)}: expected a number above 0")
+            raise UserError(f"{option(name, value)}: expected a number above 0; change it")
     images = [_image(text) for text in args.images]
 
     from segearth.web.app import WebOptions
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         inspect(path, str(path), sent=False)
     model = args.model or DEFAULT_MODEL
     setup = ModelSetup(model, args.architecture, args.upsampler or "default", args.device, args.precision, args.threads)
-    # GDAL asks no server for anything: images are files
+    # GDAL must not access servers: all images are files
     os.environ.setdefault("CPL_VSIL_CURL_ALLOWED_FILENAME", "/none")
     with work_folder(args.work) as work:
         address = bind(args.host, args.port)
@@ -75,7 +75,7 @@ def _image(text: str) -> Path:
 
 
 def _tell(url: str, no_browser: bool) -> None:
-    """Prints the address, and opens it where somebody looks at a screen."""
+    """Prints the URL, and opens it in a browser if there is a screen."""
     print(f"segearth web: {printable(url)}", flush=True)
     has_screen = sys.platform in ("darwin", "win32") or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     if not no_browser and has_screen:

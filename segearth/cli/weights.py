@@ -1,4 +1,4 @@
-"""`segearth weights`: which weights there are, where they are, and whether they are whole."""
+"""`segearth weights`: lists, locates, downloads and verifies weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segearth import downloads, weights
-from segearth.cli.columns import columns, megabytes, short
+from segearth.cli.formatting import columns, megabytes, short_path
 from segearth.cli.options import add_quiet
 from segearth.clips import known
 from segearth.clips.spec import Source
@@ -21,7 +21,7 @@ HELP = "List, find, download and verify weights."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is to be done, and with which weights."""
+    """Adds the commands list, path, download and verify."""
     what = parser.add_subparsers(dest="what", metavar="COMMAND", required=True)
     what.add_parser("list", help="name, size, licence, hash, and where each is", description="List all weights.")
     path = what.add_parser("path", help="print where a file is", description="Print the path of a file, if it is here.")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does it."""
+    """Runs the command."""
     if args.what == "list":
         return list_weights()
     if args.what == "path":
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def list_weights() -> int:
-    """Prints the table of weights, and a line on each."""
+    """Prints the table of weights, with a description of each."""
     rows, notes = [("name", "size", "licence", "hash", "where")], []
     clips = known()
     for name, file in weights.files().items():
@@ -63,19 +63,19 @@ def list_weights() -> int:
     print(head)
     for line, note in zip(lines, notes, strict=True):
         print("\n    ".join([line, *filter(None, note)]))
-    print(f"\nmodels: {', '.join(clips)}; cache: {short(weights.cache_dir())} (SEGEARTH_HOME changes it)")
+    print(f"\nmodels: {', '.join(clips)}; cache: {short_path(weights.cache_dir())} (SEGEARTH_HOME changes it)")
     return OK
 
 
 def _hash(file: File | Packaged) -> str:
-    """Which hash a copy is compared with."""
+    """The kind of hash that verifies a copy."""
     if file.sha256 is not None and not getattr(file, "member", ""):
         return "SHA-256"
     return "git blob" if getattr(file, "git_blob", None) else "not known"
 
 
 def place(file: File | Packaged) -> str:
-    """Where a file is, in a few words."""
+    """The location of a file, in a few words."""
     if isinstance(file, Packaged):
         return "packaged"
     try:
@@ -83,7 +83,7 @@ def place(file: File | Packaged) -> str:
     except UserError:
         return "damaged (segearth weights verify)"
     if path is not None:
-        return short(path)
+        return short_path(path)
     part = downloads.received(weights.cache_path(file))
     if part:
         return f"not here ({megabytes(part)} of it are)"
@@ -91,21 +91,21 @@ def place(file: File | Packaged) -> str:
 
 
 def here(name: str) -> Path:
-    """The path of a file.
+    """The path of a local weights file.
 
     Raises:
-        UserError: an unknown name, or a file that is not here.
+        UserError: an unknown name, or a missing file.
     """
     files = weights.files()
     if name not in files:
         raise UserError(f"no weights are called {name}: expected one of {', '.join(files)}; give one of these")
     if (path := weights.find(files[name])) is None:
-        raise UserError(f"{name} is not on this computer: get it by segearth weights download {name}")
+        raise UserError(f"{name} is not on this computer: expected a copy; get it by segearth weights download {name}")
     return path
 
 
 def download(names: list[str], quiet: bool = False) -> int:
-    """Gets files one after the other; one that fails does not stop the others."""
+    """Downloads files one after another; one that fails does not stop the others."""
     files = weights.files()
     wanted: dict[str, Source] = {}
     for name in names:
@@ -114,8 +114,8 @@ def download(names: list[str], quiet: bool = False) -> int:
                 f"no weights are called {name}: expected some of {', '.join(files)}; segearth weights list tells more"
             )
         row = known().get(name)
-        own = (files[name],) if row is None else (row.file, row.upsampler_file)
-        wanted |= {file.name: file for file in own if file is not None}
+        needed = (files[name],) if row is None else (row.file, row.upsampler_file)
+        wanted |= {file.name: file for file in needed if file is not None}
     failed = 0
     for file in wanted.values():
         try:
@@ -127,8 +127,8 @@ def download(names: list[str], quiet: bool = False) -> int:
 
 
 def verify() -> int:
-    """Hashes every copy that is here, and prints what is found."""
-    rows = [(state, name, short(path), detail) for name, path, state, detail in _verified()]
+    """Hashes all local copies, and prints the results."""
+    rows = [(state, name, short_path(path), detail) for name, path, state, detail in _verified()]
     print(columns([("state", "name", "file", ""), *rows]))
     damaged = sum(state == "damaged" for state, *_ in rows)
     if damaged:
@@ -137,7 +137,7 @@ def verify() -> int:
 
 
 def _verified() -> Iterator[tuple[str, Path, str, str]]:
-    """Name, path, state and a remark of every copy that is here."""
+    """Name, path, state and a remark of every local copy."""
     for name, file in weights.files().items():
         if isinstance(file, Packaged):
             path = weights.packaged(file.name)
@@ -149,16 +149,16 @@ def _verified() -> Iterator[tuple[str, Path, str, str]]:
 
 
 def _state(path: Path, file: File) -> tuple[str, str]:
-    """Whether a copy is what it should be: ok, damaged, or not pinned; and why."""
+    """The state of a copy (ok, damaged, or not pinned), and a remark."""
     try:
         if not file.is_complete(path):
             return "damaged", f"it has {path.stat().st_size:,} bytes, which is not all of it ({file.size_text})"
         if file.pinned and not file.member:
             return ("ok", "") if (problem := file.damage(path)) is None else ("damaged", problem)
-        found = sha256_of(path)
+        digest = sha256_of(path)
     except OSError as error:
         return "damaged", f"it cannot be read: {error.strerror or error}"
-    declared = path.resolve().name  # in the hub's cache a file is named by the SHA-256 that the hub declares
+    declared = path.resolve().name  # in the cache of the hub, a file is named by its declared SHA-256
     if re.fullmatch("[0-9a-f]{64}", declared):
-        return ("ok", "as the hub declares it") if found == declared else ("damaged", f"its SHA-256 is {found}")
-    return "not pinned", f"SHA-256 {found}"
+        return ("ok", "as the hub declares it") if digest == declared else ("damaged", f"its SHA-256 is {digest}")
+    return "not pinned", f"SHA-256 {digest}"

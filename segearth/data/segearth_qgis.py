@@ -6,11 +6,11 @@
 # It is distributed in the hope that it will be useful, but WITHOUT ANY WARRANTY; without even the implied warranty of
 # MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE. See the GNU General Public License for more details.
 #
-# It is under that licence because it imports QGIS, which is. It runs inside QGIS and imports nothing of the package
-# segearth, which is under the Apache License 2.0 and runs as a program of its own.
-"""A Processing script for QGIS 3.22 and later: maps a raster layer with class names in words, by `segearth predict`."""
+# It has that licence because it imports QGIS, which has it. It runs inside QGIS and does not import the package
+# segearth, which is under the Apache License 2.0 and runs as a separate program.
+"""Processing script for QGIS 3.22 and later: maps a raster layer with class names, by running `segearth predict`."""
 
-from __future__ import annotations  # QGIS for Windows had Python 3.9 for long
+from __future__ import annotations  # QGIS for Windows has used Python 3.9 for a long time
 
 import json
 import os
@@ -49,7 +49,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QProcess, QProcessEnvironment
 
-INSTALLED_BY = ""  # the program segearth that installed this file, where one did
+INSTALLED_BY = ""  # path of the program segearth that installed this file, if any
 SETTING = "segearth/program"
 MODELS = (
     "clip-vit-b32",
@@ -84,10 +84,18 @@ NO_POLYGONS = "none"
 POLYGONS = (NO_POLYGONS, "gpkg", "fgb", "geojson")
 _CLASSES = "road\nwater,river\ntree,forest\nbuilding,roof,house\ngrass"
 
-# What QGIS sets for its own Python, GDAL and PROJ; those of segearth's environment are others.
-_OF_QGIS = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB", "PYTHONEXECUTABLE", "PYTHONHOME", "PYTHONPATH")
-_INTERRUPTED_S, _TERMINATED_S = 20, 40  # seconds after a cancel, until it is said more clearly
-_POLYGONS_PERCENT = 5  # of the bar, where polygons are made
+# Variables that QGIS sets for its Python, GDAL and PROJ; they do not fit segearth's environment.
+_QGIS_VARIABLES = (
+    "GDAL_DATA",
+    "GDAL_DRIVER_PATH",
+    "PROJ_DATA",
+    "PROJ_LIB",
+    "PYTHONEXECUTABLE",
+    "PYTHONHOME",
+    "PYTHONPATH",
+)
+_INTERRUPTED_S, _TERMINATED_S = 20, 40  # seconds after a cancel, until a stronger signal is sent
+_POLYGONS_PERCENT = 5  # share of the progress bar for polygons
 _OK, _SOME_FAILED = 0, 1  # exit codes of segearth
 
 _HELP = """Maps a raster with class names in words, without training.
@@ -110,24 +118,24 @@ The work is done by the program <tt>segearth</tt> in an environment of its own."
 
 
 class Request(NamedTuple):
-    """What is to be mapped, and how.
+    """Input and settings of a map.
 
     Attributes:
         image: a path, or another address that GDAL knows.
-        classes: as they were typed, one a line.
-        folder: for the results.
-        model: its name.
+        classes: as typed by the user, one per line.
+        folder: folder for the results.
+        model: name of the model.
         threshold: from 0 to 1.
-        gsd: metres of a pixel of the model; None: as it is.
-        scale: pixels of the model for one of the raster; None: 1.
-        box: west, south, east and north, and their coordinate system or "" for the raster's; None: all.
+        gsd: metres per pixel of the model; None: that of the raster.
+        scale: model pixels per raster pixel; None: 1.
+        box: west, south, east and north, and their coordinate system or "" for that of the raster; None: everything.
         polygons: one of `POLYGONS`.
-        min_area: in m², of polygons; None: all are kept.
-        confidence: whether there is to be a raster of the best score.
+        min_area: minimum area of polygons in m²; None: no minimum.
+        confidence: whether to write a raster with the score of the best class.
         device: as of segearth.
         precision: as of segearth.
-        overwrite: whether to begin anew, whatever is there.
-        more: further options of `segearth predict`.
+        overwrite: whether to start again and replace existing files.
+        extra_options: further options of `segearth predict`.
     """
 
     image: str
@@ -144,10 +152,10 @@ class Request(NamedTuple):
     device: str = "auto"
     precision: str = PRECISIONS[0]
     overwrite: bool = False
-    more: tuple[str, ...] = ()
+    extra_options: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
-        """The arguments of `segearth`. A value that may begin with a dash stands in one word with its option."""
+        """Returns the arguments of `segearth`; values that may start with a dash are joined to their option by "="."""
         words = ["predict", self.image, f"--classes={class_list(self.classes)}", "--as", "scene", "-o", self.folder]
         words += ["--model", self.model, "--device", self.device, "--precision", self.precision]
         for option, value in (("threshold", self.threshold), ("gsd", self.gsd), ("scale", self.scale)):
@@ -159,20 +167,20 @@ class Request(NamedTuple):
             words += ["--vector", self.polygons]
             words += [f"--min-area={self.min_area!r}"] if self.min_area else []
         words += [f"--{name}" for name in ("confidence", "overwrite") if getattr(self, name)]
-        return [*words, *self.more, "--progress", "json"]
+        return [*words, *self.extra_options, "--progress", "json"]
 
 
 def class_list(text: str) -> str:
-    """Classes as they were typed, one a line, as one text for the command line, without lines that begin with #."""
+    """Converts classes, one per line, to one argument for the command line, without lines that start with #."""
     lines = (line.strip() for line in text.splitlines())
     return "; ".join(line.strip("; ") for line in lines if line.strip("; ") and not line.startswith("#"))
 
 
-def options_of(text: str) -> tuple[str, ...]:
-    """Options as they were typed, with quotes around what has spaces; backslashes are those of Windows' paths.
+def split_options(text: str) -> tuple[str, ...]:
+    """Splits options as in a shell, with quotes but without escapes, because Windows paths contain backslashes.
 
     Raises:
-        QgsProcessingException: a quote is open.
+        QgsProcessingException: a quote is not closed.
     """
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
@@ -184,25 +192,25 @@ def options_of(text: str) -> tuple[str, ...]:
         ) from None
 
 
-def own_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables for a program that is none of QGIS: those of a shell, not those of QGIS's own Python."""
-    kept = {name: value for name, value in variables.items() if name.upper() not in _OF_QGIS}
-    return {**kept, "PYTHONIOENCODING": "utf-8"}
+def shell_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment variables without those that QGIS sets for its own Python."""
+    environment = {name: value for name, value in variables.items() if name.upper() not in _QGIS_VARIABLES}
+    return {**environment, "PYTHONIOENCODING": "utf-8"}
 
 
-def event_of(line: str) -> dict[str, Any] | None:
-    """A line of progress; None for any other line."""
+def parse_event(line: str) -> dict[str, Any] | None:
+    """Parses a line of JSON progress; returns None for any other line."""
     if not line.startswith("{"):
         return None
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return event if isinstance(event, dict) else None
 
 
-def percent_of(event: Mapping[str, Any], with_polygons: bool) -> float | None:
-    """How far the work is, from 0 to 100; None where the line does not tell."""
+def progress_percent(event: Mapping[str, Any], with_polygons: bool) -> float | None:
+    """Returns the progress in percent; None if the event does not contain it."""
     mapping = 100 - _POLYGONS_PERCENT * with_polygons
     if event.get("tiles"):
         return float(mapping + (100 - mapping) * event["tiles_done"] / event["tiles"])
@@ -211,8 +219,8 @@ def percent_of(event: Mapping[str, Any], with_polygons: bool) -> float | None:
     return None
 
 
-def text_of(event: Mapping[str, Any]) -> str:
-    """What a line of progress says to people; empty for what the bar alone tells."""
+def progress_text(event: Mapping[str, Any]) -> str:
+    """Returns the progress in words; empty if only the progress bar changes."""
     if "tiles" in event:
         return "polygons"
     if "blocks" not in event:
@@ -220,79 +228,79 @@ def text_of(event: Mapping[str, Any]) -> str:
     if event["blocks_done"] == event["blocks"]:
         return "putting the map together"
     left = event.get("seconds_left")
-    more = "" if left is None else f", about {duration(left)} left"
+    more = "" if left is None else f", about {format_duration(left)} left"
     return f"block {event['blocks_done'] + 1} of {event['blocks']}{more}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people."""
+def format_duration(seconds: float) -> str:
+    """Formats seconds in a suitable unit."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def program_path(given: str) -> str | None:
-    """The program segearth, by its path, the folder of its environment, or its name on PATH; None if not there."""
-    place = os.path.expanduser(given.strip())  # noqa: PTH111 ("segearth" alone is looked for on PATH)
-    folders = ("", "bin", "Scripts") if Path(place).is_absolute() else ()
-    places = (place, *(str(Path(place, folder, "segearth")) for folder in folders))
-    found = next((path for one in places if (path := shutil.which(one))), None)
-    return None if found is None else str(Path(found).absolute())
+def program_path(location: str) -> str | None:
+    """Finds the program segearth by its path, the folder of its environment, or its name on PATH; else None."""
+    location = os.path.expanduser(location.strip())  # noqa: PTH111 ("segearth" alone is searched on PATH)
+    folders = ("", "bin", "Scripts") if Path(location).is_absolute() else ()
+    candidates = (location, *(str(Path(location, folder, "segearth")) for folder in folders))
+    program = next((path for candidate in candidates if (path := shutil.which(candidate))), None)
+    return None if program is None else str(Path(program).absolute())
 
 
-def remembered_program() -> str:
-    """The program that was used last, else the one that installed this file, else one on PATH; else empty."""
-    known = (str(QgsSettings().value(SETTING, "") or ""), INSTALLED_BY, "segearth")
-    return next((path for one in known if (path := program_path(one))), "")
+def saved_program() -> str:
+    """Returns the program that was used last, else the one that installed this file, else one on PATH; else empty."""
+    candidates = (str(QgsSettings().value(SETTING, "") or ""), INSTALLED_BY, "segearth")
+    return next((path for candidate in candidates if (path := program_path(candidate))), "")
 
 
-class _Lines:
-    """Whole lines of a stream that comes in pieces."""
+class _LineBuffer:
+    """Splits a stream that arrives in pieces into complete lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def of(self, piece: bytes, end: bool = False) -> list[str]:
-        """The lines that are whole with this piece; at the end the last one, too."""
-        *whole, self._rest = (self._rest + piece).split(b"\n")
+    def feed(self, piece: bytes, end: bool = False) -> list[str]:
+        """Adds a piece and returns the lines that are now complete; at the end also an unfinished last line."""
+        *complete, self._rest = (self._rest + piece).split(b"\n")
         if end and self._rest:
-            whole, self._rest = [*whole, self._rest], b""
-        return [line.decode("utf-8", "replace").rstrip("\r") for line in whole]
+            complete, self._rest = [*complete, self._rest], b""
+        return [line.decode("utf-8", "replace").rstrip("\r") for line in complete]
 
 
 class Run:
-    """The program at work.
+    """A run of the program segearth.
 
     Args:
-        program: its path.
-        request: what it is to do.
-        feedback: is told how far it is, and asked whether to stop.
+        program: path of the program.
+        request: input and settings.
+        feedback: receives progress and messages, and can cancel the run.
 
     Attributes:
-        files: what was written, by what the names end in after the map's own: "labels.tif", "polygons.gpkg".
-        error: the sentence with which the program gave up.
-        last: the last lines that it said.
+        files: paths of the files written, by kind: "labels.tif", "polygons.gpkg".
+        error: the error message of the program.
+        last: the last lines of its output.
     """
 
     def __init__(self, program: str, request: Request, feedback: QgsProcessingFeedback) -> None:
         self._program, self._request, self._feedback = program, request, feedback
         self._cancelled: float | None = None  # when
-        self._said = ""
+        self._shown_text = ""
         self._steps = 0  # of stopping it
         self.files: dict[str, str] = {}
         self.error = ""
         self.last: list[str] = []
 
     def __call__(self) -> int:
-        """Runs it to its end; gives its exit code.
+        """Runs the program and returns its exit code.
 
         Raises:
-            QgsProcessingException: it does not start.
+            QgsProcessingException: the program does not start.
         """
         process, arguments = QProcess(), self._request.arguments()
         variables = QProcessEnvironment()
-        for name, value in own_environment(os.environ).items():
+        for name, value in shell_environment(os.environ).items():
             variables.insert(name, value)
         process.setProcessEnvironment(variables)
         process.setStandardInputFile(QProcess.nullDevice())
@@ -303,35 +311,35 @@ class Run:
                 f"{self._program} does not start ({process.errorString()}): expected the program segearth; give its "
                 "path in the parameter 'Program segearth'"
             )
-        errors, output, running = _Lines(), _Lines(), True
+        errors, output, running = _LineBuffer(), _LineBuffer(), True
         while running:
             running = not process.waitForFinished(200) and process.state() != QProcess.ProcessState.NotRunning
-            for line in errors.of(bytes(process.readAllStandardError()), not running):
-                self._heed(line)
-            for line in output.of(bytes(process.readAllStandardOutput()), not running):
+            for line in errors.feed(bytes(process.readAllStandardError()), not running):
+                self._handle_line(line)
+            for line in output.feed(bytes(process.readAllStandardOutput()), not running):
                 self._feedback.pushConsoleInfo(line)
             if running and self._feedback.isCanceled():
                 self._stop(process)
         is_crash = process.exitStatus() == QProcess.ExitStatus.CrashExit
         return -1 if is_crash else int(process.exitCode())
 
-    def _heed(self, line: str) -> None:
-        """Shows a line that the program said."""
-        event = event_of(line)
+    def _handle_line(self, line: str) -> None:
+        """Processes an output line of the program: progress or message."""
+        event = parse_event(line)
         if event is None:
-            self._tell(line)
+            self._log_line(line)
             return
-        self.files |= {ending(path): path for path in event.get("files", ())}
-        percent = percent_of(event, self._request.polygons != NO_POLYGONS)
+        self.files |= {file_kind(path): path for path in event.get("files", ())}
+        percent = progress_percent(event, self._request.polygons != NO_POLYGONS)
         if percent is not None:
             self._feedback.setProgress(percent)
-        text = text_of(event)
-        what = text.partition(",")[0]
-        if text and what != self._said:  # each block once: these lines stay in the log
-            self._said = what
+        text = progress_text(event)
+        step = text.partition(",")[0]
+        if text and step != self._shown_text:  # once per block, because these lines stay in the log
+            self._shown_text = step
             self._feedback.setProgressText(text)
 
-    def _tell(self, line: str) -> None:
+    def _log_line(self, line: str) -> None:
         self.last = [*self.last[-9:], line]
         kind, _, text = line.partition(": ")
         if kind == "error":
@@ -344,7 +352,7 @@ class Run:
             self._feedback.pushInfo(line)
 
     def _stop(self, process: QProcess) -> None:
-        """Ends the program, at first as Ctrl-C does. In all ways, finished blocks stay, and a later run goes on."""
+        """Stops the program, first by an interrupt as Ctrl-C. Finished blocks are kept, so a later run resumes."""
         now = time.monotonic()
         if self._cancelled is None:
             self._cancelled = now
@@ -357,7 +365,7 @@ class Run:
 
 
 def interrupt(number: int) -> None:
-    """Does what Ctrl-C does; on Windows, where a program without a console cannot get that, ends it and its workers."""
+    """Sends an interrupt as Ctrl-C does; on Windows, where this needs a console, kills the program and its workers."""
     if os.name == "nt":
         QProcess.execute("taskkill", ["/PID", str(number), "/T", "/F"])
     elif number > 0:
@@ -365,13 +373,13 @@ def interrupt(number: int) -> None:
             os.kill(number, signal.SIGINT)
 
 
-def ending(path: str) -> str:
-    """What a file of a map is: "labels.tif" of town.labels.tif."""
+def file_kind(path: str) -> str:
+    """Returns the kind of a file of a map: "labels.tif" for town.labels.tif."""
     return ".".join(Path(path).name.rsplit(".", 2)[1:])
 
 
-class Styler(QgsProcessingLayerPostProcessorInterface):
-    """Gives a result that has been loaded its own style, which Processing leaves out."""
+class StyleLoader(QgsProcessingLayerPostProcessorInterface):
+    """Loads the default style of a result layer, which Processing does not do."""
 
     def postProcessLayer(  # noqa: N802 (names of QGIS, here and below)
         self,
@@ -379,16 +387,16 @@ class Styler(QgsProcessingLayerPostProcessorInterface):
         context: QgsProcessingContext,  # noqa: ARG002
         feedback: QgsProcessingFeedback,  # noqa: ARG002
     ) -> None:
-        """Takes the style that lies beside the file, or within a GeoPackage."""
+        """Loads the style next to the file, or in the GeoPackage."""
         layer.loadDefaultStyle()
         layer.triggerRepaint()
 
 
-def address_of(layer: QgsRasterLayer) -> str:
-    """What segearth is given for a layer.
+def layer_address(layer: QgsRasterLayer) -> str:
+    """Returns the address of a layer for segearth.
 
     Raises:
-        QgsProcessingException: it is no raster that GDAL reads.
+        QgsProcessingException: the layer is no GDAL raster.
     """
     if layer.providerType() != "gdal":
         raise QgsProcessingException(
@@ -403,42 +411,42 @@ def address_of(layer: QgsRasterLayer) -> str:
 
 
 class SegEarth(QgsProcessingAlgorithm):
-    """The algorithm that QGIS lists as SegEarth > Map with class names."""
+    """The Processing algorithm SegEarth > Map with class names."""
 
-    _stylers: ClassVar[list[Styler]] = []
+    _style_loaders: ClassVar[list[StyleLoader]] = []
 
     def createInstance(self) -> SegEarth:  # noqa: N802
-        """A new one."""
+        """Returns a new instance."""
         return SegEarth()
 
     def name(self) -> str:
-        """Of the algorithm, in `qgis_process run script:segearth`."""
+        """Returns the name for `qgis_process run script:segearth`."""
         return "segearth"
 
     def displayName(self) -> str:  # noqa: N802
-        """What people see."""
+        """Returns the name in the toolbox."""
         return "Map with class names"
 
     def group(self) -> str:
-        """Where it stands."""
+        """Returns the group in the toolbox."""
         return "SegEarth"
 
     def groupId(self) -> str:  # noqa: N802
-        """Where it stands."""
+        """Returns the identifier of the group."""
         return "segearth"
 
     def tags(self) -> list[str]:
-        """Words that find it."""
+        """Returns search terms."""
         return ["classification", "segmentation", "land cover", "CLIP", "SegEarth"]
 
     def shortHelpString(self) -> str:  # noqa: N802
-        """What stands beside the parameters."""
+        """Returns the help text of the dialog."""
         return _HELP.replace("\n\n", "<br><br>")
 
     def initAlgorithm(self, configuration: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002, N802
         """Declares parameters and outputs."""
         number, real = QgsProcessingParameterNumber, QgsProcessingParameterNumber.Type.Double
-        program = remembered_program()
+        program = saved_program()
         self._add(QgsProcessingParameterRasterLayer("INPUT", "Raster"))
         self._add(QgsProcessingParameterString("CLASSES", "Classes, one a line", _CLASSES, multiLine=True))
         self._add(QgsProcessingParameterEnum("MODEL", "Model", MODELS, False, _MODEL, usesStaticStrings=True))
@@ -489,19 +497,19 @@ class SegEarth(QgsProcessingAlgorithm):
     def checkParameterValues(  # noqa: N802
         self, parameters: dict[str, Any], context: QgsProcessingContext
     ) -> tuple[bool, str]:
-        """Refuses what QGIS itself does not."""
+        """Checks the parameters; refuses an empty list of classes."""
         if not class_list(self.parameterAsString(parameters, "CLASSES", context)):
             return False, "no class is given: expected one a line, such as tree,forest"
-        fine, why = super().checkParameterValues(parameters, context)
-        return bool(fine), str(why)
+        is_valid, message = super().checkParameterValues(parameters, context)
+        return bool(is_valid), str(message)
 
     def processAlgorithm(  # noqa: N802
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
-        """Maps the raster, and has the results loaded.
+        """Maps the raster and loads the results.
 
         Raises:
-            QgsProcessingException: that is not possible.
+            QgsProcessingException: the map could not be made.
         """
         program = self._program(parameters, context)
         request = self._request(parameters, context)
@@ -515,9 +523,9 @@ class SegEarth(QgsProcessingAlgorithm):
             return {"OUTPUT": request.folder}
         labels = run.files.get("labels.tif")
         if code not in (_OK, _SOME_FAILED) or labels is None:
-            said = "; ".join(run.last[-3:]) or "nothing"
+            output = "; ".join(run.last[-3:]) or "nothing"
             raise QgsProcessingException(
-                run.error or f"segearth ended with {code} and without a map, and said at last: {said}"
+                run.error or f"segearth ended with {code} and without a map; its last output: {output}"
             )
         if code == _SOME_FAILED:
             feedback.reportError("parts are missing, see above: the same folder and settings try them again")
@@ -532,35 +540,35 @@ class SegEarth(QgsProcessingAlgorithm):
         return results
 
     def _load(self, results: Mapping[str, str], name: str, context: QgsProcessingContext) -> None:
-        """Has the layers added to the project, where there is one."""
+        """Adds the result layers to the project, if there is one."""
         if context.project() is None:
             return
         for key, what in (("SCORE", "score"), ("LABELS", "classes"), ("SHAPES", "polygons")):
             if key in results:
                 details = QgsProcessingContext.LayerDetails(f"{name}: {what}", context.project(), key)
-                self._stylers.append(Styler())  # somebody has to keep them until then
-                details.setPostProcessor(self._stylers[-1])
+                self._style_loaders.append(StyleLoader())  # keeps a reference until the layer is loaded
+                details.setPostProcessor(self._style_loaders[-1])
                 context.addLayerToLoadOnCompletion(results[key], details)
 
     def _program(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str:
-        """The program that is to be run.
+        """Returns the path of the program.
 
         Raises:
-            QgsProcessingException: there is none.
+            QgsProcessingException: the program was not found.
         """
-        given = self.parameterAsString(parameters, "PROGRAM", context)
-        found = program_path(given) if given else remembered_program()
-        if not found:
-            what = f"no program at {given}" if given else "the program segearth was not found"
+        parameter = self.parameterAsString(parameters, "PROGRAM", context)
+        program = program_path(parameter) if parameter else saved_program()
+        if not program:
+            what = f"no program at {parameter}" if parameter else "the program segearth was not found"
             raise QgsProcessingException(
                 f"{what}: expected segearth in a Python environment of its own, not in that of QGIS; install it there, "
                 "and give the path of its program in the parameter 'Program segearth' (bin/segearth, on Windows "
                 "Scripts\\segearth.exe); it is remembered"
             )
-        return found
+        return program
 
     def _request(self, parameters: dict[str, Any], context: QgsProcessingContext) -> Request:
-        """What is asked for.
+        """Creates the request from the parameters.
 
         Raises:
             QgsProcessingException: the layer is no raster that segearth reads.
@@ -585,7 +593,7 @@ class SegEarth(QgsProcessingAlgorithm):
             named = (crs.authid() or crs.toWkt()) if layer.crs().isValid() and crs.isValid() else ""
             box = (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()), str(named)
         return Request(
-            address_of(layer),
+            layer_address(layer),
             self.parameterAsString(parameters, "CLASSES", context),
             text("OUTPUT"),
             choice("MODEL"),
@@ -599,5 +607,5 @@ class SegEarth(QgsProcessingAlgorithm):
             text("DEVICE") or "auto",
             choice("PRECISION"),
             self.parameterAsBool(parameters, "OVERWRITE", context),
-            options_of(text("OPTIONS")),
+            split_options(text("OPTIONS")),
         )

@@ -1,4 +1,4 @@
-"""Downloads as lists of members: folders, zip and tar files alike, read without trusting their names or sizes.
+"""Reads downloads, folders and zip and tar files alike, as lists of members, without trusting names or sizes.
 
 A member's name never becomes a path that is written: what is read from an archive goes to memory, or to a file with a
 number for a name.
@@ -64,7 +64,7 @@ class Member:
     number: int = 0
 
     def __str__(self) -> str:
-        source = names.of_path(self.source)
+        source = names.path_name(self.source)
         return self.shown or (f"{source}: {self.name}" if self.name else source)
 
     def open(self) -> BinaryIO:
@@ -76,7 +76,7 @@ class Member:
         with _reading(self):
             if not self.name:
                 return self.source.open("rb")
-            if kind(self.source) == ".tar":
+            if archive_kind(self.source) == ".tar":
                 return io.BytesIO(b"".join(b"".join(blocks) for _, blocks in contents([self])))
             archive, infos = zips.index(self.source)
             info = infos[self.number][1]
@@ -97,7 +97,7 @@ class Member:
             return file.read()
 
 
-def kind(path: Path) -> str | None:
+def archive_kind(path: Path) -> str | None:
     """What a file is by its content: ".zip", ".tar" (compressed or not), ".7z" or ".rar"; None for anything else."""
     status = path.stat()
     return _kind(path, status.st_mtime_ns, status.st_size)
@@ -146,7 +146,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
             with _reading(file):
                 # a file that is given is an archive by whatever name; of others only their names are looked at
                 suffix = archive_suffix(file)
-                content = kind(file) if suffix is not None or file == source else None
+                content = archive_kind(file) if suffix is not None or file == source else None
             if content in REFUSED or (content is None and suffix in REFUSED):
                 if file == source:
                     raise UserError(refusal(file))
@@ -154,7 +154,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
             elif suffix is None and content is None:
                 if file == source:
                     raise UserError(f"{given} is no archive: expected a zip or tar file, or the folder of the download")
-                status, path = file.stat(), names.of_path(file)
+                status, path = file.stat(), names.path_name(file)
                 new = Member(path, _below(path, source), status.st_size, file, "", status.st_mtime_ns)
                 found.setdefault((file, 0), new)
             elif file == source or _stem(file).lower() not in skip:
@@ -164,7 +164,7 @@ def members(sources: Iterable[Path], skip: Iterable[str] = ()) -> tuple[list[Mem
                     new = replace(member, below=_below(member.path, base))
                     if not skip.intersection(PurePosixPath(new.below.lower()).parts[:-1]):
                         found.setdefault((file, member.number), new)
-    return sorted(found.values(), key=lambda one: (one.path, one.name != "", one.source, one.number)), [*refused]
+    return sorted(found.values(), key=lambda m: (m.path, m.name != "", m.source, m.number)), [*refused]
 
 
 def contents(wanted: Iterable[Member]) -> Iterator[tuple[Member, Iterator[bytes]]]:
@@ -179,15 +179,15 @@ def contents(wanted: Iterable[Member]) -> Iterator[tuple[Member, Iterator[bytes]
     Raises:
         UserError: an archive cannot be read, or is another one than it was.
     """
-    for source, group in groupby(sorted(wanted, key=lambda one: (one.source, one.number)), lambda one: one.source):
+    for source, group in groupby(sorted(wanted, key=lambda m: (m.source, m.number)), lambda m: m.source):
         left = {member.number: member for member in group}
-        is_tar = any(member.name for member in left.values()) and kind(source) == ".tar"
+        is_tar = any(member.name for member in left.values()) and archive_kind(source) == ".tar"
         if not is_tar:
             for member in left.values():
                 with member.open() as file:
                     yield member, _checked(member, iter(lambda: file.read(_BLOCK), b""))
             continue
-        entries = _checked(source, tars.entries(source))
+        entries = _checked(source, tars.tar_entries(source))
         while left:
             entry = next(entries, None)
             if entry is None:
@@ -227,7 +227,7 @@ def unpack(wanted: Mapping[Member, Path], step: Callable[[], object]) -> None:
 
 def refusal(path: Path) -> str:
     """What to do with an archive that is not read here."""
-    content = kind(path)
+    content = archive_kind(path)
     suffix = content if content in REFUSED else archive_suffix(path) or ".7z"
     folder = path.with_name(_stem(path))
     command = REFUSED[suffix].format(path, folder)
@@ -254,18 +254,18 @@ def _walk(folder: Path, skip: set[str]) -> Iterator[Path]:
 
 
 def _below(path: str, source: Path) -> str:
-    return path.removeprefix(names.of_path(source)).lstrip("/")
+    return path.removeprefix(names.path_name(source)).lstrip("/")
 
 
 def _archive(path: Path, content: str | None) -> Iterator[Member]:
     """The files in an archive; one that is neither zip nor tar is damaged."""
-    top, stamp = names.of_path(path.with_name(_stem(path))), path.stat().st_mtime_ns
+    top, stamp = names.path_name(path.with_name(_stem(path))), path.stat().st_mtime_ns
     found: Iterator[tuple[int, str, int, int]]
     with _reading(path):
         if content == ".tar" or (content is None and archive_suffix(path) != ".zip"):
-            found = ((entry.number, entry.name, entry.size, stamp) for entry in _checked(path, tars.entries(path)))
+            found = ((entry.number, entry.name, entry.size, stamp) for entry in _checked(path, tars.tar_entries(path)))
         else:
-            found = ((number, name, one.file_size, one.CRC) for number, (name, one) in zips.index(path)[1].items())
+            found = ((number, name, info.file_size, info.CRC) for number, (name, info) in zips.index(path)[1].items())
     for number, name, size, mark in found:
         parts = PurePosixPath(name).parts
         if parts and not any(part.lower() in _JUNK for part in parts) and not parts[-1].startswith("."):
@@ -273,14 +273,14 @@ def _archive(path: Path, content: str | None) -> Iterator[Member]:
 
 
 def _checked(what: object, items: Iterator[T]) -> Iterator[T]:
-    """The same items; an archive that turns out to be damaged is told."""
+    """Yields the items; an archive that turns out to be damaged raises a `UserError`."""
     with _reading(what):
         yield from items
 
 
 @contextmanager
 def _reading(what: object) -> Iterator[None]:
-    """Says in a sentence that a file or archive is damaged, or that others own it."""
+    """Raises a `UserError` where a file or archive is damaged or may not be read."""
     try:
         yield
     except (*zips.DAMAGED, *tars.DAMAGED) as error:
@@ -290,7 +290,7 @@ def _reading(what: object) -> Iterator[None]:
 
 
 def _unreadable(what: object, error: Exception) -> UserError:
-    name = names.of_path(what) if isinstance(what, Path) else what
+    name = names.path_name(what) if isinstance(what, Path) else what
     if isinstance(error, PermissionError):
         return UserError(f"{name} cannot be read ({error.strerror}): {_CLOSED}")
     if isinstance(what, Path) and _is_page(what):

@@ -1,4 +1,4 @@
-"""How much an archive may hold, checked while it is read: before memory, a disk or minutes are spent on a lie."""
+"""Limits on what an archive may hold, checked while it is read: before a false size fills memory or a disk."""
 
 from __future__ import annotations
 

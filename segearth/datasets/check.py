@@ -1,4 +1,4 @@
-"""What is in a prepared folder: pairs, sizes, values, frequencies, known traps, and a sheet to look at."""
+"""Checks a prepared folder: pairs, sizes, label values, class frequencies, known problems; and a contact sheet."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _PAPER = (255, 255, 255)
 
 @dataclass
 class Report:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        images: pairs that were looked at.
-        pixels: of each value on disk, 256 numbers.
-        errors: sentences about what makes an evaluation fail or wrong.
-        warnings: sentences about what makes it another one than published.
+        images: number of pairs.
+        pixels: number of pixels of each of the 256 values on disk.
+        errors: sentences about problems that make an evaluation fail or wrong.
+        warnings: sentences about differences from the published evaluation.
     """
 
     images: int = 0
@@ -51,7 +51,7 @@ class Report:
 
 
 def check(spec: Description, root: Path, *, quiet: bool = False) -> Report:
-    """Looks at every file of a prepared set.
+    """Reads every file of a prepared set and reports what is wrong or unusual.
 
     Raises:
         UserError: there is no such folder, or no image in it.
@@ -113,7 +113,7 @@ def check(spec: Description, root: Path, *, quiet: bool = False) -> Report:
 
 
 def table(spec: Description, report: Report) -> str:
-    """Class names and their shares of the scored pixels, a line each."""
+    """Lists the classes with their shares of the scored pixels."""
     total = max(1, int(report.pixels[list(spec.values)].sum()))
     lines = [
         f"{value:>5}  {name:<20} {100 * report.pixels[value] / total:7.3f} %"
@@ -166,7 +166,7 @@ def _cell(spec: Description, image: Path, label: Path) -> Image.Image:
 
 
 def _pairs(spec: Description, root: Path) -> list[tuple[Path, Path]]:
-    """Images and where their labels should be, found as mmsegmentation finds them: by the exact suffix."""
+    """Lists the images with the paths of their labels, by the exact suffix, as mmsegmentation does."""
     images = root / spec.out_images
     advice = f"prepare it with: {command('prepare')} {spec.name} SOURCE -o {root}"
     if not images.is_dir():
@@ -192,7 +192,7 @@ def _member(path: Path) -> Member:
 
 
 def _label_warnings(spec: Description, counts: LabelCounts) -> list[str]:
-    """What is unusual in the labels, all together."""
+    """Describes what is unusual in all labels together."""
     if spec.encoding == "palette" and spec.reduce_zero_label and counts.ignored == 0 < counts.images:
         boundaries = (
             f"no pixel is {spec.ignore}, ignored: these are the labels with boundaries, which published figures"

@@ -86,7 +86,7 @@ def convert(pair: Pair, spec: Description, images: Path, labels: Path) -> dict[s
     Raises:
         UserError: a file that cannot be read or written, or is not of the set.
     """
-    size = image_size(pair.image)
+    size = image_size(pair.image, spec.images.bands)
     values, unknown = read_label(pair.label, spec, size)
     counts = histogram(values)
     stems = [stem for stem, _ in cuts(pair.key, size, spec.windows)]
@@ -123,10 +123,12 @@ def cuts(key: str, size: tuple[int, int], windows: Windows | None) -> Iterator[t
 
 
 def _write_image(pair: Pair, spec: Description, size: tuple[int, int], folder: Path) -> list[str]:
-    """The image as it is where that will do, else decoded and written without loss; gives the stems of black ones."""
+    """Copies the image where its format is right, else writes it without loss; returns the stems of black ones."""
     black = []
     jpeg = spec.image_suffix.lower() in (".jpg", ".jpeg")
-    with opened(pair.image) as image:  # a truncated file shows here, whether it is copied or not
+    with opened(
+        pair.image, bands=spec.images.bands
+    ) as image:  # a truncated file shows here, whether it is copied or not
         # by the content, as suffixes lie: cameras write MPO, several JPEGs in a file, under .JPG
         same = image.format in (("JPEG", "MPO") if jpeg else (_FORMATS[spec.image_suffix],))
         if spec.windows is None and same and (image.mode == "RGB" or jpeg):
@@ -149,7 +151,7 @@ def _write_image(pair: Pair, spec: Description, size: tuple[int, int], folder: P
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """RGB; alpha is dropped, not blended."""
+    """Converts to RGB; alpha is dropped, not blended."""
     if image.mode == "RGBA":
         return Image.merge("RGB", image.split()[:3])
     if image.mode in ("P", "PA"):
@@ -158,7 +160,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _pad(image: Image.Image, window: Window) -> Image.Image:
-    """Black at the bottom and the right, up to the window's size."""
+    """Pads with black at the bottom and the right, up to the window's size."""
     size = (window.right - window.left, window.bottom - window.top)
     if image.size == size:
         return image
@@ -175,7 +177,7 @@ def _cut(values: NDArray[np.uint8], window: Window, ignore: int) -> NDArray[np.u
 
 
 def _write_label(path: Path, values: NDArray[np.uint8]) -> None:
-    """A label in mode L, read again to see that it is what it should be."""
+    """Writes a label in mode L, and reads it again to verify it."""
     _save(path, Image.fromarray(np.ascontiguousarray(values)))
     with opened(Member(str(path), path.name, 0, path)) as image:
         if image.mode != "L" or not np.array_equal(np.asarray(image), values):

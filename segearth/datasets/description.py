@@ -1,4 +1,4 @@
-"""What a data set is, as data: where its download keeps what, and what becomes of it."""
+"""The description of a data set: its classes, the files of its download, and the files that are made of them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Files:
         inside: folders in the archive above `path`, as published ("2_Ortho_RGB/"). Not needed to find the files.
         path: the end of every file's path, without the suffix, with placeholders: "Val/{scene}/images_png/{stem}".
             Folders are compared without regard to case.
-        types: suffixes in lower case, the published one first; compared without regard to case.
+        types: possible suffixes in lower case, the published one first; compared without regard to case.
         published: the published suffix where it is not `types[0]`, such as ".JPG".
-        note: for a second choice: what the user should know when it is taken.
+        note: what the user should know if these files are used, for labels that are not the first choice.
+        bands: number of bands of the images. Red, green and blue are the first three of more than four bands.
     """
 
     archive: str
@@ -39,6 +40,7 @@ class Files:
     types: tuple[str, ...]
     published: str = ""
     note: str = ""
+    bands: int = 3
 
     def member(self, values: Mapping[str, str]) -> str:
         """The published path of one file inside the archive, for values of the placeholders."""
@@ -47,11 +49,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A download that is easily taken for the right one.
+    """A download that users often give by mistake.
 
     Attributes:
-        path: the end of the paths that give it away, with placeholders as in `Files.path`, suffix included.
-        advice: a sentence: what it is, and what to give instead.
+        path: the end of a path by which it is recognised, with placeholders as in `Files.path` and with the suffix.
+        advice: a sentence: what this download is, and what to give instead.
     """
 
     path: str
@@ -60,17 +62,21 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Windows:
-    """How large images are cut.
+    """The windows into which large images are cut.
 
     Attributes:
         size: (height, width) in pixels; smaller images are padded at the bottom and the right.
         stride: (height, width) in pixels.
-        name: of a window's files without suffix, from {key}, {top}, {bottom}, {left}, {right} (ends excluded).
+        name: name of a window's files without suffix, from {key}, {top}, {bottom}, {left}, {right} (ends excluded).
     """
 
     size: tuple[int, int]
     stride: tuple[int, int]
     name: str
+
+
+X_FIRST = "{key}_{left}_{top}_{right}_{bottom}"
+Y_FIRST = "{key}_{top}_{bottom}_{left}_{right}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class Variant:
         summary: the first line of the config.
         about: further sentences of the config.
         prompts: the class file in configs/.
-        source: of the prompts.
+        source: where the prompts come from.
     """
 
     name: str
@@ -92,16 +98,12 @@ class Variant:
     source: str
 
 
-X_FIRST = "{key}_{left}_{top}_{right}_{bottom}"
-Y_FIRST = "{key}_{top}_{bottom}_{left}_{right}"
-
-
 @dataclass(frozen=True)
 class ExtraPair:
     """A small image with its labels in a drawn download that is not in the split.
 
     Attributes:
-        values: of the placeholders of its paths.
+        values: the values of the placeholders in its paths.
         replace: a part of the published archive and path, and what stands there instead.
         labels: whether there are labels.
         images: whether there is an image.
@@ -133,7 +135,7 @@ class ExtraFile:
     Attributes:
         archive: as in `Files`.
         path: in the archive; with placeholders it is one file for every example.
-        content: its bytes, or what is drawn (`segearth.datasets.samples.extras`).
+        content: its bytes, or the name of a drawing (`segearth.datasets.samples.extras`).
         replace: a part of the path, and what stands there instead.
     """
 
@@ -145,17 +147,18 @@ class ExtraFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """How a small download of a set is drawn.
+    """How a small download of a set is drawn, from the scenes of `segearth.synthetic`.
 
     Attributes:
-        land: the class of land covers of drawn scenes and of "car"; "rest" is the class of all others, by default the
-            first one. Empty: the second class, by its name.
+        land: the set's class for each land cover of a drawn scene and for "car"; "rest" is the class of the land covers
+            that are not named, by default the first class. Empty for sets with one class and the background, whose
+            name is a land cover.
         zoom: pixels of an image to one of the scene, which stands for 0.25 m.
         corner: whether a corner of the first image has no data.
         stray_colours: whether the second label has pixels of colours that are no class.
         infrared: whether bands are infrared, red and green.
-        modes: of the images, in their order, as Pillow calls them; the others are RGB.
-        extras: what else is in the download, and has to be left alone.
+        modes: Pillow's modes of the first images ("L", "RGBA"); further images are RGB.
+        extras: other files in the download, which a preparation has to ignore.
     """
 
     land: Mapping[str, str] = field(default_factory=dict)
@@ -176,11 +179,11 @@ class Description:
         title: its name for people.
         paper_order: its place in the paper's tables, from 1; 0: it is not in them.
         summary: what the config says of it, in a line.
-        dataset_class: the class that reads it, in mmsegmentation or made from the first description that names it.
-        in_mmseg: whether mmsegmentation has that class.
-        split: what is evaluated, in words.
+        dataset_class: the name of the class that reads it. Sets with the same name share the class.
+        in_mmseg: whether the class is mmsegmentation's own; otherwise it is made from the first description.
+        split: the part that is evaluated, in words.
         classes: the C class names, in index order.
-        palette: C colours for display.
+        palette: the C colours for display.
         prompts: the class file in configs/.
         prob_thd: the threshold of the config: pixels whose best score is below become background.
         threshold_source: where the threshold, `bg_idx` and `cls_token_lambda` come from; {name} stands for the name.
@@ -189,33 +192,34 @@ class Description:
         variants: the same data with other prompts.
         reduce_zero_label: whether labels on disk are 0 = ignored, 1 to C; otherwise they are 0 to C-1, 255 = ignored.
         images: the images of the download.
-        labels: the labels of the download; the first that is there is taken, image by image.
-        fields: regular expressions of placeholders; others match anything but "/".
-        key: a pair's name, from the placeholders; the stem of what is written.
-        examples: values of the placeholders, for samples and messages.
-        keys: the pairs that are evaluated; empty: all that are found (or that a split file names).
+        labels: the labels of the download in order of preference; each image has the first that exists for it.
+        fields: regular expressions of placeholders; a placeholder without one matches anything but "/".
+        key: the name of a pair, made from the placeholders; the files that are written have it as their stem.
+        examples: values of the placeholders for some images, used by samples and messages.
+        keys: the pairs that are evaluated; empty: all pairs of the download, or those in a split file.
         split_files: names of text files of the download that list the images, in order of preference.
-        labels_alone: whether labels without an image are normal.
-        skip: folders (or archives, without their suffix) that are never looked into, in lower case.
-        mistakes: downloads that are easily taken for the right one.
-        encoding: what label files hold. "index": class indices; "palette": colours; "binary": a mask.
+        labels_alone: whether the download has labels without an image.
+        skip: folders, and archives without their suffix, that are not searched; in lower case.
+        mistakes: downloads that users often give by mistake.
+        encoding: the content of label files. "index": class indices; "palette": colours; "binary": a mask.
         colours: for palettes: the value on disk of every RGB colour; for indices: of known coloured copies.
+        ignored: for indices: values of the download that are not scored, besides `ignore`.
         any_value: for masks: any value but 0 is foreground, not only 128 and above.
-        sizes: (height, width) of the published images, some of them if they vary.
-        pairs: images of the split before windows are cut; 0 where that is not known.
-        windows: how images are cut; None: they stay whole.
-        out_images: the folder of images that the config reads, below the data folder.
-        out_labels: the same for labels.
-        image_suffix: of the images that are written.
-        label_suffix: of the labels that are written, after the same stem.
-        aliases: folders that other configs read instead: what ours begins with -> what theirs do.
-        expected: how many images the split has, windows counted; several where several are in use.
+        sizes: (height, width) of the published images; some examples if they vary.
+        pairs: number of images of the split before windows are cut; 0 if it is not known.
+        windows: the windows into which images are cut; None: images stay whole.
+        out_images: the folder of images that the config reads, relative to the data folder.
+        out_labels: the folder of labels that the config reads, relative to the data folder.
+        image_suffix: suffix of the images that are written.
+        label_suffix: suffix of the labels that are written, after the stem of the image.
+        aliases: folders that other people's configs read: the beginning of our folder -> the beginnings of theirs.
+        expected: numbers of images that the split may have, windows counted.
         source: where the download is.
-        licence: the terms of use, and who states them unless it is the source itself.
-        size: of what `get` tells to download.
+        licence: the terms of use, and who states them if it is not the source.
+        size: size of the files that `get` says to download.
         citation: the paper.
-        get: how to get the download, in a sentence or two.
-        notes: what goes wrong with this set, and other things worth knowing, a sentence each.
+        get: how to get the download, in one or two sentences.
+        notes: known problems of this set and other things to know, a sentence each.
         sample: how a small download is drawn.
     """
 
@@ -247,6 +251,7 @@ class Description:
     mistakes: tuple[Mistake, ...] = ()
     encoding: Literal["index", "palette", "binary"]
     colours: tuple[tuple[RGB, int], ...] = ()
+    ignored: tuple[int, ...] = ()
     any_value: bool = False
     sizes: tuple[tuple[int, int], ...]
     pairs: int = 0
@@ -267,7 +272,7 @@ class Description:
 
     @property
     def metric(self) -> str:
-        """What papers compare: "mIoU", or "IoU of <class>" for sets of one class and the background."""
+        """The figure that papers compare: "mIoU", or "IoU of <class>" for sets with one class and the background."""
         return "mIoU" if len(self.classes) > 2 else f"IoU of {self.classes[1]}"
 
     @property
@@ -283,7 +288,7 @@ class Description:
 
     @property
     def folder(self) -> str:
-        """What images and labels have in common: the place of the manifest, below the data folder."""
+        """The folder that has the images and the labels in it, relative to the data folder; the manifest is there."""
         images, labels = PurePosixPath(self.out_images), PurePosixPath(self.out_labels)
         return next(str(parent) for parent in images.parents if labels.is_relative_to(parent))
 

@@ -1,4 +1,4 @@
-"""What the labels of a data set hold, and what makes figures say nothing: classes that are nowhere, wrong values."""
+"""Counts the classes in the labels of a data set, and warns of labels that make figures meaningless."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED = 5
 
 @dataclass
 class LabelCounts:
-    """Pixels of labels, added up over images.
+    """Numbers of pixels of each class, added up over images.
 
     Attributes:
         classes: names of the C classes, in index order.
@@ -45,11 +45,11 @@ class LabelCounts:
         self.uniform += sum(map(bool, pixels)) + bool(ignored) == 1
 
     def remarks(self, partial: bool = False) -> list[str]:
-        """What a reader of figures should know of the labels, a sentence each; none where nothing is unusual.
+        """Describes what is unusual in the labels, a sentence each; an empty list if nothing is.
 
         Args:
-            partial: whether these are some labels of a larger set. What they lack is not told then, since in many sets
-                some classes are rare; nor is a cause guessed from few.
+            partial: whether these are some labels of a larger set. Then missing classes are not reported, as some
+                classes are rare in many sets, and no cause is guessed from few labels.
         """
         present = [i for i, count in enumerate(self.pixels) if count]
         scored = sum(self.pixels)

@@ -1,20 +1,20 @@
-"""Images and label files of a download: opened with care, labels as the values that go to disk."""
+"""Reads images and label files of a download, which may be damaged; labels become the values that are written."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from segearth import tiff
 from segearth.datasets.archives import Member
 from segearth.datasets.description import Description
 from segearth.datasets.polygons import read_polygons
 from segearth.errors import UserError, first_line, without_warnings
-from segearth.tiff import refuse_sparse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +31,13 @@ _KNOWN = "a PNG, TIFF, JPEG or BMP file"
 
 
 @contextmanager
-def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
+def opened(member: Member, header_only: bool = False, bands: int = 3) -> Iterator[Image.Image]:
     """Opens an image or a label and decodes it; Pillow's pixel limit is ours for that time.
 
     Args:
         member: the file.
         header_only: whether no pixel will be read.
+        bands: if more than 4, a TIFF with this number of bands is read by its first three.
 
     Raises:
         UserError: no image, damaged, or too large.
@@ -46,7 +47,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
         try:
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow's error comes at twice the number
             with without_warnings():
-                image = Image.open(file, formats=_FORMATS)
+                image = Image.open(file if bands <= 4 else _first_three(file, bands, header_only), formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(_too_large(member))
             size = file.seek(0, os.SEEK_END)
@@ -55,7 +56,7 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
                     f"{member} claims {image.width} × {image.height} pixels in {size:,} bytes: no image is packed so "
                     "small, the file is damaged; download or extract it again"
                 )
-            refuse_sparse(image, member)
+            tiff.refuse_sparse(image, member)
             if not header_only:
                 image.load()
         except UserError:
@@ -76,17 +77,30 @@ def opened(member: Member, header_only: bool = False) -> Iterator[Image.Image]:
             yield image
 
 
+def _first_three(file: BinaryIO, bands: int, header_only: bool) -> BinaryIO:
+    """Rewrites a TIFF with this number of 8-bit bands so that Pillow reads the first three; returns others as given."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic not in tiff.MAGIC:
+        return file
+    page = tiff.read_page(file, count=False)
+    if page.kind != "unsigned" or page.bits != (8,) * bands:
+        file.seek(0)
+        return file
+    return tiff.as_plain_tiff(page, None if header_only else file)[0]
+
+
 def _too_large(member: Member) -> str:
     return f"{member} is larger than {MAX_PIXELS:,} pixels: expected the published file; download it again"
 
 
-def image_size(member: Member) -> tuple[int, int]:
-    """(height, width) of an image that may be used, as its header says.
+def image_size(member: Member, bands: int = 3) -> tuple[int, int]:
+    """Reads (height, width) from the header of an image and refuses unusable ones; `bands` as in `opened`.
 
     Raises:
         UserError: more than 8 bits a band, or turned by an EXIF tag.
     """
-    with opened(member, header_only=True) as image:
+    with opened(member, True, bands) as image:
         bits = getattr(image, "tag_v2", {}).get(_BITS, (8,))
         raw = str([tile[3] for tile in getattr(image, "tile", [])])
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") or max(bits) > 8 or ";16" in raw:
@@ -101,7 +115,7 @@ def image_size(member: Member) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> object:
-    """How the image lies, as EXIF numbers it; 1, upright, also where that is damaged: it says nothing of the pixels."""
+    """The EXIF orientation; 1, upright, also if EXIF is damaged, as the pixels may still be good."""
     try:
         with without_warnings():
             return image.getexif().get(_ORIENTATION, 1)
@@ -145,7 +159,7 @@ def read_label(member: Member, spec: Description, size: tuple[int, int]) -> tupl
 
 
 def _is_coloured(image: Image.Image, spec: Description) -> bool:
-    """Whether colours count: RGB, or a palette image all of whose colours are the set's."""
+    """Whether the colours are the labels: RGB, or a palette image that has only colours of the set."""
     if image.mode in ("RGB", "RGBA"):
         return True
     if image.mode != "P" or spec.encoding != "palette":
@@ -160,7 +174,7 @@ def _packed(colour: list[int]) -> int:
 
 
 def _from_colours(image: Image.Image, member: Member, spec: Description) -> tuple[NDArray[np.uint8], int]:
-    """Exact colours to values, some rows at a time: the packed colours of a whole large label take gigabytes."""
+    """Converts exact colours to values, some rows at a time: packed colours of a large label would take gigabytes."""
     codes = np.array(sorted(spec.lookup), np.uint32)
     values = np.array([spec.lookup[int(code)] for code in codes], np.uint8)
     labels = np.empty((image.height, image.width), np.uint8)
@@ -184,18 +198,22 @@ def _from_colours(image: Image.Image, member: Member, spec: Description) -> tupl
 def _indices(image: Image.Image, member: Member, spec: Description) -> NDArray[np.uint8]:
     """Class indices: gray values, or the indices of a palette image whatever its colours."""
     labels = _one_band(image, member, spec)
+    ignored = (spec.ignore, *spec.ignored)
     allowed = np.zeros(256, bool)
-    allowed[[*spec.values, spec.ignore]] = True
+    allowed[[*spec.values, *ignored]] = True
     if bad := [int(value) for value in np.flatnonzero(histogram(labels)) if not allowed[value]]:
         raise UserError(
             f"{member} has the label values {', '.join(map(str, bad[:5]))}: expected {spec.values[0]} to "
-            f"{spec.values[-1]} (or {spec.ignore}, ignored); these are labels of another kind or set. {spec.get}"
+            f"{spec.values[-1]} (or {', '.join(map(str, ignored))}, ignored); these are labels of another kind or set. "
+            f"{spec.get}"
         )
+    if spec.ignored:
+        labels[np.isin(labels, spec.ignored)] = spec.ignore
     return labels
 
 
 def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each of the 256 values occurs; by strips, as `np.bincount` takes eight times its input."""
+    """Counts each of the 256 values; by strips, as `np.bincount` needs eight times the memory of its input."""
     counts = np.zeros(256, np.int64)
     for top in range(0, len(labels), _ROWS):
         counts += np.bincount(labels[top : top + _ROWS].ravel(), minlength=256)
@@ -235,7 +253,7 @@ def _one_band(image: Image.Image, member: Member, spec: Description) -> NDArray[
 
 
 def _strips(image: Image.Image, mode: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The first row and the pixels (rows, W, 3) of strips, from the top."""
+    """Yields strips from the top: the first row, and the pixels (rows, W, 3)."""
     for top in range(0, image.height, _ROWS):
         strip = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
         rgb = Image.merge("RGB", strip.split()[:3]) if strip.mode == "RGBA" else strip.convert(mode)

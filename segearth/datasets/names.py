@@ -1,4 +1,4 @@
-"""Names of files in downloads as text that is safe to compare, to print and to make names of."""
+"""Names of files in downloads, as text that is safe to compare, to print and to use in file names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of surroga
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # make a terminal show a name backwards
 
 
-def inside(name: str, archive: Path) -> str:
+def member_path(name: str, archive: Path) -> str:
     """A member's name as the relative path that it is extracted to, with "/" between folders.
 
     Raises:
@@ -32,11 +32,11 @@ def inside(name: str, archive: Path) -> str:
             f"{archive} has a member with the path {name!r}, which points outside of it: expected relative paths; "
             "this is no archive of the publisher, download it from the source"
         )
-    return plain("/".join(parts))
+    return safe_name("/".join(parts))
 
 
-def decoded(raw: bytes) -> str:
-    """A name that nothing says the encoding of: UTF-8, GBK as a Chinese Windows writes, or that of the first PCs."""
+def decode_name(raw: bytes) -> str:
+    """Decodes a name of unknown encoding: UTF-8, GBK (as a Chinese Windows writes), or else code page 437."""
     for encoding in ("utf-8", "gbk"):
         try:
             return raw.decode(encoding)
@@ -45,30 +45,30 @@ def decoded(raw: bytes) -> str:
     return raw.decode("cp437")  # has a character for every byte
 
 
-def of_zip(name: str) -> str:
+def zip_name(name: str) -> str:
     """A zip member's name without the mark of UTF-8, which `zipfile` has read as cp437."""
     try:
-        return decoded(name.encode("cp437"))
+        return decode_name(name.encode("cp437"))
     except UnicodeEncodeError:
         return name
 
 
-def of_tar(name: str) -> str:
+def tar_name(name: str) -> str:
     """A tar member's name; `tarfile` keeps bytes that are no UTF-8 as surrogates."""
     try:
-        return decoded(name.encode("utf-8", "surrogateescape"))
+        return decode_name(name.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         return name
 
 
-def of_path(path: Path) -> str:
-    """A path of the disk as `Member.path` has it: with slashes, accents in one piece, and as text in any case."""
+def path_name(path: Path) -> str:
+    """A path of the disk in the form of `Member.path`: slashes between folders, composed accents, valid text."""
     text = path.as_posix()
-    return plain(text if text.isascii() else decoded(os.fsencode(text)))
+    return safe_name(text if text.isascii() else decode_name(os.fsencode(text)))
 
 
-def plain(name: str) -> str:
-    """The name in Unicode's form NFC, with a mark for each character that would confuse a terminal or a disk."""
+def safe_name(name: str) -> str:
+    """The name in Unicode's form NFC, with U+FFFD for each character that would confuse a terminal or a disk."""
     if name.isascii() and name.isprintable():
         return name
     name = unicodedata.normalize("NFC", name)

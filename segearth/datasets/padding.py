@@ -17,21 +17,21 @@ def is_black(image: Image.Image) -> bool:
     return image.convert("L").histogram()[0] > NEARLY_ALL * image.width * image.height
 
 
-def black_warning(of: Description, black: Sequence[str], total: int) -> str | None:
-    """What to tell of so many black images; None where they are few.
+def black_warning(spec: Description, black: Sequence[str], total: int) -> str | None:
+    """The warning about many black images; None where they are few.
 
     Args:
-        of: the set.
+        spec: the set.
         black: their names.
         total: how many images there are.
     """
     if len(black) <= MANY * total:
         return None
-    height, width = of.sizes[0]
+    height, width = spec.sizes[0]
     padded = ""
-    if of.windows:
-        padded = f"; what is smaller than {of.windows.size[1]} × {of.windows.size[0]} is padded with black"
+    if spec.windows:
+        padded = f"; what is smaller than {spec.windows.size[1]} × {spec.windows.size[0]} is padded with black"
     return (
         f"{len(black)} of {total} images are over {NEARLY_ALL:.0%} black, such as {black[0]}: expected the published "
-        f"images, such as of {width} × {height} pixels{padded}. Figures would tell little of a method. {of.get}"
+        f"images, such as of {width} × {height} pixels{padded}. Figures would tell little of a method. {spec.get}"
     )

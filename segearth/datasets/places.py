@@ -1,4 +1,4 @@
-"""Where data lie that are not where a config looks for them: under another config's name, or under a near one."""
+"""Finds data that are not in the folder that a config reads: under an alias, or under a similar name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def other_places(path: Path) -> list[Path]:
-    """The folders that other configs read instead of this one.
+    """Lists the folders that other people's configs read instead of this one.
 
     Args:
         path: as a config has it, such as "data/WHU_Sat_II/test/image".
@@ -35,10 +35,10 @@ def other_places(path: Path) -> list[Path]:
 
 
 def near_name(path: Path) -> str:
-    """A sentence about what is there instead of a file or folder that is not, such as another case; "" for nothing.
+    """Names an existing file or folder whose name is similar to a missing one's, in a sentence; "" if there is none.
 
     Args:
-        path: what was looked for, absolute or relative to the working directory.
+        path: the missing file or folder, absolute or relative to the working directory.
     """
     parents = [path, *path.parents]
     try:
@@ -51,19 +51,19 @@ def near_name(path: Path) -> str:
 
 
 def _nearest(wanted: str, names: Iterable[str]) -> str | None:
-    """The name that differs in case, in separators or in the form of characters only; else one that is like it."""
+    """The name that differs only in case, in separators or in the form of characters; else the most similar one."""
     plain = {_plain(name): name for name in sorted(names)}
     found = [_plain(wanted)] if _plain(wanted) in plain else difflib.get_close_matches(_plain(wanted), plain, 1, _LIKE)
     return plain[found[0]] if found else None
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently: "WHU_Sat_Ⅱ" and "whu-sat-II" are one."""
+    """Normalises a name: "WHU_Sat_Ⅱ" and "whu-sat-II" become equal."""
     return re.sub(r"[\s_.-]", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def set_of(path: str | Path) -> Description | None:
-    """The set in whose folder of images or labels a file or folder lies; None where its path does not tell."""
+    """Finds the set that has a file or folder among its images or labels; None if the path does not show it."""
     text = f"{Path(path).absolute().as_posix()}/"
     for spec in DATASETS.values():
         if any(f"/{folder}/" in text for folder in (spec.out_images, spec.out_labels)):
@@ -72,10 +72,10 @@ def set_of(path: str | Path) -> Description | None:
 
 
 def lossy_label(path: str | Path) -> str:
-    """A sentence for a label map that is a JPEG, or is missing where there is one; "" for any other.
+    """Explains in a sentence that a label map is a JPEG, or that there is only a JPEG of it; "" for other label maps.
 
     Args:
-        path: of the label map that a config reads.
+        path: the label map that a config reads.
     """
     path = Path(path).absolute()
     there = [path] if path.is_file() else [path.with_name(f"{path.stem}{suffix}") for suffix in _JPEG]
@@ -89,7 +89,7 @@ def lossy_label(path: str | Path) -> str:
 
 
 def _is_jpeg(path: Path) -> bool:
-    """Whether a file is there and begins as a JPEG does, whatever its suffix."""
+    """Whether a file exists and begins like a JPEG, whatever its suffix."""
     try:
         with path.open("rb") as file:
             return file.read(3) == b"\xff\xd8\xff"

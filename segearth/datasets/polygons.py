@@ -1,4 +1,4 @@
-"""Labels of xBD that are polygons in JSON files."""
+"""Reads the labels of xBD that are polygons in JSON files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN = 40  # characters of a bad shape or point in a message
 
 
 def read_polygons(member: Member, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The buildings of one of xBD's JSON files: exterior rings, rounded to pixels and filled.
+    """Draws the building polygons of a JSON file of xBD: exterior rings, rounded to pixels and filled.
 
     Args:
         member: the file.

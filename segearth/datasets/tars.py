@@ -1,4 +1,4 @@
-"""Tar files, compressed or not, read forwards once and without trust in their headers."""
+"""Reads tar files, compressed or not, once from begin to end, without trusting their headers."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ DAMAGED = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class TarEntry:
     """A file in a tar file.
 
     Attributes:
         number: of its header.
-        name: checked, see `names.inside`.
+        name: checked, see `names.member_path`.
         size: bytes.
         blocks: its content in blocks; only until the next entry is asked for.
     """
@@ -65,7 +65,7 @@ def is_tar(path: Path) -> bool:
     return True
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def tar_entries(path: Path) -> Iterator[TarEntry]:
     """The files in a tar file, one after the other.
 
     Raises:
@@ -78,12 +78,12 @@ def entries(path: Path) -> Iterator[Entry]:
         tar = tarfile.TarFile(fileobj=cast("IO[bytes]", stream), errors="surrogateescape")
         number = 0
         while (info := _next(tar, stream)) is not None:
-            name = names.inside(names.of_tar(info.name), path)
+            name = names.member_path(names.tar_name(info.name), path)
             if info.issym() or info.islnk():
                 raise UserError(f"{path} holds a link ({name}): expected files only; {AGAIN}")
             bounds.claim(name, info.size)
             if info.isfile():
-                yield Entry(number, name, info.size, partial(_blocks, stream, info))
+                yield TarEntry(number, name, info.size, partial(_blocks, stream, info))
             number += 1
         stream.finish()
 
@@ -113,7 +113,7 @@ def _blocks(stream: _Forwards, info: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 def _parts(size: int, read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """So many bytes in blocks."""
+    """Yields a number of bytes in blocks."""
     while size > 0:
         block = read(min(size, _BLOCK))
         if not block:
@@ -133,7 +133,7 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 
 class _Forwards:
-    """What `tarfile` reads from: it gives no more than `bounds` allows, and never goes back.
+    """The file object for `tarfile`: it gives no more bytes than `bounds` allows, and never seeks back.
 
     `tarfile` believes a header that claims gigabytes for a name, goes back for ever where a size is negative, waits
     for ever for the end of a map of holes that the file has not, and takes a time that grows with the square of their

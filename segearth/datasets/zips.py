@@ -39,7 +39,7 @@ def _index(path: Path, stamp: int, size: int) -> tuple[zipfile.ZipFile, dict[int
     found = {}
     for number, info in enumerate(archive.infolist()):
         original = info.orig_filename
-        name = names.inside(original if info.flag_bits & _UTF8 else names.of_zip(original), path)
+        name = names.member_path(original if info.flag_bits & _UTF8 else names.zip_name(original), path)
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UserError(f"{path} holds a link ({name}): expected files only; {AGAIN}")
         if info.flag_bits & _ENCRYPTED:

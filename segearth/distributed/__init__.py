@@ -1,1 +1,1 @@
-"""Several processes on one work, on one machine or many: how they start, what they do together, how they end."""
+"""Processes that train together, on one machine or many."""

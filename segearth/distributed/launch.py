@@ -1,4 +1,4 @@
-"""Joining the processes that train together, which torchrun has started."""
+"""Joins the processes that torchrun has started for a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes that train together: sums of gradients, and the first one's weights and files."""
+"""Collective operations of a training: sums of gradients, and weights of the first process."""
 
 from __future__ import annotations
 

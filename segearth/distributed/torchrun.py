@@ -1,4 +1,4 @@
-"""torchrun with a sentence where it has a traceback; otherwise the same: python -m segearth.distributed.torchrun ..."""
+"""torchrun with one sentence in place of its traceback: python -m segearth.distributed.torchrun ..."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _torchrun(argv: list[str]) -> int:
             _wait_for(args.master_addr, args.master_port)
         torchrun(argv)
     except ChildFailedError as error:
-        # of a process that was killed and those that noticed it within the same second, the killed one is the cause
-        killed = [(rank, one) for rank, one in error.failures.items() if one.exitcode < 0 and one.exitcode != -SIGTERM]
+        # of a process that was killed and those that noticed it within the same second, the killed process is the cause
+        killed = [(i, end) for i, end in error.failures.items() if end.exitcode < 0 and end.exitcode != -SIGTERM]
         rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
             return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{ADVICE}", 1)
@@ -95,13 +95,13 @@ def _wait_for(host: str, port: int) -> None:
 
 
 def _ended(signal: str, code: int) -> int:
-    """Says why nothing more comes."""
+    """Reports a signal that ended the processes."""
     what = "interrupted" if signal == "SIGINT" else f"ended by {signal}"
     return _say(f"{what}: {ADVICE}", code)
 
 
 def _say(sentence: str, code: int) -> int:
-    """Writes it below a progress bar that stopped in the middle of its line."""
+    """Prints a sentence on a line of its own, below an unfinished progress bar."""
     print(f"\n{sentence}", file=sys.stderr)
     return code
 

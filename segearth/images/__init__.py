@@ -42,7 +42,7 @@ def read_image(source: ImageLike, max_pixels: int | None = None) -> tuple[NDArra
     if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
         raise UserError(
             f"the image is a {type(source).__name__}: expected a path, a binary file such as io.BytesIO, a PIL image "
-            "or an array (H, W, 3) uint8"
+            "or an array (H, W, 3) uint8; give one of these"
         )
     with open_image(source, max_pixels) as opened:
         return _to_rgb(opened)

@@ -91,7 +91,7 @@ def open_image(
             stack.enter_context(_user_errors(name))
         limit = PixelLimit(name, file.seek(0, io.SEEK_END), max_pixels)
         if limit.file_bytes == 0:
-            raise UserError(f"the image {name} is empty (0 bytes): copy or download it again")
+            raise UserError(f"the image {name} is empty (0 bytes): expected a whole file; copy or download it again")
         file.seek(0)
         magic = file.read(4)
         file.seek(0)
@@ -122,7 +122,7 @@ def given_image(image: Image.Image) -> Iterator[OpenedImage]:
     try:
         check_depth(image, name)
         no_alpha = image.format == "JPEG2000" and _check_jpeg2000(_head(image), name)
-        bands, remarks = tiff.given(image, name)
+        bands, remarks = tiff.opened_image_bands(image, name)
         remarks += _rotation_remark(orientation_of(image), name)
         image.load()  # Pillow rotates a TIFF here
         yield OpenedImage(name, image, orientation_of(image), (*remarks, *_alpha_remark(image, name, no_alpha)), bands)
@@ -151,16 +151,16 @@ def _tiff(file: BinaryIO, limit: PixelLimit, header_only: bool) -> Iterator[Open
     """Opens a TIFF, which must have one image page."""
     name = limit.name
     page = tiff.read_page(file, count=not header_only)
-    tiff.check(page, name)
+    tiff.check_supported(page, name)
     _check_size(*page.size, limit)
-    plain, bands = tiff.plain(page, None if header_only else file)
+    plain, bands = tiff.as_plain_tiff(page, None if header_only else file)
     orientation = _valid_orientation(page.orientation)
     remarks = (*tiff.remarks(page, name), *_rotation_remark(orientation, name))
     try:
         with _pillow(plain, limit) as image:
             yield OpenedImage(name, image, orientation, remarks, bands)
     except UnidentifiedImageError:
-        raise tiff.unsupported(page, name) from None
+        raise tiff.unsupported_error(page, name) from None
 
 
 @contextmanager
@@ -237,7 +237,8 @@ def _user_errors(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:
         raise UserError(
-            f"the image {name} is damaged or truncated ({first_line(error)}): copy or download it again"
+            f"the image {name} is damaged or truncated ({first_line(error)}): expected a whole file; copy or "
+            "download it again"
         ) from None
 
 
@@ -251,7 +252,9 @@ def find_file(source: str | Path) -> Path:
     if path.is_file():
         return path
     state = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    raise UserError(f"the image {printable(source)} {state}: give the path of an image file (PNG, JPEG, TIFF, ...)")
+    raise UserError(
+        f"the image {printable(source)} {state}: expected an image file (PNG, JPEG, TIFF, ...); give its path"
+    )
 
 
 def orientation_of(image: Image.Image, header_only: bool = False) -> int:
@@ -339,7 +342,7 @@ def _check_jpeg2000(head: bytes, name: str) -> bool:
     if any(depth & 128 for depth in depths):
         raise UserError(f"{name} is a signed 8-bit image: expected unsigned 8 bits a band; {tiff.TO_BYTE}")
     if bands == 2 and not alpha:
-        raise tiff.no_colours(bands, name)
+        raise tiff.no_colours_error(bands, name)
     if bands > 2 and gray:
         raise UserError(
             f"{name} is a JPEG 2000 of a kind that is not supported here ({bands} bands, whose colour space is "

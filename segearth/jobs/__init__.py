@@ -1,1 +1,1 @@
-"""What long work needs, whatever it works on: tasks for workers, a ledger of what is done, shares, locks."""
+"""Long work that is cut into tasks and may be killed: workers, a ledger of finished tasks, shards, locks."""

@@ -1,4 +1,4 @@
-"""One attempt at a task, wherever it runs: what comes back is plain data, also when the task fails."""
+"""One attempt at a task; its answer is plain data that any process can read, also when the task fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Task: TypeAlias = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of an attempt.
+    """The outcome of an attempt.
 
     No exception travels between processes: one that cannot be built again from its arguments breaks a pool.
 
@@ -53,7 +53,7 @@ class Attempt:
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line; errors of Python's own say little without their type."""
+    """The reason of a failure in one line; errors of Python itself get their type in front."""
     line = first_line(error)
     bare = type(error).__module__ == "builtins" and not isinstance(error, OSError)
     return line if not bare or line == type(error).__name__ else f"{type(error).__name__}: {line}"

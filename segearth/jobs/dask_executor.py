@@ -1,4 +1,4 @@
-"""The workers of a dask cluster as an executor: SLURM, Kubernetes and clouds, by whatever started the cluster."""
+"""The workers of a dask cluster (SLURM, Kubernetes, clouds) as an executor."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def dask_executor(scheduler: str) -> Iterator[DaskExecutor]:
 
 
 def _address(scheduler: str) -> str:
-    """The address itself, also of a file that the scheduler may still have to write.
+    """The scheduler's address; waits for the scheduler's file where that is given.
 
     Raises:
         OSError: there is no such file.
@@ -90,15 +90,15 @@ def _address(scheduler: str) -> str:
     file, latest = Path(scheduler), time.monotonic() + TIMEOUT_S
     while not file.exists() and time.monotonic() < latest:
         time.sleep(_PAUSE_S)
-    found = read_json(file)
-    if (problem := misfit(found, {"address": str})) is not None:
+    content = read_json(file)
+    if (problem := misfit(content, {"address": str})) is not None:
         raise ValueError(f"{file} {problem}")
-    return str(found["address"])
+    return str(content["address"])
 
 
 @contextmanager
 def _without_its_log() -> Iterator[None]:
-    """Keeps dask from saying in tracebacks that its scheduler is gone, which we say in a sentence."""
+    """Silences dask's tracebacks about a lost scheduler, which is reported in one sentence."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Runs a task for each of many keys: in this process, in workers of its own, or through any executor."""
+"""Runs a task for each of many keys: in this process, in worker processes, or through any executor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DIED = "its process died, often of too little memory"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of all keys.
+    """The outcome of all keys.
 
     Attributes:
         done: key -> what its task returned, in this run or before it, in the order of the keys.
@@ -76,18 +76,18 @@ def run_tasks(
     run.show()
     attempt = Attempt(task, program())
     if executor is not None:
-        _run_in(_Lent(executor, attempt, 2 * workers), todo, run)
+        _run_in(_GivenExecutor(executor, attempt, 2 * workers), todo, run)
     elif workers == 1:
         while todo:
             run.settle(key := todo.popleft(), attempt(key), todo)
     elif todo:
-        with Workers(min(workers, len(todo)), initializer, attempt) as own:
-            _run_in(own, todo, run)
+        with Workers(min(workers, len(todo)), initializer, attempt) as pool:
+            _run_in(pool, todo, run)
     return run.outcome()
 
 
 def check_workers(workers: int) -> None:
-    """Refuses a number of processes that cannot be.
+    """Refuses a number of processes below 1.
 
     Raises:
         UserError: there are less than one.
@@ -98,7 +98,7 @@ def check_workers(workers: int) -> None:
 
 @dataclass
 class _Run:
-    """What is known of the keys while they run."""
+    """The state of the keys while they run."""
 
     keys: list[str]
     done: dict[str, Any]
@@ -109,7 +109,7 @@ class _Run:
     failures: Counter[str] = field(default_factory=Counter)
 
     def settle(self, key: str, answer: Answer, again: deque[str]) -> None:
-        """Notes what became of an attempt; a key that is to be tried again goes to the end of `again`.
+        """Records the answer of an attempt; a key that is to be tried again goes to the end of `again`.
 
         Raises:
             UserError: nothing else would end better.
@@ -129,18 +129,18 @@ class _Run:
         self.show()
 
     def show(self) -> None:
-        """Tells the progress."""
+        """Reports the progress."""
         if self.progress is not None:
             self.progress([*self.done, *self.failed], self.keys)
 
     def outcome(self) -> Outcome:
-        """All of it, in the order of the keys."""
+        """The outcome, in the order of the keys."""
         done, failed = ({key: part[key] for key in self.keys if key in part} for part in (self.done, self.failed))
         return Outcome(done, failed)
 
 
 class _Pool(Protocol):
-    """What runs attempts in other processes.
+    """Runs attempts in other processes.
 
     Attributes:
         ahead: how many attempts it is given at a time. Few, so that it ends quickly when it is to end.
@@ -157,8 +157,8 @@ class _Pool(Protocol):
         ...
 
 
-class _Lent:
-    """An executor of the caller's."""
+class _GivenExecutor:
+    """An executor that the caller made."""
 
     def __init__(self, executor: Executor, attempt: Attempt, ahead: int) -> None:
         self._executor, self._attempt = executor, attempt
@@ -169,7 +169,7 @@ class _Lent:
         return self._executor.submit(self._attempt, key)
 
     def renew(self, error: BrokenExecutor) -> None:
-        """Gives up: only who made it knows how.
+        """Raises: only the caller can make the executor anew.
 
         Raises:
             UserError: always.
@@ -181,7 +181,7 @@ class _Lent:
 
 
 def _run_in(pool: _Pool, todo: deque[str], run: _Run) -> None:
-    """Runs attempts in a pool until each key is done or given up."""
+    """Runs attempts in a pool until each key has succeeded or failed."""
     alone: deque[str] = deque()  # were at work when a process died
     pending: dict[Future[Answer], str] = {}
     try:
@@ -203,7 +203,7 @@ def _run_in(pool: _Pool, todo: deque[str], run: _Run) -> None:
 
 
 def _submit(pool: _Pool, queue: deque[str], ahead: int, pending: dict[Future[Answer], str]) -> BrokenExecutor | None:
-    """Gives a pool what it may have; the error if it broke meanwhile, as when an idle process died."""
+    """Submits attempts to a pool as long as it takes more; returns the error if the pool broke."""
     while queue and len(pending) < ahead:
         try:
             future = pool.submit(queue[0])
@@ -214,13 +214,13 @@ def _submit(pool: _Pool, queue: deque[str], ahead: int, pending: dict[Future[Ans
 
 
 def _break(future: Future[Answer]) -> BrokenExecutor | None:
-    """The error if its pool broke while it was there."""
+    """The error of an attempt whose pool broke; None if it did not."""
     error = None if future.cancelled() else future.exception()
     return error if isinstance(error, BrokenExecutor) else None
 
 
 def _answer(future: Future[Answer]) -> Answer:
-    """What became of an attempt that has ended somehow."""
+    """The answer of an attempt that has ended."""
     if future.cancelled():
         return Answer(why="the executor cancelled it")
     if (error := future.exception()) is None:

@@ -1,4 +1,4 @@
-"""The folder of a job: what it is, what it has finished, and what its processes have to agree on."""
+"""The folder of a job: its settings, its ledger, and the rules for processes that share it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Job:
         self._ledger, self._keep = ledger, keep
 
     def read(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """What all processes have finished so far, and what they gave up, and why.
+        """The keys that all processes have finished so far, with their values; and those that failed, with reasons.
 
         A key that one has finished and another has given up counts as what was written last.
         """
@@ -63,11 +63,11 @@ class Job:
 
     @property
     def begun(self) -> int:
-        """When the first key of the job was finished, at the latest, in nanoseconds since 1970; 0: none is."""
+        """When the ledger was begun, in nanoseconds since 1970; 0 if no key is finished."""
         return self._ledger.begun()
 
     def add(self, done: Mapping[str, Any]) -> None:
-        """Notes keys that are finished, with their values; they are safe from a kill when this returns.
+        """Records finished keys with their values; they survive a kill after this returns.
 
         For work that runs its own loop; tasks are noted by `run`.
 
@@ -101,7 +101,7 @@ class Job:
         return outcome
 
     def finish(self, keys: Sequence[str], conclude: Callable[[dict[str, Any], dict[str, str]], T]) -> T | None:
-        """Concludes the job, if no key is left to any process: one process at a time, the last one at the latest.
+        """Concludes the job if all keys are finished, by whichever process; one process does it.
 
         Afterwards the folder is removed, unless it is to be kept or a key was given up: then the same command tries
         that again.
@@ -130,7 +130,7 @@ class Job:
             return result
 
     def discard(self) -> None:
-        """Removes the job, which nobody needs: its results are there."""
+        """Removes the job, because its results exist."""
         self._ledger.close()
         with _alone(self.path), suppress(OSError):
             _remove(self.path)
@@ -180,11 +180,11 @@ def open_job(
         )
     writable_folder(path.parent)
     busy = f"another process works on {path}: wait until it has ended, or end it, and start again"
-    own = path.with_name(f"{path.name}.{shard.index}-of-{shard.count}")
-    with locked(own, 0, busy):
+    share = path.with_name(f"{path.name}.{shard.index}-of-{shard.count}")
+    with locked(share, 0, busy):
         with _alone(path):
             if overwrite or sole:
-                _refuse_shares(path, own, busy)
+                _refuse_shares(path, share, busy)
             way_out = way_out or f"use another output folder, or {option('overwrite', True)} to begin anew"
             if overwrite:
                 _make_room(path)
@@ -195,14 +195,14 @@ def open_job(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Waits until no other process begins or concludes the job."""
+    """Holds the lock under which a job is begun or concluded."""
     waiting = f"another process concludes the job {path}: waiting for it"
     with locked(path, math.inf, waiting=waiting, silent=_BEGIN_S):
         yield
 
 
 def _refuse_shares(path: Path, own: Path, busy: str) -> None:
-    """Looks for other processes that work on a share of a job; while it is locked, no further one can begin.
+    """Refuses a job on which other processes work; call it while the job is locked.
 
     Args:
         path: of the job.
@@ -222,7 +222,7 @@ def _refuse_shares(path: Path, own: Path, busy: str) -> None:
 def _begin(
     path: Path, settings: Mapping[str, Any], layout: Mapping[str, Any], way_out: str
 ) -> tuple[dict[str, Any], bool]:
-    """The layout of a job, and whether it was there."""
+    """Writes or checks job.json; returns the job's layout, and whether it existed."""
     file = path / _JOB
     wanted = {"hash": settings_hash(settings), "settings": dict(settings), "layout": dict(layout)}
     if not file.exists():
@@ -245,7 +245,7 @@ def _begin(
 
 
 def _refuse_foreign(path: Path, way_out: str) -> None:
-    """Refuses a path at which there is something, but no job; hidden files may be left of a run that was killed.
+    """Refuses a path that exists and is not a job; hidden files, which killed runs leave, are no reason.
 
     Raises:
         UserError: there is.
@@ -278,7 +278,7 @@ def _make_room(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Removes the folder of a job; a kill amid that leaves a job whose remaining files count for nothing.
+    """Removes the folder of a job, the ledger first: after a kill in between, nothing counts as done.
 
     Raises:
         OSError: something in it cannot be removed.

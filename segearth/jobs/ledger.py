@@ -1,4 +1,4 @@
-"""What a long job has finished, kept on disk as it goes: a killed job goes on instead of beginning again."""
+"""A record on disk of what a job has finished, so that a killed job goes on instead of beginning again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ledger:
         self._file: Any = None
 
     def read(self) -> dict[str, Any]:
-        """Everything that is finished, of all processes that ever wrote here and whose files can be seen.
+        """All finished items, of all processes that wrote to this folder.
 
         Of several lines of a key, the last one in the file that was begun last counts.
 
@@ -104,6 +104,6 @@ class Ledger:
 
 
 def _made(path: Path) -> tuple[int, str]:
-    """When a file was made, in nanoseconds since 1970 (0 if its name does not tell), and its name."""
+    """When a file was made, in nanoseconds since 1970 (0 if its name has no time), and its name."""
     text = path.stem.rpartition("-")[2]
     return int(text) if text.isdecimal() else 0, path.name

@@ -1,4 +1,4 @@
-"""Locks between processes: around files that are read, changed and written again, and around work of one at a time."""
+"""Locks between processes: for files that are changed, and for work that one process does at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that results depend on: one number for all of them, and which one differs."""
+"""Settings that results depend on: their hash, and the first setting that differs."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def first_difference(before: Any, now: Any, field: str = "") -> Difference | Non
             name = f"{field}.{key}" if field else str(key)
             if key not in before or key not in now:
                 return Difference(name, *(excerpt(one[key]) if key in one else "nothing" for one in (before, now)))
-            if (found := first_difference(before[key], now[key], name)) is not None:
-                return found
+            if (inner := first_difference(before[key], now[key], name)) is not None:
+                return inner
     if isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
         for index, pair in enumerate(zip(before, now, strict=True)):
-            if (found := first_difference(*pair, f"{field}[{index}]")) is not None:
-                return found
-    return Difference(field, *_told_apart(before, now))
+            if (inner := first_difference(*pair, f"{field}[{index}]")) is not None:
+                return inner
+    return Difference(field, *_excerpts(before, now))
 
 
-def _told_apart(before: Any, now: Any) -> tuple[str, str]:
-    """Two values for a message; where they begin alike, from where they do not."""
+def _excerpts(before: Any, now: Any) -> tuple[str, str]:
+    """Excerpts of two values for a message, from where they differ."""
     texts = _canonical(before), _canonical(now)
     if excerpt(before) != excerpt(now):
         return excerpt(before), excerpt(now)

@@ -1,4 +1,4 @@
-"""Shares of a job for processes that know nothing of each other, on one machine or many."""
+"""Shards of a job: the share of each process, without any communication between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Shard:
-    """One share of several: the keys number `index`, `index + count`, and so on, whether they are done or not.
+    """The keys number `index`, `index + count`, and so on, whether they are finished or not.
 
     Neighbouring keys are of much the same cost, so each share gets some of everything.
 
@@ -33,7 +33,7 @@ class Shard:
     local: int = 0
 
     def of(self, keys: Iterable[T]) -> list[T]:
-        """Its part of all keys."""
+        """The keys of this shard."""
         return list(keys)[self.index :: self.count]
 
     def __str__(self) -> str:
@@ -84,14 +84,14 @@ def shard_here() -> Shard:
 
 
 def _torchrun() -> Shard | None:
-    """Of torchrun, over all its machines."""
+    """The shard that torchrun's variables give, over all machines."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return None
     return _numbered("RANK", _number("RANK"), _number("WORLD_SIZE"), _number("LOCAL_RANK", 0))
 
 
 def _srun() -> Shard | None:
-    """Of a job step; the batch script itself has SLURM_PROCID, too, but is the only one, whatever SLURM_NTASKS is."""
+    """The shard of a task of srun; a batch script has SLURM_PROCID, too, but is a single process."""
     if "SLURM_PROCID" not in os.environ or "SLURM_STEP_NUM_TASKS" not in os.environ:
         return None
     local = _number("SLURM_LOCALID", 0)
@@ -99,7 +99,7 @@ def _srun() -> Shard | None:
 
 
 def _array() -> Shard | None:
-    """Of a task of a job array, whose numbers may begin anywhere and go in steps."""
+    """The shard of a task of a SLURM array, whose numbers may start anywhere and have a step."""
     if "SLURM_ARRAY_TASK_ID" not in os.environ:
         return None
     number, first, last, count, step = (
@@ -115,7 +115,7 @@ def _array() -> Shard | None:
 
 
 def _numbered(name: str, index: int, count: int, local: int) -> Shard:
-    """A share, if there is one of that number."""
+    """A shard; refuses an index out of range."""
     if not 0 <= index < count:
         raise UserError(
             f"{option('shard', AUTO)}: {name} is {os.environ[name]}, of {count} processes: expected one of 0 to "

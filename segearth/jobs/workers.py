@@ -1,4 +1,4 @@
-"""Processes of ours that run attempts: each fresh, numbered, and never without the process that started it."""
+"""Worker processes: freshly started, numbered, and ended with the process that started them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cores() -> int:
 
 
 def threads_each(workers: int) -> int:
-    """How many threads each of some workers on this machine should compute with, so that they share its cores."""
+    """The number of threads for each of several workers on this machine, so that they share its cores."""
     return max(1, cores() // workers)
 
 
@@ -70,7 +70,7 @@ class Workers:
         Raises:
             BrokenExecutor: a process died.
         """
-        with undisturbed():
+        with signals_blocked():
             return self._pool.submit(_run, key)
 
     def renew(self, error: BrokenExecutor) -> None:
@@ -106,8 +106,8 @@ class Workers:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Holds back signals while the block starts a process, which inherits that; see `_begin`.
+def signals_blocked() -> Iterator[None]:
+    """Blocks signals while a process is started, which inherits that; see `_begin`.
 
     What a signal makes this process raise would else cut off what the new one is told; and that one, as long as it has
     not begun, would answer Ctrl-C with a traceback.
@@ -123,7 +123,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, attempt: Attempt, command: bool) -> None:
-    """Prepares a process: its number, its initializer, its task, and that it ends with its parent.
+    """Sets up a worker process: number, initializer, task, and the end with its parent.
 
     The workers of a command say what it would say, and not each of them: the first one alone.
     """
@@ -150,7 +150,7 @@ def _begin(begun: Any, lifeline: Connection, initializer: Initializer | None, at
 
 
 def _end_with(lifeline: Connection) -> None:
-    """Ends this process when the other end is closed, by whom or by whose death ever."""
+    """Ends this process when the parent closes its end of the pipe or dies."""
     with suppress(EOFError, OSError):
         lifeline.recv()
     os._exit(1)

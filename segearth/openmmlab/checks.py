@@ -1,4 +1,4 @@
-"""What is wrong with a config, told before data or weights are looked for."""
+"""Checks of a config, before its data or weights are looked for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DEFAULTS = {
 
 
 def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
-    """Refuses a config that is none of SegEarth's, and keys with values that cannot be.
+    """Refuses a config of another segmentor, unknown keys and impossible values.
 
     The modules of its `custom_imports` are imported as soon as the config is known to be SegEarth's: they may register
     the methods, upsamplers, CLIPs and data sets that it names.
@@ -71,18 +71,18 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
         _import_modules(config, path)
     try:
         imported = dict(config.items())
-        found = next(problems(imported, CONFIG), None)
+        problem = next(problems(imported, CONFIG), None)
     except ImportError as error:
         raise UserError(
             f"{path} imports what is not here ({one_line(error)}): expected modules that Python finds; install the "
             "package, or set PYTHONPATH to the folder that holds it"
         ) from None
-    if found is not None:
-        if (by := _origin(found.key, changes)) is None:
-            raise UserError(f"{path}: {found.what}: {found.expected}; correct the config")
-        said = found.of_value and by.partition("=")[0] == found.key
-        what = "" if said else f"{found.what}: "
-        raise UserError(f"{_given(by)}: {what}{found.expected}; change or remove this option")
+    if problem is not None:
+        if (by := _origin(problem.key, changes)) is None:
+            raise UserError(f"{path}: {problem.what}: {problem.expected}; correct the config")
+        is_named = problem.of_value and by.partition("=")[0] == problem.key
+        what = "" if is_named else f"{problem.what}: "
+        raise UserError(f"{_given(by)}: {what}{problem.expected}; change or remove this option")
     _check_model(imported["model"], path)
     _check_pipeline(imported["test_dataloader"]["dataset"]["pipeline"], path)
 
@@ -103,12 +103,12 @@ def _import_modules(config: Any, path: Path) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line; libraries may print a whole config."""
+    """The message of an error in one short line; libraries may print a whole config."""
     return shorten(str(error), 300, placeholder=" ...")
 
 
 def _given(change: str) -> str:
-    """A change as the user gave it."""
+    """A change as the user typed it."""
     return option("options", change, "cfg_options")
 
 
@@ -122,7 +122,7 @@ def _origin(key: str, changes: Sequence[str]) -> str | None:
 
 
 def check_change(change: str, config: Mapping[str, Any]) -> None:
-    """Refuses a change of what evaluation does not read, or of a place that is not there.
+    """Refuses a change of a key that evaluation does not read, or that does not exist.
 
     Without an effect it would seem to have one.
 
@@ -155,7 +155,7 @@ def check_change(change: str, config: Mapping[str, Any]) -> None:
 
 
 def _place(parts: Sequence[str], config: Mapping[str, Any]) -> str:
-    """Where the key of a change that evaluation does not read has its place, as the rest of a sentence."""
+    """Where a misplaced key belongs, as the end of a sentence."""
     first, *rest = parts
     places = {
         "model": MODEL,
@@ -175,7 +175,7 @@ def _place(parts: Sequence[str], config: Mapping[str, Any]) -> str:
 
 
 def _check_version(config: Mapping[str, Any], path: Path) -> None:
-    """Refuses configs that have no model or no test data, and says what they are."""
+    """Refuses a config without a model or test data, such as one of mmsegmentation 0.x."""
     missing = [key for key in CONFIG.required if key not in config]
     if not missing:
         return
@@ -192,7 +192,7 @@ def _check_version(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _other_method(kind: str, model: Mapping[str, Any], path: Path) -> UserError:
-    """The error for the segmentor of another method: what its keys would mean to ours."""
+    """The error for a config of another segmentor; it says what its keys would mean here."""
     names = [str(name) for name in model if name != "type"]
     same = [f"{name}={reprlib.repr(model[name])} ({_MEANINGS[name]})" for name in names if name in _MEANINGS]
     strange = [name for name in names if name not in MODEL.keys]
@@ -218,7 +218,7 @@ def _other_method(kind: str, model: Mapping[str, Any], path: Path) -> UserError:
 
 
 def _check_model(model: Mapping[str, Any], path: Path) -> None:
-    """Refuses names and pairs that cannot be, for which the table has no rule."""
+    """Refuses unknown models and a stride larger than the crop."""
     model_weights({**model, **placed(model, path.parent)})  # their names are known ones
     crop, stride = model.get("slide_crop", CROP), model.get("slide_stride", STRIDE)
     if 0 < crop < stride:
@@ -234,7 +234,7 @@ def _check_pipeline(pipeline: Sequence[Mapping[str, Any]], path: Path) -> None:
     problem = None
     if kinds[-1] != "PackSegInputs":
         problem = "PackSegInputs is not its last step"
-    elif wrong := [one for one in kinds if one.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
+    elif wrong := [kind for kind in kinds if kind.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
         problem = f"{', '.join(wrong)} would not be undone in the predictions, or is of training"
     elif "LoadAnnotations" in kinds and "Resize" in kinds[kinds.index("LoadAnnotations") :]:
         problem = "Resize comes after LoadAnnotations, so that labels would be resized"

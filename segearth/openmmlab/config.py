@@ -1,4 +1,4 @@
-"""Config files of evaluations: read, changed from the command line, and with their paths found.
+"""Reads a config file of mmengine, applies changes to it and finds its paths.
 
 Configs name files relative to a repository's folder, wherever they are started from, and so do those written
 for the official SegEarth-OV repository. Here every path is looked for in the working directory, the config's
@@ -64,7 +64,7 @@ def load_config(path: str | Path, changes: ConfigChanges = UNCHANGED, split: str
 
 
 def read_config(path: Path, options: Sequence[str] = ()) -> Any:
-    """As `load_config`, but nothing that the config names is looked for: what it says itself is checked.
+    """Reads a config and checks its keys, without looking for the files that it names.
 
     Raises:
         UserError: a config that cannot be read, or has keys or values that cannot be.
@@ -86,9 +86,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     try:
         config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
-        said = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
+        reason = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
         raise UserError(
-            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {said}): expected a "
+            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {reason}): expected a "
             "Python config of mmengine; mend the file, or use one of configs/"
         ) from None
     parser = argparse.ArgumentParser()
@@ -107,7 +107,7 @@ def _read(path: Path, options: Sequence[str]) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    """Where in a config, or in one that it builds on, an error came up, as a part of a sentence."""
+    """File name and line of an error in a config or in its base, as a part of a sentence."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
     inside = [frame for frame in frames if not frame.filename.startswith("<")]
     return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}, " if inside else ""

@@ -1,4 +1,4 @@
-"""Paths of a config's data and class file: found, and made absolute."""
+"""Finds a config's data and class file, and makes their paths absolute."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | No
     for key, value in prefix.items():
         prefix[key] = str(_find_data(Path(root, value), f"data_prefix.{key}", config, data_root))
     if ann_file := dataset.get("ann_file"):
-        found = resolve(ann_file, config.parent)  # such lists come with the code rather than with the data
-        if found is None and (packaged := Path(str(files("segearth") / "data" / Path(ann_file).name))).is_file():
-            found = packaged
-        dataset["ann_file"] = str(found or _find_data(Path(root, ann_file), "ann_file", config, data_root))
+        path = resolve(ann_file, config.parent)  # such lists come with the code rather than with the data
+        if path is None and (packaged := Path(str(files("segearth") / "data" / Path(ann_file).name))).is_file():
+            path = packaged
+        dataset["ann_file"] = str(path or _find_data(Path(root, ann_file), "ann_file", config, data_root))
     dataset["data_prefix"] = prefix
     dataset["data_root"] = ""
 
 
 def place_split(config: Any, split: str, path: Path, data_root: str | Path | None) -> None:
-    """As `place_data`, of another split, which must be none that a table is made of."""
+    """As `place_data`, for another split than those of published tables."""
     tables = []
     for name in ("val_dataloader", "test_dataloader"):
         with suppress(AttributeError, KeyError, TypeError, UserError):  # a split that is not here cannot be the same
@@ -46,17 +46,17 @@ def place_split(config: Any, split: str, path: Path, data_root: str | Path | Non
 def place_classes(model: dict[str, Any], config: Path) -> None:
     """Makes the path of the class file absolute."""
     names = Path(model["name_path"])
-    found = resolve(names, config.parent) or resolve(names.name, config.parent)
-    if found is None:
+    path = resolve(names, config.parent) or resolve(names.name, config.parent)
+    if path is None:
         raise UserError(
             f"no class file {names} (model.name_path of {config}), looked for {places_of(config.parent)}: "
             "give the path of a text file with one class a line, commas between synonyms"
         )
-    model["name_path"] = str(found)
+    model["name_path"] = str(path)
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """A data folder or file, or the error that says where it was looked for, and what is there instead."""
+    """Finds a data folder or file; the error says where it was looked for, and what is there instead."""
     for place in (path, *other_places(path)):
         with suppress(UserError):
             return _find_place(place, key, config, data_root)
@@ -73,14 +73,14 @@ def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None)
 
 
 def _lacking(path: Path) -> str:
-    """A sentence for a folder that is not where the rest of its set is, under a name of another config; else ""."""
+    """A hint where a set is there without this folder; else ""."""
     if not path.parent.is_dir():
         return ""
     return f"{path.parent} is there, without {path.name}: prepare the set ({command('prepare')})"
 
 
 def _find_place(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:
-    """As `_find_data`, of this very path."""
+    """As `_find_data`, for this path alone."""
     if data_root is not None and path.parts[:1] == ("data",):
         rest = Path(*path.parts[1:])
         if (found := user_path(data_root, "data root").absolute() / rest).exists():

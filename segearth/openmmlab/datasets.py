@@ -1,4 +1,4 @@
-"""Data sets of aerial images for mmsegmentation, and how they are opened and checked."""
+"""Data set classes for mmsegmentation, made from the descriptions; and opening and checking a data set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def dataset_class(spec: Description) -> type[_Described]:
     )
 
 
-# In mmseg's registry, and attributes of this module, by which processes that load images find them.
+# Registered in mmseg, and attributes of this module: processes that load images unpickle them by these names.
 for _name, _spec in dataset_classes().items():
     globals()[_name] = DATASETS.register_module(module=dataset_class(_spec))
 
@@ -89,8 +89,8 @@ def open_dataset(settings: dict[str, Any], limit: int | None = None) -> Any:
         )
     if not (isinstance(builder, type) and issubclass(builder, BaseSegDataset)):
         raise UserError(
-            f"the data set type {kind} is none of images with a label map each: expected a BaseSegDataset; evaluate "
-            "each of the sets that it joins with a config of its own"
+            f"the data set type {kind} is not a set of images with one label map each: expected a BaseSegDataset; "
+            "evaluate each of the sets that it joins with its own config"
         )
     try:
         dataset = builder(**settings, lazy_init=True)

@@ -1,4 +1,4 @@
-"""The device that a config means."""
+"""The device of a config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segearth.errors import UserError, UserNotice, option
 
 
 def device_of(named: str | torch.device | None) -> torch.device:
-    """The device to use, as commands choose it; a config that asks for CUDA also runs where there is none.
+    """Chooses the device; a config that asks for CUDA also runs on a computer without it.
 
     Args:
         named: the config's `model.device`; None is "auto".

@@ -1,11 +1,11 @@
-"""mmengine's runner of a config's test loop, with a model, a data set and batches that are given."""
+"""Runs mmengine's test loop with a given model and data set."""
 
 from __future__ import annotations
 
 import platform
 import pprint
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import MODELS
@@ -25,28 +24,8 @@ from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 
 
-@DATA_SAMPLERS.register_module()
-class FixedBatchSampler:
-    """The batches of one process, as lists of indices.
-
-    Args:
-        batches: what the data loader loads, in this order.
-        sampler: of the config; unused, as every image counts once.
-        batch_size: of the config; unused, as `batches` already has it.
-    """
-
-    def __init__(self, batches: list[list[int]], sampler: Any = None, batch_size: int = 1) -> None:  # noqa: ARG002
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 class PlainConfig(Config):  # type: ignore[misc]
-    """A config that is written as it is.
+    """A config that is written without formatting by yapf.
 
     mmengine has yapf format it, which keeps a grammar in the user's cache folder and puts it there before it is whole:
     of two processes that are the first, one reads an empty file ("EOFError: Ran out of input"), and after a kill at
@@ -55,12 +34,12 @@ class PlainConfig(Config):  # type: ignore[misc]
 
     @property
     def pretty_text(self) -> str:
-        """Python that can be loaded again."""
+        """The config as Python that can be loaded again."""
         return "".join(f"{key} = {pprint.pformat(value, width=120)}\n" for key, value in sorted(self.to_dict().items()))
 
 
 class EvalRunner(Runner):  # type: ignore[misc]
-    """Runs a test loop, and leaves the model where it is, as it is: nothing is trained."""
+    """mmengine's runner for a model without parameters to train."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:  # noqa: ARG002 (of the base)
         """The model itself; the usual wrapper refuses one without parameters to train."""
@@ -99,26 +78,28 @@ def run_test_loop(
     folder: Path,
     segmentor: SegEarthSegmentation,
     dataset: Any,
-    batches: list[list[int]],
+    indices: list[int],
     metric: CountingIoUMetric,
     hooks: Sequence[Hook] = (),
 ) -> None:
-    """Runs mmengine's test loop over batches of a data set; the metric keeps what it counts.
+    """Runs mmengine's test loop over images of a data set; the metric keeps what it counts.
 
     Args:
         config: for everything else.
         folder: for the runner's own files.
         segmentor: the model.
         dataset: opened.
-        batches: indices of images.
+        indices: of the images, in whole batches but for the last one; none: nothing is run.
         metric: for the counts.
         hooks: more of them.
 
     Raises:
         UserError: an image, a label map or an option of the config that cannot be used.
     """
+    if not indices:
+        return
     try:
-        runner = _runner(config, folder, segmentor, dataset, batches, metric, hooks)
+        runner = _runner(config, folder, segmentor, dataset, indices, metric, hooks)
         metric.clock = time.perf_counter()
         runner.test()
     except UserError as error:  # from a worker process it comes wrapped in a traceback
@@ -137,17 +118,17 @@ def _runner(
     folder: Path,
     segmentor: SegEarthSegmentation,
     dataset: Any,
-    batches: list[list[int]],
+    indices: list[int],
     metric: CountingIoUMetric,
     hooks: Sequence[Hook],
 ) -> EvalRunner:
-    """A runner of mmengine with ready parts."""
+    """Builds the runner and its data loader."""
     loader = {"batch_size": 1, **config.test_dataloader}
-    loader["dataset"] = dataset
-    loader["sampler"] = {"type": "DefaultSampler", "shuffle": False}
-    loader["batch_sampler"] = {"type": FixedBatchSampler, "batches": batches}
-    loader.pop("drop_last", None)
-    loader["num_workers"] = min(loader.get("num_workers", 0), len(batches))
+    loader["dataset"] = dataset.get_subset(indices)
+    loader["sampler"] = {"type": "DefaultSampler", "shuffle": False}  # whatever the config's: each image counts once
+    for key in ("batch_sampler", "drop_last"):
+        loader.pop(key, None)
+    loader["num_workers"] = min(loader.get("num_workers", 0), len(indices))
     if loader["num_workers"] == 0:
         for key in ("persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout"):
             loader.pop(key, None)

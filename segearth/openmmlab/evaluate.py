@@ -7,8 +7,9 @@ the record (`run_record`).
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from segearth.jobs.team import ALONE, Team
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config, read_config
 from segearth.openmmlab.model_weights import fetch_weights
-from segearth.outputs import writable_folder
+from segearth.outputs import atomic, writable_folder
 from segearth.results import folder as results
 from segearth.results.record import Run
 from segearth.vocabulary import Vocabulary
@@ -39,6 +40,7 @@ def evaluate(
     show_dir: str | Path | None = None,
     shown: int | None = None,
     reuse: bool = False,
+    twins: Sequence[str | Path] = (),
     zero_shot: bool = False,
     team: Team = ALONE,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
@@ -59,6 +61,7 @@ def evaluate(
         shown: how many pictures, spread evenly over the images; None: one of every image.
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
+        twins: other folders of results, whose records count for `reuse` as the folder's own do, with their pictures.
         zero_shot: whether a class file that sets thresholds or scales of classes, which come from labels, is refused.
         team: the processes that do this together: each takes a share of the images, and the last one makes the record.
         say: told what takes a while.
@@ -77,7 +80,7 @@ def evaluate(
     if not team.has_met:
         team.gather(writable_folder(folder))
     plan = team.run_on_all_ranks(
-        folder, lambda: _prepare(path, folder, changes, limit, zero_shot, say if team.is_main else None)
+        folder, lambda: _prepare(path, folder, changes, limit, zero_shot, twins, say if team.is_main else None)
     )
     if len({tuple(identity) for identity in team.gather(folder, [plan.fingerprint, plan.listing])}) > 1:
         raise UserError(
@@ -97,6 +100,8 @@ def evaluate(
     try:
         with open_job(job_folder, plan.settings, shard=team.shard) as job:
             if reuse and plan.earlier is not None:
+                if pictures is not None and team.is_main and plan.origin != folder:
+                    pictures.take(plan.origin / Path(show_dir or "").name / below)
                 _draw_missing(plan, pictures, team)
                 job.discard()
                 return (_repeat(folder, replace(plan.earlier, **request)) if team.is_main else None), folder
@@ -108,7 +113,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run that can begin: what it reads, and what decides its counts.
+    """A run that is ready to start: what it reads, and what decides its counts.
 
     Attributes:
         config: with known paths.
@@ -121,7 +126,8 @@ class _Plan:
         fingerprint: of these settings.
         listing: digest of the images.
         metric: for this process's counts.
-        earlier: the newest run of the folder that is what this one would give.
+        earlier: the newest run that is what this one would give.
+        origin: the folder of results that has it.
     """
 
     config: Any
@@ -135,6 +141,7 @@ class _Plan:
     listing: str
     metric: Any
     earlier: Run | None
+    origin: Path
 
 
 def _prepare(
@@ -143,13 +150,17 @@ def _prepare(
     changes: ConfigChanges,
     limit: int | None,
     zero_shot: bool,
+    twins: Sequence[str | Path],
     say: Callable[[str], object] | None,
 ) -> _Plan:
     """Checks all that can be checked before images are predicted, the cheap things first; fetches the weights."""
     config = load_config(path, changes)
     if zero_shot:
         _refuse_class_settings(config.model["name_path"])
-    runs = results.read_runs(folder)
+    runs = {folder: results.read_runs(folder)}
+    for twin in twins:
+        with suppress(UserError):  # it is damaged, which is no fault of this run
+            runs[Path(twin)] = results.read_runs(Path(twin))
     if say is not None:
         say("loading mmsegmentation and the model ...")
     require()
@@ -173,16 +184,24 @@ def _prepare(
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     settings = identity.run_settings(config, dataset)
     fingerprint, listing = settings_hash(settings), identity.digest([item.key for item in items])
-    earlier = next((run for run in reversed(runs) if (run.fingerprint, run.listing) == (fingerprint, listing)), None)
+    same = (
+        (run, place)
+        for place, known in runs.items()
+        for run in reversed(known)
+        if (run.fingerprint, run.listing) == (fingerprint, listing)
+    )
+    earlier, origin = next(same, (None, folder))
     if say is not None:
         for remark in dataset.remarks:
             say(f"note: {remark}")
         if earlier is None:
             pipeline = config.test_dataloader.dataset.get("pipeline", ())
-            counts = labels.glance(dataset, metric.ignore_index, pipeline)
+            counts = labels.inspect_labels(dataset, metric.ignore_index, pipeline)
             for remark in counts.remarks(partial=counts.images < available):
                 say(f"warning: {remark}")
-    return _Plan(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
+    return _Plan(
+        config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier, origin
+    )
 
 
 def _refuse_class_settings(name_path: str) -> None:
@@ -196,7 +215,7 @@ def _refuse_class_settings(name_path: str) -> None:
 
 def _repeat(folder: Path, run: Run) -> Run:
     """Makes an earlier run the newest one, and writes what a kill just after it was written has left undone."""
-    if results.read_rows(folder)[-1] != run.to_json() or not (folder / results.XLSX_NAME).is_file():
+    if results.read_rows(folder)[-1:] != [run.to_json()] or not (folder / results.XLSX_NAME).is_file():
         results.append_run(folder, run)
     return run
 
@@ -213,14 +232,21 @@ class _Pictures:
     folder: Path
     names: dict[str, str]
 
+    def take(self, folder: Path) -> None:
+        """Copies those that another folder has."""
+        for name in self.names.values():
+            if (folder / name).is_file() and not (self.folder / name).exists():
+                with atomic(self.folder / name) as part:
+                    shutil.copyfile(folder / name, part)
+
     def missing(self, since: int = 0) -> set[str]:
-        """The images without a picture; one from before `since` (in ns) is of another run."""
+        """The images whose picture does not exist, or is older than `since` (in ns)."""
         times = {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.png")}
         return {image for image, name in self.names.items() if times.get(name, -1) < since}
 
 
 def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
-    """Which pictures are to be drawn, and where."""
+    """Chooses the images whose predictions are drawn, and the files."""
     from segearth.openmmlab import hooks
 
     images = [item.image for item in plan.items]
@@ -228,32 +254,32 @@ def _plan_pictures(plan: _Plan, folder: Path, shown: int | None) -> _Pictures:
     return _Pictures(writable_folder(folder), names)
 
 
-def _batches(plan: _Plan, team: Team, done: set[str]) -> list[list[int]]:
-    """This process's batches, as indices of images, without those of which all images are done.
+def _indices(plan: _Plan, team: Team, done: set[str]) -> list[int]:
+    """The images of this process's batches, without batches of which all images are done.
 
     Which images share a batch depends neither on what is done nor on the number of processes, because that moves
     the last bits of scores.
     """
     size = int(plan.config.test_dataloader.get("batch_size", 1))
     batches = [list(range(len(plan.items)))[i : i + size] for i in range(0, len(plan.items), size)]
-    return [batch for batch in team.shard.of(batches) if not all(plan.items[i].key in done for i in batch)]
+    return [i for batch in team.shard.of(batches) if not all(plan.items[i].key in done for i in batch) for i in batch]
 
 
 def _draw_missing(plan: _Plan, pictures: _Pictures | None, team: Team) -> None:
-    """Draws the pictures that are not there, and counts nothing."""
+    """Draws missing pictures, without counting."""
     from segearth.openmmlab import eval_runner
 
     missing = set() if pictures is None else pictures.missing()
-    batches = _batches(plan, team, {item.key for item in plan.items if item.image not in missing})
-    if pictures is not None and batches:
+    indices = _indices(plan, team, {item.key for item in plan.items if item.image not in missing})
+    if pictures is not None and indices:
         segmentor = eval_runner.build_segmentor(plan.config, team.shard)
         hooks = [_picture_hook(plan, segmentor, pictures)]
         logs = _log_folder(plan, team)
-        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, batches, plan.metric, hooks)
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, hooks)
 
 
 def _picture_hook(plan: _Plan, segmentor: Any, pictures: _Pictures) -> Any:
-    """Draws them in the test loop."""
+    """The hook that draws pictures in the test loop."""
     from segearth.openmmlab.hooks import PicturesHook
     from segearth.openmmlab.run_record import clip_name
 
@@ -278,18 +304,18 @@ def _evaluate(
     job.is_done = lambda key, record: plan.metric.is_record(record)  # noqa: ARG005
     done = job.read()[0]
     missing = set() if pictures is None else pictures.missing(job.begun)
-    batches = _batches(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
+    indices = _indices(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
     segmentor = eval_runner.build_segmentor(plan.config, team.shard)
     plan.metric.on_records = lambda new: job.add({keys[image]: record for image, record in new.items()})
-    share = sum(map(len, _batches(plan, team, set())))
-    with hooks.progress(share, share - sum(map(len, batches)), team.shard, quiet) as bar:
+    share = len(_indices(plan, team, set()))
+    with hooks.progress(share, share - len(indices), team.shard, quiet) as bar:
         drawing = [] if pictures is None else [_picture_hook(plan, segmentor, pictures)]
         logs = _log_folder(plan, team)
-        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, batches, plan.metric, [*drawing, *bar])
+        eval_runner.run_test_loop(plan.config, logs, segmentor, plan.dataset, indices, plan.metric, [*drawing, *bar])
 
     def conclude(records: dict[str, dict[str, Any]], failed: dict[str, str]) -> Run:  # noqa: ARG001
         plan.metric.conclude(records)
-        counts = labels.counted(plan.dataset, plan.metric.ignore_index, records.values())
+        counts = labels.count_labels(plan.dataset, plan.metric.ignore_index, records.values())
         run = run_record(
             plan.config,
             plan.path,

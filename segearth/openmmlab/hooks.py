@@ -1,4 +1,4 @@
-"""What the test loop does on the side: a progress bar, and pictures of the predictions."""
+"""Hooks of the test loop: a progress bar, and pictures of the predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segearth.progress import switched_off
 
 @contextmanager
 def progress(images: int, done: int, shard: Shard, quiet: bool = False) -> Iterator[list[Hook]]:
-    """A bar on stderr, an image a step, of the first process; in a file or a pipe, a line every half minute.
+    """A progress bar on stderr in the first process; in a file or a pipe, a line every half minute.
 
     It comes to 100 % when the block ends well, and stays where it is when it does not.
 
@@ -66,7 +66,7 @@ class _ProgressHook(Hook):  # type: ignore[misc]
         data_batch: Any = None,  # noqa: ARG002
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Steps on; the last image counts when all is done."""
+        """Counts the batch; the last image is counted at the very end."""
         if not self.bar.disable:
             self.bar.update(max(0, min(len(outputs or ()), int(self.bar.total) - 1 - self.bar.n)))
 

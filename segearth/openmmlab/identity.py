@@ -1,4 +1,4 @@
-"""What the figures of a run depend on: settings, prompts, weights, code, and the files of the data set."""
+"""Everything that the figures of a run depend on: settings, prompts, weights, code, images and labels."""
 
 from __future__ import annotations
 

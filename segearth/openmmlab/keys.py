@@ -1,4 +1,4 @@
-"""What the keys of a config may hold: one table, for files and for changes on the command line.
+"""Rules for the keys of a config, in one table, for files and for changes on the command line.
 
 Keys that are not in the table may hold anything. A dictionary that is `closed` may have no others: a wrong name there
 would silently leave the default.
@@ -21,7 +21,7 @@ from segearth.models.trunk import COUNTED_IN
 
 
 class Rule(NamedTuple):
-    """What a key may hold.
+    """The values that a key may have.
 
     Attributes:
         expected: in words, after "expected".
@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a config.
+    """A problem of a config.
 
     Attributes:
         key: with those above it and dots between them.
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
 
 def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
-    """What is wrong with a value.
+    """The problems of a value.
 
     Args:
         value: of the key, with all that is in it.
@@ -68,23 +68,23 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
     if not rule.fits(value):
         yield Problem(key, f"{key} is {reprlib.repr(value)}", f"expected {rule.expected}", of_value=True)
     elif isinstance(value, dict):
-        for name, own in value.items():
+        for name, element in value.items():
             if name in rule.keys:
-                yield from problems(own, rule.keys[name], f"{below}{name}")
+                yield from problems(element, rule.keys[name], f"{below}{name}")
             elif rule.closed and not str(name).startswith("_"):  # such as mmengine's _scope_
                 yield Problem(f"{below}{name}", f"unknown key {name!r} in {key}", near(str(name), rule))
             elif rule.items is not None:
-                yield from problems(own, rule.items, f"{below}{name}")
+                yield from problems(element, rule.items, f"{below}{name}")
         for name in rule.required:
             if name not in value:
                 yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
     elif rule.items is not None and isinstance(value, list | tuple):
-        for i, own in enumerate(value):
-            yield from problems(own, rule.items, f"{below}{i}")
+        for i, element in enumerate(value):
+            yield from problems(element, rule.items, f"{below}{i}")
 
 
 def near(name: str, rule: Rule) -> str:
-    """The key that was probably meant, as a question; all keys where none is near."""
+    """Suggests the key that was probably meant; lists all keys where none is similar."""
     close = difflib.get_close_matches(name, rule.keys, n=1, cutoff=0.7)
     return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(rule.keys)}"
 
@@ -112,7 +112,7 @@ def number(expected: str = "a number", low: float = -LARGEST, high: float = LARG
 
 
 def one_of(*names: str) -> Rule:
-    """One of some words."""
+    """One of several words."""
     return Rule(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
@@ -122,7 +122,7 @@ def kind(*names: str) -> Rule:
 
 
 def or_none(rule: Rule) -> Rule:
-    """What a rule says, or None."""
+    """The values of a rule, or None."""
     return rule._replace(expected=f"{rule.expected}, or None", fits=lambda value: value is None or rule.fits(value))
 
 
@@ -141,12 +141,12 @@ def several(items: Rule, expected: str, count: int | None = None) -> Rule:
 
 
 def never(expected: str) -> Rule:
-    """A key that has no place here: of other kinds of data sets, or of mmsegmentation 0.x."""
+    """A key that is not supported: of wrapped data sets, or of mmsegmentation 0.x."""
     return Rule(expected, lambda value: False)  # noqa: ARG005
 
 
 def moved(place: str) -> Rule:
-    """A key of mmsegmentation 0.x, which has another place since 1.0."""
+    """A key of mmsegmentation 0.x that was moved in 1.0."""
     return never(f"{place} in its place, as in mmsegmentation 1.x")
 
 

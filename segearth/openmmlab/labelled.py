@@ -1,4 +1,4 @@
-"""Scores and labels of the images of a config's data set, of another split than the one that its table uses."""
+"""Predicts images of a split that no published table uses, with their labels, for calibration."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def other_split(config: Any, split: str) -> None:
 
 
 def check_apart(config: Any, tables: list[Any]) -> None:
-    """Refuses folders that are those of a table after all, such as links to them.
+    """Refuses folders that are those of a published table under another name, such as links.
 
     Args:
         config: with placed paths.

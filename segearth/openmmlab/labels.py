@@ -18,7 +18,7 @@ LOOKED_AT = 16  # labels before a run: enough that one class in all of them is u
 
 
 def check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
-    """Refuses prompts that cannot stand for the data set's classes, index by index."""
+    """Refuses a class file with another number of classes than the data set."""
     prompts = Vocabulary.from_file(name_path)
     if len(prompts) != len(classes):
         raise UserError(
@@ -27,8 +27,8 @@ def check_classes(name_path: str, classes: Sequence[str], dataset: str) -> None:
         )
 
 
-def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> LabelCounts:
-    """What the labels of a run hold.
+def count_labels(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> LabelCounts:
+    """Counts the label pixels of a run by class.
 
     Args:
         dataset: opened.
@@ -41,8 +41,8 @@ def counted(dataset: Any, ignore: int, records: Iterable[Mapping[str, Any]]) -> 
     return counts
 
 
-def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> LabelCounts:
-    """What some labels hold, spread evenly over a data set; a label that cannot be read is left to the run.
+def inspect_labels(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> LabelCounts:
+    """Counts label pixels of a few images, spread evenly over the data set; skips labels that cannot be read.
 
     Args:
         dataset: opened.
@@ -52,7 +52,7 @@ def glance(dataset: Any, ignore: int, pipeline: Iterable[Mapping[str, Any]]) -> 
     Raises:
         UserError: see `check_values`; not where a step of another project may change labels after they are loaded.
     """
-    counts = counted(dataset, ignore, ())
+    counts = count_labels(dataset, ignore, ())
     classes, total = len(counts.classes), len(dataset)
     pipeline = list(pipeline)
     steps = [step for step in pipeline if type_name(step.get("type")) == "LoadAnnotations"]

@@ -67,7 +67,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
     def intersect_and_union(
         pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The counts of an image, as `IoUMetric`'s, which in float32 end at 2^24 pixels of a class.
+        """The counts of an image as integers; those of `IoUMetric` are float32, exact up to 2^24 pixels.
 
         Args:
             pred_label: (H, W) predicted classes.
@@ -94,7 +94,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         return self.conclude(self.records)
 
     def conclude(self, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-        """The figures of `IoUMetric` for these images; they depend neither on order nor on who counted.
+        """Computes the figures of `IoUMetric` for these images, in any order.
 
         Args:
             records: as the attribute, of any number of images.
@@ -117,7 +117,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         return lengths == [classes] * 4 and record["ignored"] >= 0 and record["seconds"] >= 0
 
     def _check(self, sample: dict[str, Any]) -> None:
-        """Refuses labels that would quietly give wrong figures."""
+        """Refuses labels that would give wrong figures without an error."""
         name = sample.get("seg_map_path", "a label map")
         if "gt_sem_seg" not in sample:
             raise UserError(f"{name} was not loaded: add dict(type='LoadAnnotations') to the config's pipeline")
@@ -132,7 +132,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
 
 
 def check_values(name: str, values: Iterable[int], classes: int, ignore: int, reduced: bool) -> None:
-    """Refuses a label map with values that are no class, which would quietly give wrong figures.
+    """Refuses a label map with values that are no class, which would give wrong figures without an error.
 
     Args:
         name: of its file.

@@ -1,4 +1,4 @@
-"""Which weights a config's model uses: one answer for the segmentor, the results and the fingerprint."""
+"""The weights that a config's model uses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from segearth.clips.resolving import HUB
 from segearth.clips.upsamplers import KERNELS, SHORT, TRAINED, UPSAMPLERS, is_untrained, named_weights, untrained_names
 from segearth.errors import UserError, option
 from segearth.openmmlab import places
+
+
+class MissingWeightsError(UserError):
+    """Weights that cannot be had: whatever else needs them fails, too.
+
+    Args:
+        kind: "clip" or "upsampler".
+        message: see `UserError`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -33,10 +46,15 @@ class ModelWeights:
         """The files of "clip" and "upsampler", downloaded if they must be; None for an upsampler without weights.
 
         Raises:
-            UserError: a file that is not there, or a failed download.
+            MissingWeightsError: a file that is not there, or a failed download.
         """
-        upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)  # the small file first
-        return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        kind = "upsampler"  # the small file first
+        try:
+            upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)
+            kind = "clip"
+            return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        except UserError as error:
+            raise MissingWeightsError(kind, str(error)) from None
 
 
 def model_weights(model: Mapping[str, Any]) -> ModelWeights:
@@ -82,7 +100,7 @@ def model_weights(model: Mapping[str, Any]) -> ModelWeights:
 
 
 def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The keys of a config's model that name files, with their paths found as `places.resolve` does.
+    """The keys of a config's model that name files, with absolute paths.
 
     Names of tables, addresses, and what is nowhere stay as they are.
 
@@ -95,7 +113,7 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "architecture": (),
         "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLER_FILES),
     }
-    found = {}
+    paths = {}
     for key, others in names.items():
         value = model.get(key)
         if not isinstance(value, str | Path) or str(value).startswith(HUB):
@@ -103,12 +121,12 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         file, kernels = named_weights(value)
         if str(file) not in others:
             place = places.resolve(file, folder)
-            found[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
-    return found
+            paths[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
+    return paths
 
 
 def fetch_weights(config: Any, path: Path) -> None:
-    """Makes the weights of a config's model ready, and the path of its upsampler's absolute.
+    """Downloads missing weights of a config's model, and makes the path of its upsampler absolute.
 
     What is not in the cache is downloaded, which may take long: all else should be known to be right.
 
@@ -117,24 +135,28 @@ def fetch_weights(config: Any, path: Path) -> None:
         path: of its file.
 
     Raises:
-        UserError: weights that cannot be had.
+        MissingWeightsError: weights that cannot be had.
     """
     model = config.model
     used = model_weights(model).upsampler
     settings = model.get("feature_up_cfg") or {}
     if used is not None and model.get("upsampler") is None and used == settings.get("model_path"):
-        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+        try:
+            place = resolve_weights(used, path.parent)
+        except UserError as error:
+            raise MissingWeightsError("upsampler", str(error)) from None
+        model["feature_up_cfg"] = {**settings, "model_path": str(place)}
     model_weights(model).files()
 
 
 def resolve_weights(path: str | Path, config_folder: Path) -> Path:
-    """Finds weights that a config names: as `resolve`, else by file name among the known ones.
+    """Finds weights that a config names: by path, else by file name among the known weights.
 
     Raises:
         UserError: neither there nor known, or a download that failed.
     """
-    if (found := places.resolve(path, config_folder)) is not None:
-        return found
+    if (place := places.resolve(path, config_folder)) is not None:
+        return place
     known = next((file for file in UPSAMPLER_FILES.values() if file.name == Path(path).name), None)
     if known is None:
         names = ", ".join(file.name for file in UPSAMPLER_FILES.values())

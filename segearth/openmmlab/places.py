@@ -1,4 +1,4 @@
-"""Where a config's files are: it names them relative to a repository's folder, wherever it is started from."""
+"""Finds files that a config names relative to a repository's folder, from any working directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def resolve(path: str | Path, config_folder: Path) -> Path | None:
 
 
 def places_of(config_folder: Path) -> str:
-    """Where `resolve` looks, for messages."""
+    """The folders in which `resolve` looks, for messages."""
     folder = config_folder.absolute()
     places = dict.fromkeys(str(place) for place in (Path.cwd(), folder, folder.parent))
     return f"in {', '.join(places)}"

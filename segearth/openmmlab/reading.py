@@ -1,4 +1,4 @@
-"""How evaluation reads images: by the rules of prediction and to the same pixels, checked before a run begins."""
+"""Makes evaluation read images as prediction does, and checks all files before a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segearth.tiff import COORDINATES, refuse_sparse
 
 
 class ReadImage(LoadImageFromFile):  # type: ignore[misc]
-    """`read_image` in the place of mmcv's `LoadImageFromFile`, which reads some images otherwise, without a word.
+    """Loads images by `read_image`; mmcv's `LoadImageFromFile` reads some images differently.
 
     Args:
         to_float32: whether pixels are float32, not uint8.
@@ -46,15 +46,15 @@ def read_alike(dataset: Any) -> list[str]:
         UserError: an image that `read_image` refuses, or a label map that is no picture of its size.
     """
     steps = dataset.pipeline.transforms
-    own = [i for i, step in enumerate(steps) if type(step) is LoadImageFromFile]
-    for i in own:
+    loaders = [i for i, step in enumerate(steps) if type(step) is LoadImageFromFile]
+    for i in loaders:
         steps[i] = ReadImage(steps[i].to_float32)
     dataset.pipeline = _Readable(dataset.pipeline)
-    return _check_images(dataset, any(type(step) is LoadAnnotations for step in steps)) if own else []
+    return _check_images(dataset, any(type(step) is LoadAnnotations for step in steps)) if loaders else []
 
 
 def _check_images(dataset: Any, labels: bool) -> list[str]:
-    """As `read_alike`, on the files; on label maps where they are read in mmseg's own way."""
+    """Checks the headers of all images, and of label maps that mmseg reads."""
     refused: list[str] = []
     told: dict[str, list[str]] = {}
     for i in range(len(dataset)):

@@ -20,7 +20,7 @@ from segearth.results.record import PreparedData, Prompts, Run, WeightFile, Weig
 
 
 def clip_name(source: Spec) -> str:
-    """The entry of the results' column CLIP: a packaged model must never pass for OpenAI's."""
+    """The value of the column CLIP; for a packaged model it says that it is not OpenAI's."""
     return f"{source.name} (not OpenAI's CLIP)" if isinstance(source.file, Packaged) else source.family
 
 

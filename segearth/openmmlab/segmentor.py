@@ -25,7 +25,7 @@ from segearth.vocabulary import Vocabulary
 
 
 def preprocessing(statistics: Statistics) -> dict[str, Any]:
-    """The data preprocessor of mmsegmentation for a CLIP whose images were normalised so."""
+    """The data preprocessor of mmsegmentation for a CLIP's mean and standard deviation."""
     mean, std = (list(values) for values in statistics)
     return {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": std, "bgr_to_rgb": True}
 
@@ -205,12 +205,12 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
         return features
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """Not there: the method needs no training."""
+        """Raises NotImplementedError: the method needs no training."""
         raise NotImplementedError("SegEarth is not trained: use segearth eval, or mode='predict'")
 
 
 def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Positions of equal keys, together: ["a", "b", "a"] -> [[0, 2], [1]]."""
+    """Groups the positions of equal keys: ["a", "b", "a"] -> [[0, 2], [1]]."""
     groups: dict[Hashable, list[int]] = {}
     for i, key in enumerate(keys):
         groups.setdefault(key, []).append(i)

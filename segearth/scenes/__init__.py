@@ -1,1 +1,1 @@
-"""Georeferenced rasters of any size: block by block, from a raster to styled GeoTIFFs. Needs the extra `geo`."""
+"""Maps georeferenced rasters of any size, block by block, to styled GeoTIFFs. Needs the extra `geo`."""

@@ -1,4 +1,4 @@
-"""The part of a raster that is wanted: a box, or polygons from a file of any vector format."""
+"""Area of interest: the part of a raster to map, given as a bounding box or as polygons from a vector file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, printable
 from segearth.paths import user_path
-from segearth.scenes.georeference import Ground, bounds
-from segearth.scenes.grid import common, within
+from segearth.scenes.georeference import Georeference, bounds
+from segearth.scenes.grid import intersection, slices_within
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -25,60 +25,60 @@ if TYPE_CHECKING:
 
     from segearth.scenes.raster import Raster
 
-TILE = 1024  # masks are drawn in fixed tiles, so that no rounding depends on the part that is asked for
-_SNAP = 1e-6  # pixels that a border may be off by, because of rounding
-_PARTS = 256  # that the longer side of a shape is cut into before it is brought to another coordinate system
+TILE = 1024  # masks are rasterised in fixed tiles, so that rounding does not depend on the requested window
+_SNAP = 1e-6  # tolerance in pixels for rounding of borders
+_SEGMENTS = 256  # segments per longer side of a shape before it is reprojected
 
 
 @dataclass(frozen=True)
 class Area:
-    """A part of a raster, in its pixels. It can be pickled.
+    """A part of a raster in pixel coordinates; can be pickled.
 
     Attributes:
-        window: its pixels, at least one; whole ones, also those that it only touches.
-        polygons: WKB of what lies within, in pixels from the raster's corner; None: all of the window.
+        window: smallest window of whole pixels that contains the area, at least one pixel.
+        polygons: WKB polygons, in pixels from the raster's upper left corner; None: the whole window.
     """
 
     window: Window
     polygons: tuple[bytes, ...] | None = None
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Which pixels of any window lie within, (h, w): those whose centre does."""
-        found = np.zeros((window.bottom - window.top, window.right - window.left), bool)
-        part = common(window, self.window)
+        """Returns (h, w) bool: which pixels of a window have their centre inside the area."""
+        mask = np.zeros((window.bottom - window.top, window.right - window.left), bool)
+        part = intersection(window, self.window)
         if part is None:
-            return found
+            return mask
         if self.polygons is None:
-            found[within(part, window)] = True
-            return found
+            mask[slices_within(part, window)] = True
+            return mask
         for top in range(part.top // TILE * TILE, part.bottom, TILE):
             for left in range(part.left // TILE * TILE, part.right, TILE):
                 tile = Window(top, top + TILE, left, left + TILE)
-                inside = common(tile, part)
+                inside = intersection(tile, part)
                 if inside is not None:
-                    found[within(inside, window)] = self._drawn(tile)[within(inside, tile)]
-        return found
+                    mask[slices_within(inside, window)] = self._tile_mask(tile)[slices_within(inside, tile)]
+        return mask
 
-    def scaled(self, size: tuple[int, int], onto: tuple[int, int]) -> Area:
-        """The same ground in pixels of another grid over the whole raster.
+    def scaled(self, size: tuple[int, int], new_size: tuple[int, int]) -> Area:
+        """Returns the same area in the pixels of another grid over the same raster.
 
         Args:
             size: (H, W) of the raster.
-            onto: (H', W') of the other grid.
+            new_size: (H', W') of the other grid.
         """
-        if size == onto:
+        if size == new_size:
             return self
-        y, x = onto[0] / size[0], onto[1] / size[1]
+        y, x = new_size[0] / size[0], new_size[1] / size[1]
         if self.polygons is None:
             top, bottom, left, right = self.window
-            return Area(_snapped(left * x, top * y, right * x, bottom * y))
+            return Area(_pixel_window(left * x, top * y, right * x, bottom * y))
         import shapely
 
         shapes = [_transformed(shape, lambda c, r: (c * x, r * y)) for shape in shapely.from_wkb(list(self.polygons))]
-        return Area(_snapped(*shapely.total_bounds(shapes)), tuple(shapely.to_wkb(shapes)))
+        return Area(_pixel_window(*shapely.total_bounds(shapes)), tuple(shapely.to_wkb(shapes)))
 
     def as_dict(self) -> dict[str, Any]:
-        """What tells it from another one, for JSON."""
+        """Returns window and SHA-256 of the polygons, for JSON."""
         digest = None if self.polygons is None else hashlib.sha256(b"".join(self.polygons)).hexdigest()
         return {"window": list(self.window), "sha256_of_polygons": digest}
 
@@ -88,8 +88,8 @@ class Area:
 
         return shapely.STRtree(shapely.from_wkb(list(self.polygons or ())))
 
-    def _drawn(self, tile: Window) -> NDArray[np.bool_]:
-        """A whole tile."""
+    def _tile_mask(self, tile: Window) -> NDArray[np.bool_]:
+        """Returns the mask of a whole tile (TILE, TILE)."""
         import shapely
         from rasterio import Affine
         from rasterio.features import rasterize
@@ -98,28 +98,28 @@ class Area:
         shapes = [self._tree.geometries[number] for number in sorted(self._tree.query(box))]
         if not shapes:
             return np.zeros((TILE, TILE), bool)
-        drawn: NDArray[np.uint8] = rasterize(
+        mask: NDArray[np.uint8] = rasterize(
             shapes, (TILE, TILE), transform=Affine.translation(tile.left, tile.top), dtype="uint8"
         )
-        return drawn > 0
+        return mask > 0
 
 
-def area_of_box(raster: Raster, box: str | Sequence[float], crs: str | None = None) -> Area:
-    """The pixels that a box touches: all within the smallest window that holds it.
+def area_from_bbox(raster: Raster, box: str | Sequence[float], crs: str | None = None) -> Area:
+    """Returns the smallest window of pixels that contains a bounding box.
 
     Args:
-        raster: open.
-        box: west, south, east and north, "W,S,E,N" or four numbers. In degrees, west may be larger than east: the box
-            then crosses the antimeridian.
-        crs: the box's coordinate system, such as "EPSG:4326"; None: the raster's own.
+        raster: an open raster.
+        box: west, south, east and north, as text "W,S,E,N" or four numbers. In degrees, west may be larger than east:
+            the box then crosses the antimeridian.
+        crs: coordinate system of the box, such as "EPSG:4326"; None: that of the raster.
 
     Raises:
-        UserError: no such numbers or coordinate system, or nothing of the raster lies in the box.
+        UserError: invalid numbers or coordinate system, or a box that does not overlap the raster.
     """
     import shapely
 
-    west, south, east, north = _numbers(box)
-    source = _crs(crs, option("bbox_crs")) if crs is not None else _own(raster)
+    west, south, east, north = _parse_bbox(box)
+    source = _parse_crs(crs, option("bbox_crs")) if crs is not None else _horizontal_crs(raster)
     if west > east and source is not None and source.is_geographic:
         east += 360
     if west >= east or south >= north:
@@ -127,115 +127,116 @@ def area_of_box(raster: Raster, box: str | Sequence[float], crs: str | None = No
             f"the box {west:.15g},{south:.15g},{east:.15g},{north:.15g} has no area: expected west below east and "
             f"south below north; correct {option('bbox')}"
         )
-    found = _in_pixels(raster, [shapely.box(west, south, east, north)], source, option("bbox"))
-    return Area(_window(raster, found, "the box"))
+    shapes = _to_pixels(raster, [shapely.box(west, south, east, north)], source, option("bbox"))
+    return Area(_enclosing_window(raster, shapes, "the box"))
 
 
-def area_of_file(raster: Raster, path: str | Path) -> tuple[Area, list[str]]:
-    """The pixels whose centre lies in a polygon of a file: GeoJSON, GeoPackage, Shapefile, whatever GDAL reads.
+def area_from_file(raster: Raster, path: str | Path) -> tuple[Area, list[str]]:
+    """Returns the area inside the polygons of a vector file: GeoJSON, GeoPackage, Shapefile or another GDAL format.
 
     Args:
-        raster: open.
-        path: of the file; its first layer counts.
+        raster: an open raster.
+        path: the vector file; only its first layer is used.
 
     Returns:
-        The area; and remarks, one sentence each.
+        The area, and remarks (one sentence each).
 
     Raises:
-        UserError: it cannot be read, holds no polygons, has another kind of coordinates, or lies elsewhere.
+        UserError: the file cannot be read, has no polygons, cannot be reprojected, or does not overlap the raster.
     """
     import shapely
 
     name = printable(path)
-    shapes, crs, remarks = _read(path)
-    known = _crs(crs, name) if crs else None
-    if known is None and raster.crs is not None:
-        remarks.append(f"{name} has no coordinate system; that of {raster.name} is taken")
+    shapes, crs, remarks = _read_polygons(path)
+    file_crs = _parse_crs(crs, name) if crs else None
+    if file_crs is None and raster.crs is not None:
+        remarks.append(f"{name} has no coordinate system; that of {raster.name} is used")
     polygons = [shape for shape in shapely.make_valid(shapes) if shape is not None and shapely.area(shape) > 0]
     if not polygons:
         raise UserError(f"{name} holds no polygons: expected at least one; give another file as {option('aoi')}")
-    source = known or _own(raster)
-    found = _in_pixels(raster, polygons, source, option("aoi"))
-    place = f"{name}, whose polygons lie {_between(shapely.total_bounds(polygons), source)}"
-    return Area(_window(raster, found, place), tuple(shapely.to_wkb(found))), remarks
+    source = file_crs or _horizontal_crs(raster)
+    pixels = _to_pixels(raster, polygons, source, option("aoi"))
+    what = f"{name}, whose polygons lie {_describe_bounds(shapely.total_bounds(polygons), source)}"
+    return Area(_enclosing_window(raster, pixels, what), tuple(shapely.to_wkb(pixels))), remarks
 
 
-def _read(path: str | Path) -> tuple[NDArray[Any], str | None, list[str]]:
-    """The shapes of a vector file, its coordinate system, and remarks."""
+def _read_polygons(path: str | Path) -> tuple[NDArray[Any], str | None, list[str]]:
+    """Returns the shapes of a vector file, its coordinate system and remarks."""
     import pyogrio
     import shapely
 
-    place = user_path(path, "area file")
+    file = user_path(path, "area file")
     name = printable(path)
-    if not place.exists():
+    if not file.exists():
         raise UserError(f"no file at {name}: expected polygons, such as GeoJSON; correct {option('aoi')}")
     try:
-        layers = pyogrio.list_layers(place)
-        meta, _, geometry, _ = pyogrio.raw.read(place, layer=layers[0][0], columns=[], force_2d=True)
+        layers = pyogrio.list_layers(file)
+        meta, _, geometry, _ = pyogrio.raw.read(file, layer=layers[0][0], columns=[], force_2d=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, IndexError) as error:
         raise UserError(
             f"{name} cannot be read ({first_line(error)}): expected a file of polygons that GDAL reads, such as "
             f"GeoJSON; give another one as {option('aoi')}"
         ) from None
-    some = len(layers) > 1
-    remarks = [f"{name} has {len(layers)} layers; the first one, {printable(layers[0][0])}, is taken"] if some else []
+    remarks = []
+    if len(layers) > 1:
+        remarks = [f"{name} has {len(layers)} layers; the first one, {printable(layers[0][0])}, is used"]
     return shapely.from_wkb([] if geometry is None else geometry), meta["crs"], remarks
 
 
-def _in_pixels(raster: Raster, shapes: Sequence[BaseGeometry], crs: CRS | None, what: str) -> list[BaseGeometry]:
-    """Shapes in pixels of the raster, cut off at its borders; those that share no area with it are left out."""
+def _to_pixels(raster: Raster, shapes: Sequence[BaseGeometry], crs: CRS | None, what: str) -> list[BaseGeometry]:
+    """Converts shapes to pixels of the raster and clips them to it; shapes outside are left out."""
     import shapely
 
-    own = _own(raster)
-    if own is None and crs is not None:
+    raster_crs = _horizontal_crs(raster)
+    if raster_crs is None and crs is not None:
         raise UserError(
-            f"{raster.name} has no coordinate system, and {what} is in {crs.name}: expected both in one; give the "
-            "raster its own first: gdal_edit.py -a_srs EPSG:... FILE"
+            f"{raster.name} has no coordinate system, and {what} is in {crs.name}: expected the same for both; give "
+            "the raster one first: gdal_edit.py -a_srs EPSG:... FILE"
         )
-    if own is not None and crs is not None and own != crs:
-        shapes = _brought(shapes, crs, own, raster)
+    if raster_crs is not None and crs is not None and raster_crs != crs:
+        shapes = _reprojected(shapes, crs, raster_crs, raster)
     a, b, c, d, e, f = (~raster.transform)[:6]
     height, width = raster.size
-    turns = (0, -360, 360) if own is not None and own.is_geographic else (0,)  # the same place on Earth
-    found = []
-    for turn in turns:
+    is_geographic = raster_crs is not None and raster_crs.is_geographic
+    clipped_shapes = []
+    for shift in (0, -360, 360) if is_geographic else (0,):  # longitudes that differ by 360° are the same
         for shape in shapes:
-            pixels = _transformed(shape, lambda x, y, t=turn: (a * (x + t) + b * y + c, d * (x + t) + e * y + f))
-            cut = shapely.intersection(shapely.make_valid(pixels), shapely.box(0, 0, width, height))
-            if shapely.area(cut) > 0:
-                found.append(_polygonal(cut))
-    return found
+            pixels = _transformed(shape, lambda x, y, t=shift: (a * (x + t) + b * y + c, d * (x + t) + e * y + f))
+            clipped = shapely.intersection(shapely.make_valid(pixels), shapely.box(0, 0, width, height))
+            if shapely.area(clipped) > 0:
+                clipped_shapes.append(_polygonal(clipped))
+    return clipped_shapes
 
 
-def _brought(shapes: Sequence[BaseGeometry], crs: CRS, own: CRS, raster: Raster) -> list[BaseGeometry]:
-    """Shapes in the raster's coordinate system: their parts near it, as far away it may have no coordinates."""
+def _reprojected(shapes: Sequence[BaseGeometry], crs: CRS, raster_crs: CRS, raster: Raster) -> list[BaseGeometry]:
+    """Reprojects shapes to the raster's coordinate system, only near the raster: far away it may not be defined."""
     import pyproj
     import shapely
 
-    to_crs = pyproj.Transformer.from_crs(own, crs, always_xy=True)
+    to_crs = pyproj.Transformer.from_crs(raster_crs, crs, always_xy=True)
     west, south, east, north = to_crs.transform_bounds(*bounds(raster.transform, raster.size))
     if not all(map(math.isfinite, (west, south, east, north))):
         raise UserError(
-            f"{raster.name} has no place in {crs.name}: expected an area in a coordinate system that reaches it; give "
-            f"it in {own.name}"
+            f"{raster.name} lies outside {crs.name}: expected an area in a coordinate system that covers it; give it "
+            f"in {raster_crs.name}"
         )
     if west > east:  # across the antimeridian
         east += 360
-    around = max(east - west, north - south)
-    turns = (-360, 0, 360) if crs.is_geographic else (0,)
-    boxes = [shapely.box(west - around + turn, south - around, east + around + turn, north + around) for turn in turns]
+    margin = max(east - west, north - south)
+    shifts = (-360, 0, 360) if crs.is_geographic else (0,)
+    boxes = [shapely.box(west - margin + x, south - margin, east + margin + x, north + margin) for x in shifts]
     near = [shapely.intersection(shape, shapely.union_all(boxes)) for shape in shapes]
-    to_own = pyproj.Transformer.from_crs(crs, own, always_xy=True)
-    found = [_transformed(_dense(shape), to_own.transform) for shape in near if shapely.area(shape) > 0]
-    return [shape for shape in shapely.make_valid(found) if np.isfinite(shapely.get_coordinates(shape)).all()]
+    to_raster = pyproj.Transformer.from_crs(crs, raster_crs, always_xy=True)
+    projected = [_transformed(_densified(shape), to_raster.transform) for shape in near if shapely.area(shape) > 0]
+    return [shape for shape in shapely.make_valid(projected) if np.isfinite(shapely.get_coordinates(shape)).all()]
 
 
-def _dense(shape: BaseGeometry) -> BaseGeometry:
-    """With points on long edges, as these are no straight lines in another coordinate system."""
+def _densified(shape: BaseGeometry) -> BaseGeometry:
+    """Adds points on long edges, because straight edges become curves in another coordinate system."""
     import shapely
 
     west, south, east, north = shapely.bounds(shape)
-    return shapely.segmentize(shape, max(east - west, north - south) / _PARTS)
+    return shapely.segmentize(shape, max(east - west, north - south) / _SEGMENTS)
 
 
 def _transformed(shape: BaseGeometry, function: Any) -> BaseGeometry:
@@ -245,63 +246,62 @@ def _transformed(shape: BaseGeometry, function: Any) -> BaseGeometry:
 
 
 def _polygonal(shape: BaseGeometry) -> BaseGeometry:
-    """Without the points and lines that cutting may leave."""
+    """Removes points and lines that clipping may leave."""
     import shapely
 
     parts = shapely.get_parts(shape)
     return shapely.multipolygons([part for part in shapely.get_parts(parts) if shapely.get_type_id(part) == 3])
 
 
-def _window(raster: Raster, shapes: list[BaseGeometry], what: str) -> Window:
-    """Whole pixels that hold all shapes."""
+def _enclosing_window(raster: Raster, shapes: list[BaseGeometry], what: str) -> Window:
+    """Returns the smallest window of whole pixels that contains all shapes."""
     import shapely
 
     if not shapes:
         raise UserError(
-            f"nothing of {raster.name} lies in {what}: expected an area that shares pixels with it "
-            f"({_extent(raster)}); correct it"
+            f"no part of {raster.name} lies in {what}: expected an area that overlaps it "
+            f"({_describe_extent(raster)}); correct it"
         )
-    return _snapped(*shapely.total_bounds(shapes))
+    return _pixel_window(*shapely.total_bounds(shapes))
 
 
-def _snapped(left: float, top: float, right: float, bottom: float) -> Window:
-    """Whole pixels, also those that are only touched."""
+def _pixel_window(left: float, top: float, right: float, bottom: float) -> Window:
+    """Returns the window of whole pixels that contains a box, up to a tolerance."""
     return Window(
         math.floor(top + _SNAP), math.ceil(bottom - _SNAP), math.floor(left + _SNAP), math.ceil(right - _SNAP)
     )
 
 
-def _extent(raster: Raster) -> str:
-    """Where a raster lies, for people."""
-    return f"it lies {_between(bounds(raster.transform, raster.size), _own(raster))}"
+def _describe_extent(raster: Raster) -> str:
+    """Describes the extent of a raster, for messages."""
+    return f"it lies {_describe_bounds(bounds(raster.transform, raster.size), _horizontal_crs(raster))}"
 
 
-def _between(box: Sequence[float], crs: CRS | None) -> str:
-    """Where west, south, east and north are, for people."""
+def _describe_bounds(box: Sequence[float], crs: CRS | None) -> str:
+    """Describes a bounding box, for messages."""
     west, south, east, north = box
     system = "" if crs is None else f" in {crs.name}"
     return f"between {west:.10g} and {east:.10g}, {south:.10g} and {north:.10g}{system}"
 
 
-def _own(raster: Raster) -> CRS | None:
-    """The raster's coordinate system, horizontal."""
-    ground = Ground.of(raster.transform, raster.crs)
-    return None if ground is None else ground.crs
+def _horizontal_crs(raster: Raster) -> CRS | None:
+    """Returns the horizontal coordinate system of a raster, or None."""
+    georeference = Georeference.from_rasterio(raster.transform, raster.crs)
+    return None if georeference is None else georeference.crs
 
 
-def _crs(text: str, what: str) -> CRS:
+def _parse_crs(text: str, what: str) -> CRS:
     import pyproj
 
     try:
         return pyproj.CRS.from_user_input(text)
     except pyproj.exceptions.CRSError:
         raise UserError(
-            f"{what} has the coordinate system {printable(text)[:80]}, which is not known: expected one such as "
-            "EPSG:4326; correct it"
+            f"unknown coordinate system {printable(text)[:80]} of {what}: expected one such as EPSG:4326; correct it"
         ) from None
 
 
-def _numbers(box: str | Sequence[float]) -> tuple[float, float, float, float]:
+def _parse_bbox(box: str | Sequence[float]) -> tuple[float, float, float, float]:
     try:
         values = [float(value) for value in (box.split(",") if isinstance(box, str) else box)]
         west, south, east, north = values

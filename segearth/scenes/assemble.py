@@ -1,7 +1,7 @@
-"""The rasters of a scene from the parts of its blocks: cloud-optimised GeoTIFFs.
+"""Assembles the block files of a scene into cloud-optimised GeoTIFFs.
 
-A VRT puts the parts together, with nodata where a block has none; GDAL's COG driver copies it, tile by tile, and makes
-the overviews. How the scene was cut into blocks leaves no trace: equal maps are equal bytes.
+A VRT mosaics the block files, with nodata where a block has none. GDAL's COG driver copies it tile by tile and builds
+the overviews. The output does not depend on the block size: equal maps have equal bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from segearth.cells import fitting
 from segearth.errors import without_warnings
 from segearth.outputs import atomic, bytes_writer, check_room, write_all
 from segearth.scenes import styles
-from segearth.scenes.block_files import gdal_errors, part_path, tile_size
+from segearth.scenes.block_files import block_path, gdal_errors, tile_size
+from segearth.scenes.georeference import window_transform
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import OFFSET, SCALE, Layer
 from segearth.windows import Window
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
-# One thread, so that the order of compressed tiles does not depend on the machine, and a bound for GDAL's memory. Parts
-# lie in one folder with thousands of others, which GDAL would list for each.
+# One thread, so that the order of compressed tiles does not depend on the machine, and a limit on GDAL's memory. The
+# folder holds thousands of block files, which GDAL would otherwise list for each one.
 ENVIRONMENT = {"GDAL_CACHEMAX": 128 * 2**20, "GDAL_NUM_THREADS": "1", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 COG = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff": "IF_SAFER", "num_threads": "1"}
-WITH_OVERVIEWS = 5 / 3  # bytes while a file is made: overviews are a third more, and are written twice
+WITH_OVERVIEWS = 5 / 3  # disk space while a file is written: overviews take a third, and are written twice
 _TYPES = {np.uint8: "Byte", np.uint16: "UInt16"}
 
 
@@ -47,30 +48,29 @@ def assemble(
     tags: Mapping[str, str] | None = None,
     stale: Sequence[Path] = (),
 ) -> list[Path]:
-    """Makes the rasters of a scene: all of them, or none.
+    """Writes all rasters of a scene, or none of them.
 
     Args:
-        folder: where the parts are.
-        blocks: those that have parts; where there is none, there is nodata.
-        area: which pixels of the whole output's grid the rasters hold.
+        folder: of the block files.
+        blocks: the blocks that have files; the rest of the map is nodata.
+        area: the window of the output grid that the rasters cover.
         transform: of that grid, from (column, row) to coordinates.
         crs: the coordinate system, or None.
-        layers: which rasters.
-        output: the place of each, by the layer's name; that of labels gets two more beside it, `.aux.xml` for GDAL and
-            `.qml` for QGIS.
-        tags: what the files say of themselves; they have no other words.
-        stale: as of `write_all`.
+        layers: the rasters to write.
+        output: path of each raster, by the layer's name; labels also get `.aux.xml` for GDAL and `.qml` for QGIS.
+        tags: metadata items of the files.
+        stale: files to remove, see `write_all`.
 
     Returns:
-        All files.
+        All files that were written.
 
     Raises:
-        UserError: the disk has no room, or a part cannot be read.
+        UserError: the disk is full, or a block file cannot be read.
     """
     files = write_all(raster_writers(folder, blocks, area, transform, crs, layers, output, tags), stale)
-    for place in output.values():
-        if (beside := place.with_name(f"{place.name}.aux.xml")) not in files:
-            beside.unlink(missing_ok=True)  # statistics that some program kept of an earlier raster of this name
+    for path in output.values():
+        if (sidecar := path.with_name(f"{path.name}.aux.xml")) not in files:
+            sidecar.unlink(missing_ok=True)  # statistics that a program stored for an earlier raster of this name
     return files
 
 
@@ -84,34 +84,34 @@ def raster_writers(
     output: Mapping[str, Path],
     tags: Mapping[str, str] | None = None,
 ) -> dict[Path, Callable[[Path], object]]:
-    """What writes the files of `assemble`, for `write_all`; arguments and errors are the same."""
+    """Returns the functions that write the files of `assemble`, for `write_all`; same arguments and errors."""
     check_disk(folder, blocks, layers, next(iter(output.values())).parent)
     writers: dict[Path, Callable[[Path], object]] = {}
     for layer in layers:
-        place = output[layer.name]
+        path = output[layer.name]
         if layer.entries:
-            writers[place.with_suffix(".qml")] = bytes_writer(styles.qml(layer).encode())
-            writers[place.with_name(f"{place.name}.aux.xml")] = bytes_writer(styles.pam(layer).encode())
+            writers[path.with_suffix(".qml")] = bytes_writer(styles.qgis_style(layer).encode())
+            writers[path.with_name(f"{path.name}.aux.xml")] = bytes_writer(styles.pam_xml(layer).encode())
         mosaic = folder / f"{layer.name}.vrt"
-        with atomic(mosaic) as part:
-            part.write_text(_vrt(blocks, area, transform, crs, layer, tags or {}), encoding="utf-8")
-        writers[place] = _cog_writer(mosaic, layer)
+        with atomic(mosaic) as temporary:
+            temporary.write_text(_vrt(blocks, area, transform, crs, layer, tags or {}), encoding="utf-8")
+        writers[path] = _cog_writer(mosaic, layer)
     return writers
 
 
 def check_disk(folder: Path, blocks: Sequence[Block], layers: Sequence[Layer], out: Path) -> None:
-    """Looks at the free disk before work begins.
+    """Checks the free disk space before rasters are written.
 
     Raises:
         UserError: the rasters will probably not fit.
     """
-    parts = sum(part_path(folder, block, layer).stat().st_size for block in blocks for layer in layers)
-    # as much as the parts, and a megabyte for what is always there
-    check_room(out, round(parts * WITH_OVERVIEWS) + 2**20, "the map needs", "; what was computed is kept")
+    size = sum(block_path(folder, block, layer).stat().st_size for block in blocks for layer in layers)
+    # as much as the block files, and a megabyte for headers and sidecar files
+    check_room(out, round(size * WITH_OVERVIEWS) + 2**20, "the map needs", "; what was computed is kept")
 
 
 def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
-    """What copies a VRT to a COG."""
+    """Returns the function that copies a VRT to a COG."""
 
     def write(path: Path) -> None:
         import rasterio.shutil
@@ -120,17 +120,17 @@ def _cog_writer(mosaic: Path, layer: Layer) -> Callable[[Path], object]:
         try:
             with rasterio.Env(**ENVIRONMENT), gdal_errors():
                 rasterio.shutil.copy(str(mosaic), str(path), overview_resampling=kind, **COG)
-                _check(path)
+                _check_readable(path)
         finally:
-            for beside in (".ovr.tmp", ".msk.ovr.tmp", ".aux.xml"):  # GDAL's own; the last one is ours to write
-                path.with_name(path.name + beside).unlink(missing_ok=True)
+            for ending in (".ovr.tmp", ".msk.ovr.tmp", ".aux.xml"):  # of GDAL; we write our own .aux.xml
+                path.with_name(path.name + ending).unlink(missing_ok=True)
 
     return write
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[DatasetReader]:
-    """A raster of a scene; it need not have a place on the Earth, which was said when the scene was opened."""
+def open_map(path: Path) -> Iterator[DatasetReader]:
+    """Opens a raster of a map, without rasterio's warning if it is not georeferenced."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -141,24 +141,23 @@ def opened(path: Path) -> Iterator[DatasetReader]:
             yield file
 
 
-def _check(path: Path) -> None:
-    """Reads the last tile, which ends the file: a full disk is not always told."""
-    with opened(path) as file:
+def _check_readable(path: Path) -> None:
+    """Reads the last tile of a file: GDAL does not always report a full disk."""
+    with open_map(path) as file:
         file.read(window=((file.height - 1, file.height), (file.width - 1, file.width)))
 
 
 def _vrt(
     blocks: Sequence[Block], area: Window, transform: Affine, crs: CRS | None, layer: Layer, tags: Mapping[str, str]
 ) -> str:
-    """The parts of a layer as one raster."""
+    """Returns the VRT that mosaics the block files of a layer."""
     size = {"rasterXSize": str(area.right - area.left), "rasterYSize": str(area.bottom - area.top)}
     root = ET.Element("VRTDataset", size)
     if crs is not None:
         ET.SubElement(root, "SRS").text = crs.to_wkt()
     if crs is not None or not transform.is_identity:
-        a, b, c, d, e, f = transform[:6]
-        corner = (c + a * area.left + b * area.top, a, b, f + d * area.left + e * area.top, d, e)
-        ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, map(float, corner)))
+        values = window_transform(transform, area).to_gdal()
+        ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, map(float, values)))
     _add_metadata(root, tags)
     for number, description in enumerate(layer.bands, start=1):
         band = ET.SubElement(root, "VRTRasterBand", dataType=_TYPES[layer.type], band=str(number))
@@ -184,11 +183,11 @@ def _add_metadata(element: ET.Element, tags: Mapping[str, str]) -> None:
 
 
 def _source(block: Block, area: Window, layer: Layer, band: int) -> ET.Element:
-    """A band of a part and its place. With the properties, GDAL need not open it before it is read."""
+    """Returns the VRT source of a block file; with its properties, GDAL opens the file only when it is read."""
     top, bottom, left, right = block.area
     height, width = bottom - top, right - left
     source = ET.Element("SimpleSource")
-    name = part_path(Path(), block, layer).name
+    name = block_path(Path(), block, layer).name
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = name
     ET.SubElement(source, "SourceBand").text = str(band)
     tall, wide = tile_size((height, width))

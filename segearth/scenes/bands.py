@@ -1,4 +1,4 @@
-"""Which bands of a raster are its red, green and blue."""
+"""Selection of the bands of a raster that are red, green and blue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from segearth.errors import UserError, option, printable
 
-Asked: TypeAlias = "str | int | Sequence[str | int] | None"  # "4,3,2", "red,green,blue", (4, 3, 2), 1
-Numbers: TypeAlias = "tuple[int, int, int]"
+BandSelection: TypeAlias = "str | int | Sequence[str | int] | None"  # "4,3,2", "red,green,blue", (4, 3, 2), 1
+BandNumbers: TypeAlias = "tuple[int, int, int]"
 
 COLOURS = ("red", "green", "blue")
 _B432 = ("b4", "b3", "b2")  # the names of Sentinel-2 and of Landsat 8 and 9
@@ -24,12 +24,12 @@ class Band:
 
     Attributes:
         number: from 1.
-        description: what the file calls it; "" where it does not.
+        description: its name in the file; may be empty.
         dtype: numpy's name, such as "uint16".
         colour: GDAL's colour interpretation: "red", "gray", "palette", "alpha", "undefined" and so on.
-        unit: of its values; "" where it is not known.
-        nodata: the value that means nothing was seen; None for none.
-        bits: that a sample uses, where they are fewer than its type has.
+        unit: of its values; empty if unknown.
+        nodata: the nodata value, or None.
+        bits: used bits of a sample, if fewer than the data type has.
     """
 
     number: int
@@ -42,113 +42,118 @@ class Band:
 
     @property
     def names(self) -> frozenset[str]:
-        """What it answers to, in small letters: its description, the first word of that, B04 also as b4."""
-        whole = self.description.strip().lower()
-        return frozenset(_short(name) for name in (whole, re.split(r"[\s,;:(]", whole)[0]) if name)
+        """Lower-case names by which it can be selected: description, its first word; B04 also as b4."""
+        description = self.description.strip().lower()
+        return frozenset(
+            _normalised_name(name) for name in (description, re.split(r"[\s,;:(]", description)[0]) if name
+        )
 
     def __str__(self) -> str:
         return f"{self.number} ({printable(self.description)})" if self.description else str(self.number)
 
 
-def choose_bands(bands: Sequence[Band], asked: Asked, name: str) -> tuple[Numbers, list[str]]:
-    """The bands that are taken as red, green and blue; one band thrice.
+def choose_bands(bands: Sequence[Band], selection: BandSelection, name: str) -> tuple[BandNumbers, list[str]]:
+    """Chooses the bands that are used as red, green and blue; a single band is used three times.
 
     Args:
         bands: of the raster.
-        asked: one or three, each a number from 1, a description or a colour; None: by colour interpretation, then by
-            description, then as Sentinel-2 has them, then the first three.
+        selection: one or three, each a number from 1, a description or a colour; None: by colour interpretation, then
+            by description, then in the order of Sentinel-2, then the first three.
         name: of the raster, for messages.
 
     Returns:
-        Their numbers from 1, and remarks, one sentence each, on what was not evident.
+        Their numbers from 1, and remarks (one sentence each) on choices that the file does not state.
 
     Raises:
-        UserError: no such band, alpha, or neither one nor three; or the bands are inks, not colours.
+        UserError: unknown band, alpha, neither one nor three bands, or CMYK instead of RGB.
     """
-    if asked is not None:
-        return _asked(bands, asked, name), []
-    seen = [band for band in bands if band.colour != "alpha"]
-    if not seen:
+    if selection is not None:
+        return _selected_bands(bands, selection, name), []
+    candidates = [band for band in bands if band.colour != "alpha"]
+    if not candidates:
         raise UserError(f"{name} has no band but alpha: expected one with colours; give another raster")
-    if len(seen) < 3:
-        if len(seen) == 2:
-            return _thrice(seen[0]), [f"{name} has two bands; only band {seen[0]} is used, three times"]
-        said = "" if seen[0].colour == "palette" else f"{name} has one band; it is used three times"
-        return _thrice(seen[0]), [said] if said else []
-    if any(band.colour == "cyan" for band in seen):
+    if len(candidates) < 3:
+        if len(candidates) == 2:
+            return _gray_numbers(candidates[0]), [
+                f"{name} has two bands; only band {candidates[0]} is used, three times"
+            ]
+        is_palette = candidates[0].colour == "palette"
+        return _gray_numbers(candidates[0]), [] if is_palette else [f"{name} has one band; it is used three times"]
+    if any(band.colour == "cyan" for band in candidates):
         raise UserError(
-            f"{name} has the inks cyan, magenta, yellow and black: expected red, green and blue; convert it to RGB "
+            f"{name} has the bands cyan, magenta, yellow and black: expected red, green and blue; convert it to RGB "
             f"first, or name bands with {option('bands', '1,2,3')}"
         )
-    found = _by({band.colour: band for band in reversed(seen)}, COLOURS)
-    if found:
-        return found, []
-    by_name = {name: band for band in reversed(seen) for name in band.names}
+    if numbers := _rgb_numbers({band.colour: band for band in reversed(candidates)}, COLOURS):
+        return numbers, []
+    by_name = {name: band for band in reversed(candidates) for name in band.names}
     for names in (COLOURS, _B432):
-        if found := _by(by_name, names):
-            return found, [f"{name}: bands {_listed(bands, found)} are red, green and blue by their descriptions"]
-    if len(seen) in SENTINEL2:
+        if numbers := _rgb_numbers(by_name, names):
+            described = _describe_bands(bands, numbers)
+            return numbers, [f"{name}: bands {described} are red, green and blue by their descriptions"]
+    if len(candidates) in SENTINEL2:
         return SENTINEL2_RGB, [
-            f"{name} has {len(seen)} bands and does not say which are colours; 4, 3 and 2 are taken as red, green and "
-            f"blue, as in the order of Sentinel-2; say it with {option('bands', '4,3,2')} if it is another one"
+            f"{name} has {len(candidates)} bands and does not say which are colours; 4, 3 and 2 are used as red, green "
+            f"and blue, as in the order of Sentinel-2; say it with {option('bands', '4,3,2')} if it is another one"
         ]
-    first = (seen[0].number, seen[1].number, seen[2].number)
-    if len(seen) == 3:
+    first = candidates[0].number, candidates[1].number, candidates[2].number
+    if len(candidates) == 3:
         return first, []
     return first, [
-        f"{name} has {len(seen)} bands and does not say which are colours; {_listed(bands, first)} are taken as red, "
-        f"green and blue; say it with {option('bands', '3,2,1')} if others are"
+        f"{name} has {len(candidates)} bands and does not say which are colours; {_describe_bands(bands, first)} are "
+        f"used as red, green and blue; say it with {option('bands', '3,2,1')} if others are"
     ]
 
 
-def _asked(bands: Sequence[Band], asked: str | int | Sequence[str | int], name: str) -> Numbers:
-    """The bands that the user names."""
-    words = asked.split(",") if isinstance(asked, str) else [asked] if isinstance(asked, int) else list(asked)
+def _selected_bands(bands: Sequence[Band], selection: str | int | Sequence[str | int], name: str) -> BandNumbers:
+    """Returns the numbers of the bands that the user selects."""
+    words = [selection] if isinstance(selection, int) else selection
+    words = words.split(",") if isinstance(words, str) else list(words)
     if len(words) not in (1, 3):
         raise UserError(
             f"{option('bands')} names {len(words)} bands: expected three, for red, green and blue, or one, such as "
             f"{option('bands', '4,3,2')}"
         )
-    found = [_named(bands, word, name) for word in words]
-    return _thrice(found[0]) if len(found) == 1 else (found[0].number, found[1].number, found[2].number)
+    red, green, blue = [_find_band(bands, word, name).number for word in words] * (3 // len(words))
+    return red, green, blue
 
 
-def _named(bands: Sequence[Band], word: str | int, name: str) -> Band:
-    """The band of a number, a description or a colour."""
+def _find_band(bands: Sequence[Band], word: str | int, name: str) -> Band:
+    """Finds a band by its number, description or colour."""
     text = str(word).strip()
-    wanted = _short(text.lower())
+    wanted = _normalised_name(text.lower())
     by_colour = {band.colour: band for band in reversed(bands)}
     by_name = {name: band for band in reversed(bands) for name in band.names}
     sensor = dict(zip(COLOURS, _B432, strict=True)).get(wanted, "")
-    found = by_name.get(wanted) or by_colour.get(wanted) or by_name.get(sensor)
-    if found is None and text.isdecimal() and 1 <= int(text) <= len(bands):
-        found = bands[int(text) - 1]
-    if found is None:
+    band = by_name.get(wanted) or by_colour.get(wanted) or by_name.get(sensor)
+    if band is None and text.isdecimal() and 1 <= int(text) <= len(bands):
+        band = bands[int(text) - 1]
+    if band is None:
         raise UserError(
             f"{name} has no band {text!r}: expected one of {', '.join(map(str, bands))}; correct {option('bands')}"
         )
-    if found.colour == "alpha":
+    if band.colour == "alpha":
         raise UserError(
-            f"band {found} of {name} is its transparency: expected a band with colours; correct {option('bands')}"
+            f"band {band} of {name} is its transparency: expected a band with colours; correct {option('bands')}"
         )
-    return found
+    return band
 
 
-def _by(bands: dict[str, Band], names: Sequence[str]) -> Numbers | None:
-    """The bands of three names, if all are there."""
-    found = [bands[name].number for name in names if name in bands]
-    return (found[0], found[1], found[2]) if len(found) == 3 else None
+def _rgb_numbers(bands: dict[str, Band], names: Sequence[str]) -> BandNumbers | None:
+    """Returns the numbers of the bands with three names, or None if one is missing."""
+    numbers = [bands[name].number for name in names if name in bands]
+    return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else None
 
 
-def _thrice(band: Band) -> Numbers:
+def _gray_numbers(band: Band) -> BandNumbers:
     return band.number, band.number, band.number
 
 
-def _listed(bands: Sequence[Band], numbers: Sequence[int]) -> str:
-    one, two, three = (str(bands[number - 1]) for number in numbers)
-    return f"{one}, {two} and {three}"
+def _describe_bands(bands: Sequence[Band], numbers: Sequence[int]) -> str:
+    red, green, blue = (str(bands[number - 1]) for number in numbers)
+    return f"{red}, {green} and {blue}"
 
 
-def _short(name: str) -> str:
-    """B04 is B4."""
+def _normalised_name(name: str) -> str:
+    """Removes leading zeros of band names: B04 becomes B4."""
     return re.sub(r"^(b)0+(?=\d)", r"\1", name)

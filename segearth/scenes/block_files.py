@@ -1,4 +1,4 @@
-"""One block's rasters on disk: written row by row, and there as a whole or not at all."""
+"""Files of one block, a GeoTIFF per layer: written row by row, and moved into place only when complete."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from segearth.scenes.layers import Layer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TALL = 64  # rows of a part's tiles: low, because rows are written a few at a time; as wide as those of the map
+_TILE_ROWS = 64  # height of tiles: small, because few rows are written at a time
 
 
-def part_path(folder: Path, block: Block, layer: Layer) -> Path:
-    """Where a layer of a block is kept."""
+def block_path(folder: Path, block: Block, layer: Layer) -> Path:
+    """Returns the path of the file of a block's layer."""
     return folder / f"{block.name}.{layer.name}.tif"
 
 
 def tile_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the tiles of a part: multiples of 16, as TIFF has them."""
+    """Returns (height, width) of the tiles for an image size: multiples of 16, as TIFF requires."""
     height, width = (-(-side // 16) * 16 for side in size)
-    return min(_TALL, height), min(TILE, width)
+    return min(_TILE_ROWS, height), min(TILE, width)
 
 
-class PartWriter:
-    """Writes the rows of a block; made by `part_writer`.
+class BlockWriter:
+    """Writes the rows of a block; created by `block_writer`.
 
     Attributes:
-        sizes: bytes of each layer's file, by the layer's name; known when the part is complete.
+        sizes: size of each layer's file in bytes, by the layer's name; set when the files are complete.
     """
 
     def __init__(self, folder: Path, block: Block, layers: Sequence[Layer], paths: Mapping[str, Path]) -> None:
@@ -46,19 +46,19 @@ class PartWriter:
         self.sizes: dict[str, int] = {}
         self._size = area.bottom - area.top, area.right - area.left
         self._layers = layers
-        self._paths = paths
-        self._places = {layer.name: part_path(folder, block, layer) for layer in layers}
+        self._temporary_paths = paths
+        self._paths = {layer.name: block_path(folder, block, layer) for layer in layers}
         self._written: list[tuple[int, int]] = []  # first and last row (excluded) of each call
-        self._checks = dict.fromkeys(paths, 0)
+        self._checksums = dict.fromkeys(paths, 0)
         self._files: dict[str, Any] = {}
 
     def _open(self) -> None:
         import rasterio
 
         for layer in self._layers:
-            with _gdal(self._places[layer.name]):
+            with _gdal_calls(self._paths[layer.name]):
                 self._files[layer.name] = rasterio.open(
-                    self._paths[layer.name],
+                    self._temporary_paths[layer.name],
                     "w",
                     driver="GTiff",
                     height=self._size[0],
@@ -78,7 +78,7 @@ class PartWriter:
 
     def _close(self) -> None:
         for name, file in self._files.items():
-            with _gdal(self._places[name]):
+            with _gdal_calls(self._paths[name]):
                 file.close()
 
     def write(self, rows: Mapping[str, NDArray[np.generic]]) -> None:
@@ -88,8 +88,8 @@ class PartWriter:
             rows: (h, w) labels, (h, w) confidence, (C, h, w) scores, by the layer's name, in the layer's own values.
 
         Raises:
-            ValueError: rows of another size or type than the block's.
-            UserError: they cannot be written.
+            ValueError: rows of a wrong size or type.
+            UserError: the files cannot be written.
         """
         start = self._written[-1][1] if self._written else 0
         end = start + next(iter(rows.values())).shape[-2]
@@ -101,24 +101,24 @@ class PartWriter:
                     f"{layer.name}: {values.dtype} {values.shape} for rows {start} to {end} of {self._size}, "
                     f"expected {np.dtype(layer.type)} {expected}"
                 )
-            self._checks[layer.name] = zlib.crc32(values.data, self._checks[layer.name])
-            with _gdal(self._places[layer.name]):
+            self._checksums[layer.name] = zlib.crc32(values.data, self._checksums[layer.name])
+            with _gdal_calls(self._paths[layer.name]):
                 self._files[layer.name].write(values, window=((start, end), (0, self._size[1])))
         self._written.append((start, end))
 
     def _check(self) -> None:
-        """Reads all back: GDAL says nothing when the disk is full while it closes a file."""
+        """Reads all files and compares checksums: GDAL does not report a full disk when it closes a file."""
         import rasterio
 
         if not self._written or self._written[-1][1] != self._size[0]:
             raise ValueError(f"the block has {self._size[0]} rows, written are {self._written[-1:]}")
-        for name, path in self._paths.items():
-            check = 0
-            with _gdal(self._places[name]):
+        for name, path in self._temporary_paths.items():
+            checksum = 0
+            with _gdal_calls(self._paths[name]):
                 with rasterio.open(path) as file:
                     for start, end in self._written:
-                        check = zlib.crc32(file.read(window=((start, end), (0, self._size[1]))), check)
-                if check != self._checks[name]:
+                        checksum = zlib.crc32(file.read(window=((start, end), (0, self._size[1]))), checksum)
+                if checksum != self._checksums[name]:
                     raise OSError(errno.EIO, "it does not hold what was written")
             with path.open("rb+") as written:
                 os.fsync(written.fileno())
@@ -126,45 +126,45 @@ class PartWriter:
 
 
 @contextmanager
-def part_writer(folder: Path, block: Block, layers: Sequence[Layer]) -> Iterator[PartWriter]:
-    """What writes a block's layers, from its first row to its last one.
+def block_writer(folder: Path, block: Block, layers: Sequence[Layer]) -> Iterator[BlockWriter]:
+    """Context manager that writes the files of a block, from its first row to its last.
 
-    When the block ends well, all files are complete, on the disk itself, and in their places; else none is.
+    If the `with` block succeeds, all files are complete, synchronised to disk and in place; otherwise none is.
 
     Args:
-        folder: of the parts; it is there.
-        block: which one.
-        layers: all that are written.
+        folder: existing folder for the files.
+        block: the block to write.
+        layers: the layers to write.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
     try:
-        with ExitStack() as places:
-            paths = {layer.name: places.enter_context(atomic(part_path(folder, block, layer))) for layer in layers}
-            writer = PartWriter(folder, block, layers, paths)
+        with ExitStack() as stack:
+            paths = {layer.name: stack.enter_context(atomic(block_path(folder, block, layer))) for layer in layers}
+            writer = BlockWriter(folder, block, layers, paths)
             try:
                 writer._open()
                 yield writer
-            except OSError as error:  # of a raster that is read meanwhile, perhaps: no fault of these files
-                raise _Abandoned(error) from None
+            except OSError as error:  # raised by the caller, such as by reading the input: not a fault of these files
+                raise _CallerError(error) from None
             finally:
                 writer._close()
             writer._check()
-    except _Abandoned as error:
+    except _CallerError as error:
         raise error.reason from None
 
 
-class _Abandoned(Exception):  # noqa: N818 (carries another one)
-    """What was to be written cannot be computed."""
+class _CallerError(Exception):
+    """An error raised by the caller inside the `with` block."""
 
     def __init__(self, reason: OSError) -> None:
         self.reason = reason
 
 
 @contextmanager
-def _gdal(path: Path) -> Iterator[None]:
-    """For what GDAL does with a part; it has no place on the Earth, which the VRT over all parts knows."""
+def _gdal_calls(path: Path) -> Iterator[None]:
+    """Context for GDAL calls on a block file, without rasterio's warning: only the mosaic is georeferenced."""
     from rasterio import Env
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -175,7 +175,7 @@ def _gdal(path: Path) -> Iterator[None]:
 
 @contextmanager
 def gdal_errors() -> Iterator[None]:
-    """Makes an `OSError` of what GDAL reports in several ways, among them a `SystemError`."""
+    """Converts GDAL errors, which rasterio raises as several types including `SystemError`, to `OSError`."""
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import RasterioError
 

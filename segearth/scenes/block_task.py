@@ -1,6 +1,6 @@
-"""A block as a task: it reads its part of the raster, maps it, writes its files, and says in a few numbers how it was.
+"""Task that maps one block: reads its part of the raster, writes its files, and returns statistics.
 
-A task travels to other processes, its model does not: each process loads it once, by its recipe.
+Tasks are pickled and sent to other processes, but without the model: each process loads it once, from its recipe.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from segearth.addresses import display_name
 from segearth.compute import even_threads
 from segearth.errors import UserError, option
 from segearth.loading import load_model
 from segearth.models.onednn import SWITCH, onednn_is_used, use_onednn
 from segearth.predictor import Predictor, Recipe
-from segearth.scenes.addresses import shown
-from segearth.scenes.block_files import part_path, part_writer
+from segearth.scenes.block_files import block_path, block_writer
 from segearth.scenes.blocks import BlockSettings, WindowLogits, map_block
 from segearth.scenes.grid import Block, Frame
-from segearth.scenes.identity import check_same
+from segearth.scenes.identity import check_unchanged
 from segearth.scenes.layers import Layer
 from segearth.scenes.raster import Raster, open_raster
 from segearth.scenes.raster_spec import RasterSpec
@@ -32,15 +32,15 @@ from segearth.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A predictor for whatever process asks for it.
+class PredictorFactory:
+    """Creates the predictor in any process.
 
     Attributes:
-        recipe: how its model is loaded; None: it travels itself.
-        predictor: it; None in place of what a recipe gives.
+        recipe: arguments for loading the model; None: `predictor` itself is pickled.
+        predictor: the predictor; None: it is loaded from the recipe.
         vocabulary: of the predictor.
-        threshold: likewise.
-        onednn: whether oneDNN computes products, as in the process that asks for the map.
+        threshold: of the predictor.
+        onednn: whether oneDNN computes matrix products, as in the main process.
     """
 
     recipe: Recipe | None
@@ -50,51 +50,51 @@ class Loaded:
     onednn: bool
 
     @classmethod
-    def for_processes(cls, predictor: Predictor) -> Loaded:
-        """One that other processes can use: by its recipe, if it has one."""
-        held = predictor if predictor.recipe is None else None
-        return cls(predictor.recipe, held, predictor.vocabulary, predictor.threshold, onednn_is_used())
+    def for_workers(cls, predictor: Predictor) -> PredictorFactory:
+        """Creates a factory for other processes, from the recipe of the predictor if it has one."""
+        pickled = predictor if predictor.recipe is None else None
+        return cls(predictor.recipe, pickled, predictor.vocabulary, predictor.threshold, onednn_is_used())
 
     @classmethod
-    def here(cls, predictor: Predictor) -> Loaded:
-        """One for this process."""
+    def for_this_process(cls, predictor: Predictor) -> PredictorFactory:
+        """Creates a factory for this process."""
         return cls(None, predictor, predictor.vocabulary, predictor.threshold, onednn_is_used())
 
     def __call__(self) -> Predictor:
-        """The predictor.
+        """Returns the predictor.
 
         Raises:
-            UserError: this computer's oneDNN is not as that of the process that asks.
+            UserError: oneDNN is not available as in the main process.
         """
         if self.onednn != onednn_is_used() and (reason := use_onednn(self.onednn)) is not None:
             raise UserError(
-                f"float32 products are by oneDNN where this map was begun, and here they cannot be: {reason}; expected "
-                f"computers that are alike; set {SWITCH}=0 for all"
+                f"this map was started with oneDNN for float32 products, which is not possible here: {reason}; "
+                f"expected computers of one kind; set {SWITCH}=0 for all"
             )
         if self.predictor is not None:
             return self.predictor
-        assert self.recipe is not None  # one of them is there
-        return _load(self.recipe, self.vocabulary, self.threshold)
+        assert self.recipe is not None  # else there is a predictor
+        return _load_predictor(self.recipe, self.vocabulary, self.threshold)
 
 
 @lru_cache(maxsize=1)
-def _load(recipe: Recipe, vocabulary: Vocabulary, threshold: float) -> Predictor:
+def _load_predictor(recipe: Recipe, vocabulary: Vocabulary, threshold: float) -> Predictor:
     return load_model(classes=vocabulary, threshold=threshold, progress=False, **dict(recipe))
 
 
 @dataclass(frozen=True)
 class BlockTask:
-    """Maps a block, by its name.
+    """Maps a block, given by its name.
 
     Attributes:
-        raster: how the scene is read; or, for this process, the scene itself.
-        frame: its grids.
-        blocks: by their names.
-        settings: how they are mapped.
-        layers: what is written.
-        folder: where.
-        load: gives the predictor.
-        rows_done: called with the number of pixels whenever rows of a block are finished; None in other processes.
+        raster: spec of the raster; or, in this process, the open raster.
+        frame: grids of the scene.
+        blocks: all blocks, by name.
+        settings: settings for mapping blocks.
+        layers: layers to write.
+        folder: folder of the block files.
+        load: creates the predictor.
+        rows_done: called with the number of newly finished pixels; None in other processes.
         window_logits: as of `map_block`; None in other processes.
     """
 
@@ -104,34 +104,34 @@ class BlockTask:
     settings: BlockSettings
     layers: tuple[Layer, ...]
     folder: Path
-    load: Loaded
+    load: PredictorFactory
     rows_done: Callable[[int], None] | None = None
     window_logits: WindowLogits | None = None
 
     def __post_init__(self) -> None:
-        """Makes sure that other processes, which open the raster by its address, will have the same one.
+        """Checks that other processes, which open the raster by its address, will read the same raster.
 
         Raises:
-            UserError: they will not.
+            UserError: the raster cannot be opened by its address, or is another one there.
         """
         if not isinstance(self.raster, RasterSpec):
             return
         try:
             with open_raster(self.raster) as raster:
-                check_same(raster)
+                check_unchanged(raster)
         except UserError:
             raise UserError(
-                f"other processes cannot open {shown(self.raster.address)} as it is open here: expected a raster that "
-                f"is the same for all; save it as a file, or take {option('workers', 1)}"
+                f"other processes cannot open {display_name(self.raster.address)} as it is open here: expected a "
+                f"raster that is the same for all; save it as a file, or take {option('workers', 1)}"
             ) from None
 
     @even_threads()
     def __call__(self, key: str) -> dict[str, Any]:
-        """What became of a block: `windows` computed, `seconds`, `sums` (see `ClassSums`), `sizes` of its files.
+        """Maps a block; returns `windows` computed, `seconds`, `sums` (see `ClassSums`) and `sizes` of its files.
 
-        A block without a valid pixel has no files.
+        A block without valid pixels has no files.
         """
-        begun, block, windows = time.perf_counter(), self.blocks[key], 0
+        start, block, windows = time.perf_counter(), self.blocks[key], 0
         predictor = self.load()
         classes, sums = len(predictor.vocabulary), ClassSums.total((), len(predictor.vocabulary))
 
@@ -142,33 +142,33 @@ class BlockTask:
         sizes: dict[str, int] = {}
         with open_raster(self.raster) if isinstance(self.raster, RasterSpec) else nullcontext(self.raster) as raster:
             if raster is not self.raster:
-                check_same(raster)
+                check_unchanged(raster)
             rows = map_block(block.area, self.frame, raster.read, predictor, self.settings, count, self.window_logits)
             first = next(rows, None)
             if first is not None:
-                with part_writer(self.folder, block, self.layers) as writer:
-                    for found in chain((first,), rows):
-                        layers = found.layers()
+                with block_writer(self.folder, block, self.layers) as writer:
+                    for block_rows in chain((first,), rows):
+                        layers = block_rows.layers()
                         writer.write(layers)
-                        own = ClassSums.of(found.labels, layers["confidence"], classes)
-                        sums = ClassSums.total((sums, own), classes)
+                        row_sums = ClassSums.from_arrays(block_rows.labels, layers["confidence"], classes)
+                        sums = ClassSums.total((sums, row_sums), classes)
                         if self.rows_done is not None:
-                            self.rows_done(found.labels.size)
+                            self.rows_done(block_rows.labels.size)
                 sizes = writer.sizes
-            check_same(raster)  # as far as the block's pixels were read, it was
-        seconds = time.perf_counter() - begun
+            check_unchanged(raster)  # it has not changed while the block was read
+        seconds = time.perf_counter() - start
         return {"windows": windows, "seconds": round(seconds, 3), "sums": sums.to_lists(), "sizes": sizes}
 
-    def is_there(self, key: str, value: Any) -> bool:
-        """Whether what a task returned still holds: the files that are wanted are there, as long as they were.
+    def is_complete(self, key: str, value: Any) -> bool:
+        """Whether the files of a finished block exist with the recorded sizes.
 
         Args:
-            key: of a block.
-            value: what a ledger says that the task returned; it may be anything.
+            key: name of the block.
+            value: result of the task from the ledger; may be invalid.
         """
         try:
             sums, sizes = ClassSums.from_lists(value["sums"]), dict(value["sizes"])
-            paths = {layer.name: part_path(self.folder, self.blocks[key], layer) for layer in self.layers if sizes}
+            paths = {layer.name: block_path(self.folder, self.blocks[key], layer) for layer in self.layers if sizes}
             complete = sums.pixels.shape == sums.confidence.shape == (len(self.load.vocabulary) + 1,)
             return complete and all(sizes[name] == path.stat().st_size for name, path in paths.items())
         except (LookupError, TypeError, ValueError, OverflowError, OSError):

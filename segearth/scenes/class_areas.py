@@ -1,4 +1,4 @@
-"""Pixels and areas of the classes of a map, row by row, whether it lies in a file or in the memory."""
+"""Pixel counts and areas of the classes of a map, summed row by row, for maps in files and in memory."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
     Labels = NDArray[np.uint8 | np.uint16]
 
-ROWS = 64  # that are counted at once: sums have the same last bits wherever they are made
+ROWS = 64  # rows per step; a fixed number, so that sums have the same bits for files and arrays
 
 
 class AreaSums:
-    """Sums over a map of C classes, from its first row to its last one.
+    """Pixel counts and areas of C classes, summed from the first row of a map to its last.
 
     Attributes:
-        pixels: (C + 1,) of each class, then of unclassified pixels.
-        how: areas are found.
+        pixels: (C + 1,) counts of each class, then of unclassified pixels.
+        method: how areas are computed, in words.
     """
 
     def __init__(self, classes: int, areas: PixelAreas) -> None:
         self.pixels: Counts = np.zeros(classes + 1, np.int64)
-        self.how = areas.how
+        self.method = areas.method
         self._areas = areas.values
-        self._found = np.zeros(classes + 1)
+        self._sums_m2 = np.zeros(classes + 1)
 
     @classmethod
-    def of(cls, labels: Labels, classes: int, areas: PixelAreas) -> AreaSums:
-        """The sums of a whole map.
+    def from_labels(cls, labels: Labels, classes: int, areas: PixelAreas) -> AreaSums:
+        """Returns the sums of a whole map.
 
         Args:
-            labels: (H, W), in the values of its layer.
+            labels: (H, W), label values with unclassified and nodata.
             classes: C.
-            areas: of its pixels.
+            areas: pixel areas of the map.
         """
         sums = cls(classes, areas)
         for top in range(0, len(labels), ROWS):
@@ -50,43 +50,43 @@ class AreaSums:
         """Adds the next rows.
 
         Args:
-            top: the first of them.
-            labels: (h, w), h at most `ROWS`.
+            top: index of the first row.
+            labels: (h, w), with h at most `ROWS`.
         """
-        values, count = places(len(self.pixels) - 1)[labels], len(self.pixels) + 1
+        values, count = class_positions(len(self.pixels) - 1)[labels], len(self.pixels) + 1
         if not isinstance(self._areas, np.ndarray):
             self.pixels += np.bincount(values.ravel(), minlength=count)[:-1]
             return
         values += np.arange(len(labels))[:, None] * count
         by_row = np.bincount(values.ravel(), minlength=len(labels) * count).reshape(-1, count)[:, :-1]
         self.pixels += by_row.sum(axis=0)
-        self._found += (by_row * self._areas[top : top + len(labels), None]).sum(axis=0)
+        self._sums_m2 += (by_row * self._areas[top : top + len(labels), None]).sum(axis=0)
 
     def areas_m2(self) -> list[float | None]:
-        """Of each class, then of unclassified pixels; None where no areas are known."""
-        found = self._sums()
-        return [None] * len(self.pixels) if found is None else [_rounded(area) for area in found.tolist()]
+        """Returns the area of each class, then of unclassified pixels; None if areas are unknown."""
+        sums = self._sums()
+        return [None] * len(self.pixels) if sums is None else [_round_digits(area) for area in sums.tolist()]
 
     def total_m2(self) -> float | None:
-        """Of all pixels that are not nodata."""
-        found = self._sums()
-        return None if found is None else _rounded(float(found.sum()))
+        """Returns the area of all pixels that are not nodata; None if areas are unknown."""
+        sums = self._sums()
+        return None if sums is None else _round_digits(float(sums.sum()))
 
     def _sums(self) -> NDArray[np.float64] | None:
         if isinstance(self._areas, float):
             return self.pixels.astype(np.float64) * self._areas
-        return None if self._areas is None else self._found
+        return None if self._areas is None else self._sums_m2
 
 
-def _rounded(area_m2: float) -> float:
-    """To 12 digits: what is beyond are the last bits of sums."""
+def _round_digits(area_m2: float) -> float:
+    """Rounds to 12 significant digits; further digits are rounding errors of sums."""
     return float(f"{area_m2:.12g}")
 
 
-def places(classes: int) -> NDArray[np.intp]:
-    """For each value of a label map its place in sums: C for unclassified, C + 1 for nodata."""
+def class_positions(classes: int) -> NDArray[np.intp]:
+    """Returns the index into sums for each label value: C for unclassified, C + 1 for nodata."""
     values = label_values(classes)
-    found = np.full(values.nodata + 1, classes + 1)
-    found[:classes] = np.arange(classes)
-    found[values.unclassified] = classes
-    return found
+    positions = np.full(values.nodata + 1, classes + 1)
+    positions[:classes] = np.arange(classes)
+    positions[values.unclassified] = classes
+    return positions

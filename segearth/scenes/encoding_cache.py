@@ -1,4 +1,4 @@
-"""What the words do not change of scenes, kept for a while: other words on the same one need the encoder no more."""
+"""Cache of encoded windows: a scene with other class names is mapped again without running the encoder."""
 
 from __future__ import annotations
 
@@ -7,53 +7,55 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from segearth.models.segearth import EncodedGroup, SegEarth
+from segearth.models.encoded_windows import EncodedGroup
+from segearth.models.segearth import SegEarth
 from segearth.windows import Window
 
-MOST_WINDOWS = 2000  # 0.4 MB each with ViT-B/16 at 224 pixels, and up to a quarter more where blocks share windows
+MAX_WINDOWS = 2000  # 0.4 MB each with ViT-B/16 at 224 pixels, and up to a quarter more where blocks share windows
 
 
-class KeptEncodings:
-    """What models with one encoder have computed of the windows of some scenes, the newest ones.
+class EncodingCache:
+    """Encodings of the most recently used scenes, of models that share one encoder.
 
     Args:
-        most: windows of all scenes together.
+        max_windows: limit on the windows of all scenes together.
     """
 
-    def __init__(self, most: int = MOST_WINDOWS) -> None:
-        self._most = most
-        self._scenes: dict[str, SceneEncodings] = {}  # the last one used is the last
+    def __init__(self, max_windows: int = MAX_WINDOWS) -> None:
+        self._max_windows = max_windows
+        self._scenes: dict[str, SceneEncodings] = {}  # the most recently used is the last
 
-    def of(self, scene: str, windows: int) -> SceneEncodings | None:
-        """What is kept of a scene, and will be; older ones make room for it.
+    def for_scene(self, scene: str, windows: int) -> SceneEncodings | None:
+        """Returns the encodings of a scene, creating them if needed; the least recently used scenes are dropped.
 
         Args:
-            scene: its name here.
-            windows: that it has.
+            scene: key of the scene in the cache.
+            windows: number of its windows.
 
         Returns:
-            None where it has more windows than are kept.
+            The encodings; None if the scene has more windows than the limit.
         """
-        known = self._scenes.pop(scene, None)
-        if windows > self._most:
+        encodings = self._scenes.pop(scene, None)
+        if windows > self._max_windows:
             return None
-        found = SceneEncodings(windows) if known is None or known.windows != windows else known
-        self._scenes[scene] = found
-        while sum(one.windows for one in self._scenes.values()) > self._most:
+        if encodings is None or encodings.windows != windows:
+            encodings = SceneEncodings(windows)
+        self._scenes[scene] = encodings
+        while sum(cached.windows for cached in self._scenes.values()) > self._max_windows:
             del self._scenes[next(iter(self._scenes))]
-        found.reused = found.computed = 0
-        return found
+        encodings.reused = encodings.computed = 0
+        return encodings
 
 
 class SceneEncodings:
-    """Of one scene; it is what `predict_scene` takes as `window_logits`.
+    """Encodings of one scene; passed to `predict_scene` as `window_logits`.
 
-    What is kept is found by the pixels themselves, so that a scene that has changed is computed anew.
+    The keys are hashes of the pixels, so a changed scene is encoded again.
 
     Attributes:
-        windows: that the scene has.
-        reused: windows whose encoding was there, of the present map.
-        computed: those that went through the encoder.
+        windows: number of windows of the scene.
+        reused: windows of the current map that were in the cache.
+        computed: windows of the current map that the encoder computed.
     """
 
     def __init__(self, windows: int) -> None:
@@ -64,7 +66,7 @@ class SceneEncodings:
     def __call__(
         self, model: SegEarth, picture: Tensor, windows: Sequence[Window], batch: int, max_memory_mb: float
     ) -> Iterator[tuple[Window, Tensor]]:
-        """As `SegEarth.window_logits`, with the same bits."""
+        """Yields the same values as `SegEarth.window_logits`, bit for bit."""
         digest = hashlib.blake2b(repr((tuple(picture.shape), list(windows), batch)).encode(), digest_size=32)
         digest.update(picture.contiguous().cpu().numpy().data)
         key = digest.digest()
@@ -73,11 +75,11 @@ class SceneEncodings:
             yield from model.encoded_window_logits(picture, windows, groups)
             return
         self.computed += len(windows)
-        kept: list[EncodedGroup] = []
+        new_groups: list[EncodedGroup] = []
 
         def keep(group: EncodedGroup) -> None:
-            kept.append(group)
-            if sum(len(one.windows) for one in kept) == len(windows):  # whoever breaks off leaves nothing
-                self._groups[key] = kept
+            new_groups.append(group)
+            if sum(len(new.windows) for new in new_groups) == len(windows):  # stored only when complete
+                self._groups[key] = new_groups
 
         yield from model.window_logits(picture, windows, batch, max_memory_mb, keep)

@@ -1,98 +1,63 @@
-"""The files of a scene's map that are there: which are whole, and what goes with a map that is replaced."""
+"""Existing files of a map: which to remove, and which not to lose, when the map is replaced."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from segearth.errors import UserError
-from segearth.json_files import read_json
+from segearth.jobs.existing_results import complete_files, listed_files, read_summary
 
-POLYGONS = "polygons"  # as in NAME.polygons.gpkg, with NAME.polygons.gpkg.json beside it
-
-
-def whole_files(summary: Mapping[str, Any], folder: Path) -> set[str]:
-    """The names of the files that are as long as a summary says; none where it is no summary.
-
-    Args:
-        summary: as read, of a map or of polygons.
-        folder: of the files.
-    """
-    try:
-        sizes = {name: about["bytes"] for name, about in summary["files"].items()}
-    except (LookupError, TypeError, AttributeError):
-        return set()
-    return {name for name, size in sizes.items() if size is not None and _size(folder / name) == size}
+POLYGONS = "polygons"  # files NAME.polygons.gpkg and NAME.polygons.gpkg.json
 
 
 def stale_files(summary: Path, others: Iterable[Path], *, polygons: bool) -> list[Path]:
-    """What goes when a new map comes: it would be taken for the new one's.
+    """Returns the files of an earlier map to remove when a new map replaces it.
 
     Args:
-        summary: of the map that is there, or was.
-        others: rasters that the new map does not have; those that the summary lists go.
-        polygons: whether those of the earlier map go.
+        summary: path of the summary of the earlier map; it may be missing.
+        others: paths of rasters that the new map does not have; removed if the summary lists them.
+        polygons: whether to remove the polygons of the earlier map.
 
     Returns:
-        The files, the summary last: it tells that all others are there.
+        The files; the summary is last, because it marks the map as complete.
     """
-    listed = _listed(summary)
-    found = [path for record in _records(summary) for path in (*_polygons(record), record)] if polygons else []
-    return [*found, *(path for path in others if path.name in listed), summary]
+    listed = listed_files(read_summary(summary))
+    polygon_files = [path for record in _records(summary) for path in (*_polygons(record), record)] if polygons else []
+    return [*polygon_files, *(path for path in others if path.name in listed), summary]
 
 
 def refuse_changed_polygons(summary: Path) -> None:
-    """Refuses to replace a map whose polygons somebody has worked on: they would go with it.
+    """Refuses to replace a map whose polygon files were edited, because they would be lost.
 
     Args:
-        summary: of the map.
+        summary: path of the summary of the map.
 
     Raises:
-        UserError: there are some.
+        UserError: a polygon file was edited.
     """
     records = _records(summary)
-    whole = {name for record in records for name in whole_files(_read(record), record.parent)}  # of two one style
+    unchanged: set[str] = set()  # of all records: two formats share the file of a style
     for record in records:
-        if changed := next((path for path in _polygons(record) if path.name not in whole), None):
+        unchanged |= complete_files(read_summary(record), record.parent)
+    for record in records:
+        if changed := next((path for path in _polygons(record) if path.name not in unchanged), None):
             raise UserError(
-                f"{changed} was changed since it was written, perhaps in a GIS program, and is of the map that would "
-                f"be replaced: expected the file as it was; move it away, with {record.name}"
+                f"{changed} was changed since it was written, perhaps in a GIS program, and belongs to the map that "
+                f"would be replaced: expected an unchanged file; move it away, with {record.name}"
             )
 
 
 def _records(summary: Path) -> list[Path]:
-    """The summaries of a map's polygons."""
+    """Returns the summaries of the polygons of a map."""
     name = summary.name.removesuffix(".summary.json")
     return sorted(summary.parent.glob(f"{glob.escape(name)}.{POLYGONS}.*.json"))
 
 
 def _polygons(record: Path) -> list[Path]:
-    """The files that a summary of polygons lists, as far as they are there."""
-    begin = record.name.partition(f".{POLYGONS}.")[0] + f".{POLYGONS}."
-    paths = (record.with_name(name) for name in _listed(record) if name.startswith(begin) and "/" not in name)
+    """Returns the existing files that a summary of polygons lists."""
+    prefix = record.name.partition(f".{POLYGONS}.")[0] + f".{POLYGONS}."
+    names = listed_files(read_summary(record))
+    paths = (record.with_name(name) for name in names if name.startswith(prefix) and "/" not in name)
     return sorted(path for path in paths if path.is_file())
-
-
-def _listed(summary: Path) -> set[str]:
-    """The names of the files that a summary lists."""
-    files = _read(summary).get("files")
-    return set(files) if isinstance(files, dict) else set()
-
-
-def _read(summary: Path) -> dict[str, Any]:
-    """A summary; nothing where there is none."""
-    try:
-        found = read_json(summary)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None if there is none."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except (OSError, ValueError):  # a name that can be none
-        return None

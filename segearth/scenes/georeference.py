@@ -1,4 +1,4 @@
-"""Where pixels lie on the Earth: longitudes and latitudes, metres on the ground, the direction of north."""
+"""Georeferencing of pixels: longitude and latitude, distances in metres, direction of north."""
 
 from __future__ import annotations
 
@@ -15,55 +15,57 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from rasterio.crs import CRS
 
+    from segearth.windows import Window
+
     Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The place of a raster.
+class Georeference:
+    """Transform and horizontal coordinate system of a raster.
 
     Attributes:
-        transform: from (column, row) of the raster to coordinates; a pixel's corner has whole numbers.
-        crs: the horizontal coordinate system.
+        transform: from (column, row) to coordinates; pixel corners have integer (column, row).
+        crs: horizontal coordinate system.
     """
 
     transform: Affine
     crs: pyproj.CRS
 
     @classmethod
-    def of(cls, transform: Affine, crs: CRS | None) -> Ground | None:
-        """The place of a raster; None where it has no coordinate system."""
+    def from_rasterio(cls, transform: Affine, crs: CRS | None) -> Georeference | None:
+        """Creates the georeference of a raster; None without a coordinate system."""
         if crs is None or not crs.to_wkt():
             return None
         import pyproj
 
-        own = pyproj.CRS.from_wkt(crs.to_wkt())
-        while own.is_bound or own.is_compound:  # with a datum shift; with heights
-            inner = own.source_crs if own.is_bound else own.sub_crs_list[0]
+        horizontal = pyproj.CRS.from_wkt(crs.to_wkt())
+        while horizontal.is_bound or horizontal.is_compound:  # with a datum shift; with heights
+            inner = horizontal.source_crs if horizontal.is_bound else horizontal.sub_crs_list[0]
             assert inner is not None  # both kinds have one
-            own = inner
-        return cls(transform, own)
+            horizontal = inner
+        return cls(transform, horizontal)
 
     @property
     def name(self) -> str:
-        """Of the coordinate system, such as "WGS 84 (EPSG:4326)"."""
+        """Name of the coordinate system, such as "WGS 84 (EPSG:4326)"."""
         code = self.crs.to_authority()
         return f"{self.crs.name} ({':'.join(code)})" if code else str(self.crs.name)
 
     @property
     def is_geographic(self) -> bool:
-        """Whether coordinates are longitude and latitude (a rotated pole has others)."""
+        """Whether coordinates are longitude and latitude; false for a rotated pole."""
         return bool(self.crs.is_geographic and not self.crs.is_derived)
 
     @property
     def unit(self) -> float:
-        """One unit of the coordinates in metres; in radians where they are angles."""
+        """One unit of the coordinates in metres, or in radians for angles."""
         axes = self.crs.axis_info
         return float(axes[0].unit_conversion_factor) if axes else 1.0
 
     @cached_property
     def _to_geodetic(self) -> tuple[pyproj.Transformer, float] | None:
-        """What makes longitudes and latitudes of coordinates, and their unit in radians; None for a local system."""
+        """Transformer to longitude and latitude, and their unit in radians; None for a local coordinate system."""
         import pyproj
 
         geodetic = self.crs.geodetic_crs
@@ -73,14 +75,14 @@ class Ground:
         return pyproj.Transformer.from_crs(self.crs, geodetic, always_xy=True), unit
 
     def lonlat(self, columns: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats] | None:
-        """Longitudes and latitudes in radians, of points in pixels; infinite where there are none.
+        """Converts pixel positions to longitude and latitude in radians; infinite where they are undefined.
 
         Args:
             columns: of any shape.
             rows: of the same shape.
 
         Returns:
-            Of the same shape, latitudes from -π/2 to π/2; None for a local coordinate system.
+            Longitudes and latitudes (from -π/2 to π/2) of the same shape; None for a local coordinate system.
         """
         columns, rows = np.asarray(columns, float), np.asarray(rows, float)
         a, b, c, d, e, f = self.transform[:6]
@@ -94,50 +96,50 @@ class Ground:
             lon, lat = (np.asarray(values) * unit for values in transformer.transform(x, y))
         return lon, np.clip(lat, -math.pi / 2, math.pi / 2)
 
-    def metres(self, column: float, row: float, down: bool = False) -> float | None:
-        """How many metres on the ground are between two neighbours of a row, around a point in pixels.
+    def distance_m(self, column: float, row: float, down: bool = False) -> float | None:
+        """Computes the distance in metres between two neighbouring pixels, at a point in pixel coordinates.
 
         Args:
             column: of the point.
-            row: likewise.
-            down: whether neighbours of a column are meant.
+            row: of the point.
+            down: whether the neighbours are in one column instead of one row.
 
         Returns:
-            None where there is no such place, or coordinates have no unit of length.
+            The distance; None if coordinates are undefined there or have no unit of length.
         """
         x, y = (0.0, 0.5) if down else (0.5, 0.0)
-        found = self.lonlat([column - x, column + x], [row - y, row + y])
-        if found is None:
+        points = self.lonlat([column - x, column + x], [row - y, row + y])
+        if points is None:
             a, b, _, d, e, _ = self.transform[:6]
             linear = self.crs.axis_info and math.hypot(*((b, e) if down else (a, d))) * self.unit
             return linear or None
-        if not np.isfinite(found).all():
+        if not np.isfinite(points).all():
             return None
         geod = self.crs.get_geod()
-        assert geod is not None  # there are longitudes
-        (west, east), (first, second) = found
-        distance = float(geod.inv(west, first, east, second, radians=True)[2])
+        assert geod is not None  # a system with longitudes has an ellipsoid
+        (lon0, lon1), (lat0, lat1) = points
+        distance = float(geod.inv(lon0, lat0, lon1, lat1, radians=True)[2])
         return distance or None
 
-    def north(self, column: float, row: float) -> float | None:
-        """Where true north is on the raster at a point in pixels: radians, clockwise from the top.
+    def north_angle(self, column: float, row: float) -> float | None:
+        """Computes the direction of true north at a point in pixel coordinates.
 
         Returns:
-            None where nobody knows.
+            Radians, clockwise from the top of the raster; None if unknown.
         """
-        found = self.lonlat([column, column + 1, column], [row, row, row + 1])
-        if found is None or not np.isfinite(found).all():
+        points = self.lonlat([column, column + 1, column], [row, row, row + 1])
+        if points is None or not np.isfinite(points).all():
             return None
-        (lon, right, below), (lat, lat_right, lat_below) = found
-        along, down = wrapped(right - lon), wrapped(below - lon)
-        turned = along * (lat_below - lat) - down * (lat_right - lat)
-        # The step (-down, along) keeps the longitude; latitude grows along it, or against it in a mirrored raster.
-        step = np.array([-down, along]) * np.sign(turned)
+        (lon, lon_right, lon_below), (lat, lat_right, lat_below) = points
+        along, down = wrap_longitudes(lon_right - lon), wrap_longitudes(lon_below - lon)
+        determinant = along * (lat_below - lat) - down * (lat_right - lat)
+        # The step (-down, along) keeps the longitude. Latitude increases along it, or decreases if it is mirrored.
+        step = np.array([-down, along]) * np.sign(determinant)
         return math.atan2(step[0], -step[1]) if step.any() else None
 
 
 def bounds(transform: Affine, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """West, south, east and north of a raster, in its own coordinates.
+    """Returns west, south, east and north of a raster, in its own coordinates.
 
     Args:
         transform: from (column, row) to coordinates.
@@ -149,6 +151,12 @@ def bounds(transform: Affine, size: tuple[int, int]) -> tuple[float, float, floa
     return min(x), min(y), max(x), max(y)
 
 
-def wrapped(longitudes: ArrayLike) -> Floats:
-    """Differences of longitudes in radians, the short way round."""
+def window_transform(transform: Affine, window: Window) -> Affine:
+    """Returns the transform of a window of a grid."""
+    a, b, c, d, e, f = transform[:6]
+    return type(transform)(a, b, c + a * window.left + b * window.top, d, e, f + d * window.left + e * window.top)
+
+
+def wrap_longitudes(longitudes: ArrayLike) -> Floats:
+    """Wraps differences of longitudes in radians to [-π, π)."""
     return (np.asarray(longitudes) + math.pi) % (2 * math.pi) - math.pi

@@ -1,7 +1,7 @@
-"""Which part of a raster is computed at once, and how the pixels of input, model and output correspond.
+"""Blocks of a scene, and the correspondence of the pixel grids of input, model and output.
 
-Pure integer and float arithmetic, no arrays. Three grids of pixels cover the same ground, corner on corner: the
-*input*'s, that of the *model*, which is the input at a scale, and that of the *output*, which is one of the two.
+Pure integer and float arithmetic, no arrays. Three pixel grids have the same extent: the *input* (the raster), the
+*model* (the input resampled by a scale) and the *output* (identical to one of the two).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ BLOCK = 3584  # 32 · 112 = 7 · 512: a multiple of the paper's stride and of a 
 
 
 class Block(NamedTuple):
-    """A part of the output that is computed at once and needs no other.
+    """A part of the output that is computed independently of the others.
 
     Attributes:
-        row: from the top, from 0.
-        column: from the left, from 0.
-        area: in pixels of the output.
+        row: row of the block, from 0.
+        column: column of the block, from 0.
+        area: window of the block, in pixels of the output.
     """
 
     row: int
@@ -32,37 +32,37 @@ class Block(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For files and ledgers, such as "b0003_0012"."""
+        """Name in files and ledgers, such as "b0003_0012"."""
         return f"b{self.row:04}_{self.column:04}"
 
     @property
     def pixels(self) -> int:
-        """How many it has."""
+        """Number of pixels."""
         return (self.area.bottom - self.area.top) * (self.area.right - self.area.left)
 
 
-def block_side(asked: int | None, stride: int) -> int:
-    """The side of blocks in pixels of the model: a multiple of the stride, so that as few windows as can be are shared.
+def block_side(requested: int | None, stride: int) -> int:
+    """Returns the side of blocks in pixels of the model: a multiple of the stride.
 
-    A side that is no multiple needs one window more along each axis.
+    Other sides would need one more window along each axis.
 
     Args:
-        asked: pixels; rounded up. None: near `BLOCK`, and a multiple of a tile, too, where that is possible.
+        requested: pixels, rounded up; None: near `BLOCK`, and also a multiple of `TILE` if possible.
         stride: step between windows in pixels.
     """
-    if asked is not None:
-        return -(-asked // stride) * stride
-    both = math.lcm(stride, TILE)
-    step = both if both <= BLOCK else stride
+    if requested is not None:
+        return -(-requested // stride) * stride
+    multiple = math.lcm(stride, TILE)
+    step = multiple if multiple <= BLOCK else stride
     return max(1, BLOCK // step) * step
 
 
 def blocks(area: Window, side: int) -> list[Block]:
-    """Cuts an area into blocks, row by row. They begin at multiples of their side, whatever the area.
+    """Splits an area into blocks, row by row. Blocks start at multiples of their side, independent of the area.
 
     Args:
-        area: in pixels of the output; a block holds no pixel beyond it.
-        side: pixels of the output, at least 1.
+        area: window in pixels of the output; blocks are clipped to it.
+        side: side of a block in pixels of the output, at least 1.
     """
     rows, columns = (range(start // side, -(-end // side)) for start, end in (area[:2], area[2:]))
     cells = (
@@ -70,18 +70,18 @@ def blocks(area: Window, side: int) -> list[Block]:
         for row in rows
         for column in columns
     )
-    return [block._replace(area=common(block.area, area) or block.area) for block in cells]
+    return [block._replace(area=intersection(block.area, area) or block.area) for block in cells]
 
 
-def common(one: Window, other: Window) -> Window | None:
-    """What two windows share."""
-    top, left = max(one.top, other.top), max(one.left, other.left)
-    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
+def intersection(first: Window, second: Window) -> Window | None:
+    """Returns the intersection of two windows, or None if they do not overlap."""
+    top, left = max(first.top, second.top), max(first.left, second.left)
+    bottom, right = min(first.bottom, second.bottom), min(first.right, second.right)
     return Window(top, bottom, left, right) if top < bottom and left < right else None
 
 
-def within(part: Window, window: Window) -> tuple[slice, slice]:
-    """Where a part of a window lies in its array."""
+def slices_within(part: Window, window: Window) -> tuple[slice, slice]:
+    """Returns the slices (rows, columns) of a part in the array of the window that contains it."""
     return (
         slice(part.top - window.top, part.bottom - window.top),
         slice(part.left - window.left, part.right - window.left),
@@ -90,12 +90,12 @@ def within(part: Window, window: Window) -> tuple[slice, slice]:
 
 @dataclass(frozen=True)
 class Frame:
-    """How input, model and output correspond.
+    """The pixel grids of input, model and output of a scene.
 
     Attributes:
         input_size: (H, W) of the raster.
-        grid: of the windows, in pixels of the model.
-        output_size: (H, W), that of the input or that of the model.
+        grid: window grid, in pixels of the model.
+        output_size: (H, W) of the output: that of the input or of the model.
     """
 
     input_size: tuple[int, int]
@@ -103,7 +103,7 @@ class Frame:
     output_size: tuple[int, int]
 
     @classmethod
-    def of(
+    def create(
         cls,
         input_size: tuple[int, int],
         scale: float | tuple[float, float],
@@ -112,54 +112,55 @@ class Frame:
         *,
         output_is_model: bool = False,
     ) -> Frame:
-        """The frame of a raster.
+        """Creates the frame of a raster.
 
         Args:
             input_size: (H, W).
-            scale: the model's pixels for one of the input, above 0, or (down, along) where they differ; sides are
-                rounded to whole pixels, at least 1.
+            scale: model pixels per input pixel, above 0, or (vertical, horizontal) if they differ; sizes are rounded to
+                whole pixels, at least 1.
             crop: side of a window in pixels of the model.
             stride: step between windows.
-            output_is_model: whether the output has the model's pixels.
+            output_is_model: whether the output has the pixels of the model.
         """
         scales = scale if isinstance(scale, tuple) else (scale, scale)
-        height, width = (max(1, round(side * by)) for side, by in zip(input_size, scales, strict=True))
+        height, width = (max(1, round(side * factor)) for side, factor in zip(input_size, scales, strict=True))
         return cls(input_size, Grid(height, width, crop, stride), (height, width) if output_is_model else input_size)
 
     @property
     def model_size(self) -> tuple[int, int]:
-        """(H', W')."""
+        """(H', W') of the model grid."""
         return self.grid.height, self.grid.width
 
     def model_area(self, area: Window) -> Window:
-        """The pixels of the model that an area of the output is interpolated from, bilinearly; itself at one scale."""
-        top, bottom = _drawn_on(area.top, area.bottom, self.model_size[0], self.output_size[0])
-        left, right = _drawn_on(area.left, area.right, self.model_size[1], self.output_size[1])
+        """Returns the model pixels from which an output area is interpolated; the same area if sizes are equal."""
+        top, bottom = _source_range(area.top, area.bottom, self.model_size[0], self.output_size[0])
+        left, right = _source_range(area.left, area.right, self.model_size[1], self.output_size[1])
         return Window(top, bottom, left, right)
 
-    def output_rows(self, top: int, bottom: int, of: Window) -> range:
-        """The rows of an area of the output that are interpolated from any of some rows of the model."""
-        return _drawing(top, bottom, range(of.top, of.bottom), self.model_size[0], self.output_size[0])
+    def output_rows(self, top: int, bottom: int, area: Window) -> range:
+        """Returns the rows of an output area that are interpolated from model rows `top` to `bottom` (excluded)."""
+        return _target_range(top, bottom, range(area.top, area.bottom), self.model_size[0], self.output_size[0])
 
-    def output_columns(self, left: int, right: int, of: Window) -> range:
-        """Likewise of columns."""
-        return _drawing(left, right, range(of.left, of.right), self.model_size[1], self.output_size[1])
-
-
-def centre(position: int, length: int, onto: int) -> float:
-    """Where the centre of a pixel of an axis of `length` lies on one of `onto` pixels; 0 is the first one's centre."""
-    return (position + 0.5) * onto / length - 0.5
+    def output_columns(self, left: int, right: int, area: Window) -> range:
+        """Returns the columns of an output area that are interpolated from model columns `left` to `right`."""
+        return _target_range(left, right, range(area.left, area.right), self.model_size[1], self.output_size[1])
 
 
-def _drawn_on(start: int, end: int, model: int, output: int) -> tuple[int, int]:
+def map_centre(position: int, length: int, new_length: int) -> float:
+    """Converts a pixel centre from an axis of `length` pixels to one of `new_length`; 0 is the first centre."""
+    return (position + 0.5) * new_length / length - 0.5
+
+
+def _source_range(start: int, end: int, model: int, output: int) -> tuple[int, int]:
+    """Returns the model positions from which output positions `start` to `end` are interpolated."""
     if model == output:
         return start, end
-    first = math.floor(max(0.0, centre(start, output, model)))
-    last = math.floor(max(0.0, centre(end - 1, output, model))) + 1
+    first = math.floor(max(0.0, map_centre(start, output, model)))
+    last = math.floor(max(0.0, map_centre(end - 1, output, model))) + 1
     return min(first, model - 1), min(last, model - 1) + 1
 
 
-def _drawing(start: int, end: int, of: range, model: int, output: int) -> range:
-    """Which positions of the output are drawn from any of start..end."""
-    first = bisect_right(of, start, key=lambda at: _drawn_on(at, at + 1, model, output)[1])
-    return of[first : bisect_left(of, end, key=lambda at: _drawn_on(at, at + 1, model, output)[0])]
+def _target_range(start: int, end: int, positions: range, model: int, output: int) -> range:
+    """Returns the output positions that are interpolated from any model position from `start` to `end`."""
+    first = bisect_right(positions, start, key=lambda i: _source_range(i, i + 1, model, output)[1])
+    return positions[first : bisect_left(positions, end, key=lambda i: _source_range(i, i + 1, model, output)[0])]

@@ -1,4 +1,4 @@
-"""Requests to web servers, in the ways that GDAL's settings tell: its proxy, its headers, as often as it asks."""
+"""HTTP GET requests with GDAL's settings: proxy, headers, number of retries and delay."""
 
 from __future__ import annotations
 
@@ -12,65 +12,69 @@ import urllib.request
 from email.message import Message
 from urllib.parse import unquote
 
-from segearth.scenes.addresses import gdal_setting
+from segearth.addresses import gdal_setting
 
 _TIMEOUT_S = 30.0
-_LATER = (408, 425, 429)  # beside all from 500: it may be better in a moment
+_LATER = (408, 425, 429)  # retried, as are all codes from 500
 
 
-class Refused(OSError):  # noqa: N818 (what a server does; whoever asks can go on without)
-    """A server, or its certificate, that will not answer better if it is asked again."""
+class RequestRefused(OSError):  # noqa: N818 (callers can continue without an answer)
+    """A server refused the request, or its certificate is invalid; retrying does not help."""
 
 
-def get(url: str, most_bytes: int, headers: dict[str, str] | None = None) -> tuple[bytes, Message]:
-    """What a URL gives, asked for again where its server fails for the moment.
+def http_get(url: str, max_bytes: int, headers: dict[str, str] | None = None) -> tuple[bytes, Message]:
+    """Downloads a URL, with retries after temporary server errors.
 
     Args:
-        url: http or https; it may hold a user and a password.
-        most_bytes: that are read.
-        headers: more than GDAL_HTTP_HEADERS says.
+        url: http or https; may contain user and password.
+        max_bytes: maximum number of bytes to read.
+        headers: in addition to GDAL_HTTP_HEADERS.
+
+    Returns:
+        The content, and the response headers.
 
     Raises:
-        Refused: it will not give it.
-        OSError, http.client.HTTPException, ValueError: it failed each time, or is no URL.
+        RequestRefused: the server refuses the request.
+        OSError, http.client.HTTPException, ValueError: all attempts failed, or the URL is invalid.
     """
-    plain, own = _without_user(url)
-    request = urllib.request.Request(plain, headers={**_headers(), **own, **(headers or {})})
+    plain_url, authorization = _without_user(url)
+    all_headers = {**_headers(), **authorization, **(headers or {})}
+    request = urllib.request.Request(plain_url, headers=all_headers)
     proxy = gdal_setting("GDAL_HTTP_PROXY")
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler(
             {"http": proxy, "https": gdal_setting("GDAL_HTTPS_PROXY") or proxy} if proxy else None
         )
     )
-    again, pause = int(gdal_setting("GDAL_HTTP_MAX_RETRY")), float(gdal_setting("GDAL_HTTP_RETRY_DELAY"))
+    retries, delay = int(gdal_setting("GDAL_HTTP_MAX_RETRY")), float(gdal_setting("GDAL_HTTP_RETRY_DELAY"))
     while True:
         try:
-            with opener.open(request, timeout=_TIMEOUT_S) as answer:
-                return answer.read(most_bytes), answer.headers
+            with opener.open(request, timeout=_TIMEOUT_S) as response:
+                return response.read(max_bytes), response.headers
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code not in _LATER:
-                raise Refused(str(error)) from None
-            if again <= 0:
+                raise RequestRefused(str(error)) from None
+            if retries <= 0:
                 raise
         except (OSError, http.client.HTTPException) as error:
             if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
-                raise Refused(str(error)) from None
-            if again <= 0:
+                raise RequestRefused(str(error)) from None
+            if retries <= 0:
                 raise
-        time.sleep(pause)
-        again, pause = again - 1, 2 * pause
+        time.sleep(delay)
+        retries, delay = retries - 1, 2 * delay
 
 
 def _without_user(url: str) -> tuple[str, dict[str, str]]:
-    """A URL without user and password, and the header that has them."""
-    found = re.match(r"(https?://)([^/?]*)@(.*)", url, re.DOTALL | re.IGNORECASE)
-    if found is None:
+    """Removes user and password from a URL; returns it and the Authorization header."""
+    match = re.match(r"(https?://)([^/?]*)@(.*)", url, re.DOTALL | re.IGNORECASE)
+    if match is None:
         return url, {}
-    token = base64.b64encode(unquote(found[2]).encode()).decode()
-    return found[1] + found[3], {"Authorization": f"Basic {token}"}
+    token = base64.b64encode(unquote(match[2]).encode()).decode()
+    return match[1] + match[3], {"Authorization": f"Basic {token}"}
 
 
 def _headers() -> dict[str, str]:
-    """GDAL_HTTP_HEADERS, such as "Authorization: Bearer x,Accept: y"."""
+    """Parses GDAL_HTTP_HEADERS, such as "Authorization: Bearer x,Accept: y"."""
     lines = re.split(r"[,\r\n]+(?=\s*[\w-]+:)", gdal_setting("GDAL_HTTP_HEADERS"))
     return {name.strip(): value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}

@@ -1,4 +1,4 @@
-"""Which way something is mapped: as a scene, by blocks and with its coordinates, or as a picture, in one piece."""
+"""Kind of an input: scene (mapped in blocks, georeferenced) or picture (mapped in one piece)."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segearth import tiff
+from segearth.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.errors import UserError, option, printable, program, without_warnings
 from segearth.extras import install_command
 from segearth.images.pixel_limit import pillow_limit
 from segearth.paths import user_path
-from segearth.scenes.addresses import gdal_name, gdal_settings, is_remote, is_subdataset
 from segearth.scenes.stac import is_item
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-_MOST_BANDS = 4  # of a picture: red, green, blue and one more
-_DRIVERS = {"BMP", "COG", "GIF", "GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP"}  # of formats that Pillow reads, too
+_MOST_BANDS = 4  # of a picture: RGB and one more
+_DRIVERS = {"BMP", "COG", "GIF", "GTiff", "JP2OpenJPEG", "JPEG", "PNG", "WEBP"}  # of formats that Pillow can read
 
 
-def is_scene(address: str | Path) -> str | None:
-    """Why something is mapped as a scene.
+def scene_reason(address: str | Path) -> str | None:
+    """Returns the reason why an input is mapped as a scene; None for a picture.
 
     Args:
-        address: what GDAL may know (see `segearth.scenes.addresses`), or a path. Only files on this computer are
-            opened, and of them no pixel is read.
+        address: an address (see `segearth.addresses`) or a path. Only local files are opened, and no pixels are
+            read.
 
     Returns:
-        The rest of a sentence about it: "has 13 bands", "has the coordinate system EPSG:32632". None for a picture, and
-        for what is nothing that can be opened: whoever reads pictures says what is wrong with it.
+        The end of a sentence about the input, such as "has 13 bands". None also for files that cannot be opened:
+        reading them as a picture raises the error.
 
     Raises:
-        UserError: an address that nobody knows; a file with coordinates, where rasterio is not installed.
+        UserError: an unknown scheme; a georeferenced file, but rasterio is not installed.
     """
     text = str(address)
     if not isinstance(address, Path):
-        if (why := _by_address(text)) is not None:
-            return why
+        if (reason := _address_reason(text)) is not None:
+            return reason
         if "://" in text:  # file://
             text = gdal_name(text)
     path = user_path(text)
@@ -56,13 +56,13 @@ def is_scene(address: str | Path) -> str | None:
     with gdal_settings(name), without_warnings(rasterio.errors.NotGeoreferencedWarning):
         try:
             with rasterio.open(name) as dataset:
-                return _by_content(dataset)
-        except (rasterio.errors.RasterioError, OSError, UnicodeError):  # the last: GDAL takes names in UTF-8 only
+                return _dataset_reason(dataset)
+        except (rasterio.errors.RasterioError, OSError, UnicodeError):  # UnicodeError: GDAL accepts only names in UTF-8
             return None
 
 
-def _by_address(text: str) -> str | None:
-    """Why an address alone tells that it is of a scene."""
+def _address_reason(text: str) -> str | None:
+    """Returns the reason why an address is that of a scene, without opening it; None if it may be a picture."""
     if text.lstrip().startswith("<"):
         return "is XML that describes a raster"
     name = gdal_name(text) if "://" in text else text
@@ -73,8 +73,8 @@ def _by_address(text: str) -> str | None:
     return "is a raster within a file" if is_subdataset(text) else None
 
 
-def _by_content(dataset: DatasetReader) -> str | None:
-    """Why a file is a scene."""
+def _dataset_reason(dataset: DatasetReader) -> str | None:
+    """Returns the reason why a file is a scene; None for a picture."""
     if dataset.crs is not None:
         name = dataset.crs.to_string()
         return f"has {'a coordinate system' if '[' in name else f'the coordinate system {name}'}"
@@ -84,17 +84,17 @@ def _by_content(dataset: DatasetReader) -> str | None:
         return f"is of the format {dataset.driver}"
     if dataset.count > _MOST_BANDS:
         return f"has {dataset.count} bands"
-    if other := next((kind for kind in dataset.dtypes if kind != "uint8"), None):
-        return f"has samples of the type {other}"
+    if dtype := next((dtype for dtype in dataset.dtypes if dtype != "uint8"), None):
+        return f"has samples of the type {dtype}"
     pixels, limit = dataset.height * dataset.width, pillow_limit()
     return f"has {pixels:,} pixels" if limit is not None and pixels > limit else None
 
 
 def _refuse_coordinates(path: Path) -> None:
-    """Refuses a TIFF with coordinates, which would be lost.
+    """Refuses a georeferenced TIFF, because rasterio is needed to keep its coordinates.
 
     Raises:
-        UserError: it is one.
+        UserError: it is georeferenced.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The rasters that a scene becomes: labels, confidence, scores; their values, and their names in files."""
+"""Layers of a map: labels, confidence and scores, with their data types, values and names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from segearth.vocabulary import Vocabulary
 
-LEVELS = 254  # of scores above 0, so that with nodata there are 256 values
+LEVELS = 254  # steps of scores above 0; with score 0 and nodata there are 256 values
 SCALE, OFFSET = 1 / LEVELS, -1 / LEVELS  # score = value · SCALE + OFFSET
 
 
-class Entry(NamedTuple):
-    """A value of a label map, for people."""
+class LegendEntry(NamedTuple):
+    """Value, name and colour of a class in a label map."""
 
     value: int
     name: str
@@ -32,43 +32,43 @@ class Layer:
     """A raster of the output.
 
     Attributes:
-        name: "labels", "confidence" or "scores", as in the names of files.
-        type: of its values, uint8 or uint16.
-        nodata: the value where the input has no valid pixel.
-        bands: a description of each.
-        entries: what its values mean; none where they are scores.
+        name: "labels", "confidence" or "scores", as in file names.
+        type: data type, uint8 or uint16.
+        nodata: value of pixels that are invalid in the input.
+        bands: description of each band.
+        entries: legend of its values; empty for scores.
     """
 
     name: str
     type: type[np.uint8 | np.uint16]
     nodata: int
     bands: tuple[str, ...]
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LegendEntry, ...] = ()
 
-    def bytes_of(self, pixels: int) -> float:
-        """About how many bytes so many pixels take in a compressed file, rather too few than too many."""
+    def estimated_bytes(self, pixels: int) -> float:
+        """Estimates the compressed size of so many pixels, rather too low than too high."""
         return pixels * len(self.bands) * (0.3 if self.is_scored else 0.05 * np.dtype(self.type).itemsize)
 
     @property
     def is_scored(self) -> bool:
-        """Whether values are scores, as of `quantised`."""
+        """Whether its values are scores (see `quantised`), not labels."""
         return not self.entries
 
 
 def labels_layer(vocabulary: Vocabulary, unclassified: bool) -> Layer:
-    """The layer of labels.
+    """Returns the layer of labels.
 
     Args:
         vocabulary: the classes.
-        unclassified: whether there can be unclassified pixels.
+        unclassified: whether pixels can be unclassified.
     """
     values = label_values(len(vocabulary))
     entries = [
-        Entry(i, name, (int(red), int(green), int(blue)))
+        LegendEntry(i, name, (int(red), int(green), int(blue)))
         for i, (name, (red, green, blue)) in enumerate(zip(vocabulary.names, vocabulary.palette, strict=True))
     ]
     if unclassified:
-        entries.append(Entry(values.unclassified, UNCLASSIFIED, UNCLASSIFIED_COLOUR))
+        entries.append(LegendEntry(values.unclassified, UNCLASSIFIED, UNCLASSIFIED_COLOUR))
     return Layer("labels", values.type, values.nodata, ("labels",), tuple(entries))
 
 
@@ -76,12 +76,12 @@ CONFIDENCE = Layer("confidence", np.uint8, 0, ("confidence",))
 
 
 def scores_layer(vocabulary: Vocabulary) -> Layer:
-    """The layer with a band for the scores of each class."""
+    """Returns the layer of scores, with one band per class."""
     return Layer("scores", np.uint8, 0, vocabulary.names)
 
 
 def quantised(scores: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Scores as bytes.
+    """Converts scores to bytes.
 
     Args:
         scores: (..., h, w) from 0 to 1.
@@ -93,6 +93,6 @@ def quantised(scores: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[
     return np.where(valid, np.rint(scores * np.float32(LEVELS)) + 1, 0).astype(np.uint8)
 
 
-def scores_of(values: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The scores of `quantised`, to 1/508; 0 for nodata."""
+def dequantised(values: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Converts bytes of `quantised` to scores, with an error of at most 1/508; nodata becomes 0."""
     return (np.maximum(values, 1).astype(np.float32) - 1) / np.float32(LEVELS)

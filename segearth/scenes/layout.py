@@ -1,4 +1,4 @@
-"""How a raster is cut for a model: its grids, what is wanted of it, and blocks that fit into memory."""
+"""Layout of a scene: its grids, the requested area, and blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from segearth.errors import UserError, option
 from segearth.models.segearth import SegEarth
-from segearth.scenes.aoi import Area, area_of_box, area_of_file
-from segearth.scenes.blocks import BAND_VALUES
+from segearth.scenes.aoi import Area, area_from_bbox, area_from_file
+from segearth.scenes.blocks import MAX_LOGITS
 from segearth.scenes.grid import Frame, block_side
 from segearth.scenes.options import SceneOptions
 from segearth.windows import Window
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from segearth.scenes.raster import Raster
 
 MB = 2**20
-FINE_M, COARSE_M = 0.2, 1.5  # what differs much from the sizes of pixels that the paper tried
-OBLONG = 1.05  # of sides of a pixel, from which on it is told
+FINE_M, COARSE_M = 0.2, 1.5  # pixel sizes outside this range differ much from the paper's data sets
+OBLONG = 1.05  # ratio of pixel sides from which on a remark is made
 
 
-class Windows(Protocol):
-    """What cuts windows, such as a model."""
+class WindowSettings(Protocol):
+    """Window size and stride, such as those of a model."""
 
     @property
     def slide_crop(self) -> int:
-        """Side of a window in pixels; 0: it cuts none."""
+        """Side of a window in pixels; 0 for no windows."""
 
     @property
     def slide_stride(self) -> int:
         """Step between windows in pixels."""
 
 
-def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
-    """The grids of a raster for a model.
+def make_frame(raster: Raster, model: WindowSettings, options: SceneOptions) -> Frame:
+    """Creates the grids of a raster for a model.
 
     Raises:
-        UserError: metres are asked for where nobody knows the size of a pixel; or there are no windows.
+        UserError: `gsd` is given, but the pixel size is unknown; or the model uses no windows.
     """
     scale: float | tuple[float, float] = 1.0 if options.scale is None else options.scale
     if options.gsd is not None:
@@ -46,41 +46,41 @@ def frame_of(raster: Raster, model: Windows, options: SceneOptions) -> Frame:
         if tall is None or wide is None:
             raise UserError(
                 f"{option('gsd', options.gsd)}: the size of a pixel of {raster.name} in metres is not known "
-                f"({raster.pixel_size.how}); expected a raster with coordinates, or use {option('scale', 0.5)}"
+                f"({raster.pixel_size.method}); expected a raster with coordinates, or use {option('scale', 0.5)}"
             )
         scale = tall / options.gsd, wide / options.gsd
     if model.slide_crop == 0:
         raise UserError("slide_crop is 0, but a scene is mapped by windows: expected a side above 0, such as 224")
-    return Frame.of(
+    return Frame.create(
         raster.size, scale, model.slide_crop, model.slide_stride, output_is_model=options.output_grid == "model"
     )
 
 
-def area_of(raster: Raster, frame: Frame, options: SceneOptions) -> tuple[Area, list[str]]:
-    """What is wanted of a raster, in pixels of the output; and remarks, one sentence each.
+def requested_area(raster: Raster, frame: Frame, options: SceneOptions) -> tuple[Area, list[str]]:
+    """Returns the requested area in pixels of the output, and remarks (one sentence each).
 
     Raises:
         UserError: see `segearth.scenes.aoi`.
     """
     if options.bbox is not None:
-        area, remarks = area_of_box(raster, options.bbox, options.bbox_crs), list[str]()
+        area, remarks = area_from_bbox(raster, options.bbox, options.bbox_crs), list[str]()
     elif options.aoi is not None:
-        area, remarks = area_of_file(raster, options.aoi)
+        area, remarks = area_from_file(raster, options.aoi)
     else:
         return Area(Window(0, frame.output_size[0], 0, frame.output_size[1])), []
     return area.scaled(frame.input_size, frame.output_size), remarks
 
 
-def windows_in(frame: Frame, area: Area) -> int:
-    """How many windows the map of an area takes, where all of its window is valid and wanted."""
+def window_count(frame: Frame, area: Area) -> int:
+    """Returns the number of windows that overlap an area, counting also windows without valid pixels."""
     return len(frame.grid.windows(frame.model_area(area.window)))
 
 
-def side_of_blocks(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
-    """The side of blocks in pixels of the output: what was asked for, or less where the memory does not allow that.
+def fit_block_side(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
+    """Returns the side of blocks in pixels of the output: as requested, or smaller to fit into memory.
 
     Raises:
-        UserError: not even the smallest block fits.
+        UserError: not even the smallest block fits into memory.
     """
     stride = frame.grid.stride
     side = block_side(options.block, stride)
@@ -95,38 +95,38 @@ def side_of_blocks(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
 
 
 def working_set(frame: Frame, side: int, model: SegEarth, options: SceneOptions) -> int:
-    """Bytes of a process that maps a block, beside the model: of its largest arrays, and of the windows at once.
+    """Estimates the memory in bytes for mapping a block, without the model: its largest arrays and its windows.
 
     Args:
-        frame: of the scene.
-        side: of the block, in pixels of the model.
-        model: which.
-        options: of the scene.
+        frame: grids of the scene.
+        side: side of the block, in pixels of the model.
+        model: the model.
+        options: options of the scene.
     """
     grid, queries = frame.grid, len(model.query_features)
     height, width = (min(side, length) for length in frame.model_size)
     tall, wide = (min(side + 2 * grid.crop, length) for length in frame.model_size)
     pixels = height * width * frame.output_size[0] * frame.output_size[1] // (frame.model_size[0] * frame.model_size[1])
-    rolling = 4 * 4 * queries * min(grid.crop, tall) * width  # sums, before and after a step, and what is taken of them
+    rolling = 4 * 4 * queries * min(grid.crop, tall) * width  # sums before and after a step, and finished rows
     picture = 28 * tall * wide  # samples, colours and normalised pixels
-    bands = 6 * 4 * min(BAND_VALUES, queries * pixels)  # logits, scores and what is made of them on the way
-    windows = windows_mb(frame, model, options, batch_of(frame, model, options)) * MB
+    bands = 6 * 4 * min(MAX_LOGITS, queries * pixels)  # logits, scores and temporary arrays
+    windows = windows_memory_mb(frame, model, options, window_batch(frame, model, options)) * MB
     return round(rolling + picture + 3 * pixels + bands + windows)
 
 
-def batch_of(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
-    """How many windows a call of the encoder gets, whatever the memory: the last bits of a map may depend on it."""
+def window_batch(frame: Frame, model: SegEarth, options: SceneOptions) -> int:
+    """Returns the windows per call of the encoder, independent of memory: the last bits may depend on it."""
     return min(max(2, options.batch or model.batch(frame.grid)), frame.grid.count)
 
 
-def windows_mb(frame: Frame, model: SegEarth, options: SceneOptions, batch: int) -> float:
-    """What the windows at once may take, of the memory of a process."""
-    one = model.memory(frame.grid)
-    return max(options.max_memory_mb / 3, batch * one.encoder / MB, (one.upsampler + one.logits) / MB)
+def windows_memory_mb(frame: Frame, model: SegEarth, options: SceneOptions, batch: int) -> float:
+    """Returns the memory limit in MB for computing windows."""
+    memory = model.memory(frame.grid)
+    return max(options.max_memory_mb / 3, batch * memory.encoder / MB, (memory.upsampler + memory.logits) / MB)
 
 
-def describe(frame: Frame, pixel: PixelSize) -> str:
-    """What the model will see, for the first line."""
+def describe_model_input(frame: Frame, pixel: PixelSize) -> str:
+    """Describes size and pixel size of the model's input, for messages."""
     height, width = frame.input_size
     text = f"{width:,} × {height:,} pixels"
     if frame.model_size != frame.input_size:
@@ -137,7 +137,7 @@ def describe(frame: Frame, pixel: PixelSize) -> str:
         tall = pixel.height_m * frame.input_size[0] / frame.model_size[0]
         wide = pixel.width_m * frame.input_size[1] / frame.model_size[1]
         seen = math.sqrt(tall * wide)
-        text += f", {seen:.2g} m a pixel: a window is {_metres(seen * frame.grid.crop)} m"
+        text += f", {seen:.2g} m a pixel: a window is {_format_metres(seen * frame.grid.crop)} m"
         if not 1 / OBLONG < tall / wide < OBLONG and min(frame.model_size) > 1:
             square = option("gsd", float(f"{seen:.2g}"))
             text += f"; pixels are {tall:.2g} m high and {wide:.2g} m wide, {square} makes them square for the model"
@@ -148,6 +148,6 @@ def describe(frame: Frame, pixel: PixelSize) -> str:
     return text
 
 
-def _metres(length: float) -> str:
-    """For people: whole metres, and of few of them two digits."""
+def _format_metres(length: float) -> str:
+    """Formats metres: whole numbers, two digits below 10."""
     return f"{length:.2g}" if length < 10 else f"{length:,.0f}"

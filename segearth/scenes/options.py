@@ -1,4 +1,4 @@
-"""What is asked of a scene's map, and what one gets."""
+"""Options, progress and result of mapping a scene."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ MAX_MEMORY_MB = 1200  # of a process, beside the model
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """How a scene is mapped.
+    """Options for mapping a scene.
 
     Attributes:
         bands: red, green and blue, by number from 1 or by name; None: by colour interpretation.
-        stretch: how samples become 0 to 255: auto, percentile, percentile:1,99, MIN,MAX or none.
-        stretch_from: another raster, whose stretch is taken.
-        scale: pixels of the model for one of the raster; above 0.
-        gsd: metres of a pixel of the model, in place of `scale`.
+        stretch: how samples are converted to 0 to 255: auto, percentile, percentile:1,99, MIN,MAX or none.
+        stretch_from: another raster, whose stretch is used.
+        scale: model pixels per raster pixel; above 0.
+        gsd: metres per pixel of the model, instead of `scale`.
         resampling: one of `segearth.scenes.resampling.KINDS`.
-        output_grid: "input" or "model": whose pixels the map has.
-        block: side of a block in pixels of the model; None: what memory allows, near 3584. The map does not depend on
-            it.
-        batch: windows in a call of the encoder, at most.
+        output_grid: "input" or "model": the pixel grid of the map.
+        block: side of a block in pixels of the model; None: about 3584, or less to fit into memory. The map does not
+            depend on it.
+        batch: maximum number of windows per call of the encoder.
         blend: one of `segearth.models.blend.BLENDS`.
-        max_memory_mb: bound of a process's working set beside the model. The map does not depend on it.
-        bbox: the part that is wanted: west, south, east and north, "W,S,E,N" or four numbers; None: all.
-        bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: the raster's own.
-        aoi: a file with polygons of the part that is wanted, in place of `bbox`.
-        overview: which of the raster's own overviews is mapped in its place, from 0; None: the raster itself.
-        opacity: of the colours in the overlay, from 0 to 1.
-        outline: whether a line parts the classes in the overlay.
-        confidence: whether a raster of the best class's score is written.
-        scores: whether a raster of the scores of all classes is written.
-        keep_parts: whether the parts of the blocks are kept.
+        max_memory_mb: memory limit of a process, without the model. The map does not depend on it.
+        bbox: area to map: west, south, east and north, as text "W,S,E,N" or four numbers; None: everything.
+        bbox_crs: coordinate system of `bbox`, such as "EPSG:4326"; None: that of the raster.
+        aoi: vector file with polygons of the area to map, instead of `bbox`.
+        overview: index of the raster's overview to map instead of full resolution, from 0; None: full resolution.
+        opacity: opacity of the colours in the overlay, from 0 to 1.
+        outline: whether to draw lines between classes in the overlay.
+        confidence: whether to write a raster with the score of the best class.
+        scores: whether to write a raster with the scores of all classes.
+        keep_parts: whether to keep the files of the blocks.
     """
 
     bands: str | Sequence[str | int] | None = None
@@ -71,36 +71,36 @@ class SceneOptions:
     keep_parts: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", BLENDS)):
+        for name, choices in (("resampling", KINDS), ("output_grid", ("input", "model")), ("blend", BLENDS)):
             value = getattr(self, name)
-            if value not in known:
-                raise UserError(f"{option(name, value)}: expected {' or '.join(known)}")
+            if value not in choices:
+                raise UserError(f"{option(name, value)}: expected {' or '.join(choices)}")
         for name in ("scale", "gsd", "max_memory_mb", "block", "batch"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{option(name, value)}: expected a number above 0")
-        for one, other in (("scale", "gsd"), ("bbox", "aoi")):
-            pair = getattr(self, one), getattr(self, other)
+        for first, second in (("scale", "gsd"), ("bbox", "aoi")):
+            pair = getattr(self, first), getattr(self, second)
             if None not in pair:
-                raise conflicting_options(one, pair[0], other, pair[1])
+                raise conflicting_options(first, pair[0], second, pair[1])
         if not 0 <= self.opacity <= 1:
             raise UserError(f"{option('opacity', self.opacity)}: expected a number from 0 to 1")
         if self.overview is not None and self.overview < 0:
-            raise UserError(f"{option('overview', self.overview)}: expected a number from 0 on")
+            raise UserError(f"{option('overview', self.overview)}: expected a whole number of at least 0")
 
 
 @dataclass(frozen=True)
 class SceneProgress:
-    """How far a scene is.
+    """Progress of mapping a scene.
 
     Attributes:
-        done: blocks that are finished or given up, also by earlier runs.
-        total: blocks, of this process's share.
-        megapixels: of the map that are finished.
-        megapixels_total: in all blocks.
-        megapixels_before: of `megapixels` what earlier runs had done.
-        seconds: since this run began.
-        remarks: on the scene, one sentence each: on what was not evident.
+        done: finished or failed blocks, including those of earlier runs.
+        total: blocks of this process's shard.
+        megapixels: finished megapixels.
+        megapixels_total: megapixels of all blocks.
+        megapixels_before: megapixels finished by earlier runs.
+        seconds: since the start of this run.
+        remarks: on the scene, one sentence each.
     """
 
     done: int
@@ -113,15 +113,15 @@ class SceneProgress:
 
     @property
     def megapixels_per_second(self) -> float | None:
-        """The pace of this run; None before there is one."""
-        made = self.megapixels - self.megapixels_before
-        return made / self.seconds if made > 0 and self.seconds > 0 else None
+        """Speed of this run; None before the first result."""
+        computed = self.megapixels - self.megapixels_before
+        return computed / self.seconds if computed > 0 and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest of the blocks will take at this pace; None before there is one."""
-        pace = self.megapixels_per_second
-        return None if pace is None else (self.megapixels_total - self.megapixels) / pace
+        """Estimated time for the remaining blocks; None before the first result."""
+        speed = self.megapixels_per_second
+        return None if speed is None else (self.megapixels_total - self.megapixels) / speed
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ class SceneResult:
 
     Attributes:
         labels: GeoTIFF of class indices.
-        confidence: GeoTIFF of the best class's score; None if not asked for.
-        scores: GeoTIFF of the scores of all classes; None if not asked for.
-        summary: what is in NAME.summary.json.
-        failed: blocks that could not be mapped, and why; they are nodata in the map.
-        files: all that was written.
-        raster: how what was mapped is read, for its picture in a notebook; None where it is not known.
+        confidence: GeoTIFF with the score of the best class; None if not requested.
+        scores: GeoTIFF with the scores of all classes; None if not requested.
+        summary: content of NAME.summary.json.
+        failed: failed blocks with the reason; they are nodata in the map.
+        files: all files of the map.
+        raster: spec of the mapped raster, to show it in a notebook; None if unknown.
     """
 
     labels: Path
@@ -147,14 +147,14 @@ class SceneResult:
     raster: RasterSpec | None = field(default=None, repr=False, compare=False)
 
     def _repr_html_(self) -> str:
-        """An interactive map where folium is, else the overlay with its legend; and the table, for notebooks."""
+        """HTML for notebooks: an interactive map if folium is installed, else the overlay; and the table of classes."""
         from segearth.notebook.interactive import interactive_html
         from segearth.notebook.view import html_table
         from segearth.scenes.scene_view import overlay_html, scene_view
 
         view = scene_view(self)
-        shown = None if view is None else interactive_html(view)
-        return (shown or overlay_html(self)) + html_table(self.summary["classes"])
+        map_html = None if view is None else interactive_html(view)
+        return (map_html or overlay_html(self)) + html_table(self.summary["classes"])
 
     @checks_options
     def to_geodataframe(
@@ -165,7 +165,7 @@ class SceneResult:
         dissolve: bool = False,
         force: bool = False,
     ) -> GeoDataFrame:
-        """The pieces of the map as polygons, as `segearth vectorize` writes them; see `Result.to_geodataframe`.
+        """Returns the map as polygons, as `segearth vectorize` writes them; see `Result.to_geodataframe`.
 
         Args:
             min_area: as of `segearth.vectors.options.VectorOptions`, like all others.

@@ -1,7 +1,7 @@
 """Areas of pixels in m², in any coordinate system.
 
-A class's area is the sum of its pixels' areas, never that of its polygons, whose edges are other lines in each
-coordinate system: so raster, vectors and tables agree.
+The area of a class is the sum of the areas of its pixels, not of its polygons, whose edges are different lines in each
+coordinate system. So raster, vectors and tables agree.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segearth.scenes.georeference import Ground, wrapped
+from segearth.scenes.georeference import Georeference, wrap_longitudes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -20,101 +20,103 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Up to this difference from the true areas those of the plane are taken: in UTM and in national grids, where people
-# expect them, it is below 0.4 %.
+# Planar areas are used if they differ from those on the ellipsoid by at most this share. In UTM and in national grids,
+# where users expect planar areas, the difference is below 0.4 %.
 PLANAR = 0.01
-_COLUMNS = 9  # pixels of a row that are measured where coordinates do not keep areas
+_SAMPLES = 9  # pixels per row that are measured where the projection is not equal-area
 
 
 @dataclass(frozen=True)
 class PixelAreas:
-    """How large the pixels of a raster are.
+    """Areas of the pixels of a raster.
 
     Attributes:
-        values: m²; one for all, or one a row (H,); None where the raster has no coordinate system.
-        how: how they were found, for people.
+        values: m²; one value for all pixels, or one per row (H,); None without a coordinate system.
+        method: how they were computed, in words.
     """
 
     values: float | Floats | None
-    how: str
+    method: str
 
     def rows(self, top: int, bottom: int) -> Floats | None:
-        """The areas of a pixel in each row from `top` to `bottom` (not included), (bottom - top,) in m²."""
+        """Returns the pixel area of each row from `top` to `bottom` (excluded), (bottom - top,) in m²."""
         if isinstance(self.values, np.ndarray):
             return self.values[top:bottom]
         return None if self.values is None else np.full(bottom - top, self.values)
 
 
 def pixel_areas(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> PixelAreas:
-    """The areas of a raster's pixels.
+    """Computes the areas of the pixels of a raster.
 
     Args:
         transform: from (column, row) to coordinates.
         crs: the coordinate system, or None.
         size: (H, W).
     """
-    ground = Ground.of(transform, crs)
+    ground = Georeference.from_rasterio(transform, crs)
     if ground is None:
-        return PixelAreas(None, "no coordinate system: areas are known in pixels only")
+        return PixelAreas(None, "no coordinate system: areas are in pixels only")
     if ground.is_geographic and transform.b == transform.d == 0:
         edges = ground.lonlat(np.zeros(size[0] + 1), np.arange(size[0] + 1))
         assert edges is not None  # geographic coordinates are longitudes and latitudes
         width = abs(transform.a) * ground.unit
         return PixelAreas(
-            np.abs(_strips(ground, edges[1][:-1], edges[1][1:])) * width, f"on the ellipsoid of {ground.name}, by row"
+            np.abs(_zone_areas(ground, edges[1][:-1], edges[1][1:])) * width,
+            f"on the ellipsoid of {ground.name}, by row",
         )
     planar = abs(transform.determinant) * ground.unit**2
-    sample = _measured(ground, np.unique(np.linspace(0, size[0] - 1, _COLUMNS).astype(int)), size[1])
-    known = sample is not None and bool(np.isfinite(sample).any())
+    sample = _measure(ground, np.unique(np.linspace(0, size[0] - 1, _SAMPLES).astype(int)), size[1])
+    is_measured = sample is not None and bool(np.isfinite(sample).any())
     if not ground.is_geographic:
-        if sample is None or not known:
+        if sample is None or not is_measured:
             return PixelAreas(planar, f"in the plane of {ground.name}")
-        off = float(np.nanmax(np.abs(planar / sample - 1)))
-        if off <= PLANAR:
-            return PixelAreas(planar, f"in the plane of {ground.name}, at most {100 * off:.2g} % off the ellipsoid's")
-    measured = _measured(ground, np.arange(size[0]), size[1])
-    assert measured is not None  # as the sample
+        error = float(np.nanmax(np.abs(planar / sample - 1)))
+        if error <= PLANAR:
+            return PixelAreas(planar, f"in the plane of {ground.name}, at most {100 * error:.2g} % off the ellipsoid's")
+    measured = _measure(ground, np.arange(size[0]), size[1])
+    assert measured is not None  # because the sample is not None
     mean = np.nan_to_num(np.nanmean(np.where(np.isfinite(measured).any(axis=1, keepdims=True), measured, 0), axis=1))
     spread = float(np.nanmax(np.abs(measured / np.where(mean > 0, mean, np.nan)[:, None] - 1), initial=0))
-    how = f"on the ellipsoid of {ground.name}, which does not keep areas, by row"
+    method = f"on the ellipsoid of {ground.name}, which does not keep areas, by row"
     if spread > 0.001:
-        how += f"; pixels of a row differ by up to {100 * spread:.2g} % from its mean, which is taken"
-    return PixelAreas(mean, how)
+        method += f"; pixels of a row differ by up to {100 * spread:.2g} % from its mean, which is used"
+    return PixelAreas(mean, method)
 
 
-def _measured(ground: Ground, rows: NDArray[np.integer], width: int) -> Floats | None:
-    """Areas of some pixels from their corners, (len(rows), k) m²; NaN beyond what coordinates reach.
+def _measure(ground: Georeference, rows: NDArray[np.integer], width: int) -> Floats | None:
+    """Measures areas of k pixels per row from their corners, (len(rows), k) m²; NaN where coordinates are undefined.
 
-    Sides are straight between the corners in the equal-area cylindrical projection, so that pixels between parallels
-    and meridians are exact. Others very near a pole are not measured: there, these lines are far from straight.
+    Sides are straight lines in the equal-area cylindrical projection, so that areas between parallels and meridians are
+    exact. Other pixels very near a pole are not measured, because there their sides are far from straight.
 
     Returns:
-        None for a local coordinate system.
+        The areas; None for a local coordinate system.
     """
-    columns = np.unique(((np.arange(_COLUMNS) + 0.5) * width / _COLUMNS).astype(int))
+    columns = np.unique(((np.arange(_SAMPLES) + 0.5) * width / _SAMPLES).astype(int))
     corners = []
     for down, right in ((0, 0), (0, 1), (1, 1), (1, 0)):
-        found = ground.lonlat(*np.meshgrid(columns + right, rows + down))
-        if found is None:
+        corner = ground.lonlat(*np.meshgrid(columns + right, rows + down))
+        if corner is None:
             return None
-        corners.append(found)
+        corners.append(corner)
     with np.errstate(invalid="ignore"):
         (lon0, lat0), (lon1, lat1), (lon2, lat2), (lon3, lat3) = corners
         areas = 0.5 * np.abs(
-            wrapped(lon2 - lon0) * _strips(ground, lat1, lat3) - wrapped(lon3 - lon1) * _strips(ground, lat0, lat2)
+            wrap_longitudes(lon2 - lon0) * _zone_areas(ground, lat1, lat3)
+            - wrap_longitudes(lon3 - lon1) * _zone_areas(ground, lat0, lat2)
         )
         latitudes = np.abs([lat0, lat1, lat2, lat3])
         near_pole = np.pi / 2 - latitudes.max(axis=0) < 10 * np.ptp(latitudes, axis=0)
-        slanting = np.abs(wrapped(lon3 - lon0)) + np.abs(wrapped(lon2 - lon1)) > 1e-9
+        slanting = np.abs(wrap_longitudes(lon3 - lon0)) + np.abs(wrap_longitudes(lon2 - lon1)) > 1e-9
         areas[near_pole & slanting] = np.nan
     return np.where(np.isfinite(areas), areas, np.nan)
 
 
-def _strips(ground: Ground, start: Floats, end: Floats) -> Floats:
-    """Areas between two parallels in m² for one radian of longitude, negative where the end is more to the south.
+def _zone_areas(ground: Georeference, start: Floats, end: Floats) -> Floats:
+    """Computes areas between two parallels in m² per radian of longitude; negative if the end is south of the start.
 
-    The difference of Archimedes' closed form for the ellipsoid, b²/2 · (s / (1 - e²s²) + atanh(es) / e) with the sine s
-    of the latitude, written without the difference of large numbers, which small pixels would make wrong.
+    The area from the equator to a latitude with sine s is b²/2 · (s / (1 - e²s²) + atanh(es) / e). The difference of
+    two of them is written here without subtracting large numbers, to stay exact for small pixels.
     """
     ellipsoid = ground.crs.ellipsoid
     assert ellipsoid is not None  # there are latitudes

@@ -1,4 +1,4 @@
-"""Where a raster lies, and how large its pixels are on the ground."""
+"""Pixel size of a raster in metres, and its spatial metadata."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segearth.scenes.georeference import Ground, bounds
+from segearth.scenes.georeference import Georeference, bounds
 from segearth.scenes.pixel_areas import pixel_areas
 
 if TYPE_CHECKING:
     from affine import Affine
     from rasterio.crs import CRS
 
-_SQUARE = 0.01  # relative difference of two sides up to which the plane's own ratio is taken
+_RATIO_TOLERANCE = 0.01  # up to this relative difference, the aspect ratio in the plane is used
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """Of a pixel in the middle of a raster.
+    """Size of a pixel in the middle of a raster.
 
     Attributes:
-        height_m: metres on the ground, down a column; None where nobody knows.
-        width_m: along a row; likewise.
-        how: how that was found, or why not.
+        height_m: metres on the ground, along a column; None if unknown.
+        width_m: metres on the ground, along a row; None if unknown.
+        method: how the size was computed, or why it is unknown.
     """
 
     height_m: float | None
     width_m: float | None
-    how: str
+    method: str
 
     @property
     def side_m(self) -> float | None:
-        """The side of a square of the same area."""
+        """Side of a square with the same area."""
         return None if self.height_m is None or self.width_m is None else math.sqrt(self.height_m * self.width_m)
 
 
 def pixel_size(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> PixelSize:
-    """How large a pixel is in the middle of a raster.
+    """Computes the size of a pixel in the middle of a raster.
 
     Args:
         transform: from (column, row) to coordinates.
@@ -49,18 +49,18 @@ def pixel_size(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> Pix
         return PixelSize(None, None, "it has no coordinate system")
     area = areas.values if isinstance(areas.values, float) else float(areas.values[size[0] // 2])
     if not (math.isfinite(area) and area > 0):
-        return PixelSize(None, None, areas.how)
+        return PixelSize(None, None, areas.method)
     ratio = math.hypot(transform.b, transform.e) / math.hypot(transform.a, transform.d)
-    ground, middle = Ground.of(transform, crs), (size[1] / 2, size[0] / 2)
-    if ground is not None and (wide := ground.metres(*middle)) and (tall := ground.metres(*middle, down=True)):
-        ratio = ratio if abs(tall / wide / ratio - 1) < _SQUARE else tall / wide
-    return PixelSize(math.sqrt(area * ratio), math.sqrt(area / ratio), areas.how)
+    ground, middle = Georeference.from_rasterio(transform, crs), (size[1] / 2, size[0] / 2)
+    if ground is not None and (wide := ground.distance_m(*middle)) and (tall := ground.distance_m(*middle, down=True)):
+        ratio = ratio if abs(tall / wide / ratio - 1) < _RATIO_TOLERANCE else tall / wide
+    return PixelSize(math.sqrt(area * ratio), math.sqrt(area / ratio), areas.method)
 
 
-def place(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> dict[str, Any]:
-    """Where a map lies, for its summary: crs, transform, bounds, and pixel_m, the side of a pixel in metres."""
+def spatial_metadata(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> dict[str, Any]:
+    """Returns crs, transform, bounds and pixel_m (side of a pixel in metres) of a map, for its summary."""
     return {
-        "crs": None if crs is None or Ground.of(transform, crs) is None else crs.to_string(),
+        "crs": None if crs is None or Georeference.from_rasterio(transform, crs) is None else crs.to_string(),
         "transform": list(transform[:6]),
         "bounds": list(bounds(transform, size)),
         "pixel_m": pixel_size(transform, crs, size).side_m,

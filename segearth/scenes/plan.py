@@ -1,4 +1,4 @@
-"""All that is decided of a scene's map before anything is computed."""
+"""Plan of a map: everything that is decided before anything is computed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from segearth.predictor import Predictor
 from segearth.scenes.aoi import Area
 from segearth.scenes.blocks import BlockSettings
 from segearth.scenes.grid import Frame
-from segearth.scenes.identity import content, identity
-from segearth.scenes.inspection import Choice, look
+from segearth.scenes.identity import content_hash, raster_identity
+from segearth.scenes.inspection import Inspection, inspect_raster
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, scores_layer
-from segearth.scenes.layout import area_of, batch_of, frame_of, windows_mb
+from segearth.scenes.layout import make_frame, requested_area, window_batch, windows_memory_mb
 from segearth.scenes.options import SceneOptions
 from segearth.scenes.raster import Raster
 from segearth.scenes.raster_spec import RasterSpec
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from affine import Affine
     from rasterio.crs import CRS
 
-FORMAT = 1  # of parts and settings; with another number, earlier work is of other settings
+FORMAT = 1  # version of block files and settings; another number makes earlier work incompatible
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a raster is mapped.
+    """Plan for mapping a raster.
 
     Attributes:
-        spec: how it is read.
-        remarks: one sentence each, on what was not evident.
-        frame: its grids.
-        area: what is wanted, in pixels of the output.
-        transform: of the output's grid, the whole raster's, from (column, row) to coordinates.
+        spec: how to read the raster.
+        remarks: one sentence each, on choices that the file does not state.
+        frame: grids of the scene.
+        area: area to map, in pixels of the output.
+        transform: of the output grid of the whole raster, from (column, row) to coordinates.
         crs: the coordinate system, or None.
-        layers: the rasters that each block has; confidence always.
-        blocks: how they are mapped.
-        settings: all that the map depends on, as JSON gives it back.
+        layers: layers of each block; always includes confidence.
+        blocks: settings for mapping blocks.
+        settings: everything that the map depends on, as plain JSON values.
     """
 
     spec: RasterSpec
@@ -56,55 +56,57 @@ class Plan:
     settings: dict[str, Any]
 
     @classmethod
-    def of(
+    def create(
         cls,
         raster: Raster,
         predictor: Predictor,
         options: SceneOptions,
         remarks: Sequence[str] = (),
-        choice: Choice | None = None,
+        inspection: Inspection | None = None,
     ) -> Plan:
-        """Looks at a raster, and decides.
+        """Inspects a raster and creates the plan.
 
         Args:
-            raster: open; it is read as the plan says from now on.
+            raster: an open raster; its spec is set.
             predictor: the model with its vocabulary.
-            options: how.
-            remarks: what was not evident before.
-            choice: how the raster is read, where that is known.
+            options: options of the scene.
+            remarks: earlier remarks.
+            inspection: result of inspecting the raster, if known.
 
         Raises:
             UserError: options that do not fit the raster or the model.
             ReadFailed: the network failed.
         """
         model, vocabulary = predictor.model, predictor.vocabulary
-        frame = frame_of(raster, model, options)
-        area, about_area = area_of(raster, frame, options)
-        spec, about_raster, _ = choice or look(raster, options.bands, options.stretch, options.stretch_from)
-        known = identity(raster)
-        raster.spec = spec = replace(spec, content=content(raster, known["versions"]))
+        frame = make_frame(raster, model, options)
+        area, area_remarks = requested_area(raster, frame, options)
+        spec, raster_remarks, _ = inspection or inspect_raster(
+            raster, options.bands, options.stretch, options.stretch_from
+        )
+        identity = raster_identity(raster)
+        raster.spec = spec = replace(spec, content=content_hash(raster, identity["versions"]))
         labels = labels_layer(vocabulary, has_unclassified(vocabulary, predictor.threshold))
         layers: tuple[Layer, ...] = (labels, CONFIDENCE)
         if options.scores:
             layers += (scores_layer(vocabulary),)
-        batch = batch_of(frame, model, options)
-        is_part = options.bbox is not None or options.aoi is not None
+        batch = window_batch(frame, model, options)
+        has_aoi = options.bbox is not None or options.aoi is not None
         blocks = BlockSettings(
             batch,
             spec.fill,
             options.resampling,
             options.blend,
             options.scores,
-            windows_mb(frame, model, options, batch),
-            area if is_part else None,
+            windows_memory_mb(frame, model, options, batch),
+            area if has_aoi else None,
         )
         settings = {
             "format": FORMAT,
-            "input": known,
+            "input": identity,
             "raster": {key: value for key, value in spec.as_dict().items() if key not in ("address", "content")},
-            "area": area.as_dict() if is_part else None,
+            "area": area.as_dict() if has_aoi else None,
             **predictor.settings,
-            "device": arithmetic(predictor.device),  # each kind rounds in its own way, and a map is of one
+            "device": arithmetic(predictor.device),  # rounding depends on the kind of device, and a map uses only one
             "classes": describe_settings(vocabulary),
             "background": vocabulary.background_name,
             "threshold": predictor.threshold,
@@ -116,7 +118,7 @@ class Plan:
         }
         return cls(
             spec,
-            (*remarks, *about_raster, *about_area),
+            (*remarks, *raster_remarks, *area_remarks),
             frame,
             area,
             _transform(raster, frame),
@@ -133,7 +135,7 @@ class Plan:
 
 
 def _transform(raster: Raster, frame: Frame) -> Affine:
-    """From (column, row) of the output to coordinates."""
+    """Returns the transform from (column, row) of the output to coordinates."""
     from affine import Affine
 
     (height, width), (tall, wide) = raster.size, frame.output_size

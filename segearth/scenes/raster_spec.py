@@ -1,4 +1,4 @@
-"""How a raster is read, chosen once for the whole of it: what processes hand to each other, and what is recorded."""
+"""Specification of how a raster is read; chosen once, passed to other processes, and recorded in summaries."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from segearth.scenes.bands import Numbers
+from segearth.scenes.bands import BandNumbers
 from segearth.scenes.stretch import Limits
 
 
 @dataclass(frozen=True)
 class RasterSpec:
-    """All that a process needs to open a raster and read the same values as another one.
+    """Everything that a process needs to open a raster and read the same values as another process.
 
     Attributes:
-        address: as `open_raster` takes it, with an absolute path.
+        address: address for `open_raster`, with an absolute path.
         bands: red, green and blue, from 1.
-        stretch: of each the samples that become 0 and 255; None for samples that stay as they are.
-        fill: from 0 to 255, what invalid pixels become: the mean colour.
-        palette: whether the band is expanded by its table of colours.
-        overview: which of the raster's own overviews stands for the raster, from 0; None: the raster itself.
-        sample: SHA-256 of the pixels that this was chosen from: tells rasters apart that are no files.
-        content: SHA-256 of what else tells it from others, see `segearth.scenes.identity`; empty if nobody looked.
+        stretch: of each band, the samples that are mapped to 0 and 255; None for no stretch.
+        fill: colour of invalid pixels, from 0 to 255: the mean colour.
+        palette: whether to expand the band by its colour table.
+        overview: index of the overview to read, from 0; None: full resolution.
+        sample: SHA-256 of the sampled pixels, which distinguishes rasters that are not files.
+        content: SHA-256 of the identity, see `segearth.scenes.identity`; empty if unknown.
     """
 
     address: str
-    bands: Numbers
+    bands: BandNumbers
     stretch: Limits | None
     fill: tuple[float, float, float]
     palette: bool = False
@@ -35,12 +35,12 @@ class RasterSpec:
     content: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the fields, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RasterSpec:
-        """From what JSON made of `as_dict`."""
+        """Creates a spec from the fields of `as_dict`, also after JSON."""
         stretch = values["stretch"]
         return cls(
             **{

@@ -1,4 +1,4 @@
-"""A map in memory as GeoTIFF: the files that a scene's map has on disk, made in the same way."""
+"""Writes a map in memory as GeoTIFF, with the same files as `predict_scene`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segearth.errors import UserError
 from segearth.extras import install_command
 from segearth.jobs.settings import settings_hash
 from segearth.scenes.assemble import raster_writers
-from segearth.scenes.block_files import part_writer
+from segearth.scenes.block_files import block_writer
 from segearth.scenes.grid import TILE, Block
 from segearth.scenes.layers import CONFIDENCE, Layer, labels_layer, quantised, scores_layer
 from segearth.windows import Window
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def geotiff_writers(result: Result, path: Path) -> Iterator[dict[Path, Callable[[Path], object]]]:
-    """What writes a GeoTIFF and its companions, for `segearth.outputs.write_all`, within the block.
+    """Context manager with the functions that write a GeoTIFF and its companion files, for `write_all`.
 
     Args:
-        result: the map; one of a picture has no place on the Earth.
-        path: of the raster. What its name ends in decides: "confidence", "scores", else it is labels.
+        result: the map; that of a picture is not georeferenced.
+        path: of the raster. The end of its name selects the layer: "confidence", "scores", else labels.
 
     Raises:
-        UserError: rasterio is missing, scores were not kept, or a disk is full.
+        UserError: rasterio is missing, scores are not in the result, or the disk is full.
     """
     try:
         from rasterio import Affine
@@ -49,16 +49,16 @@ def geotiff_writers(result: Result, path: Path) -> Iterator[dict[Path, Callable[
     block = Block(0, 0, area)
     with tempfile.TemporaryDirectory(prefix="segearth-") as name:
         folder = Path(name)
-        with part_writer(folder, block, [layer]) as part:
+        with block_writer(folder, block, [layer]) as writer:
             for top in range(0, height, TILE):
-                part.write({layer.name: _rows(result, layer, slice(top, top + TILE))})
+                writer.write({layer.name: _rows(result, layer, slice(top, top + TILE))})
         transform = Affine.identity() if result.transform is None else result.transform
         tags = {"segearth_settings": settings_hash(dict(result.settings))}
         yield raster_writers(folder, [block], area, transform, result.crs, [layer], {layer.name: path}, tags)
 
 
 def _layer(result: Result, path: Path) -> Layer:
-    """Which raster a file's name asks for."""
+    """Returns the layer that a file name selects."""
     stem = path.stem.lower()
     if stem.endswith("confidence"):
         return CONFIDENCE
@@ -66,16 +66,16 @@ def _layer(result: Result, path: Path) -> Layer:
         return labels_layer(result.vocabulary, result.has_unclassified)
     if result.scores is None:
         raise UserError(
-            f"{path.name} is for the scores of all classes, which this map does not have: expected a map that was made "
-            "with scores=True; make it anew"
+            f"{path.name} needs the scores of all classes, which this map does not have: expected a map that was made "
+            "with scores=True; make it again"
         )
     return scores_layer(result.vocabulary)
 
 
 def _rows(result: Result, layer: Layer, rows: slice) -> NDArray[np.uint8 | np.uint16]:
-    """Some rows in the values of a layer."""
+    """Returns rows of the map in the values of a layer."""
     if not layer.is_scored:
         return result.labels[rows]
     scores = result.confidence if layer is CONFIDENCE else result.scores
-    assert scores is not None  # else there is no such layer
+    assert scores is not None  # `_layer` has checked it
     return quantised(scores[..., rows, :], result.valid[rows])

@@ -1,6 +1,6 @@
-"""A drawn scene of any size as a GeoTIFF, with its label map: something to map without a download.
+"""Synthetic sample scene of any size as GeoTIFF, with its label map, to try mapping without a download.
 
-It is a patchwork of the drawn images of `segearth.synthetic`: what a map does at the rims of its tiles tells nothing.
+It is a mosaic of images from `segearth.synthetic`, which do not continue across the borders of the tiles.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ from segearth.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DRAWN = 1024  # side of a drawn tile in pixels, a multiple of `TILE`
-PIXEL_M = 0.25  # as the things in it are drawn
-MAX_SIDE = 1_000_000  # pixels; the numbers of tiles have 20 bits for each axis
+DRAWN_TILE = 1024  # side of a drawn tile in pixels, a multiple of `TILE`
+PIXEL_M = 0.25  # the scale at which objects are drawn
+MAX_SIDE = 1_000_000  # pixels; tile numbers have 20 bits per axis
 NOTICE = "Drawn by segearth sample-data: no photograph, and no place."
 _PLACE = {
     "crs": "EPSG:32628",
-    "transform": rasterio.Affine(PIXEL_M, 0, 500_000, 0, -PIXEL_M, 5_500_000),  # in the Atlantic: it looks unreal
+    "transform": rasterio.Affine(PIXEL_M, 0, 500_000, 0, -PIXEL_M, 5_500_000),  # in the Atlantic, to look unreal
 }
 _PICTURE = {"count": 3, "compress": "JPEG", "photometric": "YCBCR", "jpeg_quality": 90, "interleave": "pixel"}
 _LABELS = {"count": 1, "compress": "DEFLATE"}
-_PIXEL_BYTES = 0.6  # in both files; 0.44 was measured
+_PIXEL_BYTES = 0.6  # of both files; 0.44 was measured
 
 
 def write_sample_scene(folder: Path, size: int, seed: int = 0, progress: Progress = None) -> tuple[Path, Path]:
     """Draws a scene, tile by tile, with bounded memory.
 
-    A scene of the same seed and another size has the same pixels, as far as both reach from the upper left corner.
+    Scenes of the same seed and different sizes have the same pixels where they overlap, from the upper left corner.
 
     Args:
-        folder: for `scene.tif` and `scene.labels.tif`, and what GDAL and QGIS read beside that. Those of an earlier
-            drawing are replaced.
-        size: pixels of each side, from 1 to 1,000,000.
-        seed: other numbers draw other scenes; at least 0.
-        progress: as of `Predictor.predict`, of tiles.
+        folder: for `scene.tif` and `scene.labels.tif`, and their companion files for GDAL and QGIS. Files of an earlier
+            sample scene are replaced.
+        size: side in pixels, from 1 to 1,000,000.
+        seed: seed of the random generator, at least 0.
+        progress: as of `Predictor.predict`, but counts tiles.
 
     Returns:
-        The places of the picture, uint8 RGB, and of its label map, uint8 indices into `segearth.synthetic.CLASSES`.
+        The paths of the image, uint8 RGB, and of its label map, uint8 indices into `segearth.synthetic.CLASSES`.
 
     Raises:
-        UserError: no such size or seed, a full disk, or files of these names that are no drawing.
+        UserError: an invalid size or seed, a full disk, or existing files of these names that are no sample scene.
     """
     if not 1 <= size <= MAX_SIDE:
-        raise UserError(f"{option('size', size)}: expected pixels of a side, from 1 to {MAX_SIDE}, such as 6000")
+        raise UserError(f"{option('size', size)}: expected the side in pixels, from 1 to {MAX_SIDE}, such as 6000")
     if seed < 0:
         raise UserError(f"{option('seed', seed)}: expected a whole number of at least 0")
     folder = writable_folder(folder)
@@ -73,41 +73,41 @@ def write_sample_scene(folder: Path, size: int, seed: int = 0, progress: Progres
     _check_disk(folder, size)
     layer = labels_layer(Vocabulary.of([list(names) for names in CLASSES]), unclassified=False)
     with rasterio.Env(**ENVIRONMENT), atomic(labels) as classes, atomic(picture) as colours, gdal_errors():
-        with _created(colours, size, _PICTURE) as image, _created(classes, size, _LABELS, layer) as truth:
-            _draw(image, truth, size, seed, progress)
+        with _create_geotiff(colours, size, _PICTURE) as image, _create_geotiff(classes, size, _LABELS, layer) as truth:
+            _draw_tiles(image, truth, size, seed, progress)
         _add_overviews(colours, Resampling.average)
         _add_overviews(classes, Resampling.mode)
-    beside = {".qml": styles.qml(layer), ".tif.aux.xml": styles.pam(layer)}
-    write_all({labels.with_suffix(ending): bytes_writer(text.encode()) for ending, text in beside.items()})
+    companions = {".qml": styles.qgis_style(layer), ".tif.aux.xml": styles.pam_xml(layer)}
+    write_all({labels.with_suffix(ending): bytes_writer(text.encode()) for ending, text in companions.items()})
     return picture, labels
 
 
 def tile_seed(seed: int, row: int, column: int) -> int:
-    """The seed of a tile's drawing, far from those of the images that the model `tiny` has learned from."""
+    """Returns the seed of a tile, different from all seeds of the training images of the model `tiny`."""
     return (seed + 1) << 40 | row << 20 | column
 
 
-def _draw(image: Any, truth: Any, size: int, seed: int, progress: Progress) -> None:
-    """Draws all tiles into two open files; those at the right and lower border are cut off."""
-    count = -(-size // DRAWN)
-    with window_progress(progress, "tiles") as told:
+def _draw_tiles(image: Any, truth: Any, size: int, seed: int, progress: Progress) -> None:
+    """Draws all tiles into two open files; tiles at the right and lower border are cropped."""
+    count = -(-size // DRAWN_TILE)
+    with window_progress(progress, "tiles") as report:
         for number, (row, column) in enumerate(product(range(count), repeat=2), start=1):
-            height, width = (min(DRAWN, size - DRAWN * start) for start in (row, column))
-            tile = draw_scene(tile_seed(seed, row, column), DRAWN, DRAWN)
-            window = Window(DRAWN * column, DRAWN * row, width, height)
-            image.write(_cut(tile.image.transpose(2, 0, 1), height, width), window=window)
-            truth.write(_cut(tile.labels[None], height, width), window=window)
-            if told is not None:
-                told(number, count**2)
+            height, width = (min(DRAWN_TILE, size - DRAWN_TILE * start) for start in (row, column))
+            tile = draw_scene(tile_seed(seed, row, column), DRAWN_TILE, DRAWN_TILE)
+            window = Window(DRAWN_TILE * column, DRAWN_TILE * row, width, height)
+            image.write(_crop(tile.image.transpose(2, 0, 1), height, width), window=window)
+            truth.write(_crop(tile.labels[None], height, width), window=window)
+            if report is not None:
+                report(number, count**2)
 
 
-def _cut(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def _crop(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[:, :height, :width])
 
 
 @contextmanager
-def _created(path: Path, size: int, profile: dict[str, Any], layer: Layer | None = None) -> Iterator[Any]:
-    """A new GeoTIFF that can be written, tile by tile; with the values of a layer."""
+def _create_geotiff(path: Path, size: int, profile: dict[str, Any], layer: Layer | None = None) -> Iterator[Any]:
+    """Creates a tiled GeoTIFF and opens it for writing; with the legend of a layer."""
     side = min(TILE, -(-size // 16) * 16)
     tiles = {"tiled": True, "blockxsize": side, "blockysize": side, "bigtiff": "IF_SAFER"}
     shape = {"driver": "GTiff", "dtype": "uint8", "height": size, "width": size}
@@ -122,37 +122,37 @@ def _created(path: Path, size: int, profile: dict[str, Any], layer: Layer | None
 
 
 def _add_overviews(path: Path, resampling: Resampling) -> None:
-    """Smaller copies in the file, with which a program shows the whole of it at once; it is read to its end, too."""
+    """Adds overviews to a file, then reads its last pixel to detect a full disk."""
     with rasterio.open(path, "r+") as file:
         factors = [2**power for power in range(1, 20) if file.width >> power >= TILE // 2]
         if factors:
             file.build_overviews(factors, resampling)
     with rasterio.open(path) as file:
-        file.read(window=Window(file.width - 1, file.height - 1, 1, 1))  # a full disk is not always told
+        file.read(window=Window(file.width - 1, file.height - 1, 1, 1))  # a full disk is not always reported
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Refuses to replace a file that is no drawing.
+    """Refuses to replace an existing file that is no sample scene.
 
     Raises:
-        UserError: such a file is there.
+        UserError: there is such a file.
     """
     if not path.exists():
         return
     try:
         with rasterio.open(path) as file:
-            drawn = file.tags().get("TIFFTAG_IMAGEDESCRIPTION") == NOTICE
+            is_sample = file.tags().get("TIFFTAG_IMAGEDESCRIPTION") == NOTICE
     except rasterio.errors.RasterioError:
-        drawn = False
-    if not drawn:
+        is_sample = False
+    if not is_sample:
         raise UserError(
-            f"{path} is there and is no drawn scene: expected one, or no such file; give another folder with "
+            f"{path} exists and is no sample scene: expected one, or no such file; give another folder with "
             f"{option('folder', typed='out')}"
         )
 
 
 def _check_disk(folder: Path, size: int) -> None:
-    """Looks at the free disk before hours of drawing.
+    """Checks the free disk space before drawing.
 
     Raises:
         UserError: the scene will probably not fit.

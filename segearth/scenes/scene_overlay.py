@@ -1,4 +1,4 @@
-"""A picture of a scene for people: small, with the map over it, a legend, a scale bar and north."""
+"""Overlay of a map: a small picture of the scene with the map on it, legend, scale bar and north arrow."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from segearth.drawing import INK, OPACITY, PAPER, blend, enlarged, text_size, with_legend
 from segearth.errors import UserError
 from segearth.scenes.aoi import Area
-from segearth.scenes.assemble import opened
-from segearth.scenes.georeference import Ground
+from segearth.scenes.assemble import open_map
+from segearth.scenes.georeference import Georeference
 from segearth.scenes.raster import Raster, ReadFailed
 from segearth.summary import hectares
 from segearth.windows import Window
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from segearth.scenes.resampling import Pixels
     from segearth.vocabulary import Vocabulary
 
-LONGEST = 2048  # side of a picture
-_READ = 1024  # side of what is read at once
+MAX_SIDE = 2048  # maximum side of a picture
+_READ_SIDE = 1024  # side of the windows that are read
 
 
 class Thumbnail(NamedTuple):
     """A small picture of a raster.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB; white where nothing is valid.
+        pixels: (h, w, 3) uint8 RGB; white where no pixel is valid.
         valid: (h, w) bool.
     """
 
@@ -42,44 +42,44 @@ class Thumbnail(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def thumbnail(read: Callable[[Window], Pixels], area: Window, longest: int = LONGEST) -> Thumbnail:
-    """A raster made small by a whole number, each pixel the mean of all that it covers.
+def thumbnail(read: Callable[[Window], Pixels], area: Window, max_side: int = MAX_SIDE) -> Thumbnail:
+    """Reduces a raster by an integer factor; each pixel is the mean of those that it covers.
 
     Args:
-        read: gives any part of the raster.
-        area: which part, in pixels of the raster.
-        longest: side of the picture, at most.
+        read: reads a window of the raster.
+        area: window to show, in pixels of the raster.
+        max_side: maximum side of the picture.
     """
     height, width = area.bottom - area.top, area.right - area.left
-    factor = -(-max(height, width) // longest)
+    factor = -(-max(height, width) // max_side)
     pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
     valid = np.empty(pixels.shape[:2], bool)
-    step = max(1, _READ // factor) * factor
+    step = max(1, _READ_SIDE // factor) * factor
     for top in range(0, height, step):
         for left in range(0, width, step):
             bottom, right = min(height, top + step), min(width, left + step)
-            colours, known = read(Window(area.top + top, area.top + bottom, area.left + left, area.left + right))
+            colours, part_valid = read(Window(area.top + top, area.top + bottom, area.left + left, area.left + right))
             image = Image.fromarray(np.ascontiguousarray(np.rint(colours).astype(np.uint8).transpose(1, 2, 0)))
-            mask = Image.fromarray(np.where(known, 255, 0).astype(np.uint8))
-            place = slice(top // factor, -(-bottom // factor)), slice(left // factor, -(-right // factor))
-            pixels[place] = np.asarray(image.reduce(factor))
-            valid[place] = np.asarray(mask.reduce(factor)) > 127
+            mask = Image.fromarray(np.where(part_valid, 255, 0).astype(np.uint8))
+            position = slice(top // factor, -(-bottom // factor)), slice(left // factor, -(-right // factor))
+            pixels[position] = np.asarray(image.reduce(factor))
+            valid[position] = np.asarray(mask.reduce(factor)) > 127
     pixels[~valid] = PAPER
     return Thumbnail(pixels, valid)
 
 
-def picture_of(raster: Raster, area: Window, longest: int = LONGEST) -> tuple[Thumbnail, list[str]]:
-    """A small picture of a part of a raster as far as it can be had: it is no reason to lose a map that is computed.
+def raster_thumbnail(raster: Raster, area: Window, max_side: int = MAX_SIDE) -> tuple[Thumbnail, list[str]]:
+    """Reads a small picture of a part of a raster; unreadable parts are white, because the map must not be lost.
 
-    What lies on a network is not read a second time, unless it is small or has overviews.
+    A remote raster is not read a second time, unless it is small or has overviews.
 
     Args:
-        raster: open, with its spec.
-        area: in its pixels.
-        longest: side of the picture, at most.
+        raster: an open raster with its spec.
+        area: window in its pixels.
+        max_side: maximum side of the picture.
 
     Returns:
-        The picture, white where it could not be read; and remarks, one sentence each.
+        The picture, and remarks (one sentence each).
     """
     remarks: list[str] = []
 
@@ -89,23 +89,23 @@ def picture_of(raster: Raster, area: Window, longest: int = LONGEST) -> tuple[Th
 
     def read(window: Window) -> Pixels:
         try:
-            return some.read(window)
+            return source.read(window)
         except ReadFailed:
             remarks[:] = [f"parts of {raster.name} could not be read for the overlay, which is white there"]
             return blank(window)
 
     with ExitStack() as files:
-        some = raster
-        factor = max(area.bottom - area.top, area.right - area.left) / longest
+        source = raster
+        factor = max(area.bottom - area.top, area.right - area.left) / max_side
         if raster.is_remote and factor > 2:
             try:
-                some = files.enter_context(raster.smaller(factor))
+                source = files.enter_context(raster.open_overview(factor))
             except UserError:
-                return thumbnail(blank, area, longest), [
+                return thumbnail(blank, area, max_side), [
                     f"the overlay shows the map alone: {raster.name} would have been read once more for it"
                 ]
-            area = Area(area).scaled(raster.size, some.size).window
-        return thumbnail(read, area, longest), remarks
+            area = Area(area).scaled(raster.size, source.size).window
+        return thumbnail(read, area, max_side), remarks
 
 
 def scene_overlay(
@@ -117,69 +117,69 @@ def scene_overlay(
     outline: bool = True,
     note: str = "",
 ) -> Image.Image:
-    """The picture with the map over it; below it a scale bar and north, where they are known, and the legend.
+    """Draws the map on a picture, with scale bar and north arrow (if known) and the legend below it.
 
     Args:
-        picture: of the input, the same ground as the map's.
+        picture: picture of the input, with the extent of the map.
         labels: the finished raster of labels.
         vocabulary: its classes.
-        rows: its figures, see `segearth.scenes.scene_summary.map_figures`.
+        rows: table of the classes, see `segearth.scenes.scene_summary.map_statistics`.
         opacity: of the colours, from 0 to 1.
-        outline: whether a line parts the classes.
-        note: the last line.
+        outline: whether to draw lines between classes.
+        note: text of the last line.
     """
     size = picture.valid.shape
-    with opened(labels) as file:
-        small = file.read(1, out_shape=size)  # of an overview, where there is one: no mean of labels
-        ground = Ground.of(file.transform, file.crs)
+    with open_map(labels) as file:
+        small = file.read(1, out_shape=size)  # from an overview if there is one; never averaged
+        ground = Georeference.from_rasterio(file.transform, file.crs)
         middle = file.width / 2, file.height / 2
-        wide = file.width / size[1]  # pixels of the raster for one of the picture
+        reduction = file.width / size[1]  # raster pixels per picture pixel
     palette = np.array(vocabulary.palette, np.uint8)
     image = blend(picture.pixels, small, palette, opacity, outline)
-    return explained(image, palette, rows, ground, middle, wide, note)
+    return annotate(image, palette, rows, ground, middle, reduction, note)
 
 
-def explained(
+def annotate(
     image: Image.Image,
     palette: NDArray[np.uint8],
     rows: Sequence[Mapping[str, Any]],
-    ground: Ground | None,
+    ground: Georeference | None,
     middle: tuple[float, float],
-    wide: float = 1.0,
+    reduction: float = 1.0,
     note: str = "",
 ) -> Image.Image:
-    """A picture of a map with a scale bar and north, where they are known, and the legend below it.
+    """Adds scale bar and north arrow (if known) and the legend below a picture of a map.
 
     Args:
         image: RGB.
         palette: (C, 3) uint8 RGB.
         rows: as of `scene_overlay`.
-        ground: where the map lies, if that is known.
-        middle: (column, row) of the map whose scale and north are shown.
-        wide: pixels of the map for one of the picture.
-        note: the last line.
+        ground: georeference of the map, or None.
+        middle: (column, row) of the map for which scale and north are shown.
+        reduction: map pixels per picture pixel.
+        note: text of the last line.
     """
-    shown = enlarged(image)
+    annotated = enlarged(image)
     if ground is not None:
-        metres = ground.metres(*middle)
-        pixel_m = metres and metres * wide * image.width / shown.width
-        shown = with_scale(shown, pixel_m, ground.north(*middle))
-    shares = [_share(row) for row in rows]
-    return with_legend(shown, [row["name"] for row in rows], palette, shares, note)
+        metres = ground.distance_m(*middle)
+        pixel_m = metres and metres * reduction * image.width / annotated.width
+        annotated = add_scale_bar(annotated, pixel_m, ground.north_angle(*middle))
+    shares = [_describe_share(row) for row in rows]
+    return with_legend(annotated, [row["name"] for row in rows], palette, shares, note)
 
 
-def _share(row: Mapping[str, Any]) -> str:
+def _describe_share(row: Mapping[str, Any]) -> str:
     percent = f"{row['percent']:.1f} %"
     return percent if row["area_m2"] is None else f"{percent}   {hectares(row['area_m2'])} ha"
 
 
-def with_scale(picture: Image.Image, pixel_m: float | None, north: float | None) -> Image.Image:
-    """A picture with a strip below it.
+def add_scale_bar(picture: Image.Image, pixel_m: float | None, north: float | None) -> Image.Image:
+    """Adds a strip with scale bar and north arrow below a picture.
 
     Args:
         picture: RGB.
-        pixel_m: metres from one pixel to the next, which gives a scale bar; or None.
-        north: radians, clockwise from the top, which gives an arrow; or None.
+        pixel_m: metres per pixel; None: no scale bar.
+        north: direction of north in radians, clockwise from the top; None: no arrow.
     """
     if pixel_m is None and north is None:
         return picture
@@ -190,7 +190,7 @@ def with_scale(picture: Image.Image, pixel_m: float | None, north: float | None)
     if pixel_m is not None:
         bar_m = round_length(pixel_m * max(picture.width / 4, 6 * size))
         length, text = round(bar_m / pixel_m), length_text(bar_m)
-    arrow = pad + length + round(font.getlength(text)) + 3 * size  # its centre
+    arrow = pad + length + round(font.getlength(text)) + 3 * size  # centre of the arrow
     canvas = Image.new("RGB", (max(picture.width, arrow + 3 * size), picture.height + round(2.6 * size)), PAPER)
     canvas.paste(picture, ((canvas.width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(canvas)
@@ -208,13 +208,13 @@ def with_scale(picture: Image.Image, pixel_m: float | None, north: float | None)
 
 
 def round_length(longest_m: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, ... metres, or of their parts, that is not longer."""
+    """Returns the largest of 1, 2, 5, 10, 20, ... metres (also 0.5, 0.2, ...) that is not longer."""
     power: float = 10.0 ** math.floor(math.log10(longest_m))
     return max(factor * power for factor in (1, 2, 5) if factor * power <= longest_m)
 
 
 def length_text(length_m: float) -> str:
-    """A length in the unit that suits it."""
+    """Formats a length in a suitable unit."""
     for unit, metres in (("km", 1000.0), ("m", 1.0), ("cm", 0.01)):
         if length_m >= metres:
             return f"{length_m / metres:g} {unit}"

@@ -1,4 +1,4 @@
-"""STAC Items: JSON that says where the files of a scene are."""
+"""STAC Items: JSON files with the addresses of the files of a scene."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from segearth.addresses import display_name, without_credentials
 from segearth.errors import UserError, first_line
 from segearth.json_files import parse_json, read_json
-from segearth.scenes.addresses import shown, without_keys
-from segearth.scenes.http_get import get
+from segearth.scenes.http_get import http_get
 
-MOST_BYTES = 16 << 20  # of an Item; usual ones have some kilobytes
+MAX_BYTES = 16 << 20  # of an Item; typical ones have some kilobytes
 COLOURS = ("red", "green", "blue")
 
 
 def is_item(text: str) -> bool:
-    """Whether an address may be that of an Item, by its looks: a URL without a suffix may, as those of servers."""
+    """Whether an address looks like that of an Item: JSON, or a URL /items/... without suffix, as on STAC servers."""
     if text.lstrip().startswith("<"):
         return False
     if not text.startswith(("http://", "https://")):
@@ -29,31 +29,31 @@ def is_item(text: str) -> bool:
 
 
 def read_item(text: str) -> dict[str, Any] | None:
-    """What an address holds; None where that is JSON of another kind.
+    """Reads an Item; returns None for JSON of another kind.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the Item cannot be read.
     """
     try:
-        found = parse_json(_get(text)) if "://" in text else read_json(Path(text), MOST_BYTES)
+        content = parse_json(_download(text)) if "://" in text else read_json(Path(text), MAX_BYTES)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UserError(
-            f"the STAC Item {shown(text)} cannot be read ({without_keys(first_line(error))}): expected JSON; check the "
-            "address, or give that of an image in it"
+            f"the STAC Item {display_name(text)} cannot be read ({without_credentials(first_line(error))}): expected "
+            "JSON; check the address, or give that of an image in it"
         ) from None
-    is_one = isinstance(found, dict) and found.get("type") == "Feature" and isinstance(found.get("assets"), dict)
-    return found if is_one else None
+    is_feature = isinstance(content, dict) and content.get("type") == "Feature"
+    return content if is_feature and isinstance(content.get("assets"), dict) else None
 
 
-def images(item: Mapping[str, Any], address: str) -> list[str]:
-    """The addresses of an Item's picture: one, of the asset `visual`, or three, of red, green and blue.
+def rgb_addresses(item: Mapping[str, Any], address: str) -> list[str]:
+    """Returns the addresses of an Item's RGB image: that of the asset `visual`, or those of red, green and blue.
 
     Args:
-        item: as `read_item` has it.
-        address: of the Item, which its assets' may be relative to.
+        item: result of `read_item`.
+        address: address of the Item; hrefs of its assets may be relative to it.
 
     Raises:
-        UserError: it has none of them.
+        UserError: it has none of these assets.
     """
     assets: dict[str, str] = {
         key: asset["href"]
@@ -61,22 +61,22 @@ def images(item: Mapping[str, Any], address: str) -> list[str]:
         if isinstance(asset, dict) and isinstance(asset.get("href"), str)
     }
     if "visual" in assets:
-        return [_joined(address, assets["visual"])]
+        return [_resolve_href(address, assets["visual"])]
     by_colour: dict[str, str] = {}
     for key, asset in item["assets"].items():
         if key in assets:
             for colour in _colours(key, asset):
                 by_colour.setdefault(colour, assets[key])
     if all(colour in by_colour for colour in COLOURS):
-        return [_joined(address, by_colour[colour]) for colour in COLOURS]
+        return [_resolve_href(address, by_colour[colour]) for colour in COLOURS]
     raise UserError(
-        f"the STAC Item {shown(address)} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
+        f"the STAC Item {display_name(address)} has the assets {', '.join(map(str, item['assets'])) or '(none)'}: "
         "expected visual, or red, green and blue; give the address of an image in it"
     )
 
 
 def _colours(key: str, asset: Mapping[str, Any]) -> list[str]:
-    """The colours that an asset of one band has: by its name, else by what is said of its band."""
+    """Returns the colour of a single-band asset, from its key or its band's common name; empty if it has none."""
     if key.lower() in COLOURS:
         return [key.lower()]
     bands = asset.get("eo:bands") or asset.get("bands") or []  # in STAC 1.0 and 1.1
@@ -86,15 +86,15 @@ def _colours(key: str, asset: Mapping[str, Any]) -> list[str]:
     return [name] if name in COLOURS else []
 
 
-def _joined(address: str, href: str) -> str:
+def _resolve_href(address: str, href: str) -> str:
     if "://" in address:
         return urljoin(address, href)
     return href if "://" in href or href.startswith("/") else str(Path(address).absolute().parent / href)
 
 
-def _get(url: str) -> bytes:
-    """What a URL gives."""
-    content, _ = get(url, MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+def _download(url: str) -> bytes:
+    """Downloads a URL, up to the size limit."""
+    content, _ = http_get(url, MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MB")
     return content

@@ -1,4 +1,4 @@
-"""How samples of any type become values from 0 to 255: one stretch for a whole raster, so that tiles fit together."""
+"""Conversion of samples of any type to 0 to 255, with one stretch for a whole raster, so that tiles fit together."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from segearth.scenes.bands import Band
 
-PERCENTILES = (2.0, 98.0)  # usual in GIS programs: QGIS stretches by them, too
-Limits: TypeAlias = "tuple[tuple[float, float], ...]"  # of each band the samples that become 0 and 255
+PERCENTILES = (2.0, 98.0)  # usual in GIS programs, such as QGIS
+Limits: TypeAlias = "tuple[tuple[float, float], ...]"  # of each band, the samples that are mapped to 0 and 255
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """What the user asks for.
+    """A requested stretch.
 
     Attributes:
         kind: "auto": none for uint8, else percentiles; "percentile"; "range"; "none".
-        low: percentile, or the sample that becomes 0.
-        high: percentile, or the sample that becomes 255.
+        low: percentile, or the sample that is mapped to 0.
+        high: percentile, or the sample that is mapped to 255.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Stretch:
 
 
 def parse_stretch(text: str) -> Stretch:
-    """Reads auto, percentile, percentile:1,99, MIN,MAX or none.
+    """Parses a stretch: auto, percentile, percentile:1,99, MIN,MAX or none.
 
     Raises:
         UserError: anything else.
@@ -44,7 +44,7 @@ def parse_stretch(text: str) -> Stretch:
     word, colon, numbers = text.strip().lower().partition(":")
     if word in ("auto", "percentile", "none") and not colon:
         return Stretch(word)
-    pair = _pair(numbers if word == "percentile" else text)
+    pair = _parse_pair(numbers if word == "percentile" else text)
     if pair is None or (word == "percentile" and not 0 <= pair[0] < pair[1] <= 100):
         raise UserError(
             f"the stretch is {text!r}: expected auto, percentile, percentile:LOW,HIGH (from 0 to 100), MIN,MAX or "
@@ -53,8 +53,8 @@ def parse_stretch(text: str) -> Stretch:
     return Stretch("percentile" if word == "percentile" else "range", *pair)
 
 
-def _pair(text: str) -> tuple[float, float] | None:
-    """Two finite numbers, the first one smaller."""
+def _parse_pair(text: str) -> tuple[float, float] | None:
+    """Parses two finite numbers, the first one smaller; None for anything else."""
     try:
         low, high = (float(number) for number in text.split(","))
     except ValueError:
@@ -62,19 +62,19 @@ def _pair(text: str) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
-def limits(
+def stretch_limits(
     stretch: Stretch, bands: Sequence[Band], samples: Sequence[NDArray[Any]], name: str
 ) -> tuple[Limits | None, list[str]]:
-    """What becomes 0 and 255 in each band.
+    """Computes the limits of each band.
 
     Args:
-        stretch: what the user asks for.
-        bands: that are taken as red, green and blue.
-        samples: of each, (n,) valid ones from the whole raster, few enough for the memory; n may be 0.
+        stretch: the requested stretch.
+        bands: bands used as red, green and blue.
+        samples: of each band, (n,) valid samples spread over the whole raster; n may be 0.
         name: of the raster, for remarks.
 
     Returns:
-        (low, high) of each band, None for samples that stay as they are; and remarks, one sentence each.
+        (low, high) of each band, or None for no stretch; and remarks (one sentence each).
     """
     bytes_only = all(band.dtype == "uint8" for band in bands)
     if stretch.kind == "range":
@@ -85,17 +85,17 @@ def limits(
         if any(band.bits for band in bands):
             return tuple((0.0, 2.0 ** (band.bits or 8) - 1) for band in bands), []
         return None, []
-    found = [_percentiles(band, stretch) for band in samples]
+    limits = [_percentiles(band, stretch) for band in samples]
     constant = {
         f"band {band} of {name} is {low:g} everywhere and becomes 0"
-        for band, (low, high), some in zip(bands, found, samples, strict=True)
-        if low == high and some.size
+        for band, (low, high), values in zip(bands, limits, samples, strict=True)
+        if low == high and values.size
     }
-    return tuple(found), sorted(constant)
+    return tuple(limits), sorted(constant)
 
 
 def _percentiles(samples: NDArray[Any], stretch: Stretch) -> tuple[float, float]:
-    """Percentiles of samples; where both are the same value, the smallest and the largest."""
+    """Returns the percentiles of samples; minimum and maximum if both percentiles are equal."""
     if samples.size == 0:
         return 0.0, 255.0
     low, high = np.percentile(samples.astype(np.float64), [stretch.low, stretch.high])
@@ -104,23 +104,23 @@ def _percentiles(samples: NDArray[Any], stretch: Stretch) -> tuple[float, float]
     return float(low), float(high)
 
 
-def stretched(samples: NDArray[Any], stretch: Limits | None) -> NDArray[np.uint8 | np.float32]:
-    """Samples as values from 0 to 255, each by itself.
+def apply_stretch(samples: NDArray[Any], stretch: Limits | None) -> NDArray[np.uint8 | np.float32]:
+    """Converts samples to values from 0 to 255.
 
     Args:
         samples: (bands, ...) of any real type.
-        stretch: (low, high) of each band; None: as they are, cut off at 0 and 255.
+        stretch: (low, high) of each band; None: no stretch, only clipped to 0 and 255.
 
     Returns:
-        Likewise: uint8 as it is where nothing is stretched, else float32, not rounded. NaN may stay; a band whose low
-        is its high becomes 0.
+        (bands, ...): unchanged uint8 without a stretch, else float32, not rounded. NaN may remain; a band whose limits
+        are equal becomes 0.
     """
     if stretch is None:
         return samples if samples.dtype == np.uint8 else samples.astype(np.float32).clip(0, 255)
-    with np.errstate(over="ignore", invalid="ignore"):  # nodata may be the largest number that there is
-        found = samples.astype(np.float32)
-        for band, (low, high) in zip(found, stretch, strict=True):
+    with np.errstate(over="ignore", invalid="ignore"):  # nodata may be the largest float
+        values = samples.astype(np.float32)
+        for band, (low, high) in zip(values, stretch, strict=True):
             band -= np.float32(low)
             band *= np.float32(255 / (high - low) if high > low else 0)
             np.clip(band, 0, 255, out=band)
-    return found
+    return values

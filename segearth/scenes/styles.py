@@ -1,4 +1,4 @@
-"""What makes a label map readable in other programs: names, colours and tables for GDAL, a style for QGIS."""
+"""Class names and colours of a label map for other programs: tables for GDAL, a style for QGIS."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from xml.etree import ElementTree as ET
 
 from segearth.cells import fitting
 from segearth.labels import NODATA_COLOUR
-from segearth.scenes.layers import Entry, Layer
+from segearth.scenes.layers import Layer, LegendEntry
 
 # Columns of a raster attribute table, each with GDAL's numbers for its type (0: integer, 2: text) and its use.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
 
 
 def tags(layer: Layer) -> dict[str, str]:
-    """The names of a layer's values for programs that know no category names, such as rasterio: class_0, class_1..."""
+    """Returns class names as metadata items class_0, class_1..., for programs that read no category names."""
     return {f"class_{entry.value}": str(fitting(entry.name)) for entry in layer.entries}
 
 
 def palette(layer: Layer) -> dict[int, tuple[int, int, int, int]]:
-    """The colour of each value, (red, green, blue, alpha): what is no class is black, nodata is transparent."""
+    """Returns the colour of each value, (red, green, blue, alpha): unused values black, nodata transparent."""
     colours = {entry.value: (*entry.colour, 255) for entry in layer.entries}
     colours[layer.nodata] = (*NODATA_COLOUR, 0)
     return {value: colours.get(value, (0, 0, 0, 255)) for value in range(layer.nodata + 1)}
 
 
 def colour_table(layer: Layer) -> ET.Element:
-    """The palette for a VRT, from which GDAL takes it into a TIFF."""
+    """Returns the palette as a VRT element, which GDAL copies to a TIFF."""
     table = ET.Element("ColorTable")
     for colour in palette(layer).values():
         channels = zip(("c1", "c2", "c3", "c4"), colour, strict=True)
@@ -34,8 +34,8 @@ def colour_table(layer: Layer) -> ET.Element:
     return table
 
 
-def pam(layer: Layer) -> str:
-    """The `.aux.xml` that GDAL and all that builds on it read: category names and a raster attribute table."""
+def pam_xml(layer: Layer) -> str:
+    """Returns the `.aux.xml` for GDAL: category names and a raster attribute table."""
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")
     names = ET.SubElement(band, "CategoryNames")
@@ -54,7 +54,7 @@ def pam(layer: Layer) -> str:
 
 
 def _categories(layer: Layer) -> Sequence[str]:
-    """A name for each value from 0 on; of 65,534 the table alone tells: nobody wants so many empty names."""
+    """Returns category names for the values from 0 on; without unclassified if it is 65,534, to avoid empty names."""
     names = {entry.value: str(fitting(entry.name)) for entry in layer.entries if entry.value <= 255}
     count = max(names, default=-1) + 1
     if any(entry.value > 255 for entry in layer.entries):
@@ -63,8 +63,8 @@ def _categories(layer: Layer) -> Sequence[str]:
     return [names.get(value, "") for value in range(count)]
 
 
-def qml(layer: Layer) -> str:
-    """The style that QGIS takes when it opens the map of the same name: a colour and a name for each value."""
+def qgis_style(layer: Layer) -> str:
+    """Returns the QGIS style of a map: a colour and a name for each value; QGIS loads it with the map."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     pipe = ET.SubElement(root, "pipe")
     attributes = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
@@ -77,12 +77,12 @@ def qml(layer: Layer) -> str:
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + xml_text(root)
 
 
-def _palette_entry(entry: Entry) -> dict[str, str]:
+def _palette_entry(entry: LegendEntry) -> dict[str, str]:
     colour = "#{:02x}{:02x}{:02x}".format(*entry.colour)
     return {"value": str(entry.value), "color": colour, "label": str(fitting(entry.name)), "alpha": "255"}
 
 
 def xml_text(root: ET.Element) -> str:
-    """An element as indented text, with its last line end."""
+    """Returns an element as indented text that ends with a newline."""
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"

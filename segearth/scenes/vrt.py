@@ -1,4 +1,4 @@
-"""Several rasters as one, in GDAL's own description of virtual rasters: tiles beside each other, or a band of each."""
+"""VRTs of several rasters: a mosaic of tiles, or a stack with one band of each raster."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from affine import Affine
     from rasterio.crs import CRS
 
-_TYPES = {"uint8": "Byte", "int8": "Int8"}  # others have GDAL's name but for the first letter
-_SAME_SIZE = 1e-6  # relative; files keep the size of pixels with some rounding
-_ON_GRID = 0.01  # pixels that a tile may be off the first one's grid without a remark
+_TYPES = {"uint8": "Byte", "int8": "Int8"}  # other types differ from GDAL's names only in the first letter
+_SAME_SIZE = 1e-6  # relative tolerance of pixel sizes, which files store with rounding
+_ON_GRID = 0.01  # offset in pixels from the grid of the first tile that causes no remark
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """What is needed of a raster once it is closed: there may be more of them than files can be open.
+    """Properties of a raster that is closed again, as there may be more tiles than files can be open.
 
     Attributes:
-        source: GDAL's name.
-        name: for messages.
+        source: GDAL name.
+        name: name in messages.
         size: (H, W).
         transform: from (column, row) to coordinates.
         crs: the coordinate system, or None.
-        bands: all of them.
-        palette: the first band's table of colours.
-        has_mask: whether validity is told by a mask or alpha.
+        bands: all bands.
+        palette: colour table of the first band.
+        has_mask: whether it has a dataset mask or an alpha band.
     """
 
     source: str
@@ -47,128 +47,130 @@ class _Tile:
     has_mask: bool
 
     @classmethod
-    def of(cls, address: str | Path) -> _Tile:
-        with open_raster(address) as it:
-            return cls(it.source, it.name, it.size, it.transform, it.crs, it.bands, it.palette, it.has_mask)
+    def read(cls, address: str | Path) -> _Tile:
+        with open_raster(address) as raster:
+            grid = raster.size, raster.transform, raster.crs
+            return cls(raster.source, raster.name, *grid, raster.bands, raster.palette, raster.has_mask)
 
     def nodata(self, band: int) -> float | None:
-        """What is not valid in a band; None where something else tells that."""
+        """Returns the nodata value of a band; None if it has none or a mask is used instead."""
         return None if self.has_mask else self.bands[band - 1].nodata
 
 
-def mosaic(addresses: Sequence[str | Path]) -> tuple[str, list[str]]:
-    """Tiles as one raster; where they overlap, the later one is above.
+def mosaic_vrt(addresses: Sequence[str | Path]) -> tuple[str, list[str]]:
+    """Creates a mosaic of tiles; where they overlap, the later one is on top.
 
     Args:
-        addresses: one at least, with the same coordinate system, size of pixels and bands.
+        addresses: of at least one tile, with the same coordinate system, pixel size and bands.
 
     Returns:
-        The XML of a VRT, which is an address, and remarks, one sentence each.
+        The XML of a VRT, which is itself an address, and remarks (one sentence each).
 
     Raises:
-        UserError: they do not fit together.
+        UserError: the tiles do not fit together.
     """
-    tiles = [_Tile.of(address) for address in addresses]
+    tiles = [_Tile.read(address) for address in addresses]
     first = tiles[0]
     for other in tiles[1:]:
-        _check(first, other)
-    exact = [_place(first, tile) for tile in tiles]
-    left, top = (min(round(place[axis]) for place in exact) for axis in (0, 1))
-    places = [(round(column) - left, round(row) - top) for column, row in exact]
+        _check_compatible(first, other)
+    exact = [_corner_in(first, tile) for tile in tiles]
+    left, top = (min(round(corner[axis]) for corner in exact) for axis in (0, 1))
+    corners = [(round(column) - left, round(row) - top) for column, row in exact]
     remarks = [
         f"{tile.name} lies {shift:.2f} pixels off the grid of {first.name} and is moved onto it"
-        for tile, place in zip(tiles, exact, strict=True)
-        if (shift := max(abs(value - round(value)) for value in place)) > _ON_GRID
+        for tile, corner in zip(tiles, exact, strict=True)
+        if (shift := max(abs(value - round(value)) for value in corner)) > _ON_GRID
     ]
     size = (
-        max(row + tile.size[0] for tile, (_, row) in zip(tiles, places, strict=True)),
-        max(column + tile.size[1] for tile, (column, _) in zip(tiles, places, strict=True)),
+        max(row + tile.size[0] for tile, (_, row) in zip(tiles, corners, strict=True)),
+        max(column + tile.size[1] for tile, (column, _) in zip(tiles, corners, strict=True)),
     )
-    root = _root(first, size, (left, top))
+    root = _create_dataset(first, size, (left, top))
     for band in first.bands:
-        if band.colour != "alpha":  # its place is the mask
-            element = _band(root, first, band, band.colour)
-            for tile, place in zip(tiles, places, strict=True):
-                _source(element, tile, place, str(band.number), tile.nodata(band.number))
-    _mask(root, list(zip(tiles, places, strict=True)))
+        if band.colour != "alpha":  # it becomes the mask
+            element = _add_band(root, first, band, band.colour)
+            for tile, corner in zip(tiles, corners, strict=True):
+                _add_source(element, tile, corner, str(band.number), tile.nodata(band.number))
+    _add_mask(root, list(zip(tiles, corners, strict=True)))
     return Xml.tostring(root, encoding="unicode"), remarks
 
 
-def stacked(addresses: Sequence[str], colours: Sequence[str]) -> str:
-    """The first band of each of several rasters, as a band each of one raster.
+def stack_vrt(addresses: Sequence[str], colours: Sequence[str]) -> str:
+    """Creates a stack of the first bands of several rasters.
 
     Args:
         addresses: of the rasters.
-        colours: of each, "red" and so on.
+        colours: colour interpretation of each, such as "red".
 
     Returns:
         The XML of a VRT.
 
     Raises:
-        UserError: they do not cover the same pixels.
+        UserError: the rasters do not have the same pixels.
     """
-    tiles = [_Tile.of(address) for address in addresses]
+    tiles = [_Tile.read(address) for address in addresses]
     first = tiles[0]
-    root = _root(first, first.size, (0, 0))
+    root = _create_dataset(first, first.size, (0, 0))
     for number, (tile, colour) in enumerate(zip(tiles, colours, strict=True), start=1):
-        shift = max(abs(value) for value in _place(first, tile))
-        if tile.size != first.size or tile.crs != first.crs or not _alike(first, tile) or shift > _ON_GRID:
+        shift = max(abs(value) for value in _corner_in(first, tile))
+        if tile.size != first.size or tile.crs != first.crs or not _same_pixels(first, tile) or shift > _ON_GRID:
             raise UserError(
                 f"{tile.name} and {first.name} do not have the same pixels: expected bands of one size and place; "
                 "bring them onto one grid first, such as with gdalwarp"
             )
-        _source(_band(root, tile, replace(tile.bands[0], number=number), colour), tile, (0, 0), "1", tile.nodata(1))
-    _mask(root, [(first, (0, 0))])
+        element = _add_band(root, tile, replace(tile.bands[0], number=number), colour)
+        _add_source(element, tile, (0, 0), "1", tile.nodata(1))
+    _add_mask(root, [(first, (0, 0))])
     return Xml.tostring(root, encoding="unicode")
 
 
-def _check(first: _Tile, other: _Tile) -> None:
+def _check_compatible(first: _Tile, other: _Tile) -> None:
     """Refuses a tile that does not fit to the first one."""
-    same: list[tuple[str, object, object]] = [
+    properties: list[tuple[str, object, object]] = [
         ("coordinate systems", first.crs or "none", other.crs or "none"),
         ("numbers of bands", len(first.bands), len(other.bands)),
-        ("types of samples", _all(first, "dtype"), _all(other, "dtype")),
-        ("colours of bands", _all(first, "colour"), _all(other, "colour")),
-        ("nodata values", _all(first, "nodata"), _all(other, "nodata")),
+        ("types of samples", _all_bands(first, "dtype"), _all_bands(other, "dtype")),
+        ("colours of bands", _all_bands(first, "colour"), _all_bands(other, "colour")),
+        ("nodata values", _all_bands(first, "nodata"), _all_bands(other, "nodata")),
     ]
-    differing = [(what, own, its) for what, own, its in same if own != its]
-    if not _alike(first, other):
-        differing.insert(0, ("sizes of pixels", _side(first.transform), _side(other.transform)))
+    differing = [(what, a, b) for what, a, b in properties if a != b]
+    if not _same_pixels(first, other):
+        differing.insert(0, ("sizes of pixels", _pixel_sides(first.transform), _pixel_sides(other.transform)))
     if first.palette != other.palette:
         differing.append(("tables of colours", "one", "another"))
     if differing:
-        what, own, its = differing[0]
+        what, first_value, other_value = differing[0]
         raise UserError(
-            f"{first.name} and {other.name} make no mosaic, as they have other {what}, {own} and {its}: expected tiles "
-            "of one kind; bring them to the same with gdalwarp or gdal_translate, or map them one by one"
+            f"{first.name} and {other.name} cannot be one mosaic, as they have different {what}, {first_value} and "
+            f"{other_value}: expected tiles of one kind; convert them with gdalwarp, or map them one by one"
         )
 
 
-def _alike(first: _Tile, other: _Tile) -> bool:
-    """Whether their pixels have the same size and direction."""
-    one, two = ([tile.transform[axis] for axis in (0, 1, 3, 4)] for tile in (first, other))
-    return all(abs(x - y) <= _SAME_SIZE * max(map(abs, one)) for x, y in zip(one, two, strict=True))
+def _same_pixels(first: _Tile, other: _Tile) -> bool:
+    """Whether the pixels of two tiles have the same size and orientation."""
+    values, other_values = ([tile.transform[axis] for axis in (0, 1, 3, 4)] for tile in (first, other))
+    return all(abs(x - y) <= _SAME_SIZE * max(map(abs, values)) for x, y in zip(values, other_values, strict=True))
 
 
-def _all(tile: _Tile, attribute: str) -> str:
-    """A property of all bands, once where it is the same for all."""
+def _all_bands(tile: _Tile, attribute: str) -> str:
+    """Formats a property of all bands: one value if it is the same for all."""
     values = [str(getattr(band, attribute)) for band in tile.bands]
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
-def _side(transform: Affine) -> str:
+def _pixel_sides(transform: Affine) -> str:
     return f"{math.hypot(transform.a, transform.d):.10g} × {math.hypot(transform.b, transform.e):.10g}"
 
 
-def _place(first: _Tile, tile: _Tile) -> tuple[float, float]:
-    """Column and row of a tile's corner, in pixels of the first one."""
+def _corner_in(first: _Tile, tile: _Tile) -> tuple[float, float]:
+    """Returns column and row of a tile's upper left corner, in pixels of the first tile."""
     a, b, c, d, e, f = (~first.transform)[:6]
     x, y = tile.transform.c, tile.transform.f
     return a * x + b * y + c, d * x + e * y + f
 
 
-def _root(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
-    """A VRT without bands, whose corner is at a column and row of the first tile."""
+def _create_dataset(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
+    """Creates a VRT without bands; its upper left corner is at a column and row of the first tile."""
     root = Xml.Element("VRTDataset", rasterXSize=str(size[1]), rasterYSize=str(size[0]))
     if first.crs is not None:
         Xml.SubElement(root, "SRS").text = first.crs.to_wkt()
@@ -180,8 +182,8 @@ def _root(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.E
     return root
 
 
-def _band(root: Xml.Element, tile: _Tile, band: Band, colour: str) -> Xml.Element:
-    """Adds a band without sources, with the properties of a tile's."""
+def _add_band(root: Xml.Element, tile: _Tile, band: Band, colour: str) -> Xml.Element:
+    """Adds a band without sources, with the properties of a tile's band."""
     kind = _TYPES.get(band.dtype, band.dtype.capitalize().replace("Uint", "UInt"))
     element = Xml.SubElement(root, "VRTRasterBand", dataType=kind, band=str(band.number))
     texts = {"Description": band.description, "UnitType": band.unit, "ColorInterp": colour.capitalize()}
@@ -198,25 +200,27 @@ def _band(root: Xml.Element, tile: _Tile, band: Band, colour: str) -> Xml.Elemen
     return element
 
 
-def _source(element: Xml.Element, tile: _Tile, place: tuple[int, int], band: str, nodata: float | None = None) -> None:
-    """Adds a tile's pixels at a column and row, but for those that are not valid."""
-    source = Xml.SubElement(element, "ComplexSource")
+def _add_source(
+    band: Xml.Element, tile: _Tile, corner: tuple[int, int], number: str, nodata: float | None = None
+) -> None:
+    """Adds the valid pixels of a tile as a source, with its corner at a column and row."""
+    source = Xml.SubElement(band, "ComplexSource")
     Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.source
-    Xml.SubElement(source, "SourceBand").text = band
+    Xml.SubElement(source, "SourceBand").text = number
     size = {"xSize": str(tile.size[1]), "ySize": str(tile.size[0])}
     Xml.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | size)
-    Xml.SubElement(source, "DstRect", {"xOff": str(place[0]), "yOff": str(place[1])} | size)
+    Xml.SubElement(source, "DstRect", {"xOff": str(corner[0]), "yOff": str(corner[1])} | size)
     if nodata is not None:
         Xml.SubElement(source, "NODATA").text = repr(nodata)
     elif tile.has_mask:
         Xml.SubElement(source, "UseMaskBand").text = "true"
 
 
-def _mask(root: Xml.Element, parts: Sequence[tuple[_Tile, tuple[int, int]]]) -> None:
-    """Says which pixels are valid: those of any tile that are; with a nodata value, that says it."""
+def _add_mask(root: Xml.Element, parts: Sequence[tuple[_Tile, tuple[int, int]]]) -> None:
+    """Adds the mask of valid pixels of all tiles, unless there is a nodata value."""
     first = parts[0][0]
     if first.nodata(1) is not None:
         return
     mask = Xml.SubElement(Xml.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    for tile, place in parts:
-        _source(mask, tile, place, "mask,1", nodata=0)
+    for tile, corner in parts:
+        _add_source(mask, tile, corner, "mask,1", nodata=0)

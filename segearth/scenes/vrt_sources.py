@@ -1,7 +1,7 @@
-"""The files that a virtual raster takes its pixels from.
+"""Checks of the source files of a VRT.
 
-GDAL opens a VRT whether they are there or not. It fails at the first read of one that is missing, and may say nothing
-at the next ones, which give zeros or whatever is in the memory.
+GDAL opens a VRT even if source files are missing. The first read of a missing file fails; later reads may return zeros
+or uninitialised memory without an error.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 
-class Sources:
-    """Watches the files of a raster while it is read."""
+class VrtSources:
+    """Source files of a VRT, checked while it is read."""
 
-    def __init__(self, dataset: DatasetReader, opens_again: bool) -> None:
-        """Starts.
+    def __init__(self, dataset: DatasetReader, can_reopen: bool) -> None:
+        """Lists the source files.
 
         Args:
-            dataset: open; only a VRT has such files.
-            opens_again: whether it is opened anew after a failed read.
+            dataset: an open dataset; only a VRT has source files.
+            can_reopen: whether the dataset is reopened after a failed read.
         """
         self._files = _local_sources(dataset)
-        # what GDAL opened for a VRT in a VRT stays as it is after a failure, also for handles that come later
-        self._stays = not opens_again or any(map(_is_vrt, self._files))
-        self._lost: str | None = None
+        # GDAL keeps a failed source of a VRT inside a VRT, also for new handles
+        self._failure_is_permanent = not can_reopen or any(map(_is_vrt, self._files))
+        self._missing_file: str | None = None
 
     def check(self) -> None:
-        """After a read, which may have given zeros instead.
+        """Checks the files after a successful read, which may have returned zeros.
 
         Raises:
-            FileNotFoundError: one of them is not there; or it was not and GDAL will not see that it came back.
+            FileNotFoundError: a file is missing, or it was and GDAL will not notice that it is back.
         """
-        lost = self._lost or _missing(self._files)
-        if lost is not None:
-            self._lost = lost if self._stays else None
-            raise FileNotFoundError(f"{lost} is gone, or was while it was read")
+        missing = self._missing_file or _missing(self._files)
+        if missing is not None:
+            self._missing_file = missing if self._failure_is_permanent else None
+            raise FileNotFoundError(f"{missing} is gone, or was while it was read")
 
-    def failed(self) -> None:
-        """After a read that failed: looks whether it was for a file that cannot be opened."""
-        if self._stays and self._lost is None:
-            self._lost = next((file for file in self._files if not _opens(file)), None)
+    def check_failure(self) -> None:
+        """Checks after a failed read whether a file cannot be opened."""
+        if self._failure_is_permanent and self._missing_file is None:
+            self._missing_file = next((file for file in self._files if not _can_open(file)), None)
 
 
 def refuse_missing(dataset: DatasetReader, name: str) -> None:
-    """Refuses a VRT that takes pixels from a file that is not there.
+    """Refuses a VRT with a missing source file.
 
     Args:
-        dataset: open.
-        name: of it, for messages.
+        dataset: an open dataset.
+        name: its name, for messages.
 
     Raises:
-        UserError: it is one of these.
+        UserError: a source file is missing.
     """
     if (file := _missing(_local_sources(dataset))) is not None:
         raise UserError(
@@ -65,28 +65,28 @@ def refuse_missing(dataset: DatasetReader, name: str) -> None:
 
 
 def _local_sources(dataset: DatasetReader) -> tuple[str, ...]:
-    """Files on this computer that a VRT is made of, also by further VRTs; nothing of other rasters."""
-    found: dict[str, None] = {}
-    _collect(dataset, found)
-    return tuple(found)
+    """Returns the local source files of a VRT, including those of nested VRTs; empty for other formats."""
+    sources: dict[str, None] = {}
+    _collect_sources(dataset, sources)
+    return tuple(sources)
 
 
-def _collect(dataset: DatasetReader, found: dict[str, None]) -> None:
-    """Adds the files of a VRT."""
+def _collect_sources(dataset: DatasetReader, sources: dict[str, None]) -> None:
+    """Adds the source files of a VRT to a dictionary, which keeps their order."""
     import rasterio
 
     if dataset.driver != "VRT":
         return
     for file in dataset.files:
-        if file in found or file == dataset.name or file.startswith("/vsi") or not Path(file).is_absolute():
+        if file in sources or file == dataset.name or file.startswith("/vsi") or not Path(file).is_absolute():
             continue
-        found[file] = None
+        sources[file] = None
         if _is_vrt(file):
             try:
                 with rasterio.open(file) as inner:
-                    _collect(inner, found)
+                    _collect_sources(inner, sources)
             except (rasterio.errors.RasterioError, OSError):
-                pass  # reading it will fail, and say why
+                pass  # reading it fails later, with the reason
 
 
 def _is_vrt(file: str) -> bool:
@@ -97,7 +97,7 @@ def _missing(files: tuple[str, ...]) -> str | None:
     return next((file for file in files if not Path(file).exists()), None)
 
 
-def _opens(file: str) -> bool:
+def _can_open(file: str) -> bool:
     import rasterio
 
     try:

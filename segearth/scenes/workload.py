@@ -1,4 +1,4 @@
-"""How much there is to compute in a scene: windows, blocks, and windows that several blocks compute."""
+"""Estimate of the work for a scene: numbers of windows and blocks, and windows computed by several blocks."""
 
 from __future__ import annotations
 
@@ -13,70 +13,70 @@ from segearth.windows import Window, starts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Places = NDArray[np.intp]
+    Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What there is to compute.
+class Workload:
+    """Numbers of windows and blocks of a scene.
 
     Attributes:
-        windows: that touch the area.
-        blocks: (rows, columns).
-        computed: windows of all blocks, those that several blocks share as often as they are computed.
-        seen: the share of the windows with a valid pixel, about; others are skipped.
+        windows: number of windows that overlap the area.
+        blocks: numbers of blocks (rows, columns).
+        computed_windows: sum over all blocks; windows that several blocks share count several times.
+        valid_share: approximate share of windows with a valid pixel; the others are skipped.
     """
 
     windows: int
     blocks: tuple[int, int]
-    computed: int
-    seen: float
+    computed_windows: int
+    valid_share: float
 
     @property
     def overhead(self) -> float:
-        """The share of windows that are computed in addition, because of the blocks."""
-        return self.computed / self.windows - 1
+        """Relative number of additional windows that are computed because of the blocks."""
+        return self.computed_windows / self.windows - 1
 
 
-def count(frame: Frame, area: Window, side: int, valid: NDArray[np.bool_]) -> Counts:
-    """Counts what there is to compute.
+def estimate_workload(frame: Frame, area: Window, side: int, valid: NDArray[np.bool_]) -> Workload:
+    """Estimates the work for an area of a scene.
 
     Args:
-        frame: of the scene.
-        area: what is wanted, in pixels of the output.
-        side: of blocks, in pixels of the output.
-        valid: which of some pixels of the raster, evenly spread, are valid (h, w).
+        frame: grids of the scene.
+        area: window to map, in pixels of the output.
+        side: side of blocks, in pixels of the output.
+        valid: (h, w) bool, validity of an evenly spread sample of pixels.
     """
-    rows, columns = _touching(frame, area)
+    rows, columns = _touching_windows(frame, area)
     down = blocks(area._replace(left=0, right=1), side)
     across = blocks(area._replace(top=0, bottom=1), side)
-    computed = sum(len(_touching(frame, block.area)[0]) for block in down) * sum(
-        len(_touching(frame, block.area)[1]) for block in across
+    computed = sum(len(_touching_windows(frame, block.area)[0]) for block in down) * sum(
+        len(_touching_windows(frame, block.area)[1]) for block in across
     )
-    seen = _seen(frame, rows, columns, valid)
-    return Counts(len(rows) * len(columns), (len(down), len(across)), computed, seen)
+    valid_share = _valid_share(frame, rows, columns, valid)
+    return Workload(len(rows) * len(columns), (len(down), len(across)), computed, valid_share)
 
 
-def _touching(frame: Frame, area: Window) -> tuple[Places, Places]:
-    """Where the rows and columns of windows begin that touch an area of the output."""
+def _touching_windows(frame: Frame, area: Window) -> tuple[Indices, Indices]:
+    """Returns the start rows and start columns of the windows that overlap an area of the output."""
     grid, part = frame.grid, frame.model_area(area)
-    found = []
+    overlapping = []
     for length, size, start, end in (
         (grid.height, grid.window_size[0], part.top, part.bottom),
         (grid.width, grid.window_size[1], part.left, part.right),
     ):
-        every = np.array(starts(length, grid.crop, grid.stride))
-        found.append(every[(every < end) & (every + size > start)])
-    return found[0], found[1]
+        begin = np.array(starts(length, grid.crop, grid.stride))
+        overlapping.append(begin[(begin < end) & (begin + size > start)])
+    return overlapping[0], overlapping[1]
 
 
-def _seen(frame: Frame, rows: Places, columns: Places, valid: NDArray[np.bool_]) -> float:
-    """The share of windows, at some rows and columns of the grid, that have a valid pixel among some."""
+def _valid_share(frame: Frame, rows: Indices, columns: Indices, valid: NDArray[np.bool_]) -> float:
+    """Returns the share of windows, given by their start rows and columns, that contain a valid sample pixel."""
     if valid.all():
         return 1.0
     sums = np.pad(valid, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
     (first, last), (left, right) = (
-        _spread(begin, size, side, length)
+        _sample_range(begin, size, side, length)
         for begin, size, side, length in zip(
             (rows, columns), frame.grid.window_size, frame.model_size, valid.shape, strict=True
         )
@@ -86,8 +86,8 @@ def _seen(frame: Frame, rows: Places, columns: Places, valid: NDArray[np.bool_])
     return float((inside > 0).mean())
 
 
-def _spread(begin: Places, size: int, side: int, length: int) -> tuple[Places, Places]:
-    """Which of `length` pixels, evenly spread along a side, lie in windows: first and last (excluded), one at least."""
+def _sample_range(begin: Indices, size: int, side: int, length: int) -> tuple[Indices, Indices]:
+    """Returns the first and last (excluded) of `length` evenly spread sample pixels in each window, at least one."""
     first = np.floor(begin * length / side).astype(np.intp).clip(0, length - 1)
     last = np.ceil((begin + size) * length / side).astype(np.intp).clip(1, length)
     return first, np.maximum(last, first + 1)

@@ -1,8 +1,8 @@
-"""Drawn aerial scenes with exact labels: something to run on without a download.
+"""Synthetic aerial scenes with exact labels, to run the software without a download.
 
-A scene is drawn in three steps. Its plan cuts a rotated, gently bent plane into blocks by roads. Its canvas
-fills polygons into maps of colours, labels, objects and shadows at once, so the labels are exact. At last the
-colours get their texture, light, haze and sensor noise. One pixel stands for about 0.25 m.
+A scene is drawn in three steps. First, roads split a rotated and slightly bent plane into blocks of land. Second,
+polygons are filled in maps of colours, labels, objects and shadows at once, so the labels are exact. Third, texture,
+light, haze and sensor noise are added to the colours. One pixel is about 0.25 m.
 """
 
 from segearth.synthetic.canvas import CLASSES, OBJECTS

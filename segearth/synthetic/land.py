@@ -1,4 +1,4 @@
-"""The land: blocks between roads, what they are used for, fields, the river."""
+"""Land of a scene: blocks between roads, their land use, fields and the river."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from segearth.synthetic.canvas import (
 from segearth.synthetic.objects import draw_car
 
 BLOCK = 500.0  # longest side of a block of land, in pixels
-# One round of land uses; every round is shuffled, so that all classes are there once there are ten blocks.
+# One round of land uses; every round is shuffled, so that ten blocks contain all classes.
 LAND_USES = ("houses", "houses", "houses", "field", "field", "forest", "park", "yard", "yard", "bare")
 CROPS = ((124, 146, 70), (92, 128, 62), (206, 186, 116), (186, 160, 104), (134, 108, 80), (160, 168, 84))
 
 
-def lay_out(rng: np.random.Generator, land: Block, depth: int = 0) -> tuple[list[Block], list[Block]]:
-    """Splits land into blocks and the roads between them, the first roads being the widest."""
+def split_land(rng: np.random.Generator, land: Block, depth: int = 0) -> tuple[list[Block], list[Block]]:
+    """Splits land recursively into blocks and the roads between them; the first roads are the widest."""
     across = 0 if land.size[0] >= land.size[1] else 1
     if land.size[across] <= BLOCK:
         return [land], []
@@ -36,18 +36,18 @@ def lay_out(rng: np.random.Generator, land: Block, depth: int = 0) -> tuple[list
     bounds = [[*land], [*land], [*land]]  # of the first part, the second part, and the road
     bounds[0][across + 2] = bounds[2][across] = cut - half
     bounds[1][across] = bounds[2][across + 2] = cut + half
-    first, second = (lay_out(rng, Block(*b), depth + 1) for b in bounds[:2])
+    first, second = (split_land(rng, Block(*b), depth + 1) for b in bounds[:2])
     return first[0] + second[0], [Block(*bounds[2]), *first[1], *second[1]]
 
 
 def draw_field(canvas: Canvas, block: Block) -> None:
-    """Parcels of cropland side by side, with furrows along them."""
+    """Draws parallel parcels of cropland with furrows."""
     rng, along = canvas.rng, int(canvas.rng.integers(2))
     edges = np.linspace(block[1 - along], block[3 - along], 1 + max(1, round(block.size[1 - along] / 170)))
     for low, high in pairwise(edges):
         bounds = [*block.shrunk(5)]
         bounds[1 - along], bounds[3 - along] = low + 3, high - 3
-        parcel, colour = Block(*bounds), canvas.choice(CROPS)
+        parcel, colour = Block(*bounds), canvas.pick_colour(CROPS)
         canvas.fill(canvas.to_image(rectangle(parcel)), colour, CROPLAND)
         spacing, contrast = rng.uniform(8, 15), rng.uniform(0.80, 0.92)
         for across in np.arange(parcel[1 - along] + spacing / 2, parcel[3 - along], spacing):
@@ -58,7 +58,7 @@ def draw_field(canvas: Canvas, block: Block) -> None:
 
 
 def draw_ground(canvas: Canvas, block: Block, use: str) -> None:
-    """The ground of a block, without what stands on it."""
+    """Draws the ground of a block, without objects."""
     outline = canvas.to_image(rectangle(block))
     canvas.fill(outline, canvas.vary(canvas.grass, 5), GRASS)
     if use == "field":
@@ -74,7 +74,7 @@ def draw_ground(canvas: Canvas, block: Block, use: str) -> None:
 
 
 def draw_river(canvas: Canvas, reach: float) -> None:
-    """A meandering river across the plan, with a sandy rim."""
+    """Draws a meandering river across the plan, with a sandy bank."""
     rng = canvas.rng
     along = np.linspace(-reach, reach, 160)
     swing = rng.uniform(50, 90) * np.sin(along / rng.uniform(110, 160) + rng.uniform(0, 6))
@@ -89,10 +89,10 @@ def draw_river(canvas: Canvas, reach: float) -> None:
 
 
 def draw_roads(canvas: Canvas, roads: list[Block]) -> None:
-    """Asphalt with light kerbs; the wide roads have a dashed line in the middle."""
+    """Draws asphalt roads with light kerbs; wide roads get a dashed centre line and cars."""
     asphalt = canvas.vary((104, 104, 108), 7)
     for rim, colour in ((2.0, np.array([170.0, 168, 162])), (0.0, asphalt)):
-        for road in roads:  # each runs on into the one it meets, over that one's kerb
+        for road in roads:  # each road is extended over the kerb of the road that it meets
             wider = road.shrunk(-4, -rim) if road.size[0] > road.size[1] else road.shrunk(-rim, -4)
             canvas.fill(canvas.to_image(rectangle(wider)), colour, ROAD)
     for road in roads:
@@ -104,7 +104,7 @@ def draw_roads(canvas: Canvas, roads: list[Block]) -> None:
                 canvas.line(canvas.to_image(dash), np.array([228.0, 226, 214]), 1.5)
             for _ in range(int(road.size[along] / 170)):
                 lane = canvas.rng.choice([-0.25, 0.25]) * road.size[1 - along]
-                place = np.array([(road[0] + road[2]) / 2, (road[1] + road[3]) / 2])
-                place[along] = canvas.rng.uniform(road[along], road[along + 2])
-                place[1 - along] += lane
-                draw_car(canvas, place, along == 1)
+                centre = np.array([(road[0] + road[2]) / 2, (road[1] + road[3]) / 2])
+                centre[along] = canvas.rng.uniform(road[along], road[along + 2])
+                centre[1 - along] += lane
+                draw_car(canvas, centre, along == 1)

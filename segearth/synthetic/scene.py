@@ -1,4 +1,4 @@
-"""A drawn scene: what it is made of, in which order, and its files."""
+"""Drawing of a complete synthetic scene, and its files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segearth.synthetic.canvas import CLASSES, Block, Canvas
-from segearth.synthetic.land import LAND_USES, draw_ground, draw_river, draw_roads, lay_out
-from segearth.synthetic.objects import draw_things
-from segearth.synthetic.photograph import develop
+from segearth.synthetic.land import LAND_USES, draw_ground, draw_river, draw_roads, split_land
+from segearth.synthetic.objects import draw_objects
+from segearth.synthetic.photograph import render_photograph
 
-DEMO_SEED = 10  # the scene in segearth/data, chosen by its looks; not among those the small CLIP is trained on
+DEMO_SEED = 10  # the scene in segearth/data, chosen by its appearance; not in the training data of the small CLIP
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Scene:
     Attributes:
         image: (H, W, 3) uint8, RGB in [0, 255].
         labels: (H, W) uint8, indices into ``classes``.
-        objects: (H, W) uint8, 0 for none, else one more than the index into `OBJECTS`.
-        classes: names per class, the first is the main one and the others are synonyms.
+        objects: (H, W) uint8, 0 for none, else 1 + index into `OBJECTS`.
+        classes: names of each class; the first is the main name, the others are synonyms.
     """
 
     image: NDArray[np.uint8]
@@ -38,7 +38,7 @@ def draw_scene(seed: int, height: int = 1024, width: int = 1024) -> Scene:
     """Draws a scene of fields, woods, houses, yards, roads and a river, at about 0.25 m per pixel.
 
     Args:
-        seed: every seed is another scene, light and season; the same seed is always the same scene.
+        seed: determines the scene, its light and season.
         height: rows of the image, at least 1.
         width: columns of the image, at least 1.
 
@@ -53,16 +53,16 @@ def draw_scene(seed: int, height: int = 1024, width: int = 1024) -> Scene:
     rng = np.random.default_rng(seed)
     canvas = Canvas(rng, height, width)
     reach = float(np.hypot(height, width)) / 2 + 40
-    blocks, roads = lay_out(rng, Block(-reach, -reach, reach, reach))
-    blocks.sort(key=lambda b: np.hypot(b.u0 + b.u1, b.v0 + b.v1))  # so that a round of uses is in the picture
+    blocks, roads = split_land(rng, Block(-reach, -reach, reach, reach))
+    blocks.sort(key=lambda b: np.hypot(b.u0 + b.u1, b.v0 + b.v1))  # the centre first, to show all land uses
     uses = [use for _ in range(1 + len(blocks) // len(LAND_USES)) for use in rng.permutation(LAND_USES)]
     for block, use in zip(blocks, uses, strict=False):
         draw_ground(canvas, block, use)
     draw_river(canvas, reach)
     draw_roads(canvas, roads)
     for block, use in zip(blocks, uses, strict=False):
-        draw_things(canvas, block, use)
-    return Scene(develop(canvas), np.array(canvas.labels), np.array(canvas.objects))
+        draw_objects(canvas, block, use)
+    return Scene(render_photograph(canvas), np.array(canvas.labels), np.array(canvas.objects))
 
 
 def save_scene(scene: Scene, folder: Path, stem: str = "scene") -> None:

@@ -1,12 +1,21 @@
-"""TIFF: which page, which bands, and why not; what can be read goes to Pillow as the plain TIFF that it knows.
+"""TIFF: reads the directory of an image, checks that it is supported, and rewrites it as a TIFF that Pillow can read.
 
-Pillow goes by a table of known combinations of tags and knows neither masks beside an image nor bands without a
-colour. So the directory of the image's page is read here, judged, and written anew in memory.
+Pillow supports only a table of known tag combinations, without mask pages and bands without a colour. So the directory
+of the image's page is parsed and checked here, and rewritten in memory.
 """
 
 from segearth.tiff.directory import MAGIC, Damaged, Page, read_page
-from segearth.tiff.rewrite import plain
-from segearth.tiff.support import COORDINATES, TO_BYTE, check, given, no_colours, refuse_sparse, remarks, unsupported
+from segearth.tiff.rewrite import as_plain_tiff
+from segearth.tiff.support import (
+    COORDINATES,
+    TO_BYTE,
+    check_supported,
+    no_colours_error,
+    opened_image_bands,
+    refuse_sparse,
+    remarks,
+    unsupported_error,
+)
 
 __all__ = [
     "COORDINATES",
@@ -14,12 +23,12 @@ __all__ = [
     "TO_BYTE",
     "Damaged",
     "Page",
-    "check",
-    "given",
-    "no_colours",
-    "plain",
+    "as_plain_tiff",
+    "check_supported",
+    "no_colours_error",
+    "opened_image_bands",
     "read_page",
     "refuse_sparse",
     "remarks",
-    "unsupported",
+    "unsupported_error",
 ]

@@ -1,19 +1,19 @@
-"""Numbers of TIFF: tags, types, and what a pixel's bands may be."""
+"""Constants of TIFF: tags, data types and photometric interpretations."""
 
 # Tags of TIFF 6.0, its supplements, GeoTIFF 1.1 and GDAL.
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, ORIENTATION, BANDS, STRIP_BYTES, PLANAR = 273, 274, 277, 279, 284
 TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT, GEOKEYS, GDAL = 324, 325, 338, 339, 34735, 42112
-# What a decoder needs: also of fax, LZW's predictor, palettes, tiles, JPEG of both kinds and YCbCr.
+# Tags that a decoder needs, also for fax, LZW predictor, palettes, tiles, JPEG of both kinds and YCbCr.
 DECODING = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, STRIP_OFFSETS, BANDS, 278, STRIP_BYTES, PLANAR}
     | {292, 293, 317, 320, 322, 323, TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT, 347}
     | {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 )
-OURS = frozenset((SUBFILE, ORIENTATION, GEOKEYS, GDAL))
+METADATA = frozenset((SUBFILE, ORIENTATION, GEOKEYS, GDAL))
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SHORT, LONG = 3, 4
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
-COLOURS = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}  # bands of each
+COLOURS = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}  # colour bands of each

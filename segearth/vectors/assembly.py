@@ -1,4 +1,4 @@
-"""The polygons of a whole map, tile by tile, each as soon as its last pixel has been seen."""
+"""Assembles the polygons of a whole map, tile by tile, each as soon as its last pixel has been seen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segearth.vectors.chains import OUTSIDE, Chains, trace
-from segearth.vectors.rings import Polygons, polygons
-from segearth.vectors.simplify import corners_that_stay
+from segearth.vectors.rings import Polygons, close_rings
+from segearth.vectors.simplify import kept_corners
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from segearth.vectors.partition import Partition
 
 
-def assembled(
+def assemble_polygons(
     partition: Partition,
     width: int,
     side: int,
@@ -25,14 +25,14 @@ def assembled(
     tolerance: float = 0.0,
     step: Callable[[], object] = lambda: None,
 ) -> Iterator[Polygons]:
-    """The polygons of a map, some at a time.
+    """Yields the polygons of a map, part by part.
 
     Args:
         partition: its pieces.
         width: of the map.
         side: of the tiles.
-        wanted: (n,) which pieces become polygons.
-        tolerance: as of `corners_that_stay`; 0 keeps all corners.
+        wanted: (n,) whether a piece becomes a polygon.
+        tolerance: as of `kept_corners`; 0 keeps all corners.
         step: called after every tile.
     """
     left = partition.pieces.pixels.copy()  # pixels that have not been seen
@@ -40,21 +40,21 @@ def assembled(
     for row, column in partition.tiles:
         numbers = partition.numbers((row, column))
         inner = numbers[1:-1, 1:-1]
-        kept = corners_that_stay(inner, tolerance) if tolerance else None
+        kept = kept_corners(inner, tolerance) if tolerance else None
         window = partition.window((row, column))
         chains = trace(numbers, (window.top, window.left), width, kept, side)
-        chains = chains.of(wanted[chains.piece])
+        chains = chains.select(wanted[chains.piece])
         here, pixels = np.unique(inner[inner != OUTSIDE], return_counts=True)
         left[here] -= pixels
         within = pixels == partition.pieces.pixels[here]
         is_whole = within[np.searchsorted(here, chains.piece)]
         if is_whole.any():
-            yield polygons(chains.of(is_whole))
-        open_chains.append(chains.of(~is_whole))
+            yield close_rings(chains.select(is_whole))
+        open_chains.append(chains.select(~is_whole))
         if column == partition.shape[1] - 1:
             several = Chains.joined(open_chains)
             is_whole = left[several.piece] == 0
             if is_whole.any():
-                yield polygons(several.of(is_whole))
-            open_chains = [several.of(~is_whole)]
+                yield close_rings(several.select(is_whole))
+            open_chains = [several.select(~is_whole)]
         step()

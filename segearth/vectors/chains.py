@@ -1,4 +1,4 @@
-"""Borders of pieces in a tile: chains of pixel corners, which rings are put together from.
+"""Traces the borders of pieces in a tile: chains of pixel corners, of which rings are made.
 
 Every side of a pixel whose other side is another piece is a step of one pixel's length, with the piece on the right
 hand: east along the pixel's upper side, then south, west and north. A chain ends where its next step belongs to a pixel
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segearth.vectors.groups import in_order
+from segearth.vectors.groups import order_linked_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _END = ((0, 1), (1, 1), (1, 0), (0, 0))
 
 
 class Chains(NamedTuple):
-    """Pieces of rings.
+    """Parts of rings.
 
     Attributes:
         piece: (n,) whose border each is.
@@ -51,25 +51,25 @@ class Chains(NamedTuple):
     points: Points
     length: NDArray[np.int64]
 
-    def of(self, wanted: NDArray[np.bool_]) -> Chains:
-        """Those that are wanted."""
-        points = self.points[np.repeat(wanted, self.length)]
-        return Chains(self.piece[wanted], self.begin[wanted], self.end[wanted], points, self.length[wanted])
+    def select(self, mask: NDArray[np.bool_]) -> Chains:
+        """The chains where a mask (n,) is set."""
+        points = self.points[np.repeat(mask, self.length)]
+        return Chains(self.piece[mask], self.begin[mask], self.end[mask], points, self.length[mask])
 
     @classmethod
     def joined(cls, parts: list[Chains]) -> Chains:
-        """One list after the other."""
+        """Concatenates lists of chains."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def trace(
-    numbers: Numbers, at: tuple[int, int], width: int, kept: NDArray[np.bool_] | None = None, seam: int = 0
+    numbers: Numbers, origin: tuple[int, int], width: int, kept: NDArray[np.bool_] | None = None, seam: int = 0
 ) -> Chains:
-    """The chains of a tile.
+    """Traces the chains of a tile.
 
     Args:
         numbers: (h + 2, w + 2) the pieces of a tile and of one more pixel on each side, `OUTSIDE` where there is none.
-        at: row and column of the tile's first pixel in the map.
+        origin: row and column of the tile's first pixel in the map.
         width: of the map.
         kept: (h + 1, w + 1) the corners that stay; None: all. On the seams between tiles all stay, also those where a
             straight border goes across.
@@ -80,17 +80,17 @@ def trace(
     index = np.full((4, tall, wide), -1, np.int32)
     rows, columns, offset = [], [], [0]
     for way in range(4):
-        found = np.nonzero((inner != OUTSIDE) & (inner != _moved(numbers, _LEFT[way])))
-        index[way, found[0], found[1]] = np.arange(offset[-1], offset[-1] + len(found[0]), dtype=np.int32)
-        rows.append(found[0].astype(np.int32))
-        columns.append(found[1].astype(np.int32))
-        offset.append(offset[-1] + len(found[0]))
+        borders = np.nonzero((inner != OUTSIDE) & (inner != _shifted(numbers, _LEFT[way])))
+        index[way, borders[0], borders[1]] = np.arange(offset[-1], offset[-1] + len(borders[0]), dtype=np.int32)
+        rows.append(borders[0].astype(np.int32))
+        columns.append(borders[1].astype(np.int32))
+        offset.append(offset[-1] + len(borders[0]))
     count = offset[-1]
     following = np.empty(count, np.int32)
     begins, ends = np.empty((2, count), np.int64)
     corners, stays = np.empty((count, 2), np.int32), np.empty(count, bool)
     for way in range(4):
-        one = slice(offset[way], offset[way + 1])
+        part = slice(offset[way], offset[way + 1])
         row, column = rows[way], columns[way]
         piece = inner[row, column]
         left, ahead = _LEFT[way], _AHEAD[way]
@@ -104,19 +104,19 @@ def trace(
         next_row = np.where(turns_left, across[0], np.where(goes_on, there[0], row))
         next_column = np.where(turns_left, across[1], np.where(goes_on, there[1], column))
         inside = (next_row >= 0) & (next_row < tall) & (next_column >= 0) & (next_column < wide)
-        following[one] = -1
-        following[one][inside] = index[next_way[inside], next_row[inside], next_column[inside]]
+        following[part] = -1
+        following[part][inside] = index[next_way[inside], next_row[inside], next_column[inside]]
         end_row, end_column = row + _END[way][0], column + _END[way][1]
-        begins[one] = _key(at[0] + row + _BEGIN[way][0], at[1] + column + _BEGIN[way][1], way, width)
-        ends[one] = _key(at[0] + end_row, at[1] + end_column, next_way, width)
-        corners[one, 0], corners[one, 1] = at[1] + end_column, at[0] + end_row
-        stays[one] = ~goes_on | (beside != beyond)
+        begins[part] = _key(origin[0] + row + _BEGIN[way][0], origin[1] + column + _BEGIN[way][1], way, width)
+        ends[part] = _key(origin[0] + end_row, origin[1] + end_column, next_way, width)
+        corners[part, 0], corners[part, 1] = origin[1] + end_column, origin[0] + end_row
+        stays[part] = ~goes_on | (beside != beyond)
         if kept is not None:
-            onto = corners[one, 0] if way % 2 == 0 else corners[one, 1]
-            stays[one] |= onto % seam == 0
-            on_seam = (corners[one] % seam == 0).any(axis=1)
-            stays[one] &= on_seam | kept[end_row, end_column]
-    order, first = in_order(following)
+            onto = corners[part, 0] if way % 2 == 0 else corners[part, 1]
+            stays[part] |= onto % seam == 0
+            on_seam = (corners[part] % seam == 0).any(axis=1)
+            stays[part] &= on_seam | kept[end_row, end_column]
+    order, first = order_linked_lists(following)
     starts = np.flatnonzero(np.r_[True, first[1:] != first[:-1]]) if count else np.empty(0, np.intp)
     last = np.r_[starts[1:], count][: len(starts)] - 1
     stays = stays[order]
@@ -125,9 +125,9 @@ def trace(
     return Chains(piece[order[starts]], begins[order[starts]], ends[order[last]], corners[order][stays], length)
 
 
-def _moved(numbers: Numbers, by: tuple[int, int]) -> Numbers:
-    """The neighbours of a tile's pixels on one side."""
-    return numbers[1 + by[0] : numbers.shape[0] - 1 + by[0], 1 + by[1] : numbers.shape[1] - 1 + by[1]]
+def _shifted(numbers: Numbers, offset: tuple[int, int]) -> Numbers:
+    """The neighbours of a tile's pixels at an offset (rows, columns)."""
+    return numbers[1 + offset[0] : numbers.shape[0] - 1 + offset[0], 1 + offset[1] : numbers.shape[1] - 1 + offset[1]]
 
 
 def _key(row: NDArray[np.integer], column: NDArray[np.integer], way: int | NDArray[np.integer], width: int) -> Keys:

@@ -1,4 +1,4 @@
-"""What tells one label map from another: its files, and what is read of it besides pixels."""
+"""Hashes of all that polygons depend on in a label map: its files, and what is read besides pixels."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ CLASS = "class_"  # and a value: the tags that name classes
 _DERIVED = (".aux.xml", ".ovr")
 
 
-def content_of(path: Path, file: DatasetReader) -> str:
+def content_hash(path: Path, file: DatasetReader) -> str:
     """SHA-256 of all that polygons depend on in a raster, wherever it lies.
 
     Args:
         path: of the raster.
-        file: it, open. A VRT consists of the rasters that it names, and these of theirs.
+        file: the open raster. Of a VRT all rasters that it is made of count, and those that they are made of.
 
     Raises:
-        UserError: a part of it is no file on this computer, so that a later run could not tell what was in it.
+        UserError: a part of it is no file on this computer, so a later run could not tell whether it has changed.
     """
-    found: dict[str, str] = {}
-    _add(path, file, found)
-    return settings_hash({"files": list(found.values()), **_outline(file)})
+    hashes: dict[str, str] = {}
+    _add(path, file, hashes)
+    return settings_hash({"files": list(hashes.values()), **_outline(file)})
 
 
 @contextmanager
-def opened_with_companions(path: Path) -> Iterator[DatasetReader]:
-    """A raster with what lies beside it: a mask, names, colours; it need not have a place on the Earth."""
+def open_with_companions(path: Path) -> Iterator[DatasetReader]:
+    """Opens a raster with the files beside it (mask, names, colours); it need not be georeferenced."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -50,25 +50,25 @@ def opened_with_companions(path: Path) -> Iterator[DatasetReader]:
             yield file
 
 
-def _add(path: Path, file: DatasetReader, found: dict[str, str]) -> None:
-    """Adds the hashes of a raster's files, by their paths, and of the rasters that it consists of."""
+def _add(path: Path, file: DatasetReader, hashes: dict[str, str]) -> None:
+    """Adds the hashes of a raster's files, by their paths, and of the rasters that it is made of."""
     for name in sorted(file.files):
         part = Path(os.path.realpath(name))
-        if str(part) in found or name.endswith(_DERIVED):
+        if str(part) in hashes or name.endswith(_DERIVED):
             continue
         if not part.is_file():
             raise UserError(
                 f"{path} is made of {name}: expected files on this computer, which tell whether polygons are of it; "
                 f"copy it to one: gdal_translate {path} {path.stem}.tif"
             )
-        found[str(part)] = sha256_of(part)
+        hashes[str(part)] = sha256_of(part)
         if part != Path(os.path.realpath(path)):
-            with suppress(OSError), gdal_errors(), opened_with_companions(part) as inner:  # or it is no raster
-                _add(path, inner, found)
+            with suppress(OSError), gdal_errors(), open_with_companions(part) as inner:  # or it is no raster
+                _add(path, inner, hashes)
 
 
 def _outline(file: DatasetReader) -> dict[str, Any]:
-    """What is read of a raster besides pixels, wherever it is kept."""
+    """What is read of a raster besides pixels, from whichever of its files."""
     colours: dict[int, Any] = {}
     with suppress(ValueError):  # it has no palette
         colours = file.colormap(1)

@@ -1,4 +1,4 @@
-"""One multipolygon for each class, some classes at a time."""
+"""Collects polygons by class, some classes at a time."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     Offsets = NDArray[np.int64]
 
 
-def dissolved(found: Iterable[Polygons], group: Numbers, points: int) -> Iterator[Polygons]:
-    """Polygons by class.
+def dissolve(polygons: Iterable[Polygons], group: Numbers, points: int) -> Iterator[Polygons]:
+    """Sorts polygons by class.
 
     The corners of all are held meanwhile, in 8 bytes each; a class is complete when the last tile has been seen.
 
     Args:
-        found: polygons in any order.
+        polygons: in any order.
         group: (n,) the class of each piece, from 0.
-        points: about how many are handed out at once; a class is never parted.
+        points: about how many to yield at once; a class is never divided.
 
     Yields:
         All polygons of some classes, sorted by class and then by piece.
     """
-    parts = [_Part.of(part, group) for part in found]
+    parts = [_Part.sort(part, group) for part in polygons]
     if not parts:
         return
     total = np.cumsum(sum(part.points_of(int(group.max()) + 1) for part in parts))
@@ -37,10 +37,10 @@ def dissolved(found: Iterable[Polygons], group: Numbers, points: int) -> Iterato
     while begin < len(total):
         before = total[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(total, before + points, side="right")))
-        some = Polygons.joined([part.between(begin, end) for part in parts])
-        if len(some.piece):
-            some = some.in_groups(some.piece)
-            yield some.in_groups(group[some.piece])
+        batch = Polygons.joined([part.between(begin, end) for part in parts])
+        if len(batch.piece):
+            batch = batch.in_groups(batch.piece)
+            yield batch.in_groups(group[batch.piece])
         begin = end
 
 
@@ -60,7 +60,7 @@ class _Part(NamedTuple):
     point: Offsets
 
     @classmethod
-    def of(cls, polygons: Polygons, group: Numbers) -> _Part:
+    def sort(cls, polygons: Polygons, group: Numbers) -> _Part:
         polygons = polygons.in_groups(group[polygons.piece])
         ring, point = (np.r_[0, np.cumsum(counts)] for counts in (polygons.rings, polygons.length))
         return cls(polygons, group[polygons.piece], ring, point)
@@ -70,7 +70,7 @@ class _Part(NamedTuple):
         return np.bincount(self.group, np.diff(self.point[self.ring]), count).astype(np.int64)
 
     def between(self, begin: int, end: int) -> Polygons:
-        """Those of some classes."""
+        """The polygons of the classes from `begin` to `end` - 1."""
         first, last = np.searchsorted(self.group, [begin, end])
         rings = slice(self.ring[first], self.ring[last])
         points = slice(self.point[rings.start], self.point[rings.stop])

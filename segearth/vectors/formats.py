@@ -1,4 +1,4 @@
-"""Files of polygons: GeoPackage, FlatGeobuf and GeoJSON, written some polygons at a time."""
+"""Writes files of polygons, GeoPackage, FlatGeobuf and GeoJSON, part by part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from segearth.errors import UserError, first_line, option, without_warnings
 from segearth.outputs import temporary
-from segearth.scenes.layers import Entry
+from segearth.scenes.layers import LegendEntry
 from segearth.vectors import styles
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ FIELDS = ("class", "class_id", "pixels", "area_m2", "mean_confidence", "source")
 _GEOMETRY = "geom"
 
 
-class Features(NamedTuple):
-    """Some polygons with what is known of each.
+class PolygonFeatures(NamedTuple):
+    """Polygons with their fields.
 
     Attributes:
         shapes: (n,) of shapely.
@@ -42,8 +42,8 @@ class Features(NamedTuple):
     confidences: NDArray[np.float64]
 
 
-class Layer(NamedTuple):
-    """What all polygons of a file have in common.
+class FeatureLayer(NamedTuple):
+    """The layer of a file: what all of its polygons have in common.
 
     Attributes:
         name: of the layer.
@@ -56,35 +56,35 @@ class Layer(NamedTuple):
     name: str
     kind: str
     crs: str | None
-    entries: Sequence[Entry]
+    entries: Sequence[LegendEntry]
     source: str
 
 
 def check_format(name: str) -> str:
-    """The name of a format that can be written.
+    """The key of a format in `FORMATS`, from its name in any case, with or without a dot.
 
     Raises:
-        UserError: it is another one; shapefiles cut names and texts, and are refused with what makes one.
+        UserError: unknown; or a shapefile, which cuts names and texts.
     """
-    found = name.lower().lstrip(".")
-    if found in ("shp", "shapefile", "esri shapefile"):
+    key = name.lower().lstrip(".")
+    if key in ("shp", "shapefile", "esri shapefile"):
         raise UserError(
             f"{option('vector', name)}: shapefiles hold at most 2 GB and cut names, so none is written: expected "
             f"{', '.join(FORMATS)}; write a gpkg, and convert it: ogr2ogr NAME.shp NAME.polygons.gpkg NAME"
         )
-    if found not in FORMATS:
+    if key not in FORMATS:
         raise UserError(f"{option('vector', name)}: expected {', '.join(FORMATS)}")
-    return found
+    return key
 
 
-def write_features(path: Path, of: str, layer: Layer, parts: Iterable[Features]) -> None:
+def write_features(path: Path, suffix: str, layer: FeatureLayer, parts: Iterable[PolygonFeatures]) -> None:
     """Writes a file of polygons.
 
-    FlatGeobuf and GeoJSON cannot be written bit by bit: they are made from a GeoPackage, which can.
+    FlatGeobuf and GeoJSON cannot be written part by part: they are converted from a GeoPackage, which can.
 
     Args:
         path: the file.
-        of: its format, a key of `FORMATS`.
+        suffix: its format, a key of `FORMATS`.
         layer: what its polygons have in common.
         parts: the polygons.
 
@@ -92,22 +92,22 @@ def write_features(path: Path, of: str, layer: Layer, parts: Iterable[Features])
         OSError: it cannot be written.
     """
     with _errors():
-        if of == "gpkg":
+        if suffix == "gpkg":
             _write_geopackage(path, layer, parts)
-            styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.qml(layer.entries))
+            styles.add_to_geopackage(path, layer.name, _GEOMETRY, styles.polygon_qml(layer.entries))
             return
         with temporary(path.with_suffix(".gpkg")) as whole:  # on the disk whose room is looked at
             _write_geopackage(whole, layer, parts, indexed=False)
-            _convert(whole, path, of, layer)
+            _convert(whole, path, suffix, layer)
 
 
-def _write_geopackage(path: Path, layer: Layer, parts: Iterable[Features], indexed: bool = True) -> None:
+def _write_geopackage(path: Path, layer: FeatureLayer, parts: Iterable[PolygonFeatures], indexed: bool = True) -> None:
     import pyogrio
     import shapely
 
     names = {entry.value: entry.name for entry in layer.entries}
     nothing = np.empty(0)
-    first = Features(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
+    first = PolygonFeatures(nothing.astype(object), nothing.astype(int), nothing.astype(int), nothing, nothing)
     try:
         for number, part in enumerate(_after(first, parts)):
             columns = [
@@ -138,24 +138,24 @@ def _write_geopackage(path: Path, layer: Layer, parts: Iterable[Features], index
             beside.unlink(missing_ok=True)
 
 
-def _after(first: Features, others: Iterable[Features]) -> Iterator[Features]:
-    """One and then others."""
+def _after(first: PolygonFeatures, others: Iterable[PolygonFeatures]) -> Iterator[PolygonFeatures]:
+    """Yields one, then the others."""
     yield first
     yield from others
 
 
-def _convert(source: Path, path: Path, of: str, layer: Layer) -> None:
+def _convert(source: Path, path: Path, suffix: str, layer: FeatureLayer) -> None:
     """Copies a GeoPackage to another format, with bounded memory."""
     import pyogrio
 
     # RFC 7946: GDAL turns coordinates into longitudes and latitudes of 7 decimals
-    choices: dict[str, Any] = {"RFC7946": "YES"} if of == "geojson" else {"SPATIAL_INDEX": "YES"}
+    choices: dict[str, Any] = {"RFC7946": "YES"} if suffix == "geojson" else {"SPATIAL_INDEX": "YES"}
     with without_warnings(UserWarning), pyogrio.raw.open_arrow(source, layer=layer.name) as (meta, stream):
         pyogrio.raw.write_arrow(
             stream,
             path,
             layer=layer.name,
-            driver=FORMATS[of],
+            driver=FORMATS[suffix],
             geometry_name=meta["geometry_name"] or "wkb_geometry",
             geometry_type=layer.kind,
             crs=layer.crs,
@@ -165,7 +165,7 @@ def _convert(source: Path, path: Path, of: str, layer: Layer) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Makes an `OSError` of what GDAL and SQLite report of a file that cannot be written."""
+    """Turns errors of GDAL and SQLite about a file that cannot be written into an `OSError`."""
     import sqlite3
 
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError

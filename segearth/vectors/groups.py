@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
 
 
-def grouped(count: int, one: NDArray[np.integer], other: NDArray[np.integer]) -> tuple[Numbers, int]:
-    """Numbers things so that those that are linked, directly or through others, have the same number.
+def connected_components(count: int, one: NDArray[np.integer], other: NDArray[np.integer]) -> tuple[Numbers, int]:
+    """Numbers the connected components of a graph.
 
     Args:
-        count: of things, numbered from 0.
-        one: (n,) a thing of each link.
-        other: (n,) the other one.
+        count: of nodes, numbered from 0.
+        one: (n,) a node of each edge.
+        other: (n,) the other node of each edge.
 
     Returns:
-        (count,) the group of each, numbered from 0 in the order of their first things; and how many groups there are.
+        (count,) the component of each node, numbered from 0 in the order of their first nodes; and their number.
     """
     parent = np.arange(count, dtype=np.int32)
     while True:
@@ -38,33 +38,33 @@ def grouped(count: int, one: NDArray[np.integer], other: NDArray[np.integer]) ->
     return numbers[parent], int(first.sum())
 
 
-def in_order(following: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Puts the things of linked lists, open or closed, in their order.
+def order_linked_lists(following: NDArray[np.integer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Puts the nodes of linked lists, open or closed, in their order.
 
     Args:
-        following: (n,) which thing follows each; -1 where none does. No two things have the same follower.
+        following: (n,) the node that follows each; -1 where none does. No two nodes have the same follower.
 
     Returns:
-        (n,) the things, list by list; and (n,) the first thing of the list of each of these. A closed list begins with
+        (n,) the nodes, list by list; and (n,) the first node of the list of each of these. A closed list begins with
         the lowest number in it.
     """
     count = len(following)
-    own = np.arange(count, dtype=np.int32)
-    before = own.copy()
+    nodes = np.arange(count, dtype=np.int32)
+    before = nodes.copy()
     linked = following >= 0
-    before[following[linked]] = own[linked]
-    opens = before == own
-    opens[following[(following == own)]] = False  # alone in a closed list
+    before[following[linked]] = nodes[linked]
+    opens = before == nodes
+    opens[following[(following == nodes)]] = False  # alone in a closed list
     # each step doubles how far back is seen: to the first thing of an open list, or once around a closed one
-    jump, lowest = before, own
+    jump, lowest = before, nodes
     for _ in range(count.bit_length()):
         lowest = np.minimum(lowest, lowest[jump])
         jump = jump[jump]
         if (opens[jump] | (lowest == lowest[before])).all():
             break
-    first = np.where(opens[jump], jump, lowest) if count else own
-    before = np.where(first == own, own, before)
-    distance = (before != own).astype(np.int32)
+    first = np.where(opens[jump], jump, lowest) if count else nodes
+    before = np.where(first == nodes, nodes, before)
+    distance = (before != nodes).astype(np.int32)
     while ((further := before[before]) != before).any():
         distance = distance + distance[before]
         before = further

@@ -1,4 +1,4 @@
-"""A label map that is to become polygons: its values tile by tile, what they mean, and how large its pixels are."""
+"""Reads a label map for polygons: its values tile by tile, their names and colours, and the areas of its pixels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from segearth.colours import palette
 from segearth.errors import UserError, first_line
 from segearth.labels import UNCLASSIFIED_COLOUR
 from segearth.scenes.block_files import gdal_errors
-from segearth.scenes.layers import LEVELS, Entry
+from segearth.scenes.layers import LEVELS, LegendEntry
 from segearth.scenes.pixel_areas import PixelAreas, pixel_areas
-from segearth.vectors.content import CLASS, content_of, opened_with_companions
+from segearth.vectors.content import CLASS, content_hash, open_with_companions
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -32,11 +32,11 @@ _HALF = 26  # bits: areas of pixel rows have 52, in two whole numbers, so that t
 
 
 class LabelMap:
-    """A label map that is open.
+    """An open label map.
 
     Args:
         path: of a raster with one band of whole numbers, and perhaps one of alpha.
-        file: it, open.
+        file: the open raster.
         confidence: the raster of confidence, open; None if there is none.
 
     Attributes:
@@ -53,10 +53,10 @@ class LabelMap:
 
     def __init__(self, path: Path, file: Any, confidence: Any | None) -> None:
         self.path, self._file, self._confidence = path, file, confidence
-        self.content = content_of(path, file)
-        self.confidence_content = None if confidence is None else content_of(Path(confidence.name), confidence)
+        self.content = content_hash(path, file)
+        self.confidence_content = None if confidence is None else content_hash(Path(confidence.name), confidence)
         self.size: tuple[int, int] = file.shape
-        self.transform, self.crs = _place(file), file.crs
+        self.transform, self.crs = _transform(file), file.crs
         self.areas: PixelAreas = pixel_areas(file.transform, file.crs, file.shape)
         self.is_scored = confidence is not None
         self._rows = _row_units(self.areas.values) if isinstance(self.areas.values, np.ndarray) else None
@@ -64,19 +64,19 @@ class LabelMap:
         self._has_mask = not self._has_alpha and "per_dataset" in {flag.name for flag in file.mask_flag_enums[0]}
 
     def values(self, window: Window) -> Numbers:
-        """The values of a part (h, w), `NODATA` where there is none.
+        """Reads the values of a window, (h, w), with `NODATA` where there is no label.
 
         Raises:
             UserError: it cannot be read.
         """
-        found = self._read(self._file, window)
-        absent = np.zeros(found.shape, bool) if self._file.nodata is None else found == self._file.nodata
+        stored = self._read(self._file, window)
+        absent = np.zeros(stored.shape, bool) if self._file.nodata is None else stored == self._file.nodata
         if self._has_alpha:
             absent |= self._read(self._file, window, 2) == 0
         elif self._has_mask:
             absent |= self._read(self._file, window, mask=True) == 0
-        values = found.astype(np.int32)  # what is too large of uint32 is below 0
-        if (wrong := found[(values < 0) & ~absent]).size:
+        values = stored.astype(np.int32)  # values of uint32 that are too large become negative
+        if (wrong := stored[(values < 0) & ~absent]).size:
             raise UserError(
                 f"{self.path} has the value {wrong[0]}: expected labels from 0 to {2**31 - 1:,}, and nodata; give a "
                 "NAME.labels.tif of segearth predict"
@@ -103,10 +103,10 @@ class LabelMap:
             width = window.right - window.left
             weights = [np.repeat(half[window.top : window.bottom], width) for half in self._rows.halves]
         if self._confidence is not None:
-            found = self._read(self._confidence, window) if scored else np.zeros_like(numbers)
-            weights.append(np.maximum(found, 1).ravel().astype(np.float64) - 1)
+            stored = self._read(self._confidence, window) if scored else np.zeros_like(numbers)
+            weights.append(np.maximum(stored, 1).ravel().astype(np.float64) - 1)
         columns += [
-            np.bincount(flat, weights=one, minlength=count).astype(np.int64) for one in weights
+            np.bincount(flat, weights=weight, minlength=count).astype(np.int64) for weight in weights
         ]  # below 2 ** 53
         return np.column_stack(columns).astype(np.int64)
 
@@ -127,8 +127,8 @@ class LabelMap:
         """The side of a pixel in metres on the average, as the root of its area; 1 without coordinate system."""
         return 1.0 if self.areas.values is None else float(np.sqrt(np.mean(self.areas.values)))
 
-    def entries(self, values: NDArray[np.integer]) -> list[Entry]:
-        """What some values mean: their names, by the file's tags, and their colours, by its palette, else by names."""
+    def entries(self, values: NDArray[np.integer]) -> list[LegendEntry]:
+        """Names of values, from the file's tags, and colours, from its palette or else from the names."""
         tags = self._file.tags(1)
         names = [tags.get(f"{CLASS}{value}", str(value)) for value in values.tolist()]
         colours = {}
@@ -137,18 +137,18 @@ class LabelMap:
         with suppress(ValueError):  # it has no palette
             colours |= {value: colour[:3] for value, colour in self._file.colormap(1).items()}
         return [
-            Entry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
+            LegendEntry(value, name, colours.get(value, UNCLASSIFIED_COLOUR))
             for value, name in zip(values.tolist(), names, strict=True)
         ]
 
     def names(self) -> dict[int, tuple[str]]:
-        """The names of values, by the file's tags, which know one of each."""
-        found = {key.removeprefix(CLASS): name for key, name in self._file.tags(1).items() if key.startswith(CLASS)}
-        return dict(sorted((int(text), (name,)) for text, name in found.items() if text.isdecimal()))
+        """The names of values, from the file's tags, which have one of each."""
+        tags = {key.removeprefix(CLASS): name for key, name in self._file.tags(1).items() if key.startswith(CLASS)}
+        return dict(sorted((int(text), (name,)) for text, name in tags.items() if text.isdecimal()))
 
     @property
     def summary(self) -> Path:
-        """Where the map's own summary is, if there is one."""
+        """The path of the map's summary, if there is one."""
         return self.path.with_name(f"{base_name(self.path)}.summary.json")
 
     def _read(self, file: Any, window: Window, band: int = 1, *, mask: bool = False) -> NDArray[np.integer]:
@@ -188,7 +188,7 @@ def open_label_map(path: Path) -> Iterator[LabelMap]:
         UserError: it is no label map, or the confidence is that of another one.
     """
     with ExitStack() as files:
-        file = files.enter_context(_opened(path))
+        file = files.enter_context(_open_raster(path))
         has_alpha = file.count == 2 and file.colorinterp[1].name == "alpha"
         if file.count - has_alpha != 1 or file.dtypes[0] not in _TYPES:
             bands = f"{file.count} band{'s' * (file.count > 1)} of {file.dtypes[0]}"
@@ -198,7 +198,7 @@ def open_label_map(path: Path) -> Iterator[LabelMap]:
                 f"{path.stem}.int32.tif"
             )
         other = confidence_path(path)
-        confidence = files.enter_context(_opened(other)) if other is not None else None
+        confidence = files.enter_context(_open_raster(other)) if other is not None else None
         if confidence is not None and (confidence.shape != file.shape or confidence.dtypes != ("uint8",)):
             raise UserError(
                 f"{other} is not the confidence of {path}, which has other pixels: expected one made with it; move it "
@@ -215,34 +215,34 @@ def confidence_path(labels: Path) -> Path | None:
 
 
 def base_name(labels: Path) -> str:
-    """What a map is called: `town` of town.labels.tif."""
+    """The name of a map: `town` of town.labels.tif."""
     return labels.stem.removesuffix(".labels")
 
 
-def _place(file: DatasetReader) -> Affine:
+def _transform(file: DatasetReader) -> Affine:
     """From (column, row) to the coordinates that GIS programs show a raster at."""
     import rasterio.shutil
     from rasterio.io import MemoryFile
 
-    if file.transform.is_identity:  # which rasterio says, too, where the file has no transform
-        with MemoryFile(ext=".vrt") as told:
-            rasterio.shutil.copy(file, told.name, driver="VRT")
-            if b"<GeoTransform>" not in told.read():
+    if file.transform.is_identity:  # rasterio gives this one also where the file has no transform
+        with MemoryFile(ext=".vrt") as vrt:
+            rasterio.shutil.copy(file, vrt.name, driver="VRT")
+            if b"<GeoTransform>" not in vrt.read():
                 return file.transform.scale(1, -1)
     return file.transform
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[DatasetReader]:
-    """A raster, open with what lies beside it: a mask, names, colours.
+def _open_raster(path: Path) -> Iterator[DatasetReader]:
+    """Opens a raster with the files beside it (mask, names, colours).
 
     Raises:
-        UserError: it is none.
+        UserError: it is no raster.
     """
     with ExitStack() as files:
         try:
             with gdal_errors():
-                file = files.enter_context(opened_with_companions(path))
+                file = files.enter_context(open_with_companions(path))
         except OSError as error:
             raise UserError(
                 f"{path} cannot be opened ({first_line(error)}): expected a raster; give a NAME.labels.tif of segearth "

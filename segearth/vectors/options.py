@@ -1,4 +1,4 @@
-"""What is asked of polygons, and what one gets."""
+"""Options and result of making polygons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from segearth.errors import UserError, option
 from segearth.vectors.formats import check_format
 
-MOST = 2_000_000  # polygons that are written unasked: more are noise, and open in no program
+MOST = 2_000_000  # polygons that are written without `force`: more are noise, and no program opens them
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class VectorResult:
     """A file of polygons.
 
     Attributes:
-        path: of it.
-        summary: what is in the file of the same name that ends in .json, too.
+        path: of the file.
+        summary: the content of the file `NAME.polygons.SUFFIX.json` beside it.
         was_there: whether an earlier run had written it.
     """
 

@@ -1,4 +1,4 @@
-"""The pieces of a whole map, found tile by tile and joined across the seams; the same for every side of tiles."""
+"""Finds the pieces of a whole map tile by tile, and joins them across the seams; the same for every tile size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from segearth.vectors.chains import OUTSIDE
-from segearth.vectors.groups import grouped
+from segearth.vectors.groups import connected_components
 from segearth.vectors.label_map import NODATA, LabelMap
-from segearth.vectors.pieces import Borders, Pieces, pieces_in
-from segearth.vectors.sieve import sieved
+from segearth.vectors.pieces import Borders, Pieces, number_pieces
+from segearth.vectors.sieve import sieve
 from segearth.windows import Window
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Partition:
         source: the map.
         side: of tiles, in pixels.
         is_small: which pieces the sieve is to move; None: none.
-        check: called after every tile with the values of pieces that are known to be whole, and with None at the end;
-            it may raise.
+        check: called after every tile with the values of the pieces that are known to be complete; it may raise.
 
     Attributes:
         pieces: all that are not nodata, in the order of their first pixels.
@@ -111,10 +110,10 @@ class Partition:
         return found
 
     def _tile(self, place: Place, *, scored: bool) -> _Tile:
-        """A tile by itself, in which the sieve has moved what it can already."""
+        """A tile by itself, after the sieve has merged what does not depend on other tiles."""
         window = self.window(place)
         values = self._source.values(window)
-        numbers, count = pieces_in(values)
+        numbers, count = number_pieces(values)
         flat = numbers.ravel()
         own, first = np.empty(count, np.int32), np.empty(count, np.int64)
         own[flat] = values.ravel()
@@ -125,7 +124,7 @@ class Partition:
         if self._is_small is None:
             return _Tile(numbers, pieces, Borders.between(numbers[0, :0], numbers[0, :0]))
         tile = _Tile(numbers, pieces, _without_nodata(Borders.inside(numbers), own))
-        groups, pieces, borders = sieved(pieces, tile.borders, self._is_small, self._on_seams(tile, place))
+        groups, pieces, borders = sieve(pieces, tile.borders, self._is_small, self._on_seams(tile, place))
         return _Tile(groups[numbers], pieces, borders)
 
     def _may_change(self, tile: _Tile, place: Place) -> NDArray[np.bool_]:
@@ -151,13 +150,13 @@ class Partition:
         """Joins the pieces of all tiles: the final number of each, and the final pieces."""
         one, other = self._seams()
         same = pieces.values[one] == pieces.values[other]
-        groups, count = grouped(len(pieces), one[same], other[same])
+        groups, count = connected_components(len(pieces), one[same], other[same])
         values = pieces.values
         pieces = pieces.merged(groups, count)
         if self._is_small is not None:
             across = _without_nodata(Borders.between(one[~same], other[~same]), values)
             all_borders = Borders.joined([borders, across]).merged(groups)
-            more, pieces, _ = sieved(pieces, all_borders, self._is_small)
+            more, pieces, _ = sieve(pieces, all_borders, self._is_small)
             groups = more[groups]
         order = np.argsort(pieces.first)
         order = order[pieces.values[order] != NODATA]
@@ -187,6 +186,6 @@ def _kept(side: Numbers) -> Numbers:
 
 
 def _without_nodata(borders: Borders, values: NDArray[np.int32]) -> Borders:
-    """Those on both sides of which there are labels."""
+    """The borders that have labels on both sides."""
     chosen = (values[borders.one] != NODATA) & (values[borders.other] != NODATA)
     return Borders(borders.one[chosen], borders.other[chosen], borders.length[chosen])

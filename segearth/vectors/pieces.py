@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segearth.vectors.groups import grouped
+from segearth.vectors.groups import connected_components
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Values = NDArray[np.integer]
 
 
-def pieces_in(values: Values) -> tuple[Numbers, int]:
-    """Numbers the pieces of an array.
+def number_pieces(values: Values) -> tuple[Numbers, int]:
+    """Numbers the pieces of an array of values.
 
     Args:
         values: (h, w).
@@ -30,7 +30,7 @@ def pieces_in(values: Values) -> tuple[Numbers, int]:
     begins[:, 1:] = values[:, 1:] != values[:, :-1]
     runs = (np.cumsum(begins, dtype=np.int32) - 1).reshape(values.shape)
     touching = (values[1:] == values[:-1]) & (begins[1:] | begins[:-1])
-    numbers, count = grouped(int(runs[-1, -1]) + 1, runs[:-1][touching], runs[1:][touching])
+    numbers, count = connected_components(int(runs[-1, -1]) + 1, runs[:-1][touching], runs[1:][touching])
     return numbers[runs], count
 
 
@@ -74,7 +74,7 @@ class Pieces:
 
     @classmethod
     def joined(cls, parts: list[Pieces]) -> Pieces:
-        """One table after the other."""
+        """Concatenates tables."""
         return cls(
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.sums for part in parts]),
@@ -87,7 +87,7 @@ class Borders(NamedTuple):
 
     Attributes:
         one: (m,) a piece.
-        other: (m,) another one.
+        other: (m,) its neighbour.
         length: (m,) int64, sides of pixels; a pair may occur several times.
     """
 
@@ -120,12 +120,12 @@ class Borders(NamedTuple):
         apart = one != other
         return Borders(one[apart], other[apart], self.length[apart])
 
-    def of(self, wanted: NDArray[np.bool_]) -> Borders:
-        """Those of which a piece is wanted."""
-        chosen = wanted[self.one] | wanted[self.other]
+    def touching(self, mask: NDArray[np.bool_]) -> Borders:
+        """The borders with a piece where a mask (n,) is set."""
+        chosen = mask[self.one] | mask[self.other]
         return Borders(self.one[chosen], self.other[chosen], self.length[chosen])
 
     @classmethod
     def joined(cls, parts: list[Borders]) -> Borders:
-        """One list after the other."""
+        """Concatenates lists of borders."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

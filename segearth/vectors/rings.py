@@ -1,4 +1,4 @@
-"""Polygons from chains: rings are closed, sorted into shells and holes, and handed out as soon as they are whole."""
+"""Polygons from chains: rings are closed, and sorted into shells and holes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from segearth.vectors.chains import Chains
-from segearth.vectors.groups import in_order
+from segearth.vectors.groups import order_linked_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Polygons(NamedTuple):
 
     @classmethod
     def joined(cls, parts: list[Polygons]) -> Polygons:
-        """One list after the other."""
+        """Concatenates lists of polygons."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def in_groups(self, group: Numbers) -> Polygons:
@@ -43,7 +43,7 @@ class Polygons(NamedTuple):
         return Polygons(self.piece[order], self.rings[order], self.length[rings], self.points[points])
 
     def geometries(self, transform: Any, parts: NDArray[np.int64] | None = None) -> NDArray[np.object_]:
-        """Shapely's polygons.
+        """Converts to polygons or multipolygons of shapely, (n,).
 
         Args:
             transform: from (column, row) to coordinates.
@@ -63,14 +63,14 @@ class Polygons(NamedTuple):
         return shapely.from_ragged_array(kind, coordinates, tuple(offsets))
 
 
-def polygons(chains: Chains) -> Polygons:
-    """The polygons of all chains of some pieces, sorted by piece.
+def close_rings(chains: Chains) -> Polygons:
+    """Makes the polygons of pieces from all of their chains, sorted by piece.
 
     Every ring begins with its uppermost and then leftmost point, and holes are in the order of theirs: polygons do not
     depend on how the map was cut.
     """
     place = np.argsort(chains.begin)
-    order, first = in_order(place[np.searchsorted(chains.begin, chains.end, sorter=place)])
+    order, first = order_linked_lists(place[np.searchsorted(chains.begin, chains.end, sorter=place)])
     begins = np.cumsum(chains.length) - chains.length
     points = chains.points[_ranges(begins, chains.length, order)]
     starts = np.flatnonzero(np.r_[True, first[1:] != first[:-1]])

@@ -1,4 +1,4 @@
-"""The sieve: small pieces go to their neighbours, so that no holes appear.
+"""Sieves a map: small pieces become parts of their neighbours, so that no holes appear.
 
 The smallest piece goes first, to the class that it has the longest common border with; of two equally long ones to the
 class of the lower value. There it joins all neighbours of that class, and what they have become may still be small.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segearth.vectors.groups import grouped
+from segearth.vectors.groups import connected_components
 from segearth.vectors.pieces import Borders, Pieces
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     IsSmall = Callable[[Pieces], NDArray[np.bool_]]
 
 
-def sieved(
+def sieve(
     pieces: Pieces, borders: Borders, is_small: IsSmall, waits: NDArray[np.bool_] | None = None
 ) -> tuple[Numbers, Pieces, Borders]:
-    """Sieves a map.
+    """Merges small pieces into their neighbours.
 
     Args:
         pieces: all of them.
@@ -47,13 +47,13 @@ def sieved(
         waits = np.zeros(len(pieces), bool)
     while True:
         small = is_small(pieces)
-        borders = borders.of(small)
+        borders = borders.touching(small)
         going, chosen = _going(pieces, borders, small, waits)
         if not going.any():
             return final, pieces, borders
         values = np.where(going, chosen, pieces.values)
         joins = (values[borders.one] == values[borders.other]) & (going[borders.one] | going[borders.other])
-        groups, count = grouped(len(pieces), borders.one[joins], borders.other[joins])
+        groups, count = connected_components(len(pieces), borders.one[joins], borders.other[joins])
         pieces = Pieces(values, pieces.sums, pieces.first).merged(groups, count)
         still = np.zeros(count, bool)
         still[groups[waits]] = True
@@ -63,7 +63,7 @@ def sieved(
 def _going(
     pieces: Pieces, borders: Borders, small: NDArray[np.bool_], waits: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], Numbers]:
-    """Which pieces go now, and to which value."""
+    """The pieces that are merged now, as a mask, and the new value of each."""
     rank = np.empty(len(pieces), np.int32)
     rank[np.lexsort((pieces.first, pieces.values, pieces.pixels))] = np.arange(len(pieces), dtype=np.int32)
     one, other = np.concatenate([borders.one, borders.other]), np.concatenate([borders.other, borders.one])

@@ -1,4 +1,4 @@
-"""Simpler borders that neighbours still share."""
+"""Simplifies borders so that neighbours still share them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segearth.vectors.chains import OUTSIDE, trace
-from segearth.vectors.pieces import pieces_in
-from segearth.vectors.rings import polygons
+from segearth.vectors.pieces import number_pieces
+from segearth.vectors.rings import close_rings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def corners_that_stay(numbers: Numbers, tolerance: float) -> NDArray[np.bool_]:
-    """Which corners of pixels simpler borders go through.
+def kept_corners(numbers: Numbers, tolerance: float) -> NDArray[np.bool_]:
+    """The corners of pixels that simplified borders go through.
 
     GEOS simplifies all pieces of the tile together, so that no border crosses another one. It leaves out corners and
     moves none, and those on the tile's frame all stay: the borders of tiles fit together.
@@ -33,10 +33,10 @@ def corners_that_stay(numbers: Numbers, tolerance: float) -> NDArray[np.bool_]:
     """
     import shapely
 
-    local, _ = pieces_in(numbers)
+    local, _ = number_pieces(numbers)
     framed = np.pad(local, 1, constant_values=OUTSIDE)
-    found = polygons(trace(framed, (0, 0), local.shape[1])).geometries(_PIXELS)
-    simple = shapely.coverage_simplify(found, tolerance, simplify_boundary=False)
+    polygons = close_rings(trace(framed, (0, 0), local.shape[1])).geometries(_PIXELS)
+    simple = shapely.coverage_simplify(polygons, tolerance, simplify_boundary=False)
     stay = np.zeros((local.shape[0] + 1, local.shape[1] + 1), bool)
     column, row = shapely.get_coordinates(simple).astype(np.intp).T
     stay[row, column] = True

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from segearth.cells import fitting
-from segearth.scenes.layers import Entry
+from segearth.scenes.layers import LegendEntry
 from segearth.scenes.styles import xml_text
 
 # As QGIS itself makes the table when a user stores a style in a GeoPackage.
@@ -23,7 +23,7 @@ _CONTENTS = """INSERT INTO gpkg_contents (table_name, data_type, identifier) VAL
 ('layer_styles', 'attributes', 'layer_styles')"""
 
 
-def qml(entries: Sequence[Entry]) -> str:
+def polygon_qml(entries: Sequence[LegendEntry]) -> str:
     """The style that QGIS takes for polygons whose field `class_id` has the values of a label map."""
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = ET.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class_id", enableorderby="0")
@@ -54,7 +54,7 @@ def add_to_geopackage(path: Path, layer: str, geometry: str, style: str) -> None
         path: of the GeoPackage.
         layer: the name of the layer.
         geometry: the name of its geometry column.
-        style: of `qml`.
+        style: of `polygon_qml`.
     """
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(_TABLE)

@@ -1,4 +1,4 @@
-"""From a label map to a file of polygons."""
+"""Writes the polygons of a label map to a file: `vectorize`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from segearth.errors import UserError, option
 from segearth.outputs import writable_folder, write_all
 from segearth.progress import Progress, window_progress
 from segearth.scenes.existing_files import POLYGONS
-from segearth.scenes.scene_summary import file_facts, scene_versions
+from segearth.scenes.scene_summary import file_record, scene_versions
 from segearth.summary import json_writer
 from segearth.vectors import styles
-from segearth.vectors.earlier import finished, refuse_open, refuse_style
-from segearth.vectors.job import VectorJob
+from segearth.vectors.existing_files import finished_summary, refuse_open, refuse_style
 from segearth.vectors.label_map import LabelMap, base_name, open_label_map
 from segearth.vectors.options import VectorOptions, VectorResult
-from segearth.vectors.selection import chosen_values
+from segearth.vectors.selection import select_values
+from segearth.vectors.vectorizer import Vectorizer
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
@@ -60,34 +60,36 @@ def vectorize(
     record = path.with_name(f"{path.name}.json")
     style = None if options.vector == "gpkg" else path.with_suffix(".qml")  # a GeoPackage holds its own
     with open_label_map(labels) as source:
-        only = chosen_values(source, options.only)
+        only = select_values(source, options.only)
         settings = _settings(source, only, options)
         if not overwrite:
-            if (found := finished(path, style, record, settings, labels)) is not None:
-                return VectorResult(path, found, True)
+            if (summary := finished_summary(path, style, record, settings, labels)) is not None:
+                return VectorResult(path, summary, True)
             refuse_style(style)
         refuse_open(path)
         check_crs(str(labels), source.crs, options)
         with window_progress(progress, "tiles") as show:
-            job = VectorJob(source, only, options, show)
-            return VectorResult(path, _written(job, path, style, record, settings), False)
+            vectorizer = Vectorizer(source, only, options, show)
+            return VectorResult(path, _write(vectorizer, path, style, record, settings), False)
 
 
-def _written(job: VectorJob, path: Path, style: Path | None, record: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Writes the files; what the last of them, the record, holds."""
+def _write(
+    vectorizer: Vectorizer, path: Path, style: Path | None, record: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes the files, and returns the summary, which is the content of the last one."""
     files: dict[str, Any] = {}
     summary: dict[str, Any] = {}
 
     def write(part: Path) -> None:
-        job.write(part)
-        files[path.name] = file_facts(part)
+        vectorizer.write(part)
+        files[path.name] = file_record(part)
 
     def write_style(part: Path) -> None:
-        part.write_bytes(styles.qml(job.entries).encode())
-        files[path.with_suffix(".qml").name] = file_facts(part)
+        part.write_bytes(styles.polygon_qml(vectorizer.entries).encode())
+        files[path.with_suffix(".qml").name] = file_record(part)
 
     def write_record(part: Path) -> None:
-        summary.update(job.summary(settings), files=files, versions=_versions())
+        summary.update(vectorizer.summary(settings), files=files, versions=_versions())
         json_writer(summary)(part)
 
     writers: dict[Path, Callable[[Path], object]] = {path: write}
@@ -138,7 +140,7 @@ def _settings(source: LabelMap, only: dict[int, str] | None, options: VectorOpti
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what polygons may depend on; no model is, and importing torch takes more memory than a map."""
+    """Versions of the libraries that polygons depend on; not torch, whose import takes more memory than a map."""
     import pyogrio
     import shapely
 

@@ -1,12 +1,13 @@
 """The page in the browser, and the REST interface below it: `segearth web`.
 
-    app.py          which address is answered by whom
-    security.py     hosts, origins, tokens and headers; sessions.py who may see what
-    uploads.py      files that come in; rasters.py which of them are opened
-    images.py       images, from the file to the tiles; preview.py makes small copies
-    jobs.py         the queue; worker.py the process that computes, and client.py the server's end of it
-    maps.py         what is known of a map while it is made, and after; downloads.py its files
-    serve.py        begins and ends all of that
+    app.py          routes and request handlers; requests.py checks requests, responses.py makes responses
+    security.py     hosts, origins, tokens, sessions and headers
+    uploads.py      uploaded files; rasters.py opens untrusted images, images.py describes them
+    preview.py      tiles of images, from the file or a smaller copy
+    state.py        images, maps and the queue of each session
+    worker.py       the process that computes maps; client.py is the server's side of it
+    maps.py         tiles and scores of maps; statistics.py histograms; downloads.py result files
+    serve.py        starts and stops the server and the worker
 
-Nothing here but worker.py imports torch: the server stays small beside the process that computes.
+Only worker.py imports torch, so the server process stays small.
 """

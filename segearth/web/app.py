@@ -1,4 +1,4 @@
-"""The REST interface: which address is answered by whom."""
+"""The REST interface: routes and request handlers."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from segearth.errors import UserError
 from segearth.scenes.raster import ReadFailed
 from segearth.vocabulary import Vocabulary
 from segearth.web import preview
-from segearth.web.answers import Refused, error, facts, refused, tile
 from segearth.web.downloads import Downloads
-from segearth.web.figures import histogram, pixel
 from segearth.web.images import Root, file_name, inspect
 from segearth.web.presets import presets
 from segearth.web.requests import colours_of, job_settings, number_of, threshold_of
-from segearth.web.state import ENDED, State, WebImage, WebJob, remove
+from segearth.web.responses import RequestError, error_response, json_response, tile_response
+from segearth.web.state import ENDED, State, WebImage, WebJob, remove_folder
+from segearth.web.statistics import histogram, pixel
 from segearth.web.uploads import Pace, display_name, is_form, read_json, save_file
-from segearth.web.worker import MapTask, hide
+from segearth.web.worker import MapTask, hide_path
 
 T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
-MOST_UPLOADS = 8  # at a time, of all sessions
+MOST_UPLOADS = 8  # at the same time, of all sessions
 _KEEP_TILES_S = 3600
-_TELL_S = 0.25  # between two events of a job
-_ALIVE_S = 15.0  # after which a silent stream says that it is alive
-_IMAGE_FAILS = (UserError, ReadFailed)
+_EVENT_S = 0.25  # minimum time between two events of a job
+_ALIVE_S = 15.0  # a stream without events sends a comment after this time
+_IMAGE_ERRORS = (UserError, ReadFailed)
 
 
 class _TileNumber(IntegerConvertor):
-    """A number of a tile's address: Python refuses to read very long ones, which no tile has."""
+    """A number in the URL of a tile, of limited length, as Python refuses to parse very long numbers."""
 
     regex = "[0-9]{1,10}"
 
@@ -58,16 +58,16 @@ register_url_convertor("tile", _TileNumber())
 
 @dataclass(frozen=True)
 class WebOptions:
-    """What the server was started with.
+    """Options of the server.
 
     Attributes:
         work: the folder for all files.
-        model: its name.
-        models: names that could be taken.
-        root: the folder of images that can be given by path; None: no path can be.
-        max_upload_mb: of a file.
-        max_memory_mb: of the process that computes, beside the model; None: what is usual.
-        pace: how slow requests may be.
+        model: name of the model.
+        models: names of available models.
+        root: the folder of images that can be opened by path; None: no image can be opened by path.
+        max_upload_mb: maximum size of an uploaded file.
+        max_memory_mb: working memory of the worker process, in addition to the model; None: the default.
+        pace: minimum speed of requests.
     """
 
     work: Path
@@ -80,25 +80,25 @@ class WebOptions:
 
 
 class Service:
-    """Answers requests.
+    """Handles requests.
 
     Args:
-        options: of the server.
-        worker: the process that computes: has `submit`, `cancel` and `listen` of `WorkerClient`.
+        options: options of the server.
+        worker: the worker process, with `submit`, `cancel` and `listen` of `WorkerClient`.
     """
 
     def __init__(self, options: WebOptions, worker: Any) -> None:
         self.options, self._worker = options, worker
-        self.state = State(options.work, self._begin, worker.cancel)
+        self.state = State(options.work, self._submit, worker.cancel)
         self._preparing = ThreadPoolExecutor(1, "prepare")
         self._making = ThreadPoolExecutor(2, "downloads")
         self._reading = ThreadPoolExecutor(8, "tiles")
         self._downloads = Downloads()
-        self.uploads = 0  # that are coming in
+        self.uploads = 0  # number of running uploads
         self.closing = asyncio.Event()
 
     def app(self) -> Starlette:
-        """The application."""
+        """The Starlette application."""
         image, job = "/api/images/{image}", "/api/jobs/{job}"
         tiles = "/tiles/{z:tile}/{x:tile}/{y:tile}.png"
         routes: list[Any] = [
@@ -124,9 +124,9 @@ class Service:
         if STATIC.is_dir():
             routes.append(Mount("/static", StaticFiles(directory=STATIC)))
         handlers: dict[Any, Any] = {
-            Refused: lambda _, why: refused(why),
-            UserError: lambda _, why: error(400, str(why)),
-            ReadFailed: lambda _, why: error(409, str(why)),
+            RequestError: lambda _, why: error_response(why.status, why.sentence, why.field),
+            UserError: lambda _, why: error_response(400, str(why)),
+            ReadFailed: lambda _, why: error_response(409, str(why)),
             HTTPException: _http_error,
             Exception: _defect,
         }
@@ -136,22 +136,22 @@ class Service:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
 
-        def heard(what: str, job: str, told: dict[str, Any]) -> None:
-            loop.call_soon_threadsafe(self._heard, what, job, told)
+        def forward(kind: str, job: str, fields: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(self._on_message, kind, job, fields)
 
-        self._worker.listen(heard)
+        self._worker.listen(forward)
         yield
-        self._worker.listen(lambda *_: None)  # the loop ends
+        self._worker.listen(lambda *_: None)  # the event loop ends
         for threads in (self._preparing, self._making, self._reading):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _heard(self, what: str, job: str, told: dict[str, Any]) -> None:
-        folder = self.state.heard(what, job, told)
+    def _on_message(self, kind: str, job: str, fields: dict[str, Any]) -> None:
+        folder = self.state.on_message(kind, job, fields)
         if folder is not None:
-            self._preparing.submit(remove, folder)
+            self._preparing.submit(remove_folder, folder)
 
-    def _begin(self, job: WebJob) -> None:
-        """Hands a map to the process that computes."""
+    def _submit(self, job: WebJob) -> None:
+        """Submits a map to the worker process."""
         options = dict(job.options)
         if self.options.max_memory_mb is not None:
             options["max_memory_mb"] = self.options.max_memory_mb
@@ -172,17 +172,19 @@ class Service:
             )
         )
 
-    # what is asked for
+    # handlers of routes
 
     async def _page(self, _: Request) -> Response:
         index = STATIC / "index.html"
         if not index.is_file():
-            raise Refused(404, "this installation has no page: expected segearth/web/static; install segearth again")
+            raise RequestError(
+                404, "this installation has no page: expected segearth/web/static; install segearth again"
+            )
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
 
     async def _about(self, _: Request) -> Response:
         options, examples = self.options, [image.id for image in self.state.images("") if image.owner is None]
-        return facts(
+        return json_response(
             {
                 "version": segearth.__version__,
                 "model": options.model,
@@ -195,10 +197,10 @@ class Service:
         )
 
     async def _files(self, request: Request) -> Response:
-        return facts(await self._read(self._root().listing, request.query_params.get("path", "")))
+        return json_response(await self._read(self._root().listing, request.query_params.get("path", "")))
 
     async def _images(self, request: Request) -> Response:
-        return facts([image.json() for image in self.state.images(_session(request))])
+        return json_response([image.json() for image in self.state.images(_session(request))])
 
     async def _new_image(self, request: Request) -> Response:
         session = _session(request)
@@ -208,14 +210,14 @@ class Service:
         else:
             body = await read_json(request, self.options.pace)
             if not isinstance(path := body.get("path"), str):
-                raise Refused(400, "there is no path: expected a text such as field.tif; give one", "path")
+                raise RequestError(400, "there is no path: expected a text such as field.tif; give one", "path")
             place = await self._read(partial(self._root().find, path, folder=False))
             image = await self.open_image(session, place, display_name(place.name), field="path")
-        return facts(image.json(), 201)
+        return json_response(image.json(), 201)
 
     async def _sent_image(self, request: Request, session: str) -> WebImage:
         if self.uploads >= MOST_UPLOADS:
-            raise Refused(
+            raise RequestError(
                 429, f"{MOST_UPLOADS} files are being sent: expected fewer at a time; send this one in a moment", "file"
             )
         name, folder = self.state.new_folder("images")
@@ -225,7 +227,7 @@ class Service:
             shown = await save_file(request, folder / "image", most, self.options.pace)
             return await self.open_image(session, folder / "image", shown, (name, folder), field="file")
         except BaseException:
-            await asyncio.shield(run_in_threadpool(remove, folder))
+            await asyncio.shield(run_in_threadpool(remove_folder, folder))
             raise
         finally:
             self.uploads -= 1
@@ -235,27 +237,27 @@ class Service:
         session: str | None,
         path: Path,
         shown: str,
-        place: tuple[str, Path] | None = None,
+        upload: tuple[str, Path] | None = None,
         field: str | None = None,
     ) -> WebImage:
-        """Takes an image, and begins to make it ready.
+        """Adds an image, and starts to prepare it for display.
 
         Args:
-            session: whose it is; None: everybody's.
-            path: of it.
-            shown: what it is called.
-            place: its id and folder, where it was sent.
-            field: of the request, for messages.
+            session: the owner; None: visible to all sessions.
+            path: path of the file.
+            shown: its name for display.
+            upload: id and folder of an uploaded file; None for a file that was opened by path.
+            field: field of the request, for errors.
 
         Raises:
-            Refused: it is none that can be mapped.
+            RequestError: it cannot be mapped.
         """
         try:
-            known = await self._read(partial(inspect, path, shown, sent=place is not None))
+            facts = await self._read(partial(inspect, path, shown, sent=upload is not None))
         except UserError as why:
-            raise Refused(422, hide(str(why), path, shown), field) from None
-        name, folder = place or self.state.new_folder("images")
-        image = WebImage(name, session, shown, path, folder, known)
+            raise RequestError(422, hide_path(str(why), path, shown), field) from None
+        name, folder = upload or self.state.new_folder("images")
+        image = WebImage(name, session, shown, path, folder, facts)
         self.state.add_image(image)
         loop = asyncio.get_running_loop()
         ready = loop.run_in_executor(self._preparing, preview.prepare, path, shown, folder)
@@ -263,32 +265,34 @@ class Service:
         return image
 
     async def _image(self, request: Request) -> Response:
-        return facts(self._image_of(request).json())
+        return json_response(self._image_of(request).json())
 
     async def _remove_image(self, request: Request) -> Response:
         image = self._image_of(request)
         if image.owner is None:
-            raise Refused(403, f"{image.name} is there for everybody: expected an image of yours; it stays", "image")
+            raise RequestError(
+                403, f"{image.name} is there for everybody: expected an image of yours; it stays", "image"
+            )
         for folder in self.state.remove_image(image):
-            self._preparing.submit(remove, folder)
+            self._preparing.submit(remove_folder, folder)
         return Response(status_code=204)
 
     async def _image_tile(self, request: Request) -> Response:
-        image, at = self._image_of(request), request.path_params
+        image, key = self._image_of(request), request.path_params
         if image.view is None:
-            raise Refused(409, f"{image.name} is not ready: expected it to be; ask again in a moment", "image")
-        read = partial(preview.image_tile, image.view, at["z"], at["x"], at["y"])
-        return tile(await self._read_image(image, read), keep_s=_KEEP_TILES_S)
+            raise RequestError(409, f"{image.name} is not ready: expected it to be; ask again in a moment", "image")
+        read = partial(preview.image_tile, image.view, key["z"], key["x"], key["y"])
+        return tile_response(await self._read_image(image, read), keep_s=_KEEP_TILES_S)
 
     async def _jobs(self, request: Request) -> Response:
-        return facts([self._json(job) for job in self.state.jobs(_session(request))])
+        return json_response([self._json(job) for job in self.state.jobs(_session(request))])
 
     async def _new_job(self, request: Request) -> Response:
         session = _session(request)
         body = await read_json(request, self.options.pace)
         image = self.state.image(session, str(body.get("image")))
         vocabulary, text, threshold, options = await self._read(partial(job_settings, body, image))
-        return facts(self._json(self.add_job(session, image, vocabulary, text, threshold, options)), 202)
+        return json_response(self._json(self.add_job(session, image, vocabulary, text, threshold, options)), 202)
 
     def add_job(
         self,
@@ -299,33 +303,32 @@ class Service:
         threshold: float = 0.0,
         options: dict[str, Any] | None = None,
     ) -> WebJob:
-        """Takes a map into the queue; arguments as of `WebJob`."""
+        """Adds a map to the queue; for the arguments see `WebJob`."""
         name, folder = self.state.new_folder("jobs")
-        own = WebJob(name, session, image, vocabulary, text, threshold, options or {}, folder, file_name(image.name))
+        job = WebJob(name, session, image, vocabulary, text, threshold, options or {}, folder, file_name(image.name))
         try:
-            self.state.add_job(own)
-        except Refused:
+            self.state.add_job(job)
+        except RequestError:
             folder.rmdir()
             raise
-        return own
+        return job
 
     async def _job(self, request: Request) -> Response:
-        return facts(self._json(self._job_of(request)))
+        return json_response(self._json(self._job_of(request)))
 
     async def _cancel_job(self, request: Request) -> Response:
-        """Ends a job, and leaves one that has just ended alone: whoever cancels must not lose a map."""
-        job = self._own_job_of(request)
+        """Cancels a job; one that has ended stays, so that cancelling never loses a map."""
+        job = self._writable_job_of(request)
         if job.state not in ENDED:
             self.state.cancel(job)
-        return facts(self._json(job))
+        return json_response(self._json(job))
 
     async def _remove_job(self, request: Request) -> Response:
-        job = self._own_job_of(request)
-        if job.state in ENDED:
-            self._preparing.submit(remove, self.state.remove_job(job))
-            return Response(status_code=204)
-        self.state.cancel(job)
-        return facts(self._json(job))
+        job = self._writable_job_of(request)
+        if job.state not in ENDED:
+            raise RequestError(409, f"the map is {job.state}: expected one that has ended; cancel it first", "job")
+        self._preparing.submit(remove_folder, self.state.remove_job(job))
+        return Response(status_code=204)
 
     async def _events(self, request: Request) -> Response:
         return StreamingResponse(
@@ -335,12 +338,12 @@ class Service:
         )
 
     async def _stream(self, job: WebJob) -> AsyncIterator[str]:
-        said = ""
+        sent = ""
         while not self.closing.is_set():
             changed, now = job.changed, json.dumps(self._json(job), allow_nan=False)
-            if now != said:
+            if now != sent:
                 yield f"event: job\ndata: {now}\n\n"
-                said = now
+                sent = now
             if job.state in ENDED:
                 return
             closing = asyncio.ensure_future(self.closing.wait())
@@ -352,40 +355,40 @@ class Service:
                 closing.cancel()
             if not done:
                 yield ": alive\n\n"
-            await asyncio.sleep(_TELL_S)
+            await asyncio.sleep(_EVENT_S)
 
     async def _job_tile(self, request: Request) -> Response:
-        job, at = self._job_of(request), request.path_params
+        job, key = self._job_of(request), request.path_params
         if job.files is None:
-            return tile(None, keep_s=0)
-        png = await self._read_image(job.image, partial(job.files.tile, at["z"], at["x"], at["y"]))
-        return tile(png, keep_s=_KEEP_TILES_S if "r" in request.query_params else 0)
+            return tile_response(None, keep_s=0)
+        png = await self._read_image(job.image, partial(job.files.tile, key["z"], key["x"], key["y"]))
+        return tile_response(png, keep_s=_KEEP_TILES_S if "r" in request.query_params else 0)
 
     async def _histogram(self, request: Request) -> Response:
-        return facts(await self._read(partial(histogram, self._job_of(request))))
+        return json_response(await self._read(partial(histogram, self._job_of(request))))
 
     async def _pixel(self, request: Request) -> Response:
         job = self._job_of(request)
         row, column = (number_of(request.query_params, key) for key in ("row", "column"))
-        return facts(await self._read_image(job.image, partial(pixel, job, row, column)))
+        return json_response(await self._read_image(job.image, partial(pixel, job, row, column)))
 
     async def _file(self, request: Request) -> Response:
         job, query = self._job_of(request), request.query_params
-        wanted, colours = threshold_of(query), colours_of(query, job.vocabulary)
+        threshold, colours = threshold_of(query), colours_of(query, job.vocabulary)
         loop = asyncio.get_running_loop()
-        make = partial(self._downloads.make, job, request.path_params["file"], wanted, colours)
+        make = partial(self._downloads.make, job, request.path_params["file"], threshold, colours)
         try:
             path, name, kind = await loop.run_in_executor(self._making, make)
         except UserError as why:
-            raise Refused(409, hide(str(why), job.folder, job.image.name)) from None
+            raise RequestError(409, hide_path(str(why), job.folder, job.image.name)) from None
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return FileResponse(path, media_type=kind, headers=headers)
 
-    # what all of them need
+    # helpers of handlers
 
     def _root(self) -> Root:
         if self.options.root is None:
-            raise Refused(
+            raise RequestError(
                 404, "no folder of images was given when this server was started: expected one; send a file", "path"
             )
         return self.options.root
@@ -393,10 +396,10 @@ class Service:
     def _image_of(self, request: Request) -> WebImage:
         return self.state.image(_session(request), request.path_params["image"])
 
-    def _own_job_of(self, request: Request) -> WebJob:
+    def _writable_job_of(self, request: Request) -> WebJob:
         job = self._job_of(request)
         if job.owner is None:
-            raise Refused(403, "this map is there for everybody: expected one of yours; it stays", "job")
+            raise RequestError(403, "this map is there for everybody: expected one of yours; it stays", "job")
         return job
 
     def _job_of(self, request: Request) -> WebJob:
@@ -406,19 +409,19 @@ class Service:
         return job.json(self.state.position(job))
 
     async def _read(self, read: Callable[..., T], *arguments: Any) -> T:
-        """Calls something that reads files in a thread: the event loop never waits for a disk."""
+        """Calls a function that reads files in a thread, so that the event loop never waits for a disk."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, read, *arguments)
 
     async def _read_image(self, image: WebImage, read: Callable[[], T]) -> T:
-        """As `_read`; what fails is told by the name of the image."""
+        """As `_read`; errors name the image instead of its path."""
         try:
             return await self._read(read)
-        except _IMAGE_FAILS as why:
-            raise Refused(409, hide(str(why), image.path, image.name), "image") from None
+        except _IMAGE_ERRORS as why:
+            raise RequestError(409, hide_path(str(why), image.path, image.name), "image") from None
 
 
 def _prepared(image: WebImage, ready: asyncio.Future[tuple[preview.View, list[str]]]) -> None:
-    """Notes that an image is ready, or why it is not."""
+    """Stores the result of preparing an image, or why it failed."""
     if ready.cancelled():
         return
     why = ready.exception()
@@ -427,8 +430,8 @@ def _prepared(image: WebImage, ready: asyncio.Future[tuple[preview.View, list[st
         image.state = "ready"
         return
     image.state = "failed"
-    if isinstance(why, _IMAGE_FAILS):
-        image.error = hide(str(why), image.path, image.name)
+    if isinstance(why, _IMAGE_ERRORS):
+        image.error = hide_path(str(why), image.path, image.name)
     else:
         traceback.print_exception(why)
         image.error = f"{image.name} cannot be shown: expected a whole image; what happened is on the server's terminal"
@@ -445,9 +448,9 @@ async def _http_error(_: Request, why: Exception) -> Response:
         404: "there is nothing at this address: expected one of those in docs/web.md; correct it",
         405: "this address does not take such a request: expected another method, see docs/web.md; use that",
     }.get(why.status_code, str(why.detail))
-    return error(why.status_code, sentence, headers=dict(why.headers or {}))
+    return error_response(why.status_code, sentence, headers=dict(why.headers or {}))
 
 
 def _defect(_: Request, why: Exception) -> Response | Awaitable[Response]:
     traceback.print_exception(why)
-    return error(500, "the server made a mistake: expected none; what happened is on its terminal")
+    return error_response(500, "the server made a mistake: expected none; what happened is on its terminal")

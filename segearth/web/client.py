@@ -1,4 +1,4 @@
-"""The server's end of the process that computes: starts it, hands tasks to it, and starts it anew when it dies."""
+"""The server's side of the worker process: starts it, submits tasks, and restarts it when it dies."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from segearth.errors import UserError
-from segearth.jobs.workers import undisturbed
-from segearth.web.worker import MapTask, ModelSetup, work
+from segearth.jobs.workers import signals_blocked
+from segearth.web.worker import MapTask, ModelSetup, run_worker
 
-_CONTEXT = multiprocessing.get_context("spawn")  # as of segearth.jobs.workers
+_CONTEXT = multiprocessing.get_context("spawn")  # as in segearth.jobs.workers
 _DIED = "the process that computes ended, often of too little memory: take a smaller image or scale; others go on"
 
-Listener = Callable[[str, str, dict[str, Any]], object]  # ("progress" or "ended", job, what is told)
+Listener = Callable[[str, str, dict[str, Any]], object]  # ("progress" or "ended", job id, fields)
 
 
 class WorkerClient:
-    """Runs tasks one after another in a process of its own.
+    """Runs tasks one after another in a worker process.
 
     Args:
-        setup: of the model.
+        setup: the model to load.
 
     Attributes:
-        facts: what the process told of itself when the model was loaded.
+        facts: model and device, reported by the worker when the model was loaded.
     """
 
     def __init__(self, setup: ModelSetup) -> None:
@@ -37,35 +37,35 @@ class WorkerClient:
         self._listener: Listener = lambda *_: None
         self._reading = False
         self._connection, self._process = self._start()
-        self.facts = self._await()
+        self.facts = self._wait_until_ready()
 
     def listen(self, listener: Listener) -> None:
-        """From now on, tells what the process tells, in a thread of its own; in place of whoever listened before."""
+        """Sets the listener that receives the messages of the worker in a thread; replaces the earlier one."""
         self._listener = listener
         with self._lock:
-            begun, self._reading = self._reading, True
-        if not begun:  # two threads would take parts of one message each
+            reading, self._reading = self._reading, True
+        if not reading:  # two threads would receive parts of the same message
             threading.Thread(target=self._read, daemon=True).start()
 
     def submit(self, task: MapTask) -> None:
-        """Begins a task; the one before has ended."""
+        """Starts a task; the previous one must have ended."""
         with self._lock:
             self._current = task.job
-            with suppress(OSError):  # it has died, which the reader is about to notice
+            with suppress(OSError):  # the worker has died, which the reading thread will notice
                 self._connection.send(task)
 
     def cancel(self, job: str) -> None:
-        """Ends a task soon, if it is at work."""
+        """Asks the worker to stop a task, if it is running."""
         with self._lock, suppress(OSError):
             self._connection.send(("cancel", job))
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Process id of the worker."""
         return self._process.pid
 
     def close(self) -> None:
-        """Ends the process."""
+        """Kills the worker."""
         with self._lock:
             self._closed = True
             self._process.kill()
@@ -74,41 +74,41 @@ class WorkerClient:
 
     def _start(self) -> tuple[Connection, Any]:
         ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=work, args=(theirs, self._setup), daemon=True)
-        with undisturbed():
+        process = _CONTEXT.Process(target=run_worker, args=(theirs, self._setup), daemon=True)
+        with signals_blocked():
             process.start()
         theirs.close()
         return ours, process
 
-    def _await(self) -> dict[str, Any]:
-        """Waits until the model is loaded.
+    def _wait_until_ready(self) -> dict[str, Any]:
+        """Waits until the worker has loaded the model.
 
         Raises:
-            UserError: it cannot be.
+            UserError: it cannot be loaded.
         """
         try:
-            what, told = self._connection.recv()
+            kind, content = self._connection.recv()
         except (EOFError, OSError):
-            what, told = (
+            kind, content = (
                 "unready",
                 "the process that computes ended while it loaded the model, often of too little memory",
             )
         except BaseException:  # Ctrl-C
             self._process.kill()
             raise
-        if what == "unready":
+        if kind == "unready":
             self._process.join()
-            raise UserError(told)
-        facts: dict[str, Any] = told
+            raise UserError(content)
+        facts: dict[str, Any] = content
         return facts
 
     def _read(self) -> None:
-        """Tells what the process tells, until the server ends."""
+        """Passes messages of the worker to the listener until the server ends."""
         while True:
             try:
                 message = self._connection.recv()
             except (EOFError, OSError):
-                if not self._renew():
+                if not self._restart():
                     return
                 continue
             if message[0] == "ended":
@@ -116,8 +116,8 @@ class WorkerClient:
                     self._current = None
             self._listener(*message)
 
-    def _renew(self) -> bool:
-        """After the process died: starts another one, and tells that its task failed; False when all ends."""
+    def _restart(self) -> bool:
+        """Restarts a dead worker and reports its task as failed; False when the server is closing."""
         with self._lock:
             if self._closed:
                 return False
@@ -127,7 +127,7 @@ class WorkerClient:
             self._connection, self._process = self._start()
             lost = self._current
         try:
-            self._await()
+            self._wait_until_ready()
         except UserError as error:
             why = f"{_DIED}; it could not be started again: {error}"
             with self._lock:

@@ -1,4 +1,4 @@
-"""Images, from a path or an upload to what a page needs to know of them."""
+"""Images that can be opened by path, and the description of an image for the page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from segearth.errors import UserError, printable
 from segearth.scenes.grid import Frame
 from segearth.scenes.pixel_areas import pixel_areas
 from segearth.scenes.pixel_size import pixel_size
-from segearth.web.answers import Refused
 from segearth.web.rasters import ENDINGS, check_size, open_plain
+from segearth.web.responses import RequestError
 from segearth.windows import CROP, STRIDE
 
 if TYPE_CHECKING:
@@ -26,36 +26,36 @@ _MOST_LISTED = 5000
 
 @dataclass(frozen=True)
 class Root:
-    """The folder of images that can be given by their paths.
+    """The folder of images that can be opened by path.
 
     Attributes:
-        folder: absolute, without links.
+        folder: absolute path without links.
     """
 
     folder: Path
 
     @classmethod
     def of(cls, folder: Path) -> Root:
-        """Takes a folder.
+        """Checks and resolves a folder.
 
         Raises:
-            UserError: there is none.
+            UserError: no such folder.
         """
         if not folder.is_dir():
             raise UserError(f"no folder at {folder}: expected that of the images; correct the path")
         return cls(folder.resolve())
 
     def find(self, path: str, *, folder: bool) -> Path:
-        """A file or a folder below it.
+        """The absolute path of a file or folder below the root.
 
         Args:
-            path: relative, with slashes.
-            folder: whether a folder is meant.
+            path: relative path with slashes.
+            folder: whether it must be a folder.
 
         Raises:
-            Refused: there is none, or it lies elsewhere, be it by links.
+            RequestError: it does not exist, or lies outside the root, also by links.
         """
-        gone = Refused(
+        missing = RequestError(
             404,
             f"there is no {'folder' if folder else 'file'} at {printable(path)[:300]}: expected one below "
             f"{printable(self.folder.name)}; choose another",
@@ -64,17 +64,17 @@ class Root:
         try:
             place = (self.folder / path).resolve(strict=True)
             fits = place.is_dir() if folder else place.is_file()
-        except (OSError, ValueError, RuntimeError):  # also of null bytes, and of links in a circle
-            raise gone from None
+        except (OSError, ValueError, RuntimeError):  # also for null bytes and circular links
+            raise missing from None
         if not fits or not (place == self.folder or self.folder in place.parents):
-            raise gone
+            raise missing
         return place
 
     def listing(self, path: str) -> dict[str, Any]:
-        """What is in a folder: other folders and images, without hidden ones; "more" where there are too many to list.
+        """Lists the folders and images in a folder, without hidden ones; "more" if there are too many.
 
         Raises:
-            Refused: as of `find`.
+            RequestError: see `find`.
         """
         place = self.find(path, folder=True)
         folders: list[str] = []
@@ -83,7 +83,7 @@ class Root:
         try:
             entries = sorted(place.iterdir(), key=lambda entry: entry.name.lower())
         except OSError as error:
-            raise Refused(
+            raise RequestError(
                 409, f"the folder cannot be read ({error.strerror}): expected one that can; choose another", "path"
             ) from None
         for entry in entries:
@@ -99,7 +99,7 @@ class Root:
                     folders.append(printable(entry.name))
                 else:
                     files.append({"name": printable(entry.name), "bytes": entry.stat().st_size})
-            except (OSError, RuntimeError):  # links in a circle
+            except (OSError, RuntimeError):  # circular links
                 continue
         inside = place.relative_to(self.folder).as_posix()
         return {"path": "" if inside == "." else printable(inside), "folders": folders, "files": files, "more": more}
@@ -109,15 +109,15 @@ class Root:
 
 
 def inspect(path: Path, name: str, *, sent: bool) -> dict[str, Any]:
-    """What is known of an image when it is opened, as JSON; nothing of it is read.
+    """Describes an image by its header, as JSON.
 
     Args:
-        path: of it.
-        name: of it.
-        sent: whether a stranger may have sent it.
+        path: path of the file.
+        name: its name in messages.
+        sent: whether it was uploaded, so that its content is not trusted.
 
     Raises:
-        UserError: it is none that can be mapped.
+        UserError: it cannot be mapped.
     """
     with open_plain(path, name) as dataset:
         check_size(dataset, name, path.stat().st_size if sent else None)
@@ -134,12 +134,12 @@ def inspect(path: Path, name: str, *, sent: bool) -> dict[str, Any]:
             "transform": list(dataset.transform[:6]) if placed else None,
             "metres_per_pixel": size,
             "area_m2_per_pixel": area if area is not None and math.isfinite(area) else None,
-            "windows": Frame.of((height, width), 1.0, CROP, STRIDE).grid.count,
+            "windows": Frame.create((height, width), 1.0, CROP, STRIDE).grid.count,
         }
 
 
 def file_name(name: str) -> str:
-    """What the files of a map are called, of what its image is called: letters, digits, - and _ alone."""
+    """The name of a map's files, from the name of its image: only letters, digits, - and _."""
     stem = re.sub(r"(?<=.)\.[^.]*$", "", name)
     return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_")[:60] or "image"
 

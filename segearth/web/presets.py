@@ -1,4 +1,4 @@
-"""Lists of classes to begin with: those of the paper's data sets."""
+"""Presets of classes: those of the paper's data sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from segearth.vocabulary import Vocabulary
 
 @cache
 def presets() -> list[dict[str, Any]]:
-    """Each with its name, the text of its classes, and the threshold that was tuned for it."""
-    found = []
-    for one in DATASETS.values():
+    """The presets as JSON: name, text of the classes, and tuned threshold."""
+    rows = []
+    for dataset in DATASETS.values():
         try:
-            classes = Vocabulary.from_file(configs_folder() / one.prompts).classes
+            classes = Vocabulary.from_file(configs_folder() / dataset.prompts).classes
         except UserError:  # an installation without configs has no presets
             continue
         text = "; ".join(",".join(names) for names in classes)
-        found.append({"name": one.title, "classes": text, "threshold": one.prob_thd or 0.0})
-    return found
+        rows.append({"name": dataset.title, "classes": text, "threshold": dataset.prob_thd or 0.0})
+    return rows

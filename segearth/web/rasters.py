@@ -1,7 +1,7 @@
-"""Rasters that strangers may send: the formats of plain images alone, and nothing that leads elsewhere or is a bomb.
+"""Opens untrusted rasters: only plain image formats, without references to other files, limited in size.
 
-GDAL opens much more than images: VRTs and map services name other files and servers, which it would read. So each file
-is opened as what its first bytes say that it is, wherever it is read, and nothing else is tried.
+GDAL opens more than images: VRTs and map services refer to other files and servers, which it would read. Therefore each
+file is opened only with the driver of the format that its first bytes have.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segearth.addresses import gdal_settings
 from segearth.errors import UserError, without_warnings
 from segearth.images.pixel_limit import PIXELS_A_BYTE
-from segearth.scenes.addresses import gdal_settings
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-_FORMATS = {  # GDAL's drivers, by how files begin
+_FORMATS = {  # pattern of the first bytes -> GDAL driver
     rb"II[*+]\0|MM\0[*+]": "GTiff",
     rb"\x89PNG\r\n\x1a\n": "PNG",
     rb"\xff\xd8\xff": "JPEG",
@@ -30,23 +30,23 @@ _FORMATS = {  # GDAL's drivers, by how files begin
 }
 NAMES = "GeoTIFF, PNG, JPEG, WebP or JPEG 2000"
 ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp", ".jp2")
-_MOST_PART = 512 << 20  # bytes of what is decoded at once
-_MOST_WHOLE = 2 << 30  # bytes of an image that has no parts
-_UNSUSPECTED = 64 << 20  # bytes that any file may become
+_MOST_PART = 512 << 20  # bytes of a block, which is decoded at once
+_MOST_WHOLE = 2 << 30  # bytes of an image without blocks
+_UNSUSPECTED = 64 << 20  # bytes that a file of any size may decode to
 _MOST_BANDS = 1000
 
 
 @contextmanager
 def open_plain(path: Path, name: str, level: int | None = None) -> Iterator[DatasetReader]:
-    """Opens an image.
+    """Opens an image file of a supported format.
 
     Args:
-        path: of a file.
-        name: what it is called in messages.
-        level: which of its own overviews is opened in its place, from 0.
+        path: path of the file.
+        name: its name in messages.
+        level: overview to open instead of the image, from 0.
 
     Raises:
-        UserError: it is of no such format, or refers to other files.
+        UserError: an unsupported format, or references to other files.
     """
     import rasterio
 
@@ -62,7 +62,7 @@ def open_plain(path: Path, name: str, level: int | None = None) -> Iterator[Data
                 f"{name} is {what}: expected a whole file of such a format; save it as a GeoTIFF or PNG, and give that"
             ) from None
         with dataset:
-            # GDAL would open whatever file or address a TIFF names there
+            # GDAL would open any file or address named there
             if "OVERVIEW_FILE" in dataset.tags(ns="OVERVIEWS"):
                 raise UserError(
                     f"{name} refers to another file for its overviews: expected an image that is whole by itself; "
@@ -72,15 +72,15 @@ def open_plain(path: Path, name: str, level: int | None = None) -> Iterator[Data
 
 
 def _driver(path: Path) -> str:
-    """GDAL's driver of a file.
+    """The GDAL driver of a file by its first bytes.
 
     Raises:
-        OSError: there is none, or the file cannot be read.
+        OSError: an unsupported format, or the file cannot be read.
     """
     with path.open("rb") as file:
-        begin = file.read(16)
+        head = file.read(16)
     for pattern, driver in _FORMATS.items():
-        if re.match(pattern, begin, re.DOTALL):
+        if re.match(pattern, head, re.DOTALL):
             return driver
     raise OSError("no format of images")
 
@@ -89,13 +89,13 @@ def check_size(dataset: DatasetReader, name: str, file_bytes: int | None) -> Non
     """Refuses an image that would fill the memory or the disk.
 
     Args:
-        dataset: open.
-        name: of it.
-        file_bytes: of the file, where a stranger sent it: what it holds must be possible; None where the owner of this
-            computer gave its path.
+        dataset: the open image.
+        name: its name in messages.
+        file_bytes: size of an uploaded file, which must be plausible for its pixels; None for a file that the owner of
+            this computer gave by path.
 
     Raises:
-        UserError: it has more than can be.
+        UserError: too many bands, pixels or bytes.
     """
     if dataset.count > _MOST_BANDS:
         raise UserError(
@@ -121,7 +121,7 @@ def check_size(dataset: DatasetReader, name: str, file_bytes: int | None) -> Non
 
 
 def part_bytes(dataset: DatasetReader) -> int:
-    """Bytes of what is decoded at once, of all bands."""
+    """Bytes of a block of all bands, which is decoded at once."""
     tall, wide = dataset.block_shapes[0]
-    together = dataset.count if dataset.interleaving is not None and dataset.interleaving.value == "PIXEL" else 1
-    return tall * wide * together * max(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    bands = dataset.count if dataset.interleaving is not None and dataset.interleaving.value == "PIXEL" else 1
+    return tall * wide * bands * max(np.dtype(kind).itemsize for kind in dataset.dtypes)

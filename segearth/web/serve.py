@@ -1,4 +1,4 @@
-"""Begins and ends all that `segearth web` consists of: the socket, the process that computes, the server."""
+"""Starts and stops the parts of `segearth web`: the socket, the worker process, the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,17 +24,17 @@ from segearth.web.security import Guard, is_loopback
 from segearth.web.worker import ModelSetup
 
 EXAMPLE = "scene.jpg"
-_EXAMPLE_SIDE = 448  # pixels of the model, as the paper has them: a few windows
+_EXAMPLE_SIDE = 448  # long side of the model's input, as in the paper: a few windows
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server listens.
+    """The address of the server.
 
     Attributes:
-        listener: bound, so that nobody else has the port.
-        host: as it was asked for.
-        token: what others need; None where only this computer can reach it.
+        listener: the bound socket.
+        host: host as given by the user.
+        token: the token for other computers; None if only this computer can reach the server.
     """
 
     listener: socket.socket
@@ -44,27 +43,27 @@ class Address:
 
     @property
     def port(self) -> int:
-        """Its number."""
+        """The port number."""
         port: int = self.listener.getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
-        """What a browser is given."""
+        """The URL for a browser."""
         host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(self.host, self.host)
         host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
 
 def bind(host: str, port: int) -> Address:
-    """Takes a port.
+    """Binds a socket.
 
     Args:
         host: a name or address of this computer.
-        port: its number; 0: a free one.
+        port: the port; 0: any free port.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: the address cannot be used.
     """
     if not 0 <= port < 1 << 16:
         raise UserError(f"{option('port', port)}: expected 0 to 65535; 0 takes a free one")
@@ -80,19 +79,19 @@ def bind(host: str, port: int) -> Address:
 
 
 def _why(error: OSError) -> str:
-    """What the system says, without what Python adds to it."""
+    """The system's error message, without additions of Python."""
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 @contextmanager
 def work_folder(parent: Path | None) -> Iterator[Path]:
-    """A folder of its own for the files of a server, which goes at the end.
+    """Yields a new folder for the files of a server, and deletes it at the end.
 
     Args:
-        parent: in which it is made; None: where temporary files are.
+        parent: its parent folder; None: that of temporary files.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     try:
         if parent is not None:
@@ -108,13 +107,13 @@ def work_folder(parent: Path | None) -> Iterator[Path]:
 
 
 class Server(uvicorn.Server):
-    """The server, which ends streams when it is to end.
+    """A uvicorn server that ends event streams at shutdown.
 
     Args:
-        service: answers requests.
-        address: where.
-        images: paths that are there for everybody.
-        example: whether the packaged scene is there, and mapped.
+        service: handles requests.
+        address: the bound address.
+        images: paths of images for all sessions.
+        example: whether to add the packaged scene and map it.
     """
 
     def __init__(self, service: Service, address: Address, images: Sequence[Path] = (), example: bool = True) -> None:
@@ -135,7 +134,7 @@ class Server(uvicorn.Server):
         self.ready: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to listen, with the images that are there for everybody."""
+        """Starts to listen, and opens the images for all sessions."""
         await super().startup(sockets)
         for path in self._images:
             await self._service.open_image(None, path, path.name)
@@ -144,13 +143,9 @@ class Server(uvicorn.Server):
         self.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends: streams first, for they end by themselves."""
+        """Ends the event streams, then the server."""
         self._service.closing.set()
         await super().shutdown(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Notes that the server is to end."""
-        super().handle_exit(sig, frame)
 
     async def _map_example(self) -> None:
         image = await self._service.open_image(None, weights.packaged(EXAMPLE), EXAMPLE)
@@ -162,13 +157,13 @@ class Server(uvicorn.Server):
 def serve(
     options: WebOptions, setup: ModelSetup, address: Address, images: Sequence[Path], ready: Callable[[], object]
 ) -> None:
-    """Loads the model, and serves until the process is asked to end.
+    """Loads the model, and serves until the process is stopped.
 
     Args:
-        options: of the server.
-        setup: of the model.
-        address: where.
-        images: paths that are there for everybody.
+        options: options of the server.
+        setup: the model to load.
+        address: the bound address.
+        images: paths of images for all sessions.
         ready: called when the page can be opened.
 
     Raises:
@@ -184,7 +179,7 @@ def serve(
 def run(
     options: WebOptions, worker: Any, address: Address, images: Sequence[Path], ready: Callable[[], object]
 ) -> None:
-    """As `serve`, with a process that computes and is there."""
+    """As `serve`, with an existing worker."""
 
     async def main() -> None:
         server = Server(Service(options, worker), address, images)

@@ -1,4 +1,4 @@
-"""What the server knows: images and maps, whose they are, and in which order maps are made."""
+"""The state of the server: images and maps with their owners, and the queue of maps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.vocabulary import Vocabulary
-from segearth.web.answers import Refused
 from segearth.web.maps import MapFiles
 from segearth.web.preview import View, max_zoom
+from segearth.web.responses import RequestError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT_WINDOWS = 2000  # as of `segearth.scenes.encoding_cache`, which needs torch
-MOST_WAITING = 20  # maps of a session
+KEPT_WINDOWS = 2000  # equal to that of `segearth.scenes.encoding_cache`, which needs torch
+MOST_WAITING = 20  # queued maps of a session
 MOST_IMAGES = 100  # of a session
 MOST_JOBS = 200  # of a session
-# of all sessions: whoever keeps no cookie has a new one with each request
+# of all sessions, as a client without cookies gets a new session with each request
 ALL_WAITING = 100
 ALL_IMAGES = 200
 ALL_JOBS = 1000
@@ -35,18 +35,18 @@ ENDED = ("done", "failed", "cancelled")
 
 @dataclass(eq=False)
 class WebImage:
-    """An image that maps can be made of.
+    """An image that can be mapped.
 
     Attributes:
-        id: of it.
-        owner: the session that brought it; None: it is there for everybody.
-        name: what it is called.
-        path: of its file.
-        folder: of what is made of it, and of the file if it was sent.
-        facts: what is known of it, as JSON.
+        id: its id.
+        owner: the session that added it; None: visible to all sessions.
+        name: its name for display.
+        path: path of the file.
+        folder: folder of its preview, and of an uploaded file.
+        facts: its description, as JSON.
         state: "preparing", "ready" or "failed".
         error: why it failed.
-        remarks: on it, one sentence each.
+        remarks: one sentence each.
         view: how its tiles are read; None until it is ready.
     """
 
@@ -67,7 +67,7 @@ class WebImage:
         return self.facts["height"], self.facts["width"]
 
     def json(self) -> dict[str, Any]:
-        """As in the REST interface."""
+        """The image in the REST interface."""
         return {
             "id": self.id,
             "name": self.name,
@@ -83,22 +83,21 @@ class WebImage:
 
 @dataclass(eq=False)
 class WebJob:
-    """A map that is made, was or will be.
+    """A map: queued, in progress or ended.
 
     Attributes:
-        id: of it.
-        owner: the session that asked for it; None: it is there for everybody.
-        image: of which it is.
+        id: its id.
+        owner: the session that requested it; None: visible to all sessions.
+        image: its image.
         vocabulary: its classes.
-        text: of the classes, as it was given.
-        threshold: of classes without one of their own.
-        options: more of `SceneOptions`.
-        folder: of its files.
-        name: of its files.
+        text: the classes as given by the user.
+        threshold: for classes without a threshold of their own.
+        options: further `SceneOptions`.
+        folder: folder of its files.
+        name: name of its files.
         state: "queued", "running", "done", "failed" or "cancelled".
-        told: what the process that computes told last.
         histogram: (C, 256), pixels by best class and its score.
-        side: of its blocks, when it has begun.
+        side: side of its blocks, once it has started.
     """
 
     id: str
@@ -123,16 +122,16 @@ class WebJob:
 
     @property
     def files(self) -> MapFiles | None:
-        """Its map, as far as there is one."""
+        """The files of the map; None before it has started."""
         if self.side is None:
             return None
         return MapFiles(self.folder, self.name, self.image.size, self.side, self.vocabulary, self.threshold)
 
     def json(self, position: int | None) -> dict[str, Any]:
-        """As in the REST interface.
+        """The map in the REST interface.
 
         Args:
-            position: how many maps are made before it, and 1; None: it does not wait.
+            position: position in the queue, from 1; None: not queued.
         """
         height, width = self.image.size
         rows = zip(self.vocabulary.classes, self.vocabulary.palette, self.vocabulary.thresholds, strict=True)
@@ -152,9 +151,9 @@ class WebJob:
                     "names": list(names),
                     "colour": "#{:02X}{:02X}{:02X}".format(*colour),
                     "background": i == self.vocabulary.background,
-                    "threshold": own,
+                    "threshold": threshold,
                 }
-                for i, (names, colour, own) in enumerate(rows)
+                for i, (names, colour, threshold) in enumerate(rows)
             ],
             "classes_text": self.text,
             "threshold": self.threshold,
@@ -166,8 +165,8 @@ class WebJob:
             "example": self.owner is None,
         }
 
-    def tell(self) -> None:
-        """Wakes whoever waits for a change."""
+    def notify(self) -> None:
+        """Wakes the event streams that wait for a change."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -183,46 +182,46 @@ _NO_PROGRESS = {
 
 
 class State:
-    """All images and maps; only the thread of the event loop touches it.
+    """All images and maps; used only by the thread of the event loop.
 
     Args:
         work: the folder for all files.
-        begin: hands a map to the process that computes.
-        cancel: ends the map that it makes.
+        submit: submits a map to the worker.
+        cancel: cancels the running map, by its id.
     """
 
-    def __init__(self, work: Path, begin: Callable[[WebJob], None], cancel: Callable[[str], None]) -> None:
+    def __init__(self, work: Path, submit: Callable[[WebJob], None], cancel: Callable[[str], None]) -> None:
         self.work = work
-        self._begin, self._cancel = begin, cancel
+        self._submit, self._cancel = submit, cancel
         self._images: dict[str, WebImage] = {}
         self._jobs: dict[str, WebJob] = {}
-        self._waiting: dict[str | None, deque[WebJob]] = {}  # by session, in the order of their turns
+        self._waiting: dict[str | None, deque[WebJob]] = {}  # queues by session, in the order of their turns
         self._running: WebJob | None = None
 
     def new_folder(self, kind: str) -> tuple[str, Path]:
-        """An id and a folder for it."""
+        """Creates a folder with a new id; returns both."""
         name = secrets.token_urlsafe(12)
         folder = self.work / kind / name
         folder.mkdir(parents=True)
         return name, folder
 
     def check_images(self, session: str) -> None:
-        """Refuses a further image where a session has very many, or all of them together have.
+        """Refuses another image if the session, or all sessions together, have too many.
 
         Raises:
-            Refused: it has.
+            RequestError: too many images.
         """
         if sum(image.owner == session for image in self._images.values()) >= MOST_IMAGES:
-            raise Refused(429, f"there are {MOST_IMAGES} images already: expected fewer; remove some first")
+            raise RequestError(429, f"there are {MOST_IMAGES} images already: expected fewer; remove some first")
         if sum(image.owner is not None for image in self._images.values()) >= ALL_IMAGES:
-            raise Refused(429, f"there are {ALL_IMAGES} images of all sessions: expected fewer; {_MAKE_ROOM}")
+            raise RequestError(429, f"there are {ALL_IMAGES} images of all sessions: expected fewer; {_MAKE_ROOM}")
 
     def add_image(self, image: WebImage) -> None:
-        """Takes an image."""
+        """Adds an image."""
         self._images[image.id] = image
 
     def images(self, session: str) -> list[WebImage]:
-        """Those of a session, newest first, then those that are there for everybody."""
+        """Those of a session, newest first, then those for all sessions."""
         seen = [image for image in reversed(self._images.values()) if image.owner == session]
         return seen + [image for image in self._images.values() if image.owner is None]
 
@@ -230,47 +229,47 @@ class State:
         """An image by its id.
 
         Raises:
-            Refused: the session has none.
+            RequestError: the session has no such image.
         """
         image = self._images.get(name)
         if image is None or image.owner not in (None, session):
-            raise Refused(404, "there is no such image: expected one of this session; open it again", "image")
+            raise RequestError(404, "there is no such image: expected one of this session; open it again", "image")
         return image
 
     def remove_image(self, image: WebImage) -> list[Path]:
-        """Forgets an image and its maps; the folders that can go."""
+        """Removes an image and its maps; returns the folders to delete."""
         del self._images[image.id]
         folders = [image.folder]
         for job in [job for job in self._jobs.values() if job.image is image]:
             self.cancel(job)
             del self._jobs[job.id]
-            if job.state != "running":  # else it is told when that has ended
+            if job.state != "running":  # otherwise `on_message` returns it when the map has ended
                 folders.append(job.folder)
         return folders
 
     def add_job(self, job: WebJob) -> None:
-        """Takes a map into the queue.
+        """Adds a map to the queue.
 
         Raises:
-            Refused: very many of its session wait, or are there; or of all sessions.
+            RequestError: too many queued or existing maps of its session, or of all sessions.
         """
-        own = self._waiting.get(job.owner, deque())
-        if job.owner is not None and len(own) >= MOST_WAITING:
-            raise Refused(
+        queue = self._waiting.get(job.owner, deque())
+        if job.owner is not None and len(queue) >= MOST_WAITING:
+            raise RequestError(
                 429, f"{MOST_WAITING} maps are waiting: expected fewer; wait until some are made, or cancel some"
             )
         if job.owner is not None and sum(other.owner == job.owner for other in self._jobs.values()) >= MOST_JOBS:
-            raise Refused(429, f"there are {MOST_JOBS} maps already: expected fewer; remove some first")
+            raise RequestError(429, f"there are {MOST_JOBS} maps already: expected fewer; remove some first")
         if job.owner is not None and sum(map(len, self._waiting.values())) >= ALL_WAITING:
-            raise Refused(429, f"{ALL_WAITING} maps of all sessions are waiting: expected fewer; try again later")
+            raise RequestError(429, f"{ALL_WAITING} maps of all sessions are waiting: expected fewer; try again later")
         if job.owner is not None and len(self._jobs) >= ALL_JOBS:
-            raise Refused(429, f"there are {ALL_JOBS} maps of all sessions: expected fewer; {_MAKE_ROOM}")
+            raise RequestError(429, f"there are {ALL_JOBS} maps of all sessions: expected fewer; {_MAKE_ROOM}")
         self._jobs[job.id] = job
-        self._waiting.setdefault(job.owner, own).append(job)
-        self.next()
+        self._waiting.setdefault(job.owner, queue).append(job)
+        self.start_next()
 
     def jobs(self, session: str) -> list[WebJob]:
-        """Those of a session, newest first, then those that are there for everybody."""
+        """Those of a session, newest first, then those for all sessions."""
         seen = [job for job in reversed(self._jobs.values()) if job.owner == session]
         return seen + [job for job in self._jobs.values() if job.owner is None]
 
@@ -278,89 +277,89 @@ class State:
         """A map by its id.
 
         Raises:
-            Refused: the session has none.
+            RequestError: the session has no such map.
         """
         job = self._jobs.get(name)
         if job is None or job.owner not in (None, session):
-            raise Refused(404, "there is no such map: expected one of this session; make it anew", "job")
+            raise RequestError(404, "there is no such map: expected one of this session; make it anew", "job")
         return job
 
     def position(self, job: WebJob) -> int | None:
-        """How many maps are made before one that waits, and 1: sessions take turns."""
+        """Position of a queued map, from 1, as sessions take turns; None if it is not queued."""
         if job.state != "queued":
             return None
-        own = self._waiting[job.owner].index(job)
+        index = self._waiting[job.owner].index(job)
         turn = list(self._waiting).index(job.owner)
         before = (
-            min(len(queue), own + (number < turn))
+            min(len(queue), index + (number < turn))
             for number, queue in enumerate(self._waiting.values())
             if number != turn
         )
-        return own + sum(before) + 1
+        return index + sum(before) + 1
 
-    def next(self) -> None:
-        """Begins the next map, if none is at work."""
+    def start_next(self) -> None:
+        """Starts the next map, if none is running."""
         if self._running is not None or not self._waiting:
             return
-        session, own = next(iter(self._waiting.items()))
-        job = own.popleft()
+        session, queue = next(iter(self._waiting.items()))
+        job = queue.popleft()
         del self._waiting[session]
-        if own:
-            self._waiting[session] = own  # behind all others
+        if queue:
+            self._waiting[session] = queue  # after all others
         self._running, job.state = job, "running"
-        self._tell_all()
-        job.tell()
-        self._begin(job)
+        self._notify_queued()
+        job.notify()
+        self._submit(job)
 
     def cancel(self, job: WebJob) -> None:
-        """Ends a map that waits, now, or one that is made, soon."""
+        """Cancels a queued map at once, or a running one soon."""
         if job.state == "queued":
-            own = self._waiting[job.owner]
-            own.remove(job)
-            if not own:
+            queue = self._waiting[job.owner]
+            queue.remove(job)
+            if not queue:
                 del self._waiting[job.owner]
             job.state = "cancelled"
-            job.tell()
-            self._tell_all()
+            job.notify()
+            self._notify_queued()
         elif job.state == "running":
             self._cancel(job.id)
 
     def remove_job(self, job: WebJob) -> Path:
-        """Forgets a map that has ended; the folder that can go."""
+        """Removes a map that has ended; returns the folder to delete."""
         del self._jobs[job.id]
         return job.folder
 
-    def heard(self, what: str, name: str, told: dict[str, Any]) -> Path | None:
-        """What the process that computes tells of a map.
+    def on_message(self, kind: str, job_id: str, fields: dict[str, Any]) -> Path | None:
+        """Handles a message of the worker about a map.
 
         Args:
-            what: "progress" or "ended".
-            name: of the job.
-            told: see `segearth.web.worker`.
+            kind: "progress" or "ended".
+            job_id: id of the map.
+            fields: attributes of `WebJob` to set.
 
         Returns:
-            A folder that nobody needs any more, such as of a map that was removed while it was made.
+            A folder to delete, of a map that was removed while it was running; else None.
         """
         job = self._running
-        if job is None or job.id != name:
+        if job is None or job.id != job_id:
             return None
-        for key, value in told.items():
+        for key, value in fields.items():
             setattr(job, key, value)
-        if what == "progress":
-            job.tell()
+        if kind == "progress":
+            job.notify()
             return None
         self._running = None
-        job.tell()
-        self.next()
+        job.notify()
+        self.start_next()
         return job.folder if job.id not in self._jobs else None
 
-    def _tell_all(self) -> None:
-        """Positions have changed."""
-        for own in self._waiting.values():
-            for job in own:
-                job.tell()
+    def _notify_queued(self) -> None:
+        """Notifies all queued maps, as their positions have changed."""
+        for queue in self._waiting.values():
+            for job in queue:
+                job.notify()
 
 
-def remove(folder: Path) -> None:
-    """Removes a folder, as far as that can be."""
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder; errors are ignored."""
     shutil.rmtree(folder, ignore_errors=True)

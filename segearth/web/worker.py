@@ -1,4 +1,4 @@
-"""The process that computes: it holds the model, and maps one image after another for the server."""
+"""The worker process: holds the model, and maps one image after another for the server."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
     from segearth.predictor import Predictor
     from segearth.scenes.blocks import WindowLogits
-    from segearth.scenes.encoding_cache import KeptEncodings
+    from segearth.scenes.encoding_cache import EncodingCache
     from segearth.scenes.options import SceneOptions, SceneProgress
     from segearth.windows import Window
 
-BLOCK = 1008  # nine steps between windows: about the side of blocks, so that they appear soon
-_TELL_S = 0.2  # between two reports within a block
+BLOCK_SIDE = 1008  # approximate side of blocks, small so that they appear soon; nine strides of windows
+_REPORT_S = 0.2  # minimum time between two reports within a block
 
 
 @dataclass(frozen=True)
 class ModelSetup:
-    """Which model the process loads, as `segearth.loading.load_model` takes it.
+    """The model to load, for `segearth.loading.load_model`.
 
     Attributes:
-        name: of the model.
-        architecture: of weights given by path.
-        upsampler: "default", or as of `load_model`.
-        device: where it computes.
-        precision: of the encoder.
-        threads: it computes with; None: as many as torch takes.
+        name: name of the model.
+        architecture: architecture of weights given by path.
+        upsampler: "default", or see `load_model`.
+        device: device of the model.
+        precision: precision of the encoder.
+        threads: number of CPU threads; None: the default of torch.
     """
 
     name: str
@@ -53,20 +53,20 @@ class ModelSetup:
 
 @dataclass(frozen=True)
 class MapTask:
-    """A map that is to be made.
+    """A map to make.
 
     Attributes:
-        job: its id.
-        image: that of the image.
-        path: of the image.
-        shown: what the image is called.
-        folder: for the files.
-        name: what they are called.
+        job: id of the map.
+        image: id of the image.
+        path: path of the image.
+        shown: name of the image for display.
+        folder: folder for the files.
+        name: name of the files.
         vocabulary: the classes.
-        threshold: of classes without one of their own.
-        windows: of the image at its own scale.
-        size: (H, W) of the image, when it was opened.
-        options: more of `segearth.scenes.options.SceneOptions`.
+        threshold: for classes without a threshold of their own.
+        windows: number of windows of the image at scale 1.
+        size: (H, W) of the image when it was opened.
+        options: further `segearth.scenes.options.SceneOptions`.
     """
 
     job: str
@@ -83,23 +83,23 @@ class MapTask:
 
 
 class Cancelled(BaseException):
-    """The map is not wanted any more. No `Exception`: it is no failure of a block, which would be tried again."""
+    """The map was cancelled. Not an `Exception`, as a failed block would be tried again."""
 
 
-def work(connection: Connection, setup: ModelSetup) -> None:
-    """Loads the model and makes maps, until the server's end of the connection is closed.
+def run_worker(connection: Connection, setup: ModelSetup) -> None:
+    """Loads the model and makes maps until the server closes the connection.
 
     It sends ("ready", {...}) or ("unready", sentence); then for each task ("progress", job, {...}) any number of times
-    and ("ended", job, {...}). It gets a `MapTask`, or ("cancel", job).
+    and ("ended", job, {...}). It receives a `MapTask`, or ("cancel", job).
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server heeds it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     inbox = _Inbox(connection)
     try:
-        from segearth.scenes.encoding_cache import KeptEncodings
+        from segearth.scenes.encoding_cache import EncodingCache
 
-        with called_as("segearth web"):  # afterwards advice is for the page, which has no such options
+        with called_as("segearth web"):  # only here: messages for the page name no options of the command line
             base = _load(setup)
     except UserError as error:
         connection.send(("unready", str(error)))
@@ -107,43 +107,43 @@ def work(connection: Connection, setup: ModelSetup) -> None:
     except Exception as error:
         if not is_out_of_memory(error):
             traceback.print_exc()
-        connection.send(("unready", _sentence(error)))
+        connection.send(("unready", _failure_message(error)))
         return
     settings = base.settings
     connection.send(("ready", {"model": settings.get("model"), "device": str(base.device)}))
-    kept, heed = KeptEncodings(), _Heed(inbox)
-    base.model.encoder.register_forward_pre_hook(lambda *_: heed())
+    kept, check_cancelled = EncodingCache(), _CancelCheck(inbox)
+    base.model.encoder.register_forward_pre_hook(lambda *_: check_cancelled())
     while True:
         task = inbox.tasks.get()
-        heed.job = task.job
-        connection.send(("ended", task.job, _Work(connection, heed, base, kept, task).result()))
+        check_cancelled.job = task.job
+        connection.send(("ended", task.job, _MapRun(connection, check_cancelled, base, kept, task).result()))
         inbox.cancelled.discard(task.job)
 
 
 class _Inbox:
-    """Takes what the server sends, also while a map is made; the process ends with the server."""
+    """Receives messages of the server in a thread; ends the process when the server has ended."""
 
     def __init__(self, connection: Connection) -> None:
         self.tasks: queue.SimpleQueue[MapTask] = queue.SimpleQueue()
         self.cancelled: set[str] = set()
         self._connection = connection
-        threading.Thread(target=self._take, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         try:
             while True:
-                got = self._connection.recv()
-                if isinstance(got, MapTask):
-                    self.tasks.put(got)
+                message = self._connection.recv()
+                if isinstance(message, MapTask):
+                    self.tasks.put(message)
                 else:
-                    self.cancelled.add(got[1])
+                    self.cancelled.add(message[1])
         except (EOFError, OSError):
             os._exit(1)
 
 
 @dataclass
-class _Heed:
-    """Ends the map that is made, if it is not wanted any more: called for every few windows."""
+class _CancelCheck:
+    """Raises `Cancelled` if the running map was cancelled; called every few windows."""
 
     inbox: _Inbox
     job: str = ""
@@ -153,36 +153,36 @@ class _Heed:
             raise Cancelled
 
 
-class _Work:
-    """One map."""
+class _MapRun:
+    """Makes one map."""
 
     def __init__(
-        self, connection: Connection, heed: _Heed, base: Predictor, kept: KeptEncodings, task: MapTask
+        self, connection: Connection, check_cancelled: _CancelCheck, base: Predictor, kept: EncodingCache, task: MapTask
     ) -> None:
-        self._connection, self._heed, self._base, self._task = connection, heed, base, task
+        self._connection, self._check_cancelled, self._base, self._task = connection, check_cancelled, base, task
         self._kept = kept
-        self._digest: Any = None
-        self._cut: dict[str, Any] = {}
-        self._told = (-1, 0.0)  # blocks done, and when, of the last report
+        self._accumulator: Any = None
+        self._blocks: dict[str, Any] = {}
+        self._last_report = (-1, 0.0)  # finished blocks, and time
 
     def result(self) -> dict[str, Any]:
-        """What became of it: state, and what belongs to that."""
+        """Makes the map, and returns its final state with further fields of `WebJob`."""
         from segearth.scenes.raster import ReadFailed
 
         try:
-            self._heed()
+            self._check_cancelled()
             return {"state": "done", **self._make()}
         except Cancelled:
             return {"state": "cancelled"}
         except (UserError, ReadFailed) as error:
-            return {"state": "failed", "error": self._shown(str(error))}
+            return {"state": "failed", "error": self._without_path(str(error))}
         except Exception as error:
             if not is_out_of_memory(error):
                 traceback.print_exc()
-            return {"state": "failed", "error": self._shown(_sentence(error))}
+            return {"state": "failed", "error": self._without_path(_failure_message(error))}
 
     def _make(self) -> dict[str, Any]:
-        from segearth.scenes.encoding_cache import MOST_WINDOWS
+        from segearth.scenes.encoding_cache import MAX_WINDOWS
         from segearth.scenes.options import SceneOptions
         from segearth.scenes.predict import predict_scene
         from segearth.scenes.raster import open_raster
@@ -192,10 +192,10 @@ class _Work:
         options = SceneOptions(**task.options, confidence=True, scores=True)
         with open_plain(task.path, task.shown) as dataset:
             options, windows = self._prepare(dataset, options)
-            # at each scale an image is another one
-            encodings = self._kept.of(f"{task.image} {task.options}", windows)
+            # encodings depend on the scale
+            encodings = self._kept.for_scene(f"{task.image} {task.options}", windows)
             with open_raster(dataset) as raster:
-                raster.name = task.shown  # also in the summary, which is downloaded
+                raster.name = task.shown  # the summary has it, too
                 result = predict_scene(
                     raster,
                     task.folder,
@@ -203,13 +203,13 @@ class _Work:
                     name=task.name,
                     options=options,
                     progress=self._progress,
-                    window_logits=None if encodings is None else self._heeding(encodings),
+                    window_logits=None if encodings is None else self._cancellable(encodings),
                 )
-        assert result is not None  # there are no other shards
-        remarks = [self._shown(text) for text in result.summary["remarks"]]
+        assert result is not None  # there is only one shard
+        remarks = [self._without_path(text) for text in result.summary["remarks"]]
         if encodings is None:
             remarks.append(
-                f"with {windows:,} windows, more than the {MOST_WINDOWS:,} that are kept, other words on this image "
+                f"with {windows:,} windows, more than the {MAX_WINDOWS:,} that are kept, other words on this image "
                 "need the model again"
             )
         return {
@@ -218,63 +218,63 @@ class _Work:
             "reused": encodings is not None and encodings.reused > 0 and encodings.computed == 0,
         }
 
-    def _heeding(self, encodings: WindowLogits) -> WindowLogits:
-        """The same, which also ends between two windows."""
+    def _cancellable(self, encodings: WindowLogits) -> WindowLogits:
+        """The same function, which can be cancelled between two windows."""
 
         def window_logits(*arguments: Any) -> Iterator[tuple[Window, Tensor]]:
-            for found in encodings(*arguments):
-                self._heed()
-                yield found
+            for window in encodings(*arguments):
+                self._check_cancelled()
+                yield window
 
         return window_logits
 
     def _predictor(self) -> Predictor:
         from segearth.predictor import Predictor
 
-        own = self._base.with_classes(self._task.vocabulary)
-        model = own.model.with_queries(
-            own.model.query_features,
-            own.model.query_to_class,
+        base = self._base.with_classes(self._task.vocabulary)
+        model = base.model.with_queries(
+            base.model.query_features,
+            base.model.query_to_class,
             self._task.vocabulary.background or 0,
             self._task.threshold,
         )
-        return Predictor(model, self._task.vocabulary, None, own.settings, own.recipe)
+        return Predictor(model, self._task.vocabulary, None, base.settings, base.recipe)
 
     def _prepare(self, dataset: Any, options: SceneOptions) -> tuple[SceneOptions, int]:
-        """Cuts the map as `predict_scene` will, to know its blocks when they are finished.
+        """Computes the blocks as `predict_scene` will, to recognise them when they are finished.
 
         Returns:
-            The options with the side of blocks, and how many windows there are.
+            The options with the side of blocks, and the number of windows.
 
         Raises:
-            UserError: the image is not as it was when it was opened.
+            UserError: the image has changed since it was opened.
         """
         from segearth.scenes.grid import blocks
-        from segearth.scenes.layout import area_of, frame_of, side_of_blocks
+        from segearth.scenes.layout import fit_block_side, make_frame, requested_area
         from segearth.scenes.raster import open_raster
-        from segearth.web.maps import Digest, MapFiles
+        from segearth.web.maps import MapAccumulator, MapFiles
 
         task = self._task
         with open_raster(dataset) as raster:
             if raster.size != task.size:
                 raise UserError(f"{task.shown} has become another image: expected it to stay; open it again")
             model = self._predictor().model
-            frame = frame_of(raster, model, options)
-            options = replace(options, block=side_for(max(frame.model_size)))
-            area, _ = area_of(raster, frame, options)
-            side = side_of_blocks(frame, model, options)
-        self._cut = {block.name: block for block in blocks(area.window, side)}
+            frame = make_frame(raster, model, options)
+            options = replace(options, block=block_side_for(max(frame.model_size)))
+            area, _ = requested_area(raster, frame, options)
+            side = fit_block_side(frame, model, options)
+        self._blocks = {block.name: block for block in blocks(area.window, side)}
         files = MapFiles(task.folder, task.name, frame.output_size, side, task.vocabulary, task.threshold)
-        self._digest = Digest(files)
+        self._accumulator = MapAccumulator(files)
         self._send({"side": side})
         return options, frame.grid.count
 
     def _progress(self, progress: SceneProgress) -> None:
-        self._heed()
-        done, before = self._told
-        if progress.done == done and time.monotonic() - before < _TELL_S:
+        self._check_cancelled()
+        done, before = self._last_report
+        if progress.done == done and time.monotonic() - before < _REPORT_S:
             return
-        self._told = progress.done, time.monotonic()
+        self._last_report = progress.done, time.monotonic()
         report: dict[str, Any] = {
             "progress": {
                 "done": progress.done,
@@ -284,32 +284,32 @@ class _Work:
                 "seconds": round(progress.seconds, 1),
                 "seconds_left": None if progress.seconds_left is None else round(progress.seconds_left, 1),
             },
-            "remarks": [self._shown(text) for text in progress.remarks],
+            "remarks": [self._without_path(text) for text in progress.remarks],
         }
-        if progress.done != done and self._digest.update(self._cut):
-            report |= {"histogram": self._digest.histogram, "revision": len(self._digest.blocks)}
+        if progress.done != done and self._accumulator.update(self._blocks):
+            report |= {"histogram": self._accumulator.histogram, "revision": len(self._accumulator.blocks)}
         self._send(report)
 
     def _send(self, report: dict[str, Any]) -> None:
         self._connection.send(("progress", self._task.job, report))
 
-    def _shown(self, text: str) -> str:
-        """A sentence without the places of files on this computer."""
-        return hide(text, self._task.path, self._task.shown)
+    def _without_path(self, text: str) -> str:
+        """A sentence without paths of this computer."""
+        return hide_path(text, self._task.path, self._task.shown)
 
 
-def side_for(longest: int) -> int:
-    """The side of blocks of about 1008 pixels that cut an image of such a side about evenly: no slivers."""
-    return -(-longest // max(1, round(longest / BLOCK)))
+def block_side_for(longest: int) -> int:
+    """The side of blocks, about `BLOCK_SIDE`, that divides an image of this side evenly, without slivers."""
+    return -(-longest // max(1, round(longest / BLOCK_SIDE)))
 
 
-def hide(text: str, path: Path, shown: str) -> str:
-    """A sentence with what an image is called in place of where it lies.
+def hide_path(text: str, path: Path, shown: str) -> str:
+    """Replaces the path of an image in a sentence by its name.
 
     Args:
         text: the sentence.
-        path: of the image.
-        shown: what it is called.
+        path: path of the image.
+        shown: name of the image for display.
     """
     return text.replace(str(path), shown)
 
@@ -323,12 +323,12 @@ def _load(setup: ModelSetup) -> Predictor:
     if setup.threads is not None:
         torch.set_num_threads(setup.threads)
     use_onednn()
-    more: dict[str, Any] = {"architecture": setup.architecture, "upsampler": setup.upsampler}
-    return load_model(setup.name, device=setup.device, precision=setup.precision, **more)
+    options: dict[str, Any] = {"architecture": setup.architecture, "upsampler": setup.upsampler}
+    return load_model(setup.name, device=setup.device, precision=setup.precision, **options)
 
 
-def _sentence(error: Exception) -> str:
-    """A failure of another kind in a sentence."""
+def _failure_message(error: Exception) -> str:
+    """The message for an unexpected error."""
     from segearth.jobs.attempt import reason
 
     if is_out_of_memory(error):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from segearth.compute import PRECISIONS
 from segearth.models import DenseCLIP, JBUOne, SegEarth
-from segearth.predictor import Predictor, normalise
+from segearth.predictor import Predictor
+from segearth.transfer import normalise
 from segearth.vocabulary import Vocabulary
 from segearth.windows import sliding_windows
 

@@ -24,7 +24,7 @@ from segearth.jobs.shards import parse_shard
 from segearth.loading import load_model
 from segearth.models.onednn import use_onednn
 from segearth.predictor import Predictor
-from segearth.scenes.block_task import Loaded
+from segearth.scenes.block_task import PredictorFactory
 from segearth.scenes.options import MAX_MEMORY_MB, SceneOptions, SceneProgress, SceneResult
 from segearth.scenes.predict import predict_scene
 
@@ -109,12 +109,12 @@ def _idle(run: Run, predictor: Predictor) -> None:
         _say(idle=1)
         time.sleep(IDLE_S)
         return
-    task = partial(_wait, Loaded.for_processes(predictor))
+    task = partial(_wait, PredictorFactory.for_workers(predictor))
     keys = [str(number) for number in range(run.workers)]
     run_tasks(keys, task, workers=run.workers, keep=lambda key, _: _say(idle=key))
 
 
-def _wait(load: Loaded, key: str) -> str:
+def _wait(load: PredictorFactory, key: str) -> str:
     load()
     time.sleep(IDLE_S)  # until the others have loaded it
     return key

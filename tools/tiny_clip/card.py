@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
-from segearth.paper.methods import METHODS
+from segearth.paper.table_rows import ROWS
 from tiny_clip import ablation
 from tiny_clip.evaluation import Evaluation, Score, Truth
 from tiny_clip.language import MODIFIERS, read_glossary
@@ -182,10 +182,10 @@ def ablation_section(report: Evaluation) -> str:
     text = (
         "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
         "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-        "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
-        f"All begin as joint bilateral filters{last if any(report.random.values()) else ''}. "
+        "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/table_rows.py` and seeds from "
+        f"0. All begin as joint bilateral filters{last if any(report.random.values()) else ''}. "
         "The paper's row for the stack is FeatUp's training on aerial images; FeatUp's own upsampler has "
-        f"{', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
+        f"{', '.join(ablation.in_the_paper(ROWS['ablation-featup']))} there.\n\n"
     )
     rows = [
         (

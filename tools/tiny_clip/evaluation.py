@@ -18,9 +18,10 @@ from segearth.loading import load_tokenizer, read_upsampler
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import METHODS
-from segearth.paper.methods import Method
-from segearth.predictor import Predictor, normalise
+from segearth.paper.table_rows import TableRow
+from segearth.predictor import Predictor
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
+from segearth.transfer import normalise
 from segearth.vocabulary import Vocabulary
 from tiny_clip import ablation
 from tiny_clip.sources import Sample, read_folder
@@ -230,7 +231,7 @@ def evaluate(
     return report
 
 
-def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method, share: float | None = None) -> list[Score]:
+def ablate(clip: nn.Module, truth: Truth, folder: Path, step: TableRow, share: float | None = None) -> list[Score]:
     """The scores of one of `ablation.STEPS`, one a seed; with another factor of the [CLS] token's share if given."""
     paths = ablation.files(folder, step)
     modules = [BILINEAR] if step is ablation.BASELINE else [read_upsampler(path) for path in paths]

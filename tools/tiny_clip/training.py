@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from segearth.errors import UserError
 from segearth.models import DenseCLIP
 from segearth.outputs import atomic
-from segearth.predictor import normalise
+from segearth.transfer import normalise
 from tiny_clip.crops import cut_crop, jitter
 from tiny_clip.language import load_teacher, read_glossary, targets, train_text
 from tiny_clip.losses import CELLS, Words, image_loss, region_loss

@@ -33,7 +33,7 @@ class Drawn:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        values: (H, W) uint8, as they have to be on disk: `Description.values` and `Description.ignore`.
+        values: (H, W) uint8, as they are to be written: `Description.values` and `Description.ignore`.
         on_road: (H, W) bool; cars there drive, for the set that tells them from parked ones.
     """
 
@@ -68,7 +68,7 @@ def draw_pair(spec: Description, number: int, seed: int = 0) -> Drawn:
     classes = _look_up(spec, land, cars)
     _add_things(spec, image, land, cars, classes, rng)
     values = classes + np.uint8(spec.reduce_zero_label)
-    _forget(spec, number, image, values)
+    _remove_labels(spec, number, image, values)
     if sample_mode(spec, number) == "L":
         image[:] = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     if spec.sample.infrared:  # infrared, red, green
@@ -78,7 +78,7 @@ def draw_pair(spec: Description, number: int, seed: int = 0) -> Drawn:
 
 
 def sample_size(spec: Description, number: int) -> tuple[int, int]:
-    """(height, width) of an image: a few windows, with and without a rest; or a small one of published shape."""
+    """(height, width) of an image: a few windows, whole and in part; or small, with the published proportions."""
     if spec.windows is None:
         height, width = spec.sizes[number % len(spec.sizes)]
         scale = min(1.0, _LONG_SIDE / max(height, width))
@@ -88,7 +88,7 @@ def sample_size(spec: Description, number: int) -> tuple[int, int]:
 
 
 def sample_mode(spec: Description, number: int) -> str:
-    """The mode of an image in the download."""
+    """Pillow's mode of an image in the download."""
     return spec.sample.modes[number] if number < len(spec.sample.modes) else "RGB"
 
 
@@ -97,7 +97,7 @@ def _table(spec: Description) -> Mapping[str, str]:
 
 
 def _scene(spec: Description, first: int, height: int, width: int) -> Scene:
-    """The first of some scenes with all land covers that the set names, and cars, or the one with most of them."""
+    """Draws scenes until one has all land covers and cars that the set names; else takes the one with most of them."""
     table = _table(spec)
     wanted = [_LAND.index(name) for name in table if name in _LAND]
     scenes: list[tuple[int, Scene]] = []
@@ -127,7 +127,7 @@ def _add_things(
     classes: NDArray[np.uint8],
     rng: np.random.Generator,
 ) -> None:
-    """What only one set names: painted over its image and its classes."""
+    """Paints objects that only some sets name over the image and its classes."""
     names = tuple(name for name in spec.classes if name in THINGS)
     if names:
         found = scatter(names, image, land, ~cars, rng)
@@ -144,7 +144,7 @@ def _add_things(
 
 
 def _between(there: NDArray[np.bool_], far: int) -> NDArray[np.bool_]:
-    """Where something is on both sides, `far` pixels away in any of four directions."""
+    """Finds pixels that have something on both sides, `far` pixels away in any of four directions."""
     found = np.zeros_like(there)
     for dy, dx in ((0, 1), (1, 1), (1, 0), (1, -1)):
         shift = (far * dy, far * dx)
@@ -152,8 +152,8 @@ def _between(there: NDArray[np.bool_], far: int) -> NDArray[np.bool_]:
     return found
 
 
-def _forget(spec: Description, number: int, image: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
-    """Takes labels off, as the real set does."""
+def _remove_labels(spec: Description, number: int, image: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
+    """Sets labels to ignored where the real set has none: borders between classes, places without data."""
     height, width = values.shape
     if spec.encoding == "palette" and spec.reduce_zero_label:  # the ISPRS sets: borders between classes
         wide = Image.fromarray(values)

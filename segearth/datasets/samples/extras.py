@@ -1,10 +1,11 @@
-"""What lies beside the images of the split in real downloads, and what a preparation has to leave alone."""
+"""Draws the other files of a download, which a preparation has to ignore; and encodes images and labels."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -12,11 +13,14 @@ from PIL import Image
 from segearth.datasets.description import Content, Description, ExtraFile, ExtraPair
 from segearth.datasets.samples.drawing import Drawn
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Download: TypeAlias = dict[str, dict[str, bytes]]  # archive ("" for a plain folder) -> member -> content
 
 _FORMATS = {".tif": "TIFF", ".jpg": "JPEG", ".png": "PNG"}
 _UNKNOWN = (96, 96, 96)  # no colour of any palette
-_SMALL = (64, 96)  # (height, width) of images that nobody should read
+_SMALL = (64, 96)  # (height, width) of images that are not in the split
 
 
 def encoded(image: Image.Image, suffix: str) -> bytes:
@@ -25,6 +29,30 @@ def encoded(image: Image.Image, suffix: str) -> bytes:
     options = {".jpg": {"quality": 95, "subsampling": 0}, ".png": {"compress_level": 3}}.get(suffix, {})
     image.save(buffer, _FORMATS[suffix], **options)
     return buffer.getvalue()
+
+
+def image_file(spec: Description, image: Image.Image) -> bytes:
+    """The content of an image file as the set publishes it."""
+    if spec.images.bands == 3:
+        return encoded(image, spec.images.types[0])
+    pixels = np.asarray(image)
+    return band_tiff(np.dstack([pixels, *[255 - pixels[..., :1]] * (spec.images.bands - 3)]))
+
+
+def band_tiff(pixels: NDArray[np.uint8]) -> bytes:
+    """A TIFF of five or more bands (H, W, B), as GDAL writes it: said to be gray, with more bands of no meaning."""
+    height, width, bands = pixels.shape
+    data = pixels.tobytes()
+    lists = [struct.pack(f"<{bands}H", *[8] * bands), struct.pack(f"<{bands - 1}H", *[0] * (bands - 1))]
+    place = 8 + len(data)
+    tags = [  # number, kind (3: 16 bits, 4: 32), how many, value or place
+        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, bands, place), (259, 3, 1, 1), (262, 3, 1, 1)),
+        *((273, 4, 1, 8), (277, 3, 1, bands), (278, 3, 1, height), (279, 4, 1, len(data))),
+        (338, 3, bands - 1, place + len(lists[0])),
+    ]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", place + sum(map(len, lists))) + data + b"".join(lists) + directory
 
 
 def label_image(spec: Description, pair: Drawn) -> Image.Image:
@@ -40,11 +68,13 @@ def label_image(spec: Description, pair: Drawn) -> Image.Image:
         return Image.fromarray(pixels)
     if spec.encoding == "binary" and not spec.any_value:
         return Image.fromarray(pair.values * np.uint8(255))
+    if spec.ignored:
+        return Image.fromarray(np.where(pair.values == spec.ignore, np.uint8(spec.ignored[0]), pair.values))
     return Image.fromarray(pair.values)
 
 
 def add_extras(spec: Description, download: Download, pairs: Sequence[Drawn]) -> None:
-    """Adds what the set's real download holds besides the images of the split."""
+    """Adds files to a download like those that the real one has besides the images of the split."""
     for archive, members in list(download.items()):
         folder = "".join(next(iter(members)).rpartition("/")[:2])
         download[archive][f"{folder}Thumbs.db"] = b"\xd0\xcf\x11\xe0 not an image"
@@ -60,13 +90,14 @@ def add_extras(spec: Description, download: Download, pairs: Sequence[Drawn]) ->
 
 def _add_pair(spec: Description, download: Download, extra: ExtraPair, pair: Drawn) -> None:
     """Adds a pair in the published layout, with a part of its path replaced."""
-    for kind, wanted, image in (
-        (spec.images, extra.images, Image.fromarray(pair.image)),
-        (spec.labels[0], extra.labels, label_image(spec, pair)),
+    images, labels = spec.images, spec.labels[0]
+    for kind, wanted, content in (
+        (images, extra.images, image_file(spec, Image.fromarray(pair.image))),
+        (labels, extra.labels, encoded(label_image(spec, pair), labels.types[0])),
     ):
         if wanted:
             archive, member = (path.replace(*extra.replace) for path in (kind.archive, kind.member(extra.values)))
-            download.setdefault(archive, {})[member] = encoded(image, kind.types[0])
+            download.setdefault(archive, {})[member] = content
 
 
 def _add_file(spec: Description, download: Download, extra: ExtraFile, pairs: Sequence[Drawn], small: Drawn) -> None:
@@ -82,7 +113,7 @@ def _add_file(spec: Description, download: Download, extra: ExtraFile, pairs: Se
 
 
 def _drawn(content: Content, spec: Description, pair: Drawn, small: Drawn) -> Image.Image:
-    """What `ExtraFile.content` names: the first two are as large as the pair, the others are small."""
+    """Draws a content of `ExtraFile`: the first two are as large as the pair, the others are small."""
     match content:
         case "later image":
             return Image.fromarray(pair.image // 2 + 40)

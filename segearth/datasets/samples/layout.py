@@ -1,4 +1,4 @@
-"""A drawn sample as files: the archives and folders of the published download, the same bytes on every run."""
+"""Writes a drawn sample in the archives and folders of the published download; every run gives the same bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from segearth.datasets.description import Description
 from segearth.datasets.samples.drawing import Drawn, draw_pair, sample_mode
-from segearth.datasets.samples.extras import Download, add_extras, encoded, label_image
+from segearth.datasets.samples.extras import Download, add_extras, encoded, image_file, label_image
 from segearth.errors import UserError, option
 
 NOTICE = "DRAWN_NOT_REAL.txt"
@@ -25,7 +25,7 @@ def draw_sample(spec: Description, folder: Path, *, seed: int = 0, extracted: bo
 
     Args:
         spec: the set.
-        folder: where it goes; made, and replaced if it holds an earlier sample.
+        folder: the folder to write; an earlier sample in it is replaced.
         seed: the same seed gives the same bytes.
         extracted: whether archives are written as the folders that they unpack to.
 
@@ -80,11 +80,14 @@ def _notice(spec: Description) -> str:
 
 
 def _download(spec: Description, pairs: list[Drawn]) -> Download:
-    """Archives and what they hold."""
+    """The archives with their files."""
     download: Download = {}
+    images, labels = spec.images, spec.labels[0]
     for i, (example, pair) in enumerate(zip(spec.examples, pairs, strict=True)):
-        for kind, image in ((spec.images, _published(spec, i, pair)), (spec.labels[0], label_image(spec, pair))):
-            download.setdefault(kind.archive, {})[kind.member(example)] = encoded(image, kind.types[0])
+        image = image_file(spec, _published(spec, i, pair))
+        download.setdefault(images.archive, {})[images.member(example)] = image
+        label = encoded(label_image(spec, pair), labels.types[0])
+        download.setdefault(labels.archive, {})[labels.member(example)] = label
     add_extras(spec, download, pairs)
     return download
 

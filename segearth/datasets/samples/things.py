@@ -1,4 +1,4 @@
-"""What drawn scenes do not have and some sets name: ships, courts, tanks, planes, people; seen from above."""
+"""Objects that are classes of some sets and that drawn scenes lack: ships, courts, tanks, planes, people, fields."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _FINE = 4  # things are drawn at four times the size, for smooth edges
 _TRIES = 150
 _OPEN, _FIRM = (GRASS, BARELAND, CROPLAND, PAVEMENT), (BARELAND, PAVEMENT)
 _WHITE, _LAWN, _CLAY = (232, 232, 228), (96, 140, 74), (176, 120, 84)
+_SHRUB, _FIR = (98, 110, 62), (30, 64, 42)
 
 Shape = tuple[str, tuple[float, ...], tuple[int, int, int]]  # "box", "disc" or "poly"; x, y, ...; RGB
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing to be scattered over a scene.
+    """An object that is painted on a scene at random places.
 
     Attributes:
-        on: the land covers on which all of it has to lie.
+        on: the land covers on which the whole object has to be.
         size: (length, width) in pixels of the scene.
-        count: how many, at most.
-        shapes: painted in their order, x along and y across the thing, both from -1 to 1.
+        count: the largest number of such objects.
+        shapes: painted in their order, x along and y across the object, both from -1 to 1.
     """
 
     on: tuple[int, ...]
@@ -46,6 +47,12 @@ def _lined(field: tuple[int, int, int], around: tuple[int, int, int]) -> tuple[S
         ("box", (-0.80, -0.69, -0.02, 0.69), field),
         ("box", (0.02, -0.69, 0.80, 0.69), field),
     )
+
+
+def _rows(ground: tuple[int, int, int], row: tuple[int, int, int], number: int) -> tuple[Shape, ...]:
+    """A field of rows along its length."""
+    edges = [-1 + 2 * (i + 0.25) / number for i in range(number)]
+    return (("box", (-1, -1, 1, 1), ground), *(("box", (-1, y, 1, y + 1 / number), row) for y in edges))
 
 
 THINGS: dict[str, Thing] = {
@@ -137,6 +144,21 @@ THINGS: dict[str, Thing] = {
             ("box", (0.7, -0.72, 0.9, 1), (160, 152, 138)),
         ),
     ),
+    "coniferous": Thing(
+        _OPEN, (34, 34), 5, (("disc", (-1, -1, 1, 1), _FIR), ("disc", (-0.5, -0.6, 0.5, 0.4), (46, 88, 58)))
+    ),
+    "brushwood": Thing(
+        _OPEN,
+        (40, 30),
+        5,
+        (
+            ("disc", (-1, -0.7, 0.1, 0.7), _SHRUB),
+            ("disc", (-0.4, -1, 0.6, 0.5), _SHRUB),
+            ("disc", (0, -0.5, 1, 1), _SHRUB),
+        ),
+    ),
+    "vineyard": Thing(_OPEN, (64, 44), 2, _rows((158, 128, 92), (84, 112, 60), 6)),
+    "plowed land": Thing(_OPEN, (66, 46), 2, _rows((124, 90, 64), (100, 72, 52), 8)),
     "human": Thing(
         (PAVEMENT, GRASS, ROAD),
         (4, 3),
@@ -153,14 +175,14 @@ def scatter(
     free: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Paints things over an image where there is room for them.
+    """Paints objects over an image where there is room for them.
 
     Args:
-        names: of `THINGS`.
-        image: (H, W, 3) uint8, painted over.
+        names: keys of `THINGS`.
+        image: (H, W, 3) uint8, changed in place.
         ground: (H, W) land covers.
-        free: (H, W), where something may be painted; what is painted is taken off.
-        rng: of places and directions.
+        free: (H, W) bool, where something may be painted; changed in place.
+        rng: chooses places and directions.
 
     Returns:
         (H, W) uint8: 0 for nothing, else one more than the index into `names`.
@@ -185,7 +207,7 @@ def scatter(
 
 
 def _stamp(thing: Thing, degrees: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Colours (h, w, 3) and cover (h, w) in [0, 1] of a thing that is turned."""
+    """Draws an object turned by an angle: colours (h, w, 3), and coverage (h, w) in [0, 1]."""
     reach = int(np.ceil(np.hypot(*thing.size) / 2)) + 1
     side = 2 * reach * _FINE
     picture = Image.new("RGBA", (side, side))

@@ -1,8 +1,11 @@
-"""Checks of existing maps: were they made from the same image with the same settings?"""
+"""Existing results by their summaries: are they complete, and made from the same input with the same settings?
+
+A summary holds the settings and the files of a result, and is written last. The same command skips the result; one with
+other settings refuses to replace it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,37 +15,44 @@ from segearth.errors import UserError, option
 from segearth.jobs.settings import first_difference
 from segearth.json_files import read_json
 
-MEGABYTE = 1 << 20
 
-
-def fingerprint(path: Path) -> dict[str, Any] | None:
-    """A fingerprint of an image file, independent of its path: size and hash of the first and last megabyte.
-
-    Returns:
-        bytes and sha256_of_ends; None if the file cannot be read.
-    """
+def read_summary(path: Path) -> dict[str, Any]:
+    """Reads a summary; empty where there is none."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(file.read(MEGABYTE))
-            if size > MEGABYTE:
-                file.seek(max(MEGABYTE, size - MEGABYTE))
-                digest.update(file.read(MEGABYTE))
-    except OSError:
-        return None
-    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
+        summary = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def listed_files(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The files that a summary lists: name -> facts such as `bytes` and `sha256`; empty if it is no summary."""
+    files = summary.get("files")
+    return {name: facts for name, facts in files.items() if isinstance(facts, dict)} if isinstance(files, dict) else {}
+
+
+def complete_files(summary: Mapping[str, Any], folder: Path) -> set[str]:
+    """The names of the files in a folder that have the size that a summary lists."""
+    return {name for name, facts in listed_files(summary).items() if _has_size(folder / name, facts.get("bytes"))}
+
+
+def _has_size(path: Path, size: Any) -> bool:
+    try:
+        return size is not None and path.is_file() and path.stat().st_size == size
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def check_summary(summary: Path, settings: Mapping[str, Any], image: str | Path) -> dict[str, Any]:
-    """Reads the summary of an existing map, and checks that it was made with the same settings.
+    """Reads the summary of an existing result, and checks that it was made with the same settings.
 
     Args:
         summary: the existing summary file.
-        settings: all settings that the map depends on, as read from JSON.
-        image: the image of the map, for messages.
+        settings: all settings that the result depends on, as read from JSON.
+        image: the input of the result, for messages.
 
     Raises:
-        UserError: the map was made with other settings, or the file is no summary.
+        UserError: the result was made with other settings, or the file is no summary.
     """
     advice = f"use another {option('out')}, or {option('overwrite', True)} to make it anew"
     try:

@@ -1,4 +1,4 @@
-"""One label map on its way to polygons."""
+"""Makes the polygons of one label map, and their summary."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segearth.errors import UserError, option
-from segearth.scenes.layers import Entry
-from segearth.vectors.assembly import assembled
-from segearth.vectors.dissolve import dissolved
-from segearth.vectors.formats import Features, Layer, write_features
+from segearth.scenes.layers import LegendEntry
+from segearth.vectors.assembly import assemble_polygons
+from segearth.vectors.dissolve import dissolve
+from segearth.vectors.formats import FeatureLayer, PolygonFeatures, write_features
 from segearth.vectors.label_map import LabelMap, base_name
 from segearth.vectors.options import MOST, VectorOptions
 from segearth.vectors.partition import Partition
@@ -28,21 +28,21 @@ _POINTS = 1_000_000  # of polygons that are written at once
 
 
 class TooManyPiecesError(UserError):
-    """A map has more polygons than are written unasked."""
+    """A map has more polygons than are written without `force`."""
 
 
-class VectorJob:
-    """One label map on its way to polygons.
+class Vectorizer:
+    """Makes the polygons of one label map: finds its pieces when it is made, and traces them in `write`.
 
     Args:
         source: the map, open.
         only: the values that become polygons; None for all.
         options: how.
-        show: called with (steps done, steps in all); None: nobody wants to know.
+        progress: called with (steps done, steps in all) after each step; None: not at all.
 
     Attributes:
-        partition: its pieces.
-        entries: what the values of those that become polygons mean.
+        partition: the pieces of the map.
+        entries: names and colours of the values that become polygons.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class VectorJob:
         source: LabelMap,
         only: Collection[int] | None,
         options: VectorOptions,
-        show: Callable[[int, int], object] | None,
+        progress: Callable[[int, int], object] | None,
     ) -> None:
         self._source, self._name, self._options = source, source.path.name, options
-        self._show, self._done = show, 0
+        self._progress, self._done = progress, 0
         self._only = None if only is None else np.array(sorted(only), np.int32)
         self._sure = 0
         limit = options.min_area
@@ -62,7 +62,7 @@ class VectorJob:
         pieces = self.partition.pieces
         self._wanted = np.ones(len(pieces), bool) if self._only is None else np.isin(pieces.values, self._only)
         self._refuse_more(int(self._wanted.sum()), "")
-        self.entries: list[Entry] = source.entries(np.unique(pieces.values[self._wanted]))
+        self.entries: list[LegendEntry] = source.entries(np.unique(pieces.values[self._wanted]))
 
     def write(self, path: Path) -> None:
         """Writes the file of polygons.
@@ -72,14 +72,14 @@ class VectorJob:
         """
         kind = "MultiPolygon" if self._options.dissolve else "Polygon"
         crs = None if self._source.crs is None else self._source.crs.to_wkt()
-        layer = Layer(base_name(Path(self._name)), kind, crs, self.entries, self._name)
+        layer = FeatureLayer(base_name(Path(self._name)), kind, crs, self.entries, self._name)
         tolerance = self._options.simplify / self._source.mean_pixel()
-        found = assembled(self.partition, self._source.size[1], TILE, self._wanted, tolerance, self._step)
-        features = self._dissolved(found) if self._options.dissolve else map(self._features, _batches(found))
+        polygons = assemble_polygons(self.partition, self._source.size[1], TILE, self._wanted, tolerance, self._step)
+        features = self._dissolved(polygons) if self._options.dissolve else map(self._features, _batches(polygons))
         write_features(path, self._options.vector, layer, features)
 
     def summary(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """The polygons in figures."""
+        """Counts, pixels and areas of the polygons, for each class and in all."""
         table, pieces = self._classes()
         known = self._source.areas.values is not None
         rows = [
@@ -103,7 +103,7 @@ class VectorJob:
             "polygons": sum(row["polygons"] for row in rows),
             "pixels": int(whole.pixels[0]),
             "area_m2": _rounded(float(self._source.areas_of(whole)[0])) if known else None,
-            "area_method": self._source.areas.how,
+            "area_method": self._source.areas.method,
             "settings": settings,
         }
 
@@ -114,28 +114,29 @@ class VectorJob:
         group = np.searchsorted([entry.value for entry in self.entries], wanted.values).astype(np.int32)
         return wanted.merged(group, len(self.entries)), np.bincount(group, minlength=len(self.entries))
 
-    def _features(self, found: Polygons) -> Features:
+    def _features(self, polygons: Polygons) -> PolygonFeatures:
         """Polygons with their fields."""
-        pieces = self.partition.pieces
-        of = Pieces(pieces.values[found.piece], pieces.sums[found.piece], pieces.first[found.piece])
-        return self._described(found.geometries(self._source.transform), of)
+        pieces, index = self.partition.pieces, polygons.piece
+        table = Pieces(pieces.values[index], pieces.sums[index], pieces.first[index])
+        return self._with_fields(polygons.geometries(self._source.transform), table)
 
-    def _described(self, shapes: NDArray[np.object_], of: Pieces) -> Features:
+    def _with_fields(self, shapes: NDArray[np.object_], pieces: Pieces) -> PolygonFeatures:
+        """Shapes with the fields of a piece each."""
         known = self._source.areas.values is not None
-        areas = self._source.areas_of(of) if known else np.full(len(of), np.nan)
-        return Features(shapes, of.values, of.pixels, areas, self._source.confidence_of(of))
+        areas = self._source.areas_of(pieces) if known else np.full(len(pieces), np.nan)
+        return PolygonFeatures(shapes, pieces.values, pieces.pixels, areas, self._source.confidence_of(pieces))
 
-    def _dissolved(self, found: Iterator[Polygons]) -> Iterator[Features]:
+    def _dissolved(self, polygons: Iterator[Polygons]) -> Iterator[PolygonFeatures]:
         """One multipolygon for each class."""
         group = np.searchsorted([entry.value for entry in self.entries], self.partition.pieces.values).astype(np.int32)
         table, _ = self._classes()
-        for some in dissolved(found, group, _POINTS):
-            classes, counts = np.unique(group[some.piece], return_counts=True)
-            of = Pieces(table.values[classes], table.sums[classes], table.first[classes])
-            yield self._described(some.geometries(self._source.transform, counts), of)
+        for part in dissolve(polygons, group, _POINTS):
+            classes, counts = np.unique(group[part.piece], return_counts=True)
+            pieces = Pieces(table.values[classes], table.sums[classes], table.first[classes])
+            yield self._with_fields(part.geometries(self._source.transform, counts), pieces)
 
     def _check(self, values: NDArray[np.int32]) -> None:
-        """Counts the pieces of a tile that are whole, and refuses too many as soon as that is sure."""
+        """Counts the complete pieces of a tile, and refuses too many as soon as that is certain."""
         known = values >= 0 if self._only is None else np.isin(values, self._only)
         self._sure += int(known.sum())
         self._refuse_more(self._sure, "more than ")
@@ -153,8 +154,8 @@ class VectorJob:
 
     def _step(self) -> None:
         self._done += 1
-        if self._show is not None:
-            self._show(self._done, 2 * self.partition_tiles)
+        if self._progress is not None:
+            self._progress(self._done, 2 * self.partition_tiles)
 
     @property
     def partition_tiles(self) -> int:
@@ -162,12 +163,12 @@ class VectorJob:
         return math.prod(-(-length // TILE) for length in self._source.size)
 
 
-def _batches(found: Iterator[Polygons]) -> Iterator[Polygons]:
-    """Fewer and larger parts: every one costs the opening of the file."""
+def _batches(polygons: Iterator[Polygons]) -> Iterator[Polygons]:
+    """Joins parts to fewer and larger ones: the file is opened once for every part."""
     waiting: list[Polygons] = []
-    for part in found:
+    for part in polygons:
         waiting.append(part)
-        if sum(len(one.points) for one in waiting) > _POINTS:
+        if sum(len(waiting_part.points) for waiting_part in waiting) > _POINTS:
             yield Polygons.joined(waiting)
             waiting = []
     if waiting:

@@ -1,4 +1,4 @@
-"""What is answered: JSON, and errors as sentences beside what caused them."""
+"""Responses: JSON, tiles, and errors as a sentence with the field that caused them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 
-class Refused(Exception):  # noqa: N818 (an answer; nothing failed)
-    """A request that is answered by a sentence.
+class RequestError(Exception):
+    """A request that is refused with a sentence.
 
     Attributes:
-        status: of HTTP, from 400 on.
+        status: HTTP status, from 400.
         sentence: what happened, what was expected, what to do next.
-        field: which part of the request caused it, such as "classes"; None for no part.
+        field: the field of the request that caused it, such as "classes"; None for no field.
     """
 
     def __init__(self, status: int, sentence: str, field: str | None = None) -> None:
@@ -21,22 +21,19 @@ class Refused(Exception):  # noqa: N818 (an answer; nothing failed)
         self.status, self.sentence, self.field = status, sentence, field
 
 
-def error(status: int, sentence: str, field: str | None = None, headers: dict[str, str] | None = None) -> Response:
+def error_response(
+    status: int, sentence: str, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
     """An error as JSON."""
     return JSONResponse({"error": sentence, "field": field}, status, headers)
 
 
-def refused(why: Refused) -> Response:
-    """The answer of a `Refused`."""
-    return error(why.status, why.sentence, why.field)
-
-
-def tile(png: bytes | None, *, keep_s: int) -> Response:
+def tile_response(png: bytes | None, *, keep_s: int) -> Response:
     """A tile of 256 × 256 pixels.
 
     Args:
-        png: its bytes; None where nothing is.
-        keep_s: seconds for which the browser may keep it.
+        png: its bytes; None for an empty tile.
+        keep_s: seconds that the browser may cache it.
     """
     keep = {"Cache-Control": f"private, max-age={keep_s}" if keep_s else "no-store"}
     if png is None:
@@ -44,6 +41,6 @@ def tile(png: bytes | None, *, keep_s: int) -> Response:
     return Response(png, media_type="image/png", headers=keep)
 
 
-def facts(value: dict[str, Any] | list[Any], status: int = 200) -> Response:
-    """Something as JSON that is never kept."""
+def json_response(value: dict[str, Any] | list[Any], status: int = 200) -> Response:
+    """A value as JSON that is never cached."""
     return JSONResponse(value, status, {"Cache-Control": "no-store"})

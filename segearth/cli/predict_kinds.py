@@ -1,4 +1,4 @@
-"""What `segearth predict` maps as pictures, and what as scenes."""
+"""Divides the inputs of `segearth predict` into pictures and scenes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def pictures_and_scenes(
     args: argparse.Namespace, items: Sequence[Item], tell: Callable[[str], None]
 ) -> tuple[list[Item], list[Scene]]:
-    """Which of all are pictures, and which are scenes.
+    """Divides inputs into pictures and scenes.
 
     Raises:
-        UserError: an option that is for the other kind alone; an address as a picture; a mosaic of pictures.
+        UserError: an option for the other kind only; an address as a picture; a mosaic of pictures.
     """
     pictures: list[Item] = []
     scenes: list[tuple[Item, str]] = []
@@ -31,10 +31,10 @@ def pictures_and_scenes(
     elif args.way == "picture":
         pictures = list(items)
     else:
-        from segearth.scenes.input_kind import is_scene
+        from segearth.scenes.input_kind import scene_reason
 
         for item in items:
-            why = is_scene(item.source)
+            why = scene_reason(item.source)
             if why is None:
                 pictures.append(item)
             else:
@@ -48,14 +48,14 @@ def pictures_and_scenes(
         item, why = scenes[0]
         folder = Path(args.images[0]) if len(args.images) == 1 else None
         name = folder.absolute().name if folder is not None and folder.is_dir() else "mosaic"
-        return [], [Scene(replace(item, name=name, image=name), tuple(one.source for one, _ in scenes), why)]
+        return [], [Scene(replace(item, name=name, image=name), tuple(tile.source for tile, _ in scenes), why)]
     return pictures, [Scene(item, (item.source,), why) for item, why in scenes]
 
 
 def _check(
     args: argparse.Namespace, pictures: Sequence[Item], scenes: Sequence[Item], tell: Callable[[str], None]
 ) -> None:
-    """Refuses, or tells, what does not go with pictures or scenes.
+    """Refuses options that do not apply to the inputs, or prints a remark on them.
 
     Raises:
         UserError: see `pictures_and_scenes`.
