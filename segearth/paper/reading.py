@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segearth.errors import UserError, command
-from segearth.json_files import misfit, read_json
+from segearth.json_files import read_json, schema_error
 from segearth.paper.sweep import FAILURE
 from segearth.paper.text import one_line
 from segearth.results.folder import JSON_NAME, read_rows
@@ -42,6 +42,6 @@ def read_runs(folder: Path) -> tuple[list[Run], str | None]:
         return runs, None
     except (OSError, ValueError):
         note = None
-    return runs, one_line(note["error"]) if misfit(
+    return runs, one_line(note["error"]) if schema_error(
         note, {"error": str}
     ) is None else f"{folder / FAILURE} cannot be read"
