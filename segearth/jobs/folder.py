@@ -20,7 +20,7 @@ from segearth.jobs.ledger import Ledger
 from segearth.jobs.locks import locked
 from segearth.jobs.settings import first_difference, settings_hash
 from segearth.jobs.shards import WHOLE, Shard
-from segearth.json_files import json_line, misfit, read_json, write_json
+from segearth.json_files import json_line, read_json, schema_error, write_json
 from segearth.outputs import writable_folder, write_all
 
 _JOB, _LEDGER = "job.json", "ledger"
@@ -55,9 +55,9 @@ class Job:
         """
         done, failed = {}, {}
         for key, entry in self._ledger.read().items():
-            if misfit(entry, {"failed": str}) is None:
+            if schema_error(entry, {"failed": str}) is None:
                 failed[key] = entry["failed"]
-            elif misfit(entry, {"done": object}) is None and self.is_done(key, entry["done"]):
+            elif schema_error(entry, {"done": object}) is None and self.is_done(key, entry["done"]):
                 done[key] = entry["done"]
         return done, failed
 
@@ -232,8 +232,8 @@ def _begin(
         return json.loads(json_line(layout)), False
     try:
         before = read_json(file)
-        problem = misfit(before, {"hash": str, "settings": dict, "layout": dict})
-        problem = problem or misfit(before["layout"], {key: type(value) for key, value in layout.items()})
+        problem = schema_error(before, {"hash": str, "settings": dict, "layout": dict})
+        problem = problem or schema_error(before["layout"], {key: type(value) for key, value in layout.items()})
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({first_line(error)})"
     if problem is not None:
