@@ -1,4 +1,4 @@
-"""Architectures of CLIPs: by open_clip's names or from its JSON files, built or refused."""
+"""Architectures of CLIPs, by names of open_clip or from its JSON files: read, checked and built."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from segearth.errors import UserError, is_out_of_memory, option
 from segearth.json_files import read_json
 from segearth.paths import user_path
 
-# Of names that differ in the activation only, the wrong one loads and gives worse maps.
+# A name that differs in the activation alone loads as well, and gives worse maps: so both are named.
 ARCHITECTURES = (
     "a name of open_clip.list_models(), such as ViT-L-14 (LAION, RemoteCLIP) or ViT-L-14-quickgelu (OpenAI, MetaCLIP), "
     "or a JSON file of open_clip"
 )
 MOST_LAYERS = 1000  # open_clip's deepest tower has 64; each is built before it is compared with any weights
-# Of a ViT of open_clip that ends as CLIP's does: the [CLS] token, through ln_post and the projection.
+# Options of a ViT of open_clip that ends as CLIP's does: the [CLS] token, through ln_post and the projection.
 _USUAL_ORDER = {"no_ln_pre": False, "final_ln_after_pool": False, "pool_type": "tok"}
-# Of a ViT of open_clip whose blocks compute more than the attention that `DenseCLIP` computes from their weights.
+# Options of a ViT of open_clip whose attention is not the one that `DenseCLIP` computes from its weights.
 OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn")
 
 
@@ -41,7 +41,7 @@ def config_of(spec: Spec) -> Any:
 
 
 def read_architecture(architecture: str) -> Any:
-    """What open_clip's file of an architecture holds.
+    """Reads an architecture as open_clip's files have it.
 
     Args:
         architecture: a name of `open_clip.list_models()`, or the path of a JSON file.
@@ -55,11 +55,11 @@ def read_architecture(architecture: str) -> Any:
             config = read_json(path)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"cannot read the architecture {architecture} ({error}): give a JSON file of open_clip"
+                f"cannot read the architecture {architecture} ({error}): expected a JSON file of open_clip; correct it"
             ) from None
         return config.get("model_cfg", config) if isinstance(config, dict) else config  # as Hugging Face's hub has it
     if architecture not in open_clip.list_models():
-        raise UserError(f"unknown architecture {architecture!r}: expected {ARCHITECTURES}")
+        raise UserError(f"unknown architecture {architecture!r}: expected {ARCHITECTURES}; give one of these")
     return clip_config(architecture)
 
 
@@ -108,7 +108,7 @@ def build_clip(config: Any, architecture: str) -> nn.Module:
 
 
 def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
-    """What about a CLIP's towers is not open_clip's ViT as `DenseCLIP` reads it; nothing is looked up or built.
+    """Why the towers of a CLIP cannot be used, as a clause; None if they can. Nothing is downloaded or built.
 
     Args:
         vision: `vision_cfg` of an architecture.
@@ -135,7 +135,7 @@ def _foreign_tower(vision: Mapping[str, Any], text: Mapping[str, Any]) -> str | 
 
 
 def fitting_advice(state: Mapping[str, Tensor], config: Mapping[str, Any], architecture: str) -> str:
-    """Which architecture is that of a CLIP's tensors, as advice; empty where it is the chosen one or cannot be told.
+    """Advice on the architecture that a CLIP's tensors fit; "" if they fit the chosen one or no architecture is known.
 
     Args:
         state: under open_clip's names.
@@ -145,18 +145,18 @@ def fitting_advice(state: Mapping[str, Tensor], config: Mapping[str, Any], archi
     sizes, chosen = sizes_of(state), _sizes(config)
     if sizes is None or sizes == chosen:
         return ""
-    says = f"They are of a CLIP for images of {sizes.image_size} pixels ({sizes.grid} × {sizes.grid} patches)"
+    text = f"they are of a CLIP for images of {sizes.image_size} pixels ({sizes.grid} × {sizes.grid} patches)"
     names = [name for name in open_clip.list_models() if _sizes(open_clip.get_model_config(name)) == sizes]
     suffix = "-quickgelu"  # that cannot be told from the tensors: as in the chosen one
     alike = [name for name in names if name.endswith(suffix) == architecture.endswith(suffix)] or names
     if alike:
-        return f"{says}: use {option('architecture', alike[0])}."
+        return f"{text}: use {option('architecture', alike[0])}"
     listed = ", ".join(f"{name} {size}" for name, size in sizes._asdict().items())
-    return f"{says}: give {option('architecture')} a JSON file with these sizes: {listed}."
+    return f"{text}: give {option('architecture')} a JSON file with these sizes: {listed}"
 
 
 def _sizes(config: Mapping[str, Any]) -> Sizes | None:
-    """The sizes of an architecture, as `sizes_of` tells those of tensors; None for other towers than a ViT's."""
+    """The sizes of an architecture, to compare with those of `sizes_of`; None for other towers than a ViT."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if _foreign_tower(vision, text) is not None or not isinstance(vision.get("image_size", 0), int):
         return None

@@ -1,4 +1,4 @@
-"""The model from names: CLIP's weights, an upsampler and class names become a `SegEarth`; images are not its matter."""
+"""Builds a `SegEarth` from the weights of a CLIP, an upsampler and class names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_model(
     progress: bool = True,
     **options: Any,
 ) -> tuple[SegEarth, Callable[[Vocabulary], Tensor]]:
-    """Builds the model on a device, and what encodes further class names for it.
+    """Builds the model on a device, and a function that encodes other class names for it.
 
     Args:
         spec: the CLIP.
@@ -57,8 +57,8 @@ def build_model(
     Raises:
         UserError: unknown names, weights that cannot be had or do not fit, an option out of range.
     """
-    of_encoder = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
-    check_method(method, Options(ignore_residual, **of_encoder))  # before anything is downloaded
+    encoder_options = {key: options.pop(key) for key in ("cls_column_zero", "cls_row_layers") if key in options}
+    check_method(method, Options(ignore_residual, **encoder_options))  # before anything is downloaded
     check_views(options.get("tta"))
     upsample = load_upsampler(upsampler, spec, progress)  # the small file first: what fails should fail early
     clip: Any = load_clip(spec, progress=progress)
@@ -67,7 +67,7 @@ def build_model(
             f"the text tower of {spec.name} knows {tokens} tokens: expected the {TOKENS} of CLIP's own tokenizer; a "
             "CLIP with another one can be trained for, but not used with words"
         )
-    encoder = DenseCLIP(clip, method, ignore_residual, **of_encoder)
+    encoder = DenseCLIP(clip, method, ignore_residual, **encoder_options)
     text = partial(encode_text, clip.to(compute.device), load_tokenizer(int(clip.context_length)))
     model = SegEarth(
         encoder,

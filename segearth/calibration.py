@@ -1,9 +1,9 @@
-"""Scales and thresholds of classes from a few labelled images: what gives the highest mIoU on them.
+"""Fits scales and thresholds of classes to a few labelled images, so that mIoU on them is highest.
 
 A class's score s_c is multiplied by its scale a_c before the best class is taken, c* = argmax_c a_c · s_c; where s_c*
 is below the threshold t_c*, the pixel becomes the background, or unclassified where there is none. One class after the
 other gets the pair (a_c, t_c) of a small grid with the highest mIoU, the others as they are, until nothing changes. Few
-labels fit by chance: `leave_one_out` tells what such settings do on an image that they were not made from.
+labels fit by chance: `leave_one_out` tells what such settings do on an image that they were not fitted to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segearth.metrics import confusion_matrix, iou_per_class
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_IMAGES = 5  # fewer say nothing of an image that is left out
+LEAST_IMAGES = 5  # with fewer, an image that is left out says nothing
 MOST_PIXELS = 200_000  # of an image
 MOST_SCORES = 1 << 24  # of all images together: 64 MB, and some seconds a fit
 # Ends chosen wide, steps as fine as a few images can tell apart; 1 and 0 change nothing.
@@ -30,12 +30,12 @@ _EQUAL = 1e-12  # differences of mIoU below it are rounding
 
 
 class Sample(NamedTuple):
-    """The labelled pixels of an image, or every k-th of them in both directions.
+    """The labelled pixels of an image, or those on every k-th row and column.
 
     Attributes:
         scores: (C, P) float32 in [0, 1], before scales.
         truth: (P,) uint8 or uint16, the true classes, 0 to C - 1.
-        weight: for how many pixels each stands, k².
+        weight: how many pixels each stands for, k².
     """
 
     scores: NDArray[np.float32]
@@ -51,14 +51,14 @@ class Setting(NamedTuple):
 
 
 def unchanged(classes: int, threshold: float = 0.0) -> Setting:
-    """No class has a setting of its own."""
+    """The setting without calibration: scales of 1, and one threshold for all classes."""
     return Setting(np.ones(classes, np.float32), np.full(classes, threshold, np.float32))
 
 
 def sample(
     scores: NDArray[np.float32], truth: NDArray[np.unsignedinteger], images: int, ignore: int = 255
 ) -> Sample | None:
-    """The labelled pixels of an image, so few that those of all images fit into memory.
+    """Takes labelled pixels of an image, so few that those of all images fit into memory.
 
     Args:
         scores: (C, H, W) in [0, 1].
@@ -67,7 +67,7 @@ def sample(
         ignore: the value of pixels without a label.
 
     Returns:
-        Of pixels at a fixed step in both directions; None where none of them has a label.
+        Pixels at a fixed step in both directions; None if none of them has a label.
     """
     most = max(1, min(MOST_PIXELS, MOST_SCORES // (images * len(scores))))
     step = max(1, math.ceil(math.sqrt(truth.size / most)))
@@ -96,8 +96,8 @@ def confusion(samples: Sequence[Sample], setting: Setting, uncertain: int) -> ND
     """Pixels by true class (rows) and predicted class (columns), (C + 1, C + 1); the last one is unclassified."""
     count = len(setting.scales) + 1
     total = np.zeros((count, count), np.int64)
-    for one in samples:
-        total += one.weight * confusion_matrix(labels(one.scores, setting, uncertain), one.truth, count, count)
+    for part in samples:
+        total += part.weight * confusion_matrix(labels(part.scores, setting, uncertain), part.truth, count, count)
     return total
 
 
@@ -113,7 +113,7 @@ def fit(samples: Sequence[Sample], start: Setting, uncertain: int, with_threshol
 
     Args:
         samples: of the images.
-        start: what is without calibration; its thresholds are in the grid, too.
+        start: the setting without calibration; its thresholds are in the grid, too.
         uncertain: as of `labels`; this class's threshold stays.
         with_thresholds: whether thresholds may change.
 
@@ -125,19 +125,19 @@ def fit(samples: Sequence[Sample], start: Setting, uncertain: int, with_threshol
     for _ in range(_PASSES):
         before = scales.tolist(), thresholds.tolist()
         for c in range(len(scales)):
-            own = float(start.thresholds[c])
-            of_scales = np.unique(np.array([*SCALES, scales[c]], np.float32))
-            values = [*THRESHOLDS, own, thresholds[c]] if with_thresholds and c != uncertain else [own]
-            of_thresholds = np.unique(np.array(values, np.float32))
-            found = grid_miou(samples, Setting(scales, thresholds), uncertain, c, of_scales, of_thresholds)
-            reached = max(reached, float(found.max()))
+            usual = float(start.thresholds[c])
+            tried_scales = np.unique(np.array([*SCALES, scales[c]], np.float32))
+            values = [*THRESHOLDS, usual, thresholds[c]] if with_thresholds and c != uncertain else [usual]
+            tried_thresholds = np.unique(np.array(values, np.float32))
+            miou = grid_miou(samples, Setting(scales, thresholds), uncertain, c, tried_scales, tried_thresholds)
+            reached = max(reached, float(miou.max()))
             change = [
-                (abs(math.log(of_scales[i])), abs(float(of_thresholds[j]) - own), i, j)
-                for i, j in np.argwhere(found >= reached - _EQUAL).tolist()
+                (abs(math.log(tried_scales[i])), abs(float(tried_thresholds[j]) - usual), i, j)
+                for i, j in np.argwhere(miou >= reached - _EQUAL).tolist()
             ]
             if change:
                 *_, i, j = min(change)
-                scales[c], thresholds[c] = of_scales[i], of_thresholds[j]
+                scales[c], thresholds[c] = tried_scales[i], tried_thresholds[j]
         if before == (scales.tolist(), thresholds.tolist()):
             break
     return Setting(scales, thresholds)
@@ -146,7 +146,7 @@ def fit(samples: Sequence[Sample], start: Setting, uncertain: int, with_threshol
 def leave_one_out(
     samples: Sequence[Sample], start: Setting, uncertain: int, with_thresholds: bool = True
 ) -> Iterator[NDArray[np.int64]]:
-    """For each image the `confusion` on it of the setting that all others give; arguments as of `fit`."""
+    """For each image, the `confusion` on it with the setting fitted to all others; arguments as of `fit`."""
     for i in range(len(samples)):
         others = [*samples[:i], *samples[i + 1 :]]
         yield confusion([samples[i]], fit(others, start, uncertain, with_thresholds), uncertain)
@@ -160,10 +160,10 @@ def grid_miou(
     scales: NDArray[np.float32],
     thresholds: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """The mIoU for every scale and threshold that class c can have, exact, from one look at the pixels.
+    """The exact mIoU for every scale and threshold of class c, from one pass over the pixels.
 
-    Without c a pixel has the label o. It becomes c's from some scale on, and stays so up to some threshold: pixels are
-    counted by these two places, and sums over the counts give all of the grid.
+    Without c a pixel has the label o. From some scale on it gets the label c, and keeps it up to some threshold: pixels
+    are counted by these two positions in the grid, and sums of the counts give the whole grid.
 
     Args:
         samples: of the images.
@@ -177,15 +177,17 @@ def grid_miou(
         (S, T), 0 to 1.
     """
     count, (s, t) = len(setting.scales), (len(scales), len(thresholds))
-    other = np.zeros((s + 1, count + 1, 2), np.int64)  # by scales that do not suffice, by o, by whether o is right
-    own = np.zeros((s + 1, t + 1, 3), np.int64)  # and by thresholds reached; truth: c, else `uncertain`, else another
+    # pixels by the number of scales that do not suffice, by o, by whether o is right
+    other = np.zeros((s + 1, count + 1, 2), np.int64)
+    # by the same number, by the number of thresholds reached, by the truth: c, else `uncertain`, else another
+    own = np.zeros((s + 1, t + 1, 3), np.int64)
     truths = np.zeros(count + 1, np.int64)
-    for one in samples:
-        rival, rest = _best(one.scores, setting, without=c)
-        score, truth = one.scores[c], one.truth.astype(np.intp)
+    for part in samples:
+        rival, rest = _best(part.scores, setting, without=c)
+        score, truth = part.scores[c], part.truth.astype(np.intp)
         fails = np.zeros(len(truth), np.intp)
         if count > 1:
-            low = np.take_along_axis(one.scores, rival[None], axis=0)[0] < setting.thresholds[rival]
+            low = np.take_along_axis(part.scores, rival[None], axis=0)[0] < setting.thresholds[rival]
             label = np.where(low, uncertain, rival)
             rest = np.where(c < rival, rest, np.nextafter(rest, np.float32(np.inf)))  # of equals the first one wins
             for scale in scales:
@@ -194,9 +196,9 @@ def grid_miou(
             label = np.full(len(truth), uncertain)
         reached = np.searchsorted(thresholds, score, side="right")
         kind = np.where(truth == c, 0, np.where(truth == uncertain, 1, 2))
-        other += one.weight * _counts((fails, label, label == truth), other.shape)
-        own += one.weight * _counts((fails, reached, kind), own.shape)
-        truths += one.weight * np.bincount(truth, minlength=count + 1)
+        other += part.weight * _counts((fails, label, label == truth), other.shape)
+        own += part.weight * _counts((fails, reached, kind), own.shape)
+        truths += part.weight * np.bincount(truth, minlength=count + 1)
     # at scale i the pixels with fails > i are another's, and of the rest those with reached > j are c's
     others = other[::-1].cumsum(axis=0)[::-1][1:]  # (S, C + 1, 2)
     won = own.cumsum(axis=0)[:s]  # (S, T + 1, 3)
@@ -216,7 +218,7 @@ def grid_miou(
 def _best(
     scores: NDArray[np.float32], setting: Setting, without: int | None = None
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The best class (P,) by scaled scores, the first of equals, and its scaled score (P,), below 0 for none."""
+    """The best class (P,) by scaled scores, the first of equals, and the scaled score (P,); below 0 without classes."""
     best, highest = np.zeros(scores.shape[1], np.intp), np.full(scores.shape[1], -1, np.float32)
     for i, scale in enumerate(setting.scales):
         if i != without:

@@ -1,4 +1,4 @@
-"""Reading weights from files without ever running what is in them."""
+"""Reads weights from files without running anything in them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ZIP = b"PK\x03\x04"  # torch.save since torch 1.6
 PICKLE = b"\x80"  # torch.save before, or on request
 LONGEST_HEADER = 100_000_000  # bytes of a safetensors header, by its own specification
 LEGACY_PICKLES = 5  # of a file of torch before 1.6: a number, a version, about the system, the content, its storages
-# Names of weights beside other things; of averaged ones only after those that are not.
+# Entries of a checkpoint that hold the weights; averaged weights come last.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "module", "net"),
     *("ema", "model_ema", "ema_state_dict", "state_dict_ema"),
 )
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-TIED = 2  # a weight that a model uses in two places is in a file once
+TIED = 2  # a weight that a model uses in two places is in its file once
 WIDTH_GIVER = "fixup_proj.1.weight"  # an upsampler's last convolution: as wide as the CLIP's features
 
 
@@ -36,26 +36,26 @@ class _Unreadable(Exception):  # noqa: N818 (never leaves this module)
 
 
 class _PassedOver:
-    """Stands for what trainers save beside weights: nothing of the object itself is made or run."""
+    """Stands for an object that trainers save beside weights: the object itself is neither made nor run."""
 
     def __init__(self, *_: object) -> None:
-        """Takes whatever the object is made of."""
+        """Takes the arguments of the object."""
 
     def __setstate__(self, _: object) -> None:
-        """Takes whatever it holds."""
+        """Takes the state of the object."""
 
 
 class _AnyEnding(str):
-    """A path whose ending torch.load does not see: it takes every name.safetensors for what its name says."""
+    """A path without an ending for torch.load, which would read every NAME.safetensors as safetensors."""
 
     __slots__ = ()
 
     def endswith(self, *_: object) -> bool:
-        """No."""
+        """False for every ending."""
         return False
 
 
-# Losses and rates that are numpy's, the options of a command: in checkpoints of open_clip's trainer, for instance.
+# Losses and rates of numpy, options of a command: in checkpoints of open_clip's trainer, for instance.
 _BESIDE_WEIGHTS = (
     "argparse.Namespace",
     "numpy._core.multiarray._reconstruct",
@@ -89,15 +89,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(
-            f"No weights at {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}. "
-            "Expected a .safetensors file or a checkpoint of torch. Check the path."
+            f"no weights at {path} ({'it is a folder' if path.is_dir() else 'there is no such file'}): "
+            "expected a .safetensors file or a checkpoint of torch; check the path"
         )
     try:
         return _tensors(_content(path), path.stat().st_size)
     except _Unreadable as reason:
         raise UserError(
-            f"Could not read weights from {path}: {reason}. Expected a .safetensors file, or a checkpoint of "
-            "nothing but tensors by name. Download or copy it again, or use another file."
+            f"cannot read weights from {path}: {reason}; expected a .safetensors file, or a checkpoint of nothing but "
+            "tensors by name; download or copy it again, or use another file"
         ) from None
 
 
@@ -108,10 +108,10 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def check_fit(module: nn.Module, state: Mapping[str, Tensor], source: str, advice: str = "") -> None:
-    """Refuses weights that do not fit exactly, by their names, shapes and types; no value is read.
+    """Refuses weights that do not fit a module exactly, by names, shapes and types; no value is read.
 
     Args:
-        module: What they are for; it may be on the device "meta".
+        module: What the weights are for; it may be on the device "meta".
         state: Tensors by the module's own parameter names.
         source: Where they come from, for the message.
         advice: What to do about it, for the message.
@@ -119,31 +119,32 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], source: str, advic
     Raises:
         UserError: A tensor is missing, unknown, of another shape, or not of floating-point numbers.
     """
-    own: dict[str, Tensor] = module.state_dict()
-    misfits = [name for name in own if name in state and state[name].shape != own[name].shape]
+    expected: dict[str, Tensor] = module.state_dict()
+    misfits = [name for name in expected if name in state and state[name].shape != expected[name].shape]
     problems = [
-        f"they were made for features of width {len(state[name])}, the model gives {len(own[name])}"
+        f"they were made for features of width {len(state[name])}, the model gives {len(expected[name])}"
         for name in misfits
         if name.endswith(WIDTH_GIVER) and state[name].ndim > 0
     ]
-    if missing := [name for name in own if name not in state]:
+    if missing := [name for name in expected if name not in state]:
         problems.append(f"they lack {_some(missing)}")
-    if unknown := [name for name in state if name not in own]:
+    if unknown := [name for name in state if name not in expected]:
         problems.append(f"they have {_some(unknown)}, unknown to the model")
     if misfits:
-        problems.append(_some([f"{n} is {list(state[n].shape)}, not {list(own[n].shape)}" for n in misfits]))
-    if others := [n for n in own if n in state and own[n].is_floating_point() and state[n].dtype not in FLOATS]:
+        problems.append(_some([f"{n} is {list(state[n].shape)}, not {list(expected[n].shape)}" for n in misfits]))
+    numbers = [name for name in expected if name in state and expected[name].is_floating_point()]
+    if others := [name for name in numbers if state[name].dtype not in FLOATS]:
         shown = _some([f"{name} is of {str(state[name].dtype).removeprefix('torch.')}" for name in others])
         problems.append(f"{shown}, not of float32, float16, bfloat16 or float64: use those that were not quantized")
     if problems:
         raise UserError(
-            f"The weights of {source} do not fit: {'; '.join(problems)}. Expected exactly the tensors of "
-            f"this {type(module).__name__}. {advice or 'Use the weights of this model, or the model of these weights.'}"
+            f"the weights of {source} do not fit: {'; '.join(problems)}; expected exactly the tensors of this "
+            f"{type(module).__name__}; {advice or 'use the weights of this model, or the model of these weights'}"
         )
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str, advice: str = "") -> None:
-    """Load weights that must fit exactly; they are cast to the module's own dtypes.
+    """Loads weights that must fit exactly; they are cast to the dtypes of the module.
 
     Args:
         module: What to load into.
@@ -156,19 +157,19 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str, a
             Nothing is loaded then.
     """
     check_fit(module, state, source, advice)
-    for name, own in module.state_dict().items():
-        if own.is_floating_point() and not _within(state[name], torch.finfo(own.dtype).max):
-            kind = str(own.dtype).removeprefix("torch.")
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not _within(state[name], torch.finfo(tensor.dtype).max):
+            kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(
-                f"The weights of {source} cannot be used: {name} holds values that are infinite, no numbers (NaN), or "
-                f"too large for {kind}. Expected finite {kind} numbers. Download or copy the file again, or use "
-                "another one."
+                f"the weights of {source} cannot be used: {name} holds values that are infinite, no numbers (NaN), or "
+                f"too large for {kind}; expected finite {kind} numbers; download or copy the file again, or use "
+                "another one"
             )
     module.load_state_dict(state)  # copies into the module's tensors: float16 becomes float32 here
 
 
 def _within(values: Tensor, limit: float) -> bool:
-    """Whether all are numbers from -limit to limit."""
+    """Whether all values are numbers from -limit to limit."""
     if values.numel() == 0:
         return True
     lowest, highest = (float(value) for value in values.aminmax())  # NaN, if there is one
@@ -176,7 +177,7 @@ def _within(values: Tensor, limit: float) -> bool:
 
 
 def _content(path: Path) -> object:
-    """Whatever a file of weights holds, by what it begins with."""
+    """The content of a file of weights, whose kind its first bytes tell."""
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -199,7 +200,7 @@ def _read_safetensors(path: Path) -> object:
 
 
 def _read_checkpoint(path: Path, zipped: bool) -> object:
-    """Whatever torch's restricted unpickler accepts, with `_PassedOver` for what is beside weights."""
+    """The content of a checkpoint by the restricted unpickler of torch; objects that are no weights are passed over."""
     try:
         if zipped:
             with zipfile.ZipFile(path) as archive:
@@ -228,7 +229,7 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
     """Refuses a zip file that torch did not write, before anything in it is read.
 
     Args:
-        archive: It.
+        archive: The opened file.
         size: Of the file, in bytes.
     """
     members = archive.infolist()
@@ -256,11 +257,11 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def _check_objects(file: IO[bytes], pickles: int) -> None:
-    """Refuses pickles that make an array of bytes of any length from a number, which torch allows."""
+    """Refuses pickles that make an array of bytes of any length from a number, which torch would do."""
     for _ in range(pickles):
         begin = file.tell()
         if not file.read(1):
-            return  # what lacks, torch tells
+            return  # torch says what is missing
         file.seek(begin)
         for operation, value, _ in pickletools.genops(file):
             if operation.name == "GLOBAL" and str(value).endswith(" bytearray"):
@@ -271,7 +272,7 @@ def _tensors(content: object, size: int) -> dict[str, Tensor]:
     """The tensors by name in what a file holds.
 
     Args:
-        content: What it holds.
+        content: What the file holds.
         size: Of the file, in bytes.
     """
     for _ in WRAPPERS:  # a wrapper in a wrapper, but not for ever
@@ -281,7 +282,7 @@ def _tensors(content: object, size: int) -> dict[str, Tensor]:
         raise _Unreadable(f"it holds a {type(content).__name__} instead of tensors by name")
     if not content:
         raise _Unreadable("it holds no tensors")
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in content.items():
         if not isinstance(value, Tensor):
             kind = "" if isinstance(value, _PassedOver) else f" but a {type(value).__name__}"
@@ -292,10 +293,10 @@ def _tensors(content: object, size: int) -> dict[str, Tensor]:
             raise _Unreadable(f"a tensor is called {_quoted(repr(name))} instead of by a name")
         if (flaw := _flaw(value)) is not None:
             raise _Unreadable(f"its entry {_quoted(repr(name))} {flaw}")
-        found[name] = value.detach()
-    if sum(value.numel() * value.element_size() for value in found.values()) > TIED * size:
+        tensors[name] = value.detach()
+    if sum(value.numel() * value.element_size() for value in tensors.values()) > TIED * size:
         raise _Unreadable(f"its tensors claim more values than its {size:,} bytes can hold")
-    return found
+    return tensors
 
 
 def _flaw(value: Tensor) -> str | None:

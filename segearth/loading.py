@@ -1,4 +1,4 @@
-"""Models by name: from the table of weights to a predictor."""
+"""`load_model`: a predictor from the name of a model and class names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
     "read_upsampler",
 ]
 
-# What older code calls by another name.
+# Other names of options, as configs have them.
 _ALIASES = {"prob_thd": "threshold", "bg_idx": "background"}
 
 
@@ -116,9 +116,17 @@ def load_model(
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuses options that neither `load_model` nor `SegEarth` has, and names the near one."""
-    own = ("cls_token_lambda", "logit_scale", "slide_crop", "slide_stride", "tta", "cls_column_zero", "cls_row_layers")
-    known = [*own, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
+    """Refuses unknown options, and names the most similar one."""
+    names = (
+        "cls_token_lambda",
+        "logit_scale",
+        "slide_crop",
+        "slide_stride",
+        "tta",
+        "cls_column_zero",
+        "cls_row_layers",
+    )
+    known = [*names, *_ALIASES, *(name for name in inspect.signature(load_model).parameters if name != "options")]
     for name in options:
-        if name not in own:
+        if name not in names:
             raise unknown_option("load_model", name, known)

@@ -1,4 +1,4 @@
-"""Where weights are: packaged, in a cache, or on a server.
+"""Finds and downloads weights: packaged, in a cache, or on a server.
 
     path = weights.fetch(resolve("clip-vit-b16").file)
 
@@ -55,9 +55,9 @@ IMAGE = File(
 
 def files() -> dict[str, File | Packaged]:
     """All files that have a name: the CLIPs by theirs, upsamplers, and the image of the demo."""
-    own = [file for row in known().values() for file in (row.upsampler_file,) if isinstance(file, Packaged)]
+    packed = [file for row in known().values() for file in (row.upsampler_file,) if isinstance(file, Packaged)]
     clips = {name: row.file for name, row in known().items() if not isinstance(row.file, Path)}
-    return {**clips, **UPSAMPLER_FILES, **{Path(file.name).stem: file for file in own}, IMAGE.name: IMAGE}
+    return {**clips, **UPSAMPLER_FILES, **{Path(file.name).stem: file for file in packed}, IMAGE.name: IMAGE}
 
 
 def packaged(name: str) -> Path:
@@ -69,7 +69,7 @@ def packaged(name: str) -> Path:
     path = Path(str(resources.files("segearth") / "data" / name))
     if not path.is_file():
         raise UserError(
-            f"This installation of segearth lacks {path}. Expected it as a part of the package. Install segearth again."
+            f"this installation of segearth lacks {path}: expected it as a part of the package; install segearth again"
         )
     return path
 
@@ -110,11 +110,11 @@ def find(file: Source | str) -> Path | None:
             problem = file.damage(path, hash_of)
         except OSError as error:
             raise UserError(
-                f"Could not read {path}: {error.strerror}. Expected a file that you may read. "
-                "Change its permissions, or set SEGEARTH_HOME to another folder."
+                f"cannot read {path} ({error.strerror}): expected a file that you may read; change its permissions, "
+                "or set SEGEARTH_HOME to another folder"
             ) from None
         if problem is not None:
-            raise UserError(f"{path} is damaged: {problem}. Delete it; it is downloaded again when needed.")
+            raise UserError(f"{path} is damaged: {problem}; delete it, and it is downloaded again when needed")
         return path
     return None
 
@@ -135,8 +135,8 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, in
         file: What to get; a string is a key of `files()`.
         progress: Whether to draw a progress bar on stderr during a download.
         timeout: Seconds until a server must be reached.
-        instead: What can be used and needs no download, for the advice; by default the packaged model, of a CLIP and
-            its own upsampler.
+        instead: For the advice: what can be used without a download; by default the packaged model, if the file is a
+            CLIP's or its upsampler's.
 
     Raises:
         UserError: An unknown name, a damaged copy, a failed download, or a file whose place is not known.
@@ -145,7 +145,7 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, in
     if (path := find(file)) is not None:
         return path
     if not isinstance(file, File):
-        raise UserError(f"No file at {file}. Expected the weights there. Check the path.")
+        raise UserError(f"no file at {file}: expected the weights there; check the path")
     target = cache_path(file)
     advice = f"put the file at {target} yourself"
     if instead:
@@ -156,8 +156,8 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, in
         advice += f" (what is there now is not complete: {target.stat().st_size:,} bytes)"
     if not file.has_place:
         raise UserError(
-            f"{file.name} is not on this computer, and no address of it could be confirmed. Expected a copy in the "
-            f"cache. Get it from its authors and {advice}."
+            f"{file.name} is not on this computer, and no address of it could be confirmed: expected a copy in the "
+            f"cache; get it from its authors and {advice}"
         )
     advice = f"Check the network and its proxy settings, or {advice}."
     if file.member:
@@ -170,7 +170,7 @@ def fetch(file: Source | str, *, progress: bool = True, timeout: float = 5.0, in
 
 
 def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout: float) -> None:
-    """Downloads an archive beside the place of the one file that is wanted of it, takes that out, and deletes it."""
+    """Downloads an archive next to the target, takes the one file that is needed out of it, and deletes it."""
     name = (file.url or "").rpartition("/")[2] or f"{file.name}.zip"
     archive = replace(file, name=name, member="")
     place = cache_path(archive)
@@ -186,8 +186,8 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
                 inside = [entry for entry in source.infolist() if entry.filename.endswith(file.member)]
                 if len(inside) != 1:
                     raise UserError(
-                        f"{name} holds {len(inside)} files that end in {file.member}. Expected one. Take the right one "
-                        f"out of {place} and put it at {target} yourself."
+                        f"{name} holds {len(inside)} files that end in {file.member}: expected one; take the right one "
+                        f"out of {place} and put it at {target} yourself"
                     )
                 needed = inside[0].file_size
                 with source.open(inside[0]) as content, part.open("wb") as sink:
@@ -200,9 +200,9 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
                 part.unlink(missing_ok=True)
                 room = "" if needed is None else f", with room for {bytes_text(needed)}"
                 raise UserError(
-                    f"Could not unpack {place} to {target}: {error.strerror}. Expected a folder that can be written"
-                    f"{room}. The archive is kept: free some space there and try again, or set SEGEARTH_HOME to "
-                    "another folder."
+                    f"cannot unpack {place} to {target} ({error.strerror}): expected a folder that can be written"
+                    f"{room}; the archive is kept, so free some space there and try again, or set SEGEARTH_HOME to "
+                    "another folder"
                 ) from None
             for left in (place, part):
                 left.unlink(missing_ok=True)
@@ -213,12 +213,12 @@ def _fetch_member(file: File, target: Path, advice: str, progress: bool, timeout
 
 
 def copies(file: File) -> Iterator[Path]:
-    """Where a copy may be, best place first; that it is there is not said."""
+    """Paths where a copy may be, the best first; there need not be one."""
     yield cache_path(file)
     if file.hub is not None:
         from huggingface_hub import try_to_load_from_cache
 
-        # Other programs ask for the newest one; whether that is the same file, only a hash tells.
+        # Other programs download the newest commit; only a hash tells whether its file is the same.
         for revision in dict.fromkeys((file.revision, "main") if file.pinned else (file.revision,)):
             cached = try_to_load_from_cache(*file.hub, None, revision)
             if isinstance(cached, str):
@@ -226,7 +226,7 @@ def copies(file: File) -> Iterator[Path]:
 
 
 def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progress: bool = False) -> Path | None:
-    """The file of an upsampler, downloaded if it must be; None for those that have none.
+    """The file of an upsampler, downloaded if needed; None for those without weights.
 
     Args:
         choice: "default" (that of `row`); a name of `segearth.clips.upsamplers`; a key of `UPSAMPLER_FILES` or the path
@@ -256,7 +256,7 @@ def upsampler_file(choice: str | Path | None, row: Spec | None = None, *, progre
 
 
 def upsampler_kind(choice: str | Path | None, row: Spec | None = None) -> str | None:
-    """What an upsampler is called: that of its CLIP for "default"; else its file's name.
+    """The name of an upsampler in settings: that of the CLIP's own for "default"; else the name of its file.
 
     Args:
         choice: As `upsampler_file` takes it.
@@ -280,5 +280,5 @@ def _named(file: Source | str) -> Source:
     if not isinstance(file, str):
         return file
     if file not in (all_files := files()):
-        raise UserError(f"Unknown file {file!r}. Expected one of: {', '.join(all_files)}. Choose one of these.")
+        raise UserError(f"unknown file {file!r}: expected one of {', '.join(all_files)}; give one of these")
     return all_files[file]

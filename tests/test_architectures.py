@@ -70,7 +70,7 @@ def test_weights_tell_their_architecture(weights, chosen, fits):
     with torch.device("meta"):
         state = build_clip(clip_config(weights), weights).state_dict()
     with called_as("segearth predict"):
-        assert fitting_advice(state, clip_config(chosen), chosen).endswith(f": use --architecture {fits}.")
+        assert fitting_advice(state, clip_config(chosen), chosen).endswith(f": use --architecture {fits}")
 
 
 def test_a_position_embedding_of_another_grid(tmp_path):
@@ -99,5 +99,5 @@ def test_sizes_that_only_a_file_claims_take_no_memory(tmp_path, name):
     """2**40 numbers and more: nobody has so much memory."""
     (tmp_path / "mini.json").write_text(json.dumps(vision(**{name: 2**20})))
     save_file(mini_clip().state_dict(), tmp_path / "w.safetensors")
-    with pytest.raises(UserError, match=r"The weights of .* do not fit: .* is \[.*\], not \[.*"):
+    with pytest.raises(UserError, match=r"the weights of .* do not fit: .* is \[.*\], not \[.*"):
         load_clip(tmp_path / "w.safetensors", str(tmp_path / "mini.json"))

@@ -161,7 +161,7 @@ def test_mistakes_speak_of_what_was_typed(tmp_path, monkeypatch, capsys):
         (["eval-all", "--tables-only", "-o", "nowhere"], "no folder at --out nowhere"),
         (["check", "loveda", "--data-root", "nowhere"], "the folder that segearth prepare wrote to"),
         (["prepare", "loveda", "nowhere"], "no file or folder at nowhere"),
-        (["demo", "--model", "huge"], "Unknown model 'huge'"),
+        (["demo", "--model", "huge"], "unknown model 'huge'"),
         (["train-upsampler", "--model", "tiny", "--images", ".", "-o", "a.ckpt", "--init", "no"], "--init no: no such"),
     ):
         assert cli.main(arguments) == 2

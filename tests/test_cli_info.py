@@ -117,7 +117,7 @@ def test_a_model_that_is_not_here_is_timed_with_random_weights(photo, monkeypatc
     assert main(["info", "a.png", "--model", "tiny"]) == 0
     assert "tiny (random weights, which cost the same)" in capsys.readouterr().out
     assert main(["info", "a.png", "--model", "huge"]) == 2
-    assert "Unknown model 'huge'" in capsys.readouterr().err
+    assert "unknown model 'huge'" in capsys.readouterr().err
 
 
 def test_cost_grows_with_windows_and_pixels():

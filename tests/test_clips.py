@@ -123,11 +123,11 @@ def test_other_spellings():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("remoteclip-b32", r"Unknown model 'remoteclip-b32'.*did you mean remoteclip-vit-b32\?"),
+        ("remoteclip-b32", r"unknown model 'remoteclip-b32'.*did you mean remoteclip-vit-b32\?"),
         ("huge", r"'huge'.*clip-vit-b16, .*tiny.*segearth weights list"),
-        (("RemoteCLIP", "ViT-B/16"), r"vit_type='ViT-B/16'\. Expected one of ViT-B/32, ViT-L/14 of this"),
-        (("BLIP", "large"), r"clip_type='BLIP'.*\(BLIP's towers are not CLIP's.*Change the config"),
-        (("Foo", "ViT-B/16"), r"Expected one of these pairs: CLIP with ViT-B/32, ViT-B/16.*tiny with tiny"),
+        (("RemoteCLIP", "ViT-B/16"), r"vit_type='ViT-B/16': expected one of ViT-B/32, ViT-L/14 of this"),
+        (("BLIP", "large"), r"clip_type='BLIP'.*\(BLIP's towers are not CLIP's.*change the config"),
+        (("Foo", "ViT-B/16"), r"expected one of these pairs: CLIP with ViT-B/32, ViT-B/16.*tiny with tiny"),
         (("CLIP", ""), r"vit_type=''"),
         ("hf://owner/file", r"is no address of a file on the hub"),
         ("hf://o/r/../../x", r"is no address of a file on the hub"),

@@ -38,7 +38,7 @@ from segearth.cli import eval_all as eval_all_verb
 from segearth.clips import CLIPS, UPSAMPLER_FILES
 from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
-from segearth.models.attention import ROWS
+from segearth.models.attention import METHODS
 from segearth.openmmlab import model_weights
 from segearth.paper.table_rows import select_rows
 from segearth.synthetic import Scene
@@ -384,7 +384,7 @@ def python(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         argv += ["--weights", "out/tiny/tiny.safetensors", "--config", "small.json"]  # of the command before
         module.report_on = partial(module.report_on, scene_size=64)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "ROWS", {"SegEarth": ROWS["SegEarth"]})
+        patch.setattr(evaluation, "METHODS", {"SegEarth": METHODS["SegEarth"]})
         patch.setattr(evaluation, "LONG_SIDES", (64, 80, 96))
         patch.setattr(evaluation, "HELD_OUT_SCENES", evaluation.HELD_OUT_SCENES[:1])
         patch.setattr(report, "FLOOR_SCENES", 1)

@@ -311,7 +311,7 @@ def test_configs_as_others_write_them_run(run, here):
     ("arguments", "parts"),
     [
         (["--config", "nothing.py"], ["no config at nothing.py"]),
-        (["--model", "huge"], ["Unknown model 'huge'", "tiny"]),
+        (["--model", "huge"], ["unknown model 'huge'", "tiny"]),
         (
             ["--model", "tiny", "--cfg-options", "model.feature_up_cfg.model_path=mine.safetensors"],
             ["model tiny brings its own upsampler", "give --upsampler FILE instead"],

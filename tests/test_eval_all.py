@@ -366,7 +366,7 @@ def test_tables_are_made_anew_from_the_results(run):
         (["--config", "nowhere.py"], ["no config at nowhere.py"]),
         (["--config", "loveda"], ["--config loveda", "there is another data set loveda"]),
         (["--methods", "best"], ["unknown method 'best'", "segearth-ov", "ablation"]),
-        (["--model", "huge"], ["Unknown model 'huge'"]),
+        (["--model", "huge"], ["unknown model 'huge'"]),
         (["--limit", "0"], ["--limit 0", "at least 1"]),
         (["--pictures", "-1"], ["--pictures -1"]),
         (["--cfg-options", "prob_thd"], ["--cfg-options prob_thd", "key=value"]),

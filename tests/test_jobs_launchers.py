@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from segearth.errors import UserError
-from segearth.jobs.launchers import launched_shard, launcher_here
+from segearth.jobs.launchers import launch_name, launched_shard, launcher_here
 from segearth.jobs.shards import WHOLE, Shard
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
@@ -52,3 +52,13 @@ def test_torchrun_is_found_by_its_variables(monkeypatch):
         launcher_here()
     monkeypatch.setenv("RANK", "0")
     assert launcher_here() == "pytorch"
+
+
+def test_launches_at_one_time_have_names_of_their_own(monkeypatch):
+    names = set()
+    for port in ("29500", "29501"):
+        monkeypatch.setenv("MASTER_ADDR", "node0")
+        monkeypatch.setenv("MASTER_PORT", port)
+        names |= {launch_name("pytorch"), launch_name("pytorch")}
+    assert len(names) == 2
+    assert launch_name("none") == ""

@@ -16,17 +16,17 @@ from segearth.jobs.shards import Shard
 from segearth.jobs.team import ALONE, Team
 
 
-def run(count: int, work: Callable[[Team], Any]) -> list[Any]:
-    """What work returns, or the error that it raises, in each of some processes."""
-    results: list[Any] = [None] * count
+def run(count: int, work: Callable[[Team], Any], launches: int = 1) -> list[Any]:
+    """What work returns, or the error that it raises, in each of some processes; of several launches, one by one."""
+    results: list[Any] = [None] * count * launches
 
-    def process(rank: int) -> None:
+    def process(number: int) -> None:
         try:
-            results[rank] = work(Team(Shard(rank, count)))
+            results[number] = work(Team(Shard(number % count, count), f"-{number // count}"))
         except Exception as error:
-            results[rank] = error
+            results[number] = error
 
-    threads = [threading.Thread(target=process, args=(rank,)) for rank in range(count)]
+    threads = [threading.Thread(target=process, args=(number,)) for number in range(count * launches)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -44,9 +44,19 @@ def test_all_get_all_values_again_and_again(tmp_path, count):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_launches_at_once_in_one_folder(tmp_path):
+    """Such as two sweeps with other methods."""
+
+    def work(team: Team) -> list[list[str]]:
+        return [team.gather(tmp_path, f"{team._launch} {turn}") for turn in range(5)]
+
+    first, second = ([[f"-{launch} {turn}"] * 3 for turn in range(5)] for launch in range(2))
+    assert run(3, work, launches=2) == [first] * 3 + [second] * 3
+
+
 def test_files_of_a_launch_that_was_killed_count_for_nothing(tmp_path):
     """Whoever it was had met the others, as far as the files tell."""
-    meeting = tmp_path / ".processes" / "1"
+    meeting = tmp_path / ".processes-0" / "1"
     meeting.mkdir(parents=True)
     for rank in range(2):
         stale = {"number": f"old{rank}", "value": "stale", "read": ["old0", "old1"]}
@@ -56,7 +66,7 @@ def test_files_of_a_launch_that_was_killed_count_for_nothing(tmp_path):
 
 
 def test_a_file_that_is_half_written_is_read_again(tmp_path):
-    meeting = tmp_path / ".processes" / "1"
+    meeting = tmp_path / ".processes-0" / "1"
     meeting.mkdir(parents=True)
     (meeting / "1.json").write_text('{"number": "a"')
     (meeting / "0.json").write_text("[]")

@@ -213,7 +213,7 @@ def test_options_reach_the_model():
     [
         ({"model_type": "Foo"}, "unknown method 'Foo'"),
         ({"model_type": "GEM", "cls_token_lambda": -0.3}, "cls_token_lambda"),
-        ({"model": "huge"}, "Unknown model 'huge'"),
+        ({"model": "huge"}, "unknown model 'huge'"),
         ({"model": None, "clip_type": "Foo"}, "clip_type='Foo'"),
         ({"model": None, "feature_up_cfg": {"model_name": "foo"}}, "unknown upsampler 'foo'"),
         ({"bg_idx": 7}, "background index 7"),

@@ -207,8 +207,8 @@ def test_gem_has_no_cls(clip):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bg_idx": 3}, "bg_idx 3 is not one of the 3 classes"),
-        ({"prob_thd": 1.5}, "prob_thd 1.5 is no probability"),
+        ({"bg_idx": 3}, "bg_idx is 3: expected one of the 3 classes, 0 to 2"),
+        ({"prob_thd": 1.5}, "prob_thd is 1.5: expected a probability"),
         ({"prob_thd": "abc"}, "prob_thd is 'abc': expected a number"),
         ({"logit_scale": float("nan")}, "logit_scale is nan: expected a finite number"),
         ({"cls_token_lambda": float("-inf")}, "cls_token_lambda is -inf: expected a finite number"),

@@ -14,7 +14,7 @@ from segearth.cli.options import add_evaluation_options, check_evaluation_option
 from segearth.config_files import find_config
 from segearth.errors import UserError, option
 from segearth.exits import OK, quiet, say
-from segearth.jobs.launchers import launched_shard, one_message
+from segearth.jobs.launchers import launch_name, launched_shard, one_message
 from segearth.jobs.team import Team
 
 HELP = "Evaluate SegEarth on a data set with labels."
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates, as one of several processes if a launcher started them."""
     shard = launched_shard(args.launcher)
     with one_message(shard):
-        evaluate_config(args, Team(shard))
+        evaluate_config(args, Team(shard, launch_name(args.launcher)))
     return OK
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from segearth.cli.options import add_evaluation_options, check_evaluation_options, evaluation_changes
 from segearth.errors import UserError, option
 from segearth.exits import OK, SOME_FAILED, quiet, say
-from segearth.jobs.launchers import launched_shard, one_message
+from segearth.jobs.launchers import launch_name, launched_shard, one_message
 from segearth.jobs.team import Team
 from segearth.outputs import writable_folder
 from segearth.paper.columns import dataset_order, own_columns, select_columns
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates, as one of several processes if a launcher started them."""
     shard = launched_shard(args.launcher)
     with one_message(shard):
-        return SOME_FAILED if evaluate_all(args, Team(shard)) else OK
+        return SOME_FAILED if evaluate_all(args, Team(shard, launch_name(args.launcher))) else OK
 
 
 def evaluate_all(args: argparse.Namespace, team: Team) -> dict[str, list[str]]:

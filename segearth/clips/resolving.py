@@ -143,13 +143,13 @@ def _official(clip_type: str, vit_type: str) -> Spec:
     same_family = next((towers for family, towers in families.items() if family.lower() == pair[0]), None)
     if same_family is not None:
         raise UserError(
-            f"No weights are known for {shown}. Expected one of {', '.join(same_family)} of this family. Change "
-            "vit_type, or name weights of your own by model and architecture."
+            f"no weights are known for {shown}: expected one of {', '.join(same_family)} of this family; change "
+            "vit_type, or name weights of your own by model and architecture"
         )
     pairs = "; ".join(f"{family} with {', '.join(towers)}" for family, towers in families.items())
     raise UserError(
-        f"No weights are known for {shown}{why}. Expected one of these pairs: {pairs}. Change the config to one of "
-        "them, or name weights of your own by model and architecture."
+        f"no weights are known for {shown}{why}: expected one of these pairs: {pairs}; change the config to one of "
+        "them, or name weights of your own by model and architecture"
     )
 
 
@@ -189,10 +189,10 @@ def _on_the_hub(address: str) -> File:
 def _no_model(text: str) -> UserError:
     """The error for a model that is neither a name nor a file."""
     near = difflib.get_close_matches(text.lower(), known(), n=1, cutoff=0.6)
-    advice = f"did you mean {near[0]}?" if near else "segearth weights list shows all names"
+    advice = f"did you mean {near[0]}?" if near else "give one of these; segearth weights list tells more of them"
     return UserError(
-        f"Unknown model {text!r}: it is neither a name nor a file. Expected one of: {', '.join(known())}; the path of "
-        f"CLIP weights, or hf://owner/name/file, and their architecture. Choose one of these: {advice}"
+        f"unknown model {text!r}: expected a name ({', '.join(known())}), or the path of CLIP weights or "
+        f"hf://owner/name/file with their architecture; {advice}"
     )
 
 

@@ -90,10 +90,10 @@ def _address(scheduler: str) -> str:
     file, latest = Path(scheduler), time.monotonic() + TIMEOUT_S
     while not file.exists() and time.monotonic() < latest:
         time.sleep(_PAUSE_S)
-    found = read_json(file)
-    if (problem := misfit(found, {"address": str})) is not None:
+    content = read_json(file)
+    if (problem := misfit(content, {"address": str})) is not None:
         raise ValueError(f"{file} {problem}")
-    return str(found["address"])
+    return str(content["address"])
 
 
 @contextmanager

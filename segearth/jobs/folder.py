@@ -180,11 +180,11 @@ def open_job(
         )
     writable_folder(path.parent)
     busy = f"another process works on {path}: wait until it has ended, or end it, and start again"
-    own = path.with_name(f"{path.name}.{shard.index}-of-{shard.count}")
-    with locked(own, 0, busy):
+    share = path.with_name(f"{path.name}.{shard.index}-of-{shard.count}")
+    with locked(share, 0, busy):
         with _alone(path):
             if overwrite or sole:
-                _refuse_shares(path, own, busy)
+                _refuse_shares(path, share, busy)
             way_out = way_out or f"use another output folder, or {option('overwrite', True)} to begin anew"
             if overwrite:
                 _make_room(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -20,23 +21,35 @@ SPEAKS = "SEGEARTH_LAUNCHER_SPEAKS"  # variable set by a launcher that says itse
 
 
 class _Launcher(NamedTuple):
-    """The variables that a launcher sets, and how it is used."""
+    """The variables that a launcher sets, those that tell launches at one time apart, and how it is used."""
 
     rank: str
     size: str
     local_rank: str
+    launch: tuple[str, ...]
     example: str
 
 
 _LAUNCHERS = {
     "pytorch": _Launcher(
-        "RANK", "WORLD_SIZE", "LOCAL_RANK", "torchrun --nproc-per-node=N {program} ... --launcher pytorch"
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        ("MASTER_ADDR", "MASTER_PORT"),
+        "torchrun --nproc-per-node=N {program} ... --launcher pytorch",
     ),
-    "slurm": _Launcher("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "srun python {program} ... --launcher slurm"),
+    "slurm": _Launcher(
+        "SLURM_PROCID",
+        "SLURM_NTASKS",
+        "SLURM_LOCALID",
+        ("SLURM_JOB_ID", "SLURM_STEP_ID"),
+        "srun python {program} ... --launcher slurm",
+    ),
     "mpi": _Launcher(
         "OMPI_COMM_WORLD_RANK",
         "OMPI_COMM_WORLD_SIZE",
         "OMPI_COMM_WORLD_LOCAL_RANK",
+        ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"),
         "mpirun -n N python {program} ... --launcher mpi",
     ),
 }
@@ -56,7 +69,7 @@ def launched_shard(launcher: str) -> Shard:
         raise UserError(f"unknown launcher {launcher!r}: use one of {', '.join(LAUNCHERS)}")
     if launcher == "none":
         return WHOLE
-    rank, size, local, example = _LAUNCHERS[launcher]
+    rank, size, local, _, example = _LAUNCHERS[launcher]
     if rank not in os.environ or size not in os.environ:
         command = program() or "segearth eval"
         raise UserError(
@@ -73,6 +86,18 @@ def launched_shard(launcher: str) -> Shard:
             f"launcher {launcher} sets them"
         )
     return shard
+
+
+def launch_name(launcher: str) -> str:
+    """A name that all processes of a launch have in common, and no other launch at the same time.
+
+    Args:
+        launcher: one of `LAUNCHERS`.
+    """
+    if launcher == "none":
+        return ""
+    values = [os.environ.get(name, "") for name in _LAUNCHERS[launcher].launch]
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()[:8]
 
 
 def launcher_here() -> str:

@@ -35,10 +35,11 @@ class Team:
 
     Args:
         shard: of this process.
+        launch: a name that only these processes have; others may use the same folder at the same time.
     """
 
-    def __init__(self, shard: Shard = WHOLE) -> None:
-        self.shard = shard
+    def __init__(self, shard: Shard = WHOLE, launch: str = "") -> None:
+        self.shard, self._launch = shard, launch
         self._meetings = 0
 
     @property
@@ -68,7 +69,7 @@ class Team:
         if self.shard.count == 1:
             return [value]
         self._meetings += 1
-        meeting = folder / ".processes" / str(self._meetings)
+        meeting = folder / f".processes{self._launch}" / str(self._meetings)
         patience = MEETING_S if self._meetings == 1 else math.inf
         me, number, started, noticed = self.shard.index, secrets.token_hex(8), time.monotonic(), False
         numbers: dict[int, str] = {me: number}

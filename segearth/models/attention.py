@@ -1,9 +1,9 @@
-"""How dense features are read out of a CLIP ViT: the dense-prediction methods, one table.
+"""Dense-prediction methods: how features of patches are read out of a CLIP ViT.
 
-A read-out is a function of a `Trunk` to features and, where it has one, [CLS]. Most of them replace the attention of
-the last block alone: for these, a function from the queries, keys and values of that layer, token 0 = [CLS], to the
-mixed values A v is enough, and `last_block` makes a read-out of it. The values that are mixed are given apart, because
-`Options.cls_column_zero` changes them and not the weights.
+A read-out is a function from a `Trunk` to features and, if the method has it, [CLS]. Most methods replace the attention
+of the last block alone: for these, a function from the queries, keys and values of that layer, token 0 = [CLS], to the
+mixed values A v is enough, and `last_block` makes a read-out of it. The values to mix are an argument of their own,
+because `Options.cls_column_zero` changes them and not the weights.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def segearth(z: Heads, values: Tensor) -> Tensor:
 
     Li et al., SegEarth-OV, arXiv 2410.01768, the modulated attention of the last block.
     """
-    own = (attend(x, x, values, z.scale) for x in (z.q, z.k, z.v))
-    return next(own) + next(own) + next(own)
+    terms = (attend(x, x, values, z.scale) for x in (z.q, z.k, z.v))
+    return next(terms) + next(terms) + next(terms)
 
 
 def naclip(z: Heads, values: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def _mixed(trunk: Trunk, mix: Mix) -> Tensor:
 
 
 def _without_cls(values: Tensor) -> Tensor:
-    """Values of which [CLS] has none: whatever weights are on it, nothing is taken from it."""
+    """Sets the values of [CLS] to zero: whatever its weights are, nothing is taken from it."""
     return F.pad(values[:, :, 1:], [0, 0, 1, 0])
 
 
@@ -167,16 +167,16 @@ class Method:
 
 
 def replacing(mix: Mix) -> Method:
-    """The method that replaces the attention of the last block, see `last_block`."""
-    return Method(last_block(mix), follows=frozenset(one.name for one in fields(Options)))
+    """Makes the method that replaces the attention of the last block, see `last_block`."""
+    return Method(last_block(mix), follows=frozenset(field.name for field in fields(Options)))
 
 
-_OF_GEM = frozenset({"ignore_residual", "cls_column_zero"})  # it has no [CLS] whose row could be another
+_GEM_OPTIONS = frozenset({"ignore_residual", "cls_column_zero"})  # it has no [CLS], so no row of it
 METHODS: dict[str, Method] = {
     "vanilla": replacing(vanilla),
     "MaskCLIP": replacing(maskclip),
     "SCLIP": replacing(sclip),
-    "GEM": Method(gem, has_cls=False, follows=_OF_GEM, antialiased_positions=True),
+    "GEM": Method(gem, has_cls=False, follows=_GEM_OPTIONS, antialiased_positions=True),
     "ClearCLIP": replacing(clearclip),
     "SegEarth": replacing(segearth),
     # beyond the paper
@@ -212,17 +212,17 @@ def find_method(name: str) -> Method:
 
 
 def method_names() -> list[str]:
-    """The names of all methods that are here, those of the table first."""
+    """The names of all methods, those of the table first."""
     return REGISTRY.names()
 
 
 def is_method(name: object) -> bool:
-    """Whether it is the name of a method that is here."""
+    """Whether a name is that of a method, of the table or of an installed package."""
     return REGISTRY.has(name)
 
 
 def check_method(name: str, options: Options) -> Method:
-    """As `find_method`, for what a user asks of it.
+    """Finds a method as `find_method` does, and checks the options for it.
 
     Raises:
         UserError: as `find_method`; or an option that the method does not follow.

@@ -17,10 +17,10 @@ from segearth.errors import UserError
 
 
 class View(NamedTuple):
-    """A way to look at an image: flipped, left for right, and then turned.
+    """A view of an image: flipped left to right, if at all, and then turned.
 
     Attributes:
-        flipped: whether it is.
+        flipped: whether it is flipped left to right.
         turns: quarter turns anticlockwise.
     """
 
@@ -32,7 +32,7 @@ class View(NamedTuple):
         return torch.rot90(image.flip(-1) if self.flipped else image, self.turns, (-2, -1))
 
     def put_back(self, seen: Tensor) -> Tensor:
-        """What `seen` made, as it was before."""
+        """Turns and flips an image or logits in this view back: undoes `seen`."""
         upright = torch.rot90(seen, -self.turns, (-2, -1))
         return upright.flip(-1) if self.flipped else upright
 
@@ -42,7 +42,7 @@ class View(NamedTuple):
 
 
 _UPRIGHT, _LEFT_RIGHT, _UP_DOWN, _BOTH = View(False, 0), View(True, 0), View(True, 2), View(False, 2)
-# In the order in which they are summed. A view from above has no up: all eight are views that the world has.
+# In the order in which they are summed. An aerial image has no upper side, so all eight views are as natural.
 VIEWS: dict[str, tuple[View, ...]] = {
     "flips": (_UPRIGHT, _LEFT_RIGHT, _UP_DOWN, _BOTH),
     "turns": tuple(View(False, turns) for turns in range(4)),
@@ -51,7 +51,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
 
 
 def check_views(tta: str | None) -> None:
-    """Refuses names of views that there are not.
+    """Refuses an unknown name of views.
 
     Raises:
         UserError: it is none of `VIEWS`, and not None.
@@ -79,7 +79,7 @@ def mean_of_views(tta: str, image: Tensor, logits: Callable[[int, View, Tensor],
     """
     total: Tensor | None = None
     for number, view in enumerate(VIEWS[tta]):
-        own = view.put_back(logits(number, view, view.seen(image)))
-        total = own.contiguous() if total is None else total.add_(own)
+        upright = view.put_back(logits(number, view, view.seen(image)))
+        total = upright.contiguous() if total is None else total.add_(upright)
     assert total is not None
     return total.div_(len(VIEWS[tta]))

@@ -85,11 +85,11 @@ class Blend:
         if top >= bottom or left >= right:
             return
         rows, columns = slice(top - window.top, bottom - window.top), slice(left - window.left, right - window.left)
-        own = logits[:, rows, columns]
+        part = logits[:, rows, columns]
         if not self._is_mean:
-            own = own * (self._row_weights[rows, None] * self._column_weights[columns])
+            part = part * (self._row_weights[rows, None] * self._column_weights[columns])
         place = self.sums[:, top - self.top : bottom - self.top, left - self.area.left : right - self.area.left]
-        place.add_(own)
+        place.add_(part)
 
     def take(self, bottom: int) -> Tensor:
         """Takes the rows that no further window will be added to, and moves on.
@@ -125,8 +125,8 @@ class Blend:
 @torch.inference_mode(False)  # the tables outlive the call: they must be ordinary tensors
 def _axis(length: int, crop: int, stride: int, blend: str, device: torch.device) -> tuple[Tensor, Tensor]:
     """A window's weights along an axis of `length` pixels, and the sum of all windows' weights at each of these."""
-    own = BLENDS[blend](min(length, crop))
+    weights = BLENDS[blend](min(length, crop))
     total = torch.zeros(length, dtype=torch.float64, device="cpu")
     for start in starts(length, crop, stride):
-        total[start : start + len(own)] += own
-    return own.float().to(device), total.float().to(device)
+        total[start : start + len(weights)] += weights
+    return weights.float().to(device), total.float().to(device)

@@ -31,11 +31,11 @@ def check_numbers(
         if not math.isfinite(value):
             raise UserError(f"{name} is {value}: expected a finite number; change it")
     if not 0 <= prob_thd <= 1:
-        raise UserError(f"prob_thd {prob_thd:g} is no probability: use a value between 0 and 1")
+        raise UserError(f"prob_thd is {prob_thd:g}: expected a probability, from 0 to 1; change it")
     if slide_crop != 0 and not 1 <= slide_stride <= slide_crop:
         raise UserError(
-            f"slide_crop {slide_crop} with slide_stride {slide_stride} leaves pixels out: "
-            "expected 1 ≤ slide_stride ≤ slide_crop, or slide_crop=0 for the whole image at once"
+            f"slide_crop {slide_crop} with slide_stride {slide_stride} leaves pixels out: expected 1 ≤ slide_stride ≤ "
+            "slide_crop, or slide_crop=0 for the whole image at once; change one of them"
         )
 
 
@@ -66,5 +66,7 @@ def check_queries(query_features: Tensor, query_to_class: Tensor, dim: int, bg_i
             f"class for each of the {len(query_features)} queries, 0 to C-1 without gaps"
         )
     if not 0 <= bg_idx < len(classes):
-        raise UserError(f"bg_idx {bg_idx} is not one of the {len(classes)} classes: use 0 to {len(classes) - 1}")
+        raise UserError(
+            f"bg_idx is {bg_idx}: expected one of the {len(classes)} classes, 0 to {len(classes) - 1}; change it"
+        )
     return len(classes)

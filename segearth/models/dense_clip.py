@@ -1,4 +1,4 @@
-"""Dense features from an unmodified CLIP: patch tokens that mean something in CLIP's joint space."""
+"""Dense features of an unmodified CLIP: tokens of its patches in the joint space of images and texts."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class DenseCLIP(nn.Module):
 
     @property
     def beyond_paper(self) -> dict[str, Any]:
-        """What was asked for that the paper does not have; of `cls_row_layers` those of this CLIP, from 1."""
-        found: dict[str, Any] = {"cls_column_zero": True} if self.options.cls_column_zero else {}
+        """Options in use that the paper does not have; `cls_row_layers` as layers of this CLIP, counted from 1."""
+        options: dict[str, Any] = {"cls_column_zero": True} if self.options.cls_column_zero else {}
         if (layers := self.options.cls_row_layers) is not None:
-            found["cls_row_layers"] = list(scaled_layers(layers, len(self.visual.transformer.resblocks)))
-        return found
+            options["cls_row_layers"] = list(scaled_layers(layers, len(self.visual.transformer.resblocks)))
+        return options
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encodes images.
@@ -97,7 +97,7 @@ class DenseCLIP(nn.Module):
         return find_method(self.method).read_out(self.trunk(image))
 
     def trunk(self, image: Tensor) -> Trunk:
-        """The images on their way through the blocks, as a method gets them; arguments as of `forward`."""
+        """The `Trunk` of images that a method reads; arguments as of `forward`."""
         if min(image.shape[-2:]) < self.patch_size:
             raise ValueError(
                 f"an image of {tuple(image.shape[-2:])} pixels has no patch of {self.patch_size}: enlarge it"
@@ -105,7 +105,7 @@ class DenseCLIP(nn.Module):
         return Trunk(self.visual, image, self.options, find_method(self.method).antialiased_positions)
 
     def input_features(self, image: Tensor) -> Tensor:
-        """Patch features of what goes into the last block: SimFeatUp was trained on these.
+        """Patch features of the last block's input: SimFeatUp was trained on these.
 
         Args:
             image: as in `forward`.
@@ -134,5 +134,5 @@ class DenseCLIP(nn.Module):
         features, cls = find_method(self.method).read_out(trunk)
         if cls is None:
             raise ValueError(f"{self.method} has no [CLS]")
-        own = self.visual.transformer.resblocks[-1](trunk.hidden(trunk.depth - 1)[list(chosen)])
-        return features, cls, trunk.projected(own)[1]
+        tokens = self.visual.transformer.resblocks[-1](trunk.hidden(trunk.depth - 1)[list(chosen)])
+        return features, cls, trunk.projected(tokens)[1]

@@ -17,7 +17,7 @@ Encode: TypeAlias = "Callable[[Tensor], tuple[Tensor, Tensor | None]]"  # (n, 3,
 
 
 class EncodedGroup(NamedTuple):
-    """What the queries do not change, of n windows that share the upsampler's kernels.
+    """What does not depend on the queries, of n windows that share the upsampler's kernels.
 
     Attributes:
         windows: where they lie in the image.

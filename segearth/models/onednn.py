@@ -47,15 +47,15 @@ def use_onednn(wanted: bool = True) -> str | None:
 
 
 def onednn_is_used() -> bool:
-    """Whether `use_onednn` found it right in this process."""
+    """Whether `use_onednn` has chosen oneDNN in this process."""
     return products.onednn
 
 
 class Products:
-    """What PyTorch lets oneDNN round products of float32 matrices to: one setting of the process, which two change.
+    """The type to which oneDNN may round products of float32 matrices: one setting of the process, with two users.
 
     Attributes:
-        lock: held by who changes it.
+        lock: held while the setting is changed.
         onednn: whether oneDNN is to compute them, as it was seen not to round.
         exact: whether nothing may be rounded, whoever computes them.
     """
@@ -67,7 +67,7 @@ class Products:
         self._callers = "none"
 
     def change(self, *, onednn: bool | None = None, exact: bool | None = None) -> None:
-        """Sets what follows from one of the two; what is right already is not touched, as other threads may compute."""
+        """Changes one of the two; a setting that is right already is not touched, as other threads may compute."""
         if not (self.onednn or self.exact):
             self._callers = own_precision(_backend(), "matmul")
         self.onednn = self.onednn if onednn is None else onednn
@@ -81,7 +81,7 @@ products = Products()
 
 
 def own_precision(backend: Any, part: str) -> str:
-    """What a backend of PyTorch may round a part of it to, float32 products or convolutions.
+    """The type to which a backend of PyTorch may round float32 products or convolutions.
 
     Args:
         backend: such as `torch.backends.mkldnn`.
@@ -100,7 +100,7 @@ def _backend() -> Any:
 
 
 def _refusal() -> str | None:
-    """Why oneDNN is not even tried."""
+    """Why oneDNN is not tried at all; None if it is."""
     if os.environ.get(SWITCH, "1") in ("", "0"):
         return f"{SWITCH} is {os.environ[SWITCH] or 'empty'}"
     if getattr(torch.backends.mkldnn, "matmul", None) is None or not hasattr(torch.cpu, "get_capabilities"):
@@ -121,30 +121,30 @@ def _refusal() -> str | None:
 def _fault(threads: int) -> str | None:
     """What is wrong with oneDNN's products on this processor, compared with float64 and among each other.
 
-    A window's bits may depend neither on its company nor on the threads of the process that computes it: maps are the
-    same however an image is cut. That is no matter of course, as sums may be split where there is little else to share.
+    The bits of a window may depend neither on the other windows nor on the number of threads: maps are the same however
+    an image is cut. This has to be checked, as a library may split long sums over threads.
 
     Args:
         threads: of this process. Others may compute the same map with fewer: with 1, 2, 4, 8 or so.
     """
-    matmul, made = _backend().matmul, _inputs()
+    matmul, inputs = _backend().matmul, _inputs()
     before, matmul.fp32_precision = str(matmul.fp32_precision), "bf16"
     try:
-        found = [_outputs(made, windows) for windows in WINDOWS]
+        outputs = [_outputs(inputs, windows) for windows in WINDOWS]
         with_threads = []
         for number in range(threads.bit_length()):
             torch.set_num_threads(1 << number)
-            with_threads.append(_outputs(made, WINDOWS[0]))
+            with_threads.append(_outputs(inputs, WINDOWS[0]))
     finally:
         torch.set_num_threads(threads)
         matmul.fp32_precision = before
-    exact = _outputs(_Inputs(*(tensor.double() for tensor in made)), WINDOWS[0], STEP)
-    for product, right in zip(found[0], exact, strict=True):
+    exact = _outputs(_Inputs(*(tensor.double() for tensor in inputs)), WINDOWS[0], STEP)
+    for product, right in zip(outputs[0], exact, strict=True):
         if not (error := float((product[..., ::STEP] - right).abs().max())) <= MOST_ERROR:  # NaN, too
             return f"its products are wrong by {error:.1e} on this processor"
-    if not all(_begin_with(found[0], few) for few in found[1:]):
+    if not all(_begin_with(outputs[0], few) for few in outputs[1:]):
         return "its last bits depend on the number of windows on this processor"
-    if not all(_begin_with(found[0], same) for same in with_threads):
+    if not all(_begin_with(outputs[0], same) for same in with_threads):
         return "its last bits depend on the number of threads on this processor"
     return None
 
@@ -179,28 +179,28 @@ def _inputs() -> _Inputs:
         (windows * TOKENS, WIDTH), (windows * TOKENS, OUT), (3 * WIDTH, WIDTH), (OUT, WIDTH), (WIDTH, OUT),
         (windows, WIDTH // HEAD, TOKENS, HEAD), (TILES, *KERNEL), (TILES, KERNEL[1], CHANNELS),
     )  # fmt: skip
-    made = [torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes]
+    random = [torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes]
     sums = (WIDTH, OUT, WIDTH, WIDTH, OUT, HEAD, KERNEL[1], KERNEL[1])
-    return _Inputs(*(tensor / length**0.25 for tensor, length in zip(made, sums, strict=True)))
+    return _Inputs(*(tensor / length**0.25 for tensor, length in zip(random, sums, strict=True)))
 
 
-def _outputs(made: _Inputs, windows: int, step: int = 1) -> list[Tensor]:
+def _outputs(inputs: _Inputs, windows: int, step: int = 1) -> list[Tensor]:
     """Products as the encoder's blocks and the upsampler's steps have them.
 
     Args:
-        made: the inputs.
+        inputs: of all windows.
         windows: how many of the windows that there are.
         step: 2 for every second column of each, and so on.
     """
     rows, tiles = slice(windows * TOKENS), slice(TILES * windows // WINDOWS[0])
-    heads = made.heads[:windows]
+    heads = inputs.heads[:windows]
     return [
-        F.linear(made.tokens[rows], made.qkv[::step]),
-        F.linear(made.tokens[rows], made.up[::step]),
-        F.linear(made.hidden[rows], made.down[::step]),
-        made.tokens[rows] @ made.qkv[:WIDTH, ::step],
+        F.linear(inputs.tokens[rows], inputs.qkv[::step]),
+        F.linear(inputs.tokens[rows], inputs.up[::step]),
+        F.linear(inputs.hidden[rows], inputs.down[::step]),
+        inputs.tokens[rows] @ inputs.qkv[:WIDTH, ::step],
         F.scaled_dot_product_attention(heads, heads, heads[..., ::step]),
-        torch.bmm(made.kernels[tiles], made.pixels[tiles, :, ::step]),
+        torch.bmm(inputs.kernels[tiles], inputs.pixels[tiles, :, ::step]),
     ]
 
 

@@ -67,7 +67,7 @@ def true_float32() -> Iterator[None]:
 
 
 def rounding(kind: str) -> str | None:
-    """What a caller lets PyTorch round float32 products to outside of `true_float32`: those of the encoder.
+    """The type to which PyTorch may round float32 products outside of `true_float32`, such as those of the encoder.
 
     Args:
         kind: of device, such as "cuda".
@@ -80,7 +80,7 @@ def rounding(kind: str) -> str | None:
 
 
 class _State:
-    """How many are inside of `true_float32`, what the first one has found, and what puts that back."""
+    """How many threads are inside of `true_float32`, the settings that the first one found, and how to restore them."""
 
     inside = 0
     rounding: dict[str, str] = {}  # noqa: RUF012 (replaced, never changed)
@@ -99,7 +99,7 @@ def forget_locks() -> None:
 
 
 def _rounding() -> dict[str, str]:
-    """What may be rounded now, by kind of device."""
+    """The type to which products may be rounded now, by kind of device."""
     if hasattr(torch.backends.cudnn, "conv"):
         cpu, cuda = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.matmul.fp32_precision  # type: ignore[attr-defined]
     else:  # torch before 2.9
@@ -111,7 +111,7 @@ def _rounding() -> dict[str, str]:
 
 
 def _forbid() -> ExitStack:
-    """Forbids to round what may be rounded now; to close what it gives puts that back, the last first."""
+    """Forbids all rounding; closing the result restores the settings, the last one first."""
     undo = ExitStack()
     if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
         undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())

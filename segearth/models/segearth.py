@@ -158,7 +158,7 @@ class SegEarth(WindowModel):
     def encode(
         self, image: Tensor, progress: WindowsDone | None = None, max_memory_mb: float = MAX_MEMORY_MB
     ) -> EncodedImage:
-        """Computes what the queries do not change.
+        """Computes everything that does not depend on the queries.
 
         Args:
             image: (1, 3, H, W), as in `logits`.
@@ -219,7 +219,7 @@ class SegEarth(WindowModel):
 
     @property
     def beyond_paper(self) -> dict[str, Any]:
-        """What was asked for that the paper does not have, and the layers of this CLIP that it takes; for settings."""
+        """Options in use that the paper does not have, for the settings of a map."""
         return {**self.encoder.beyond_paper, **({} if self.tta is None else {"tta": self.tta})}
 
     def with_queries(
@@ -243,17 +243,7 @@ class SegEarth(WindowModel):
         return other
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Scores per class: softmax over all queries, then the best query of each class.
-
-        Args:
-            logits: (B, Q, H, W).
-
-        Returns:
-            (B, C, H, W) in [0, 1], not renormalised: they sum to 1 only where no class has synonyms.
-
-        Raises:
-            UserError: logits that are not finite.
-        """
+        """Scores (B, C, H, W) in [0, 1] of the classes, from logits (B, Q, H, W); see `class_scores`."""
         return class_scores(logits * self.logit_scale, self.query_to_class, self.num_classes)
 
     def labels(self, scores: Tensor) -> Tensor:
@@ -282,7 +272,7 @@ class SegEarth(WindowModel):
 
 
 def _part_of(progress: WindowsDone, number: int, parts: int, done: int, count: int) -> None:
-    """Tells the progress of one of several equal parts as that of the whole."""
+    """Reports the progress of one of several equal parts as progress of the whole."""
     progress(number * count + done, parts * count)
 
 

@@ -1,4 +1,4 @@
-"""The text classifier: class names to unit vectors in CLIP's joint space."""
+"""Encodes class names to unit vectors in CLIP's joint space, the text classifier."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _tokenize(tokenizer: Tokenizer, texts: list[str], clip: Any, vocabulary: Voc
     length = int(clip.context_length)
     longer = tokenizer(["", *texts], context_length=length + 1)  # one token more shows what would be cut
     cut = longer[1:, length] != longer[0, length]  # the empty text ends in padding
-    for query, its in zip(vocabulary.queries, cut.unflatten(0, (len(vocabulary.queries), -1)), strict=True):
-        if its.any():
+    for query, lost in zip(vocabulary.queries, cut.unflatten(0, (len(vocabulary.queries), -1)), strict=True):
+        if lost.any():
             warnings.warn(
                 f"the class name {query!r} is longer than the {length} tokens that the text encoder sees, "
                 "its end is cut off: use a shorter name",

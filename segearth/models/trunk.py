@@ -1,4 +1,4 @@
-"""A CLIP's image tower, computed as far as somebody asks for it: hidden states and attention of any layer."""
+"""Hidden states and attention of any layer of a CLIP's image tower, computed when they are asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from segearth.errors import UserError
 from segearth.models.precision import true_float32
 
-COUNTED_IN = 12  # the blocks of ViT-B, which papers number layers in
+COUNTED_IN = 12  # blocks of ViT-B, by which papers number layers
 
 
 def attend(
@@ -26,7 +26,7 @@ def attend(
 
 @dataclass(frozen=True)
 class Options:
-    """What is left to the user of any method.
+    """Options that users of a method may set.
 
     Attributes:
         ignore_residual: the replaced block returns its attention alone (no residual, no FFN), as ClearCLIP and
@@ -47,20 +47,20 @@ class Options:
         for name in ("ignore_residual", "cls_column_zero"):
             if not isinstance(value := getattr(self, name), bool):
                 raise UserError(f"{name} is {value!r}: expected True or False; give one")
-        given = self.cls_row_layers
-        if given is None:
+        layers = self.cls_row_layers
+        if layers is None:
             return
-        whole = isinstance(given, list | tuple) and len(given) == 2 and all(type(layer) is int for layer in given)
-        if not whole or not 1 <= given[0] <= given[1] <= COUNTED_IN:
+        whole = isinstance(layers, list | tuple) and len(layers) == 2 and all(type(layer) is int for layer in layers)
+        if not whole or not 1 <= layers[0] <= layers[1] <= COUNTED_IN:
             raise UserError(
-                f"cls_row_layers is {given!r}: expected None, or the first and the last layer, counted from 1 in a "
+                f"cls_row_layers is {layers!r}: expected None, or the first and the last layer, counted from 1 in a "
                 f"CLIP of {COUNTED_IN} blocks; give for example (6, 9)"
             )
-        object.__setattr__(self, "cls_row_layers", tuple(given))
+        object.__setattr__(self, "cls_row_layers", tuple(layers))
 
 
 def scaled_layers(layers: tuple[int, int], depth: int) -> range:
-    """Layers that were given for 12 blocks, of a CLIP with `depth` blocks: times depth / 12, halves rounded up.
+    """Scales layers of a CLIP with 12 blocks to one with `depth` blocks: times depth / 12, halves rounded up.
 
     Args:
         layers: the first and the last one, both included, counted from 1.
@@ -71,7 +71,7 @@ def scaled_layers(layers: tuple[int, int], depth: int) -> range:
 
 
 class Heads(NamedTuple):
-    """What goes into the attention of a layer.
+    """The inputs of the attention of a layer.
 
     Attributes:
         q: queries (B, heads, 1 + h · w, head_dim); token 0 is [CLS], patches follow row by row.
@@ -91,12 +91,12 @@ class Heads(NamedTuple):
 class Trunk:
     """Images on their way through the blocks of an image tower, for a read-out.
 
-    Layers are counted from 1; `hidden(0)` is what goes into the first. Nothing is computed before it is asked for, and
+    Layers are counted from 1; `hidden(0)` is the input of the first. Nothing is computed before it is asked for, and
     only the newest hidden state is kept: ask in ascending order, as going back begins anew. Nothing of the CLIP is
     changed or copied; of a block's attention it reads `in_proj_weight`, `in_proj_bias`, `out_proj` and `num_heads`.
 
     Attributes:
-        options: what the user asked for; see `Options`.
+        options: set by the user, see `Options`.
         grid: number of patches, (h, w).
         depth: number of blocks.
     """
@@ -110,7 +110,7 @@ class Trunk:
             visual: the image tower, a ViT of open_clip.
             image: (B, 3, H, W), normalised, H and W at least one patch; a remainder at the right and bottom that fills
                 no patch is not seen.
-            options: what the user asked for.
+            options: set by the user.
             antialiased_positions: how the table of positions is resampled, see `_positions`.
         """
         patch = visual.conv1.stride
@@ -122,7 +122,7 @@ class Trunk:
         self._layer = 0  # whose output the state is
 
     def hidden(self, layer: int) -> Tensor:
-        """What comes out of a layer, (B, 1 + h · w, width); of layer 0, the patches with their positions."""
+        """The output of a layer, (B, 1 + h · w, width); of layer 0, the patches with their positions."""
         if not 0 <= layer <= self.depth:
             raise ValueError(f"no layer {layer}: expected 0 to {self.depth}")
         if self._state is None or layer < self._layer:
@@ -133,7 +133,7 @@ class Trunk:
         return self._state
 
     def normed(self, layer: int) -> Tensor:
-        """What the attention of a layer sees, ln_1 of its input: (B, 1 + h · w, width)."""
+        """The input of a layer's attention, ln_1 of the layer's input: (B, 1 + h · w, width)."""
         normed: Tensor = self._block(layer).ln_1(self.hidden(layer - 1))
         return normed
 

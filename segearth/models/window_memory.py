@@ -1,4 +1,4 @@
-"""How much memory windows take, counted by the largest tensors, and how many are therefore computed at once."""
+"""Estimates the memory that windows take by their largest tensors, and how many are therefore computed at once."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class WindowMemory(NamedTuple):
         """How many windows the encoder gets in a call: one shape for all calls of an image.
 
         Matrix products of another shape may be rounded in another way, so the number depends on the image and the
-        memory alone. It is at least 2 where there are as many windows: products of two windows and more were found to
-        have the same bits, those of one have not. Of numbers that need as many calls or one more, the one is taken that
-        pads least.
+        memory alone. It is at least 2 if there are two windows: products of two windows and more were found to have the
+        same bits, those of one window have other bits. Among numbers that need the same number of calls, or one call
+        more, the one with the least padding is taken.
 
         Args:
             windows: of an image.
@@ -75,7 +75,7 @@ class WindowMemory(NamedTuple):
 
 
 def encoder_batch(windows: int, max_memory_mb: float, each: int, most: int) -> int:
-    """See `WindowMemory.batch`; `each` window takes so many bytes, and `most` get into a call."""
+    """See `WindowMemory.batch`: for windows of `each` bytes, at most `most` of them in a call."""
     most = min(most, max(2, fitting(max_memory_mb, each)))
     calls = max(1, -(-windows // most))
     spread = (max(2, -(-windows // number)) for number in (calls, calls + 1))
@@ -89,12 +89,12 @@ def block(together: int, columns: int) -> tuple[int, int]:
 
 
 def fitting(max_memory_mb: float, each: int) -> int:
-    """How many things of `each` so many bytes fit into a memory; 0 where not even one does."""
+    """How many items of `each` bytes fit into a memory; 0 if not even one does."""
     return int(min(max(max_memory_mb, 0) * 2**20 / each, 1e6))
 
 
 def encoder_bytes(size: tuple[int, int], patch: int, width: int) -> int:
-    """Of the activations of a window of (height, width) pixels: q, k, v, their attentions, the FFN of four widths."""
+    """Bytes of the activations for a window of (height, width) pixels: q, k, v, attention, the FFN of four widths."""
     return int(4 * 16 * size[0] * size[1] / patch**2 * width) + 1
 
 

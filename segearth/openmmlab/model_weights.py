@@ -113,7 +113,7 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "architecture": (),
         "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLER_FILES),
     }
-    found = {}
+    paths = {}
     for key, others in names.items():
         value = model.get(key)
         if not isinstance(value, str | Path) or str(value).startswith(HUB):
@@ -121,8 +121,8 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         file, kernels = named_weights(value)
         if str(file) not in others:
             place = places.resolve(file, folder)
-            found[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
-    return found
+            paths[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
+    return paths
 
 
 def fetch_weights(config: Any, path: Path) -> None:
@@ -155,8 +155,8 @@ def resolve_weights(path: str | Path, config_folder: Path) -> Path:
     Raises:
         UserError: neither there nor known, or a download that failed.
     """
-    if (found := places.resolve(path, config_folder)) is not None:
-        return found
+    if (place := places.resolve(path, config_folder)) is not None:
+        return place
     known = next((file for file in UPSAMPLER_FILES.values() if file.name == Path(path).name), None)
     if known is None:
         names = ", ".join(file.name for file in UPSAMPLER_FILES.values())

@@ -16,7 +16,8 @@ from segearth.models import DenseCLIP
 from segearth.models.simfeatup import JBU
 from segearth.paper.published import published
 from segearth.paper.table_rows import ROWS, TableRow
-from segearth.training.simfeatup.step import Recipe, Trainee
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Trainee
 
 BASELINE = ROWS["ablation-baseline"]  # without an upsampler in the paper, bilinear here
 FIRST = ROWS["ablation-aerial"]  # with an upsampler that was trained here
@@ -55,7 +56,7 @@ def factor(step: TableRow) -> float:
 
 def untrained(encoder: DenseCLIP, seed: int) -> JBU:
     """SimFeatUp as its training begins with `--init bilateral`: a joint bilateral filter, nothing learned."""
-    trainee = Trainee(encoder.dim, encoder.patch_size, Recipe(start="bilateral"), seed)
+    trainee = Trainee(encoder.dim, encoder.patch_size, UpsamplerRecipe(start="bilateral"), seed)
     return trainee.upsampler.eval().requires_grad_(False)
 
 

@@ -86,7 +86,7 @@ class Score:
 
 
 @dataclass
-class Report:
+class Evaluation:
     """All that was measured, by set: the grid of methods, the floor, the names, the whole images, the ablation.
 
     `upsampler` is the one that all is measured with where no other is named, "bilinear" or "SimFeatUp".
@@ -178,7 +178,7 @@ def evaluate(
     eurosat: list[Sample],
     simfeatup: nn.Module | None = None,
     upsamplers: Path | None = None,
-) -> Report:
+) -> Evaluation:
     """Measures everything.
 
     Args:
@@ -193,7 +193,7 @@ def evaluate(
     if simfeatup is not None:
         modules["SimFeatUp"] = simfeatup
     *_, (default, own) = modules.items()
-    report = Report(sets, default)
+    report = Evaluation(sets, default)
     for truth in sets:
         report.grid[truth.name] = {
             (method, upsampler, factor): measure(truth, mapper(clip, truth, method, module, factor))
@@ -239,7 +239,7 @@ def ablate(clip: nn.Module, truth: Truth, folder: Path, step: TableRow, share: f
     return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
-def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
+def measure_names(clip: nn.Module, truth: Truth, report: Evaluation) -> None:
     """Replaces the names of a class by one that was never paired with an image, one at a time, then all.
 
     With bilinear upsampling: names are the text tower's affair.
