@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segearth.errors import UserError, command
-from segearth.json_files import schema_error, read_json, write_json
+from segearth.json_files import read_json, schema_error, write_json
 from segearth.outputs import atomic
 from segearth.results.folder import JSON_NAME, read_rows
 from segearth.results.record import Run
