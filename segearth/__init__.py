@@ -6,19 +6,8 @@
     result = predictor.predict("scene.tif")     # result.labels (H, W), result.scores (C, H, W)
     result.save("maps")                         # labels, overlay, summary
 
-Names are imported when they are used: `import segearth` costs nothing and does not load torch. The modules by topic:
-
-    what to map     vocabulary, colours, colour_names
-    images          images/, tiff/
-    model           loading, building, architectures, checkpoints, clip_names, weights, plugins, clips/, models/
-    computing       predictor, picture, many_images, forks, segmentation, classification, compute, transfer, windows,
-                    arguments, progress
-    maps            result, labels, summary, drawing, fonts, geodataframe, scenes/, vectors/, batch/, notebook/
-    evaluation      datasets/, openmmlab/, paper/, results/, metrics, cells, calibration, config_files
-    files           files, addresses, hashes, json_files, typed_json, outputs, paths, downloads/
-    programs        cli/, web/, errors, exits, streams, extras
-    reproducing     provenance, code_digest, jobs/, distributed/
-    training        training/, synthetic/
+Names are imported when they are used: `import segearth` costs nothing and does not load torch.
+docs/architecture.md tells what is in which module.
 """
 
 from importlib import import_module

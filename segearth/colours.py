@@ -153,7 +153,7 @@ def _place(wanted: list[_Wanted], fixed: list[RGB], factor: float, shift: bool) 
     queue = list(range(len(wanted)))
     for _ in range(1 + _PLACINGS // max(1, len(wanted))):
         placed = {sight: sorted(_lab(colour, sight) for colour in fixed) for sight in DISTANCES}
-        found: dict[int, RGB] = {}
+        colours: dict[int, RGB] = {}
         left: dict[_Wanted, Iterator[RGB]] = {}  # a colour that was rejected once is not tried again
         for i in queue:
             rest = left.setdefault(wanted[i], _candidates(wanted[i], shift))
@@ -162,11 +162,11 @@ def _place(wanted: list[_Wanted], fixed: list[RGB], factor: float, shift: bool) 
                 queue.remove(i)
                 queue.insert(0, i)
                 break
-            found[i] = colour or next(_candidates(wanted[i], shift))
+            colours[i] = colour or next(_candidates(wanted[i], shift))
             for sight, others in placed.items():
-                insort(others, _lab(found[i], sight))
+                insort(others, _lab(colours[i], sight))
         else:
-            return [found[i] for i in range(len(wanted))]
+            return [colours[i] for i in range(len(wanted))]
     return None
 
 

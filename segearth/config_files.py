@@ -123,15 +123,15 @@ def check_source(path: Path, below: Sequence[Path] = ()) -> None:
             if not base.endswith(".py"):
                 raise UserError(f"{path} builds on {base}, which is no Python file: expected one that ends in .py")
             continue
-        found = path.parent / base
-        if any(found.resolve() == one.resolve() for one in (*below, path)):
+        base_file = path.parent / base
+        if any(base_file.resolve() == one.resolve() for one in (*below, path)):
             raise UserError(f"the config {path} builds on itself (_base_ = {base!r}): name another file in _base_")
-        if not os.path.exists(found):  # noqa: PTH110 (False for what is too long to be a path)
+        if not os.path.exists(base_file):  # noqa: PTH110 (False for what is too long to be a path)
             raise UserError(
-                f"{path} builds on {base}, but there is no {found}: copy that file to this place, too, or write what "
+                f"{path} builds on {base}, but there is no {base_file}: copy that file there, too, or write what "
                 f"it sets into {path.name} and remove it from _base_"
             )
-        check_source(found, (*below, path))
+        check_source(base_file, (*below, path))
 
 
 def check_syntax(change: str) -> None:

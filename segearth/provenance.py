@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
     from segearth.models.onednn import onednn_is_used
     from segearth.models.precision import rounding
 
-    found = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    packages = {"segearth": segearth.__version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     for name, distributions in {
         "mmseg": ("onedl-mmsegmentation", "mmsegmentation"),
         "mmengine": ("onedl-mmengine", "mmengine"),
@@ -35,17 +35,17 @@ def versions() -> dict[str, str]:
     }.items():
         for distribution in distributions:
             try:
-                found[name] = metadata.version(distribution)
+                packages[name] = metadata.version(distribution)
                 break
             except metadata.PackageNotFoundError:
                 continue
     if onednn_is_used():
-        found["float32 products"] = "oneDNN"
+        packages["float32 products"] = "oneDNN"
     elif (rounded := rounding("cpu")) is not None:
-        found["float32 products"] = f"may be rounded to {rounded}"
+        packages["float32 products"] = f"may be rounded to {rounded}"
     if torch.cuda.is_available() and (rounded := rounding("cuda")) is not None:
-        found["float32 products on CUDA"] = f"may be rounded to {rounded}"
-    return found
+        packages["float32 products on CUDA"] = f"may be rounded to {rounded}"
+    return packages
 
 
 @cache
@@ -92,8 +92,8 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         UserError: weights that cannot be had.
     """
     file = weights.upsampler_file(upsampler, spec)
-    # the name of a row of the table tells its own
-    own = spec.statistics._asdict() if spec.own and spec.statistics != STATISTICS else {}
+    # those of a named CLIP follow from its name
+    statistics = spec.statistics._asdict() if spec.own and spec.statistics != STATISTICS else {}
     return {
         "model": spec.name,
         "architecture": architecture_of(spec),
@@ -101,7 +101,7 @@ def model_settings(spec: Spec, upsampler: str | Path | None, precision: str) -> 
         "upsampler": weights.upsampler_kind(upsampler, spec),  # not its path: the hash identifies it
         "upsampler_sha256": None if file is None else checksum(file),
         "precision": precision,
-        **{key: list(values) for key, values in own.items()},
+        **{key: list(values) for key, values in statistics.items()},
     }
 
 

@@ -437,8 +437,8 @@ def _background(
     if choice is False:
         return None
     if choice is None or choice is True:
-        found = (i for i, names in enumerate(classes) if any(name.lower() in BACKGROUNDS for name in names))
-        return next(found, None)
+        indices = (i for i, names in enumerate(classes) if any(name.lower() in BACKGROUNDS for name in names))
+        return next(indices, None)
     if isinstance(choice, str):
         for i, names in enumerate(classes):
             if _tidy(choice).lower() in (name.lower() for name in names):

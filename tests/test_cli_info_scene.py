@@ -170,7 +170,7 @@ def test_an_outline_counts_as_the_model():
     """Without weights: the same windows, batch and memory."""
     args = info_scene.argparse.Namespace(model="tiny", architecture=None, upsampler=None, precision="fp32")
     model = load_model("tiny", "road; tree,forest", "cpu").model
-    outline, size = info_scene.outline(args, info_scene.Vocabulary.of("road; tree,forest"))
+    outline, size = info_scene.model_without_weights(args, info_scene.Vocabulary.of("road; tree,forest"))
     assert {parameter.device.type for parameter in outline.parameters()} == {"meta"}
     grid = model.grid(1000, 1000)
     assert outline.grid(1000, 1000) == grid

@@ -98,7 +98,7 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch, capsys):
         "segearth.web.worker.signal", SimpleNamespace(signal=lambda *_: None, SIGINT=None, SIG_IGN=None)
     )
     line, work = Line(), tmp_path / "work"
-    worker.work(line, worker.ModelSetup("clip-vit-b16"))
+    worker.run_worker(line, worker.ModelSetup("clip-vit-b16"))
     assert [what for what, _ in line.sent] == ["unready"]
     assert "--model tiny" in line.sent[0][1]
 

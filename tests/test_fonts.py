@@ -21,7 +21,7 @@ def fontconfig(tmp_path, monkeypatch):
     folder, calls = tmp_path / "bin", tmp_path / "calls"
     folder.mkdir()
     calls.touch()
-    monkeypatch.setattr(fonts, "_offered", {})
+    monkeypatch.setattr(fonts, "_font_files", {})
 
     def say(output: str, code: int = 0) -> None:
         (tmp_path / "output").write_text(output, encoding="utf-8")
@@ -88,7 +88,7 @@ def test_fontconfig_is_asked_once_a_script(fontconfig):
 
 
 def test_without_fontconfig(monkeypatch, tmp_path):
-    monkeypatch.setattr(fonts, "_offered", {})
+    monkeypatch.setattr(fonts, "_font_files", {})
     monkeypatch.setenv("PATH", str(tmp_path))
     assert fonts.fonts_for(["forêt"], 14) == [None]
 

@@ -1,6 +1,5 @@
 """Who may import whom, and what importing costs."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,13 +78,6 @@ def test_names_of_scenes_can_be_imported_without_what_reads_rasters(tmp_path):
     )
     assert "tree" in loaded  # of a picture
     assert {"scenes", "pip", "install", '"segearth[geo]",'} <= loaded
-
-
-def test_the_package_lists_all_its_modules():
-    listed = re.findall(r"[a-z_]+(?=[,/\n])", segearth.__doc__.partition("by topic:")[2])
-    folder = Path(segearth.__file__).parent
-    modules = [path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
-    assert sorted(listed) == sorted(name for name in modules if not name.startswith("__"))
 
 
 def test_public_names():

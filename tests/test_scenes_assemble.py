@@ -272,7 +272,7 @@ def test_a_killed_assembly_starts_again_and_leaves_nothing(tmp_path):
     assert killed.returncode == -9, killed.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
     (tmp_path / "a.tif.aux.xml").write_text("statistics of an earlier map")
-    outputs._swept.clear()  # as in a new process
+    outputs._cleaned.clear()  # as in a new process
     place = {"confidence": tmp_path / "a.tif"}
     assemble(tmp_path / "parts", blocks(area, 112), area, Affine.identity(), None, [CONFIDENCE], place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "parts"]

@@ -33,7 +33,9 @@ from segearth.errors import UserError
 from segearth.exits import run
 from segearth.json_files import write_json
 from segearth.outputs import atomic, writable_folder
-from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
+from segearth.training.simfeatup.images import Batch
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Features, Trainee, accumulate, check_crop
 
 # name -> whether all images are in memory at once (else as many as the device is best at), and kernels computed twice
 VARIANTS: dict[str, tuple[bool, bool]] = {
@@ -76,15 +78,15 @@ def measure(args: argparse.Namespace, options: list[str]) -> None:
     writable_folder(args.out.parent)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for _ in range(args.rounds):
-        for name, found in runs.items():
+        for name, steps in runs.items():
             command = [sys.executable, __file__, *options, "--variant", name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-                raise UserError(f"measuring {name!r} failed: {said[-1].removeprefix('error: ')}")
-            found.append(json.loads(done.stdout))
+                lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+                raise UserError(f"measuring {name!r} failed: {lines[-1].removeprefix('error: ')}")
+            steps.append(json.loads(done.stdout))
     median = {
-        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in runs.items()
+        name: {key: statistics.median(step[key] for step in steps) for key in steps[0]} for name, steps in runs.items()
     }
     settings = {key: getattr(args, key) for key in ("architecture", "batch", "crop", "jitters", "rounds", "device")}
     result = {"machine": machine(), "settings": settings, "steps": median}
@@ -108,14 +110,15 @@ def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> di
     torch.manual_seed(0)
     clip = build_clip(clip_config(args.architecture), args.architecture)
     features = Features(clip).eval().requires_grad_(False).to(device)
-    recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
+    recipe = UpsamplerRecipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
     trainee = Trainee(features.encoder.dim, features.encoder.patch_size, recipe).to(device)
     check_crop(args.crop, features.encoder.patch_size, trainee.upsampler)
     images = torch.randn(args.batch, 3, args.crop, args.crop, device=device)
+    batch = Batch(0, list(range(args.batch)), images, args.batch)
     cuda, linux = device.type == "cuda", Path("/proc/self/clear_refs").exists()
 
     def step() -> None:
-        accumulate(trainee, features, images, list(range(args.batch)), recipe, 0, 0, args.batch)
+        accumulate(trainee, features, batch, recipe, 0)
         if cuda:
             torch.cuda.synchronize(device)
 
@@ -133,9 +136,9 @@ def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> di
     return {"first": first, "seconds": seconds, "processor": processor, "encoder": encoder, "memory": peak}
 
 
-def report(found: dict[str, Any]) -> str:
+def report(result: dict[str, Any]) -> str:
     """The measurements as text."""
-    facts, settings = found["machine"], found["settings"]
+    facts, settings = result["machine"], result["settings"]
     lines = [
         f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, {facts['date']}",
         f"{settings['architecture']}, {settings['batch']} crops of {settings['crop']} pixels, "
@@ -144,8 +147,8 @@ def report(found: dict[str, Any]) -> str:
         f"{'':<36}{'s/step':>8}{'CPU s':>8}{'of it CLIP':>12}{'memory':>11}",
     ]
     lines += [
-        f"{name:<36}{one['seconds']:>8.2f}{one['processor']:>8.2f}{one['encoder']:>12.2f}{one['memory']:>8.0f} MB"
-        for name, one in found["steps"].items()
+        f"{name:<36}{step['seconds']:>8.2f}{step['processor']:>8.2f}{step['encoder']:>12.2f}{step['memory']:>8.0f} MB"
+        for name, step in result["steps"].items()
     ]
     return "\n".join(lines)
 

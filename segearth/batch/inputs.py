@@ -57,36 +57,37 @@ def find_images(arguments: Sequence[str], out: Path, listed: Iterable[str | byte
         listed: paths or addresses, one per line; bytes if names may not be UTF-8.
 
     Raises:
-        UserError: a path does not exist, or no image was found.
+        UserError: a path does not exist, or there is no image.
     """
     several = len(arguments) > 1 or "-" in arguments  # the shell may have expanded a pattern
-    found: dict[Path | str, tuple[Path, Path]] = {}  # by absolute path or address: the path, and the start of its name
+    # absolute path or address -> path, and start of its name
+    entries: dict[Path | str, tuple[Path, Path]] = {}
     for argument in _expanded(arguments, listed):
         if is_address(argument):
             place = Path(address_path(argument))
-            found.setdefault(argument, ("/" / place, Path(place.name)))
+            entries.setdefault(argument, ("/" / place, Path(place.name)))
             continue
         path = user_path(argument)
         if path.is_dir():
             for image in _in_folder(path, out):
-                found.setdefault(image.absolute(), (image, image.relative_to(path)))
+                entries.setdefault(image.absolute(), (image, image.relative_to(path)))
         elif path.is_file() and several and path.name.lower().endswith(RESULT_SUFFIXES):
             continue
         elif path.is_file():
-            found.setdefault(path.absolute(), (path, Path(path.name)))
+            entries.setdefault(path.absolute(), (path, Path(path.name)))
         else:
             raise UserError(
                 f"no image at {printable(argument)}: expected the path of an image, of a folder of images, a pattern "
                 'such as "tiles/*.tif", an address such as https://..., or - for a list of these on standard input; '
                 "correct the path"
             )
-    if not found:
+    if not entries:
         raise UserError(
             f"no images in {printable(' '.join(arguments))}: expected files that end in {', '.join(sorted(SUFFIXES))}; "
             "give files by name if theirs end otherwise"
         )
-    images = list(found.values())
-    sources = [key if isinstance(key, str) else path for key, (path, _) in found.items()]
+    images = list(entries.values())
+    sources = [key if isinstance(key, str) else path for key, (path, _) in entries.items()]
     items = [
         Item(source, name, printable(image)) for source, (name, image) in zip(sources, _names(images), strict=True)
     ]

@@ -91,35 +91,35 @@ def devices() -> dict[str, str]:
     except ImportError as error:
         return {"torch": f"cannot be imported: {first_line(error)}"}
     cpu = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
-    found = {"CPU": f"{cpu}, {_bf16(bf16_in_hardware(torch.device('cpu')))}"}
+    rows = {"CPU": f"{cpu}, {_bf16(bf16_in_hardware(torch.device('cpu')))}"}
     reason = use_onednn()
-    found["float32 products"] = "by oneDNN" if reason is None else f"as torch chooses; not by oneDNN, as {reason}"
+    rows["float32 products"] = "by oneDNN" if reason is None else f"as torch chooses; not by oneDNN, as {reason}"
     for i in range(torch.cuda.device_count()):
         try:
             facts = torch.cuda.get_device_properties(i)
             bf16 = _bf16(bf16_in_hardware(torch.device("cuda", i)))
-            found[f"CUDA {i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
+            rows[f"CUDA {i}"] = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
         except RuntimeError as error:  # a wrong driver, or a GPU in exclusive use
-            found[f"CUDA {i}"] = f"cannot be used: {first_line(error)}"
+            rows[f"CUDA {i}"] = f"cannot be used: {first_line(error)}"
     if not torch.cuda.device_count():
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
-        found["CUDA"] = f"no device; this torch is built for {build}"
-    found["MPS"] = "yes" if torch.backends.mps.is_available() else "no"
-    return found
+        rows["CUDA"] = f"no device; this torch is built for {build}"
+    rows["MPS"] = "yes" if torch.backends.mps.is_available() else "no"
+    return rows
 
 
 def settings() -> dict[str, str]:
     """Caches, and settings by environment variables."""
-    found = {"cache": short_path(weights.cache_dir())}
+    rows = {"cache": short_path(weights.cache_dir())}
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
 
-        found["the hub's cache"] = short_path(Path(HF_HUB_CACHE))
+        rows["the hub's cache"] = short_path(Path(HF_HUB_CACHE))
     except ImportError as error:
-        found["the hub's cache"] = first_line(error)
-    found["offline"] = "yes: SEGEARTH_OFFLINE or HF_HUB_OFFLINE is set" if downloads.offline() else "no"
-    found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    return found | {name: "is set" for name in PLACES if name in os.environ}
+        rows["the hub's cache"] = first_line(error)
+    rows["offline"] = "yes: SEGEARTH_OFFLINE or HF_HUB_OFFLINE is set" if downloads.offline() else "no"
+    rows |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return rows | {name: "is set" for name in PLACES if name in os.environ}
 
 
 def self_test(device: str) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def self_test(device: str) -> dict[str, Any]:
         pixels, _ = read_image(weights.packaged("scene.jpg"))
         started = time.perf_counter()
         result = predictor.predict(pixels[WINDOW, WINDOW], None)
-        found = float(result.confidence.mean(dtype="float64"))
+        confidence = float(result.confidence.mean(dtype="float64"))
         facts |= {"device": str(predictor.device), "seconds": round(time.perf_counter() - started, 2)}
-        facts |= {"mean confidence": round(found, 5), "passed": abs(found - EXPECTED) <= TOLERANCE}
+        facts |= {"mean confidence": round(confidence, 5), "passed": abs(confidence - EXPECTED) <= TOLERANCE}
     except UserError as error:
         facts["error"] = str(error)
     except Exception as error:  # any error belongs in the report
@@ -181,8 +181,8 @@ def _part(name: str) -> str:
     missing = [package for package in extra.packages if find_spec(package) is None]
     if missing:
         return f"no ({extra.about}): {', '.join(missing)} missing; {install_command(name)}"
-    found = ", ".join(f"{package} {_version(package) or ''}".strip() for package in extra.packages)
-    return f"yes ({extra.about}): {found}"
+    installed = ", ".join(f"{package} {_version(package) or ''}".strip() for package in extra.packages)
+    return f"yes ({extra.about}): {installed}"
 
 
 def _version(package: str) -> str | None:

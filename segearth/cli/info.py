@@ -79,14 +79,14 @@ def run(args: argparse.Namespace) -> int:
     for file, (why, _) in ways.items():
         if why is None and not user_path(file).exists():
             raise UserError(f"no file at {printable(file)}: expected image files; give the paths of some")
-    found = [_examine(file, *ways[file], options, args, vocabulary) for file in args.files]
+    results = [_examine(file, *ways[file], options, args, vocabulary) for file in args.files]
     cost = None
-    if any(size is not None for _, size, _ in found) and not args.no_cost:
+    if any(size is not None for _, size, _ in results) and not args.no_cost:
         from segearth.cli.cost import measure
 
         say(f"timing {args.model} ...")
         cost = measure(args, vocabulary)
-    for file, (facts, size, _) in zip(args.files, found, strict=True):
+    for file, (facts, size, _) in zip(args.files, results, strict=True):
         if cost is not None and size is not None:
             facts |= costs(size, cost)
         print(f"{display_name(file)}\n{columns(list(facts.items()), '  ')}\n")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         print(cost.source)
     if spec is not None and spec.own:
         print(f"Model: {printable(spec.about)}: {spec.usage}")
-    return OK if all(fine for *_, fine in found) else MISTAKE if len(found) == 1 else SOME_FAILED
+    return OK if all(fine for *_, fine in results) else MISTAKE if len(results) == 1 else SOME_FAILED
 
 
 def _way(file: str, asked: str | None) -> tuple[str | None, str | None]:

@@ -196,16 +196,16 @@ def _time(raster: Raster, plan: Plan, counts: Workload, args: argparse.Namespace
     model, weights = timed_model(args, vocabulary, compute.device)
     predictor = _predictor(model, vocabulary)
     for area in _areas(plan):
-        found = [_seconds(area, plan, raster, predictor)]
-        if found[0][1]:
-            rounds = 1 if found[0][0] > 1 else 3  # the first round is slower
-            found += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
+        timings = [_seconds(area, plan, raster, predictor)]
+        if timings[0][1]:
+            rounds = 1 if timings[0][0] > 1 else 3  # the first round is slower
+            timings += [_seconds(area, plan, raster, predictor) for _ in range(rounds)]
             break
     else:
         return "unknown: the parts that were looked at have no valid pixel"
     labels = megapixel_seconds(model) / TIMED_PIXELS
     pixels = (area.bottom - area.top) * (area.right - area.left)
-    seconds, windows = min(found)
+    seconds, windows = min(timings)
     batch = plan.blocks.batch
     window = max(seconds - pixels * labels, 0) / (-(-windows // batch) * batch)  # the last batch is padded
     top, bottom, left, right = plan.area.window
@@ -239,8 +239,8 @@ def _areas(plan: Plan) -> Iterator[Window]:
 
 def _seconds(area: Window, plan: Plan, raster: Raster, predictor: Predictor) -> tuple[float, int]:
     """Seconds for a part of a map, and its number of windows; 0 windows if no pixel is valid."""
-    done: list[int] = []
-    begun = time.perf_counter()
-    for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, done.append):
+    windows: list[int] = []
+    started = time.perf_counter()
+    for _ in map_block(area, plan.frame, raster.read, predictor, plan.blocks, windows.append):
         pass
-    return time.perf_counter() - begun, sum(done)
+    return time.perf_counter() - started, sum(windows)

@@ -55,8 +55,8 @@ def _torchrun(argv: list[str]) -> int:
             _wait_for(args.master_addr, args.master_port)
         torchrun(argv)
     except ChildFailedError as error:
-        # of a process that was killed and those that noticed it within the same second, the killed one is the cause
-        killed = [(rank, one) for rank, one in error.failures.items() if one.exitcode < 0 and one.exitcode != -SIGTERM]
+        # of a process that was killed and those that noticed it within the same second, the killed process is the cause
+        killed = [(i, end) for i, end in error.failures.items() if end.exitcode < 0 and end.exitcode != -SIGTERM]
         rank, failure = killed[0] if killed else error.get_first_failure()
         if failure.exitcode < 0:
             return _say(f"error: process {rank} was killed ({failure.signal_name()}): {ENDED}{ADVICE}", 1)

@@ -81,8 +81,8 @@ def run_tasks(
         while todo:
             run.settle(key := todo.popleft(), attempt(key), todo)
     elif todo:
-        with Workers(min(workers, len(todo)), initializer, attempt) as own:
-            _run_in(own, todo, run)
+        with Workers(min(workers, len(todo)), initializer, attempt) as pool:
+            _run_in(pool, todo, run)
     return run.outcome()
 
 

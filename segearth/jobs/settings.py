@@ -51,12 +51,12 @@ def first_difference(before: Any, now: Any, field: str = "") -> Difference | Non
             name = f"{field}.{key}" if field else str(key)
             if key not in before or key not in now:
                 return Difference(name, *(excerpt(one[key]) if key in one else "nothing" for one in (before, now)))
-            if (found := first_difference(before[key], now[key], name)) is not None:
-                return found
+            if (inner := first_difference(before[key], now[key], name)) is not None:
+                return inner
     if isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
         for index, pair in enumerate(zip(before, now, strict=True)):
-            if (found := first_difference(*pair, f"{field}[{index}]")) is not None:
-                return found
+            if (inner := first_difference(*pair, f"{field}[{index}]")) is not None:
+                return inner
     return Difference(field, *_excerpts(before, now))
 
 

@@ -71,18 +71,18 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
         _import_modules(config, path)
     try:
         imported = dict(config.items())
-        found = next(problems(imported, CONFIG), None)
+        problem = next(problems(imported, CONFIG), None)
     except ImportError as error:
         raise UserError(
             f"{path} imports what is not here ({one_line(error)}): expected modules that Python finds; install the "
             "package, or set PYTHONPATH to the folder that holds it"
         ) from None
-    if found is not None:
-        if (by := _origin(found.key, changes)) is None:
-            raise UserError(f"{path}: {found.what}: {found.expected}; correct the config")
-        said = found.of_value and by.partition("=")[0] == found.key
-        what = "" if said else f"{found.what}: "
-        raise UserError(f"{_given(by)}: {what}{found.expected}; change or remove this option")
+    if problem is not None:
+        if (by := _origin(problem.key, changes)) is None:
+            raise UserError(f"{path}: {problem.what}: {problem.expected}; correct the config")
+        is_named = problem.of_value and by.partition("=")[0] == problem.key
+        what = "" if is_named else f"{problem.what}: "
+        raise UserError(f"{_given(by)}: {what}{problem.expected}; change or remove this option")
     _check_model(imported["model"], path)
     _check_pipeline(imported["test_dataloader"]["dataset"]["pipeline"], path)
 
@@ -131,7 +131,7 @@ def check_change(change: str, config: Mapping[str, Any]) -> None:
         config: as its file has it, with the changes before this one.
 
     Raises:
-        UserError: the place is none.
+        UserError: evaluation does not read the key, or it does not exist.
     """
     parts = change.partition("=")[0].split(".")
     problem = None if parts[0] in CONFIG.keys else f"evaluation reads no key {parts[0]!r}: {_place(parts, config)}"
@@ -234,7 +234,7 @@ def _check_pipeline(pipeline: Sequence[Mapping[str, Any]], path: Path) -> None:
     problem = None
     if kinds[-1] != "PackSegInputs":
         problem = "PackSegInputs is not its last step"
-    elif wrong := [one for one in kinds if one.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
+    elif wrong := [kind for kind in kinds if kind.startswith(("Random", "Pad", "CenterCrop", "PhotoMetric"))]:
         problem = f"{', '.join(wrong)} would not be undone in the predictions, or is of training"
     elif "LoadAnnotations" in kinds and "Resize" in kinds[kinds.index("LoadAnnotations") :]:
         problem = "Resize comes after LoadAnnotations, so that labels would be resized"

@@ -86,9 +86,9 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     try:
         config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
-        said = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
+        reason = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
         raise UserError(
-            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {said}): expected a "
+            f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {reason}): expected a "
             "Python config of mmengine; mend the file, or use one of configs/"
         ) from None
     parser = argparse.ArgumentParser()

@@ -22,10 +22,10 @@ def place_data(dataset: dict[str, Any], config: Path, data_root: str | Path | No
     for key, value in prefix.items():
         prefix[key] = str(_find_data(Path(root, value), f"data_prefix.{key}", config, data_root))
     if ann_file := dataset.get("ann_file"):
-        found = resolve(ann_file, config.parent)  # such lists come with the code rather than with the data
-        if found is None and (packaged := Path(str(files("segearth") / "data" / Path(ann_file).name))).is_file():
-            found = packaged
-        dataset["ann_file"] = str(found or _find_data(Path(root, ann_file), "ann_file", config, data_root))
+        path = resolve(ann_file, config.parent)  # such lists come with the code rather than with the data
+        if path is None and (packaged := Path(str(files("segearth") / "data" / Path(ann_file).name))).is_file():
+            path = packaged
+        dataset["ann_file"] = str(path or _find_data(Path(root, ann_file), "ann_file", config, data_root))
     dataset["data_prefix"] = prefix
     dataset["data_root"] = ""
 
@@ -46,13 +46,13 @@ def place_split(config: Any, split: str, path: Path, data_root: str | Path | Non
 def place_classes(model: dict[str, Any], config: Path) -> None:
     """Makes the path of the class file absolute."""
     names = Path(model["name_path"])
-    found = resolve(names, config.parent) or resolve(names.name, config.parent)
-    if found is None:
+    path = resolve(names, config.parent) or resolve(names.name, config.parent)
+    if path is None:
         raise UserError(
             f"no class file {names} (model.name_path of {config}), looked for {places_of(config.parent)}: "
             "give the path of a text file with one class a line, commas between synonyms"
         )
-    model["name_path"] = str(found)
+    model["name_path"] = str(path)
 
 
 def _find_data(path: Path, key: str, config: Path, data_root: str | Path | None) -> Path:

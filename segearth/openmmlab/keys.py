@@ -68,19 +68,19 @@ def problems(value: Any, rule: Rule, key: str = "") -> Iterator[Problem]:
     if not rule.fits(value):
         yield Problem(key, f"{key} is {reprlib.repr(value)}", f"expected {rule.expected}", of_value=True)
     elif isinstance(value, dict):
-        for name, own in value.items():
+        for name, element in value.items():
             if name in rule.keys:
-                yield from problems(own, rule.keys[name], f"{below}{name}")
+                yield from problems(element, rule.keys[name], f"{below}{name}")
             elif rule.closed and not str(name).startswith("_"):  # such as mmengine's _scope_
                 yield Problem(f"{below}{name}", f"unknown key {name!r} in {key}", near(str(name), rule))
             elif rule.items is not None:
-                yield from problems(own, rule.items, f"{below}{name}")
+                yield from problems(element, rule.items, f"{below}{name}")
         for name in rule.required:
             if name not in value:
                 yield Problem(key, f"{below}{name} is missing", f"expected {rule.keys[name].expected}")
     elif rule.items is not None and isinstance(value, list | tuple):
-        for i, own in enumerate(value):
-            yield from problems(own, rule.items, f"{below}{i}")
+        for i, element in enumerate(value):
+            yield from problems(element, rule.items, f"{below}{i}")
 
 
 def near(name: str, rule: Rule) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
-from segearth.json_files import misfit
+from segearth.json_files import schema_error
 from segearth.results.record import ClassResult
 
 
@@ -110,7 +110,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
 
     def is_record(self, record: Any) -> bool:
         """Whether a value that was read from a file can be one of `records`."""
-        if misfit(record, {"areas": list, "ignored": int, "seconds": (int, float)}) is not None:
+        if schema_error(record, {"areas": list, "ignored": int, "seconds": (int, float)}) is not None:
             return False
         lengths = [len(counts) for counts in record["areas"] if isinstance(counts, list)]
         classes = len((self.dataset_meta or {})["classes"])

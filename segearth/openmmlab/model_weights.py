@@ -15,6 +15,19 @@ from segearth.errors import UserError, option
 from segearth.openmmlab import places
 
 
+class MissingWeightsError(UserError):
+    """Weights that cannot be had: whatever else needs them fails, too.
+
+    Args:
+        kind: "clip" or "upsampler".
+        message: see `UserError`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class ModelWeights:
     """The weights of a config's model.
@@ -33,10 +46,15 @@ class ModelWeights:
         """The files of "clip" and "upsampler", downloaded if they must be; None for an upsampler without weights.
 
         Raises:
-            UserError: a file that is not there, or a failed download.
+            MissingWeightsError: a file that is not there, or a failed download.
         """
-        upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)  # the small file first
-        return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        kind = "upsampler"  # the small file first
+        try:
+            upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)
+            kind = "clip"
+            return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        except UserError as error:
+            raise MissingWeightsError(kind, str(error)) from None
 
 
 def model_weights(model: Mapping[str, Any]) -> ModelWeights:
@@ -95,7 +113,7 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "architecture": (),
         "upsampler": ("default", *untrained_names(), *SHORT, *UPSAMPLER_FILES),
     }
-    found = {}
+    paths = {}
     for key, others in names.items():
         value = model.get(key)
         if not isinstance(value, str | Path) or str(value).startswith(HUB):
@@ -103,8 +121,8 @@ def placed(model: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         file, kernels = named_weights(value)
         if str(file) not in others:
             place = places.resolve(file, folder)
-            found[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
-    return found
+            paths[key] = f"{KERNELS * kernels}{place}" if place is not None and place.is_file() else value
+    return paths
 
 
 def fetch_weights(config: Any, path: Path) -> None:
@@ -117,13 +135,17 @@ def fetch_weights(config: Any, path: Path) -> None:
         path: of its file.
 
     Raises:
-        UserError: weights that cannot be had.
+        MissingWeightsError: weights that cannot be had.
     """
     model = config.model
     used = model_weights(model).upsampler
     settings = model.get("feature_up_cfg") or {}
     if used is not None and model.get("upsampler") is None and used == settings.get("model_path"):
-        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+        try:
+            place = resolve_weights(used, path.parent)
+        except UserError as error:
+            raise MissingWeightsError("upsampler", str(error)) from None
+        model["feature_up_cfg"] = {**settings, "model_path": str(place)}
     model_weights(model).files()
 
 
@@ -133,8 +155,8 @@ def resolve_weights(path: str | Path, config_folder: Path) -> Path:
     Raises:
         UserError: neither there nor known, or a download that failed.
     """
-    if (found := places.resolve(path, config_folder)) is not None:
-        return found
+    if (place := places.resolve(path, config_folder)) is not None:
+        return place
     known = next((file for file in UPSAMPLER_FILES.values() if file.name == Path(path).name), None)
     if known is None:
         names = ", ".join(file.name for file in UPSAMPLER_FILES.values())

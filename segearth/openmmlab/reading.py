@@ -46,11 +46,11 @@ def read_alike(dataset: Any) -> list[str]:
         UserError: an image that `read_image` refuses, or a label map that is no picture of its size.
     """
     steps = dataset.pipeline.transforms
-    own = [i for i, step in enumerate(steps) if type(step) is LoadImageFromFile]
-    for i in own:
+    loaders = [i for i, step in enumerate(steps) if type(step) is LoadImageFromFile]
+    for i in loaders:
         steps[i] = ReadImage(steps[i].to_float32)
     dataset.pipeline = _Readable(dataset.pipeline)
-    return _check_images(dataset, any(type(step) is LoadAnnotations for step in steps)) if own else []
+    return _check_images(dataset, any(type(step) is LoadAnnotations for step in steps)) if loaders else []
 
 
 def _check_images(dataset: Any, labels: bool) -> list[str]:

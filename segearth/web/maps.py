@@ -79,10 +79,10 @@ class MapFiles:
 
     def tile(self, zoom: int, column: int, row: int) -> bytes | None:
         """A tile as a PNG with the bands best class, its score, and 0; None if all pixels are unknown."""
-        found = tile_area(self.size, zoom, column, row)
-        if found is None:
+        window = tile_area(self.size, zoom, column, row)
+        if window is None:
             return None
-        area, step = found
+        area, step = window
         coarse = max((factor for factor in COARSE if factor <= step), default=None)
         if coarse is None:
             labels, confidence = (band[::step, ::step] for band in self.best(area))

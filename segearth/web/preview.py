@@ -129,10 +129,10 @@ def image_tile(view: View, zoom: int, column: int, row: int) -> bytes | None:
         UserError: the image was deleted or changed.
         ReadFailed: a part of it cannot be read.
     """
-    found = tile_area(view.size, zoom, column, row)
-    if found is None:
+    window = tile_area(view.size, zoom, column, row)
+    if window is None:
         return None
-    area, step = found
+    area, step = window
     shown = (-(-(area.bottom - area.top) // step), -(-(area.right - area.left) // step))
     if view.preview is not None and step >= view.reduction:
         colours = _read_preview(view.preview, area, view.reduction, shown)

@@ -1,4 +1,4 @@
-"""A folder of images to crops for training: what a sample shows depends on its number alone.
+"""Crops of the images in folders, for training: the crop of a sample depends on its number alone.
 
 No labels are needed, and files that cannot be used are left out, each with one sentence that says why.
 """
@@ -24,13 +24,13 @@ from segearth.images.files import SUFFIXES
 from segearth.training.simfeatup.draws import Purpose, key
 
 # SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop would show little but its own mirrors
 
 
 class Sample(NamedTuple):
-    """A crop, and what went wrong on the way to it.
+    """A crop, and the files that could not be read for it.
 
     Attributes:
         image: (3, crop, crop) float32, normalised.
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool = True) -> list[Path]:
-    """All files of some folders, and of those in them, that end like images, in the order of their names.
+    """Finds the image files in some folders and in their subfolders, sorted by name.
 
     Args:
         folders: where to look.
@@ -55,18 +55,18 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool
     """
     check_folders(folders)
     fitting: set[str] = set()
-    found = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
+    paths = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
     for pattern in exclude:
         if warn and pattern not in fitting:
             warnings.warn(f"{option('exclude', pattern)} fits no image that was found", UserNotice, stacklevel=2)
-    return found
+    return paths
 
 
 def check_folders(folders: Sequence[Path]) -> None:
-    """Refuses what is no folder.
+    """Refuses paths that are not folders.
 
     Raises:
-        UserError: which one.
+        UserError: a path is a file or does not exist.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -83,14 +83,18 @@ def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> lis
     for path in paths:
         inner = path.relative_to(folder)
         names = {*inner.parts, *(part.as_posix() for part in (inner, *inner.parents[:-1]))}
-        fit = [one for one in exclude if any(fnmatchcase(name, one.removeprefix("./").rstrip("/")) for name in names)]
+        fit = [
+            pattern
+            for pattern in exclude
+            if any(fnmatchcase(name, pattern.removeprefix("./").rstrip("/")) for name in names)
+        ]
         fitting.update(fit)
         if not fit:
             kept.append(path)
     if not kept:
-        found = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
+        reason = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
         raise UserError(
-            f"no images in {folder} ({found}): expected files such as .png, .jpg or .tif, in it or in folders in it; "
+            f"no images in {folder} ({reason}): expected files such as .png, .jpg or .tif, in it or in folders in it; "
             "give the folder that holds them"
         )
     return kept
@@ -110,7 +114,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, str]]:
-    """Looks at the files' headers, and sorts out what can be seen not to be usable there.
+    """Reads the headers of image files, and leaves out those that cannot be used.
 
     Args:
         paths: image files.
@@ -130,7 +134,7 @@ def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, s
 
 
 def _flaw(path: Path, crop: int) -> str | None:
-    """Why a file cannot be used, as far as its header tells; None if it seems to be sound."""
+    """The reason why a file cannot be used, as its header shows it; None where there is none."""
     try:
         height, width = check_image(path)
     except UserError as error:
@@ -144,7 +148,7 @@ def _flaw(path: Path, crop: int) -> str | None:
 
 
 class Crops(Dataset[Sample]):
-    """Sample number -> crop; every image is shown once before any is shown again."""
+    """Crops by sample number; every image is used once before any is used again."""
 
     def __init__(self, paths: list[Path], crop: int, seed: int) -> None:
         """Takes the images.
@@ -170,7 +174,7 @@ class Crops(Dataset[Sample]):
             except UserError as error:
                 left_out[str(path)] = str(error)
                 continue
-            return Sample(normalise(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
+            return Sample(normalise_imagenet(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
         return Sample(torch.empty(0), left_out)
 
     def index(self, number: int) -> int:
@@ -194,17 +198,35 @@ def cut(pixels: NDArray[np.uint8], crop: int, seed: int) -> NDArray[np.uint8]:
     return pixels[top : top + crop, left : left + crop]
 
 
-def normalise(pixels: NDArray[np.uint8]) -> Tensor:
+def normalise_imagenet(pixels: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32, minus ImageNet's mean, divided by its standard deviation."""
     image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return ((image - mean) / std).contiguous()
+
+
+class Batch(NamedTuple):
+    """The images of a step, or this process's part of them.
+
+    Attributes:
+        step: number of the step.
+        samples: number of each image in the step's batch, by which its random draws are keyed.
+        images: (n, 3, crop, crop), normalised.
+        total: images of the step in all processes; losses are means over all of them.
+        left_out: file -> why, for the files that could not be read.
+    """
+
+    step: int
+    samples: list[int]
+    images: Tensor
+    total: int
+    left_out: dict[str, str] = {}  # noqa: RUF012  (never changed)
 
 
 def batches(
     crops: Crops, batch: int, steps: range, rank: int, ranks: int, workers: int, pinned: bool = False
-) -> Iterator[tuple[int, list[int], Tensor, dict[str, str]]]:
-    """This process's part of each step's batch.
+) -> Iterator[Batch]:
+    """Yields this process's part of each step's batch.
 
     Args:
         crops: the samples.
@@ -214,9 +236,6 @@ def batches(
         ranks: how many there are; each takes every `ranks`-th image.
         workers: processes that read images ahead of time; 0 for none.
         pinned: whether the images are put where a CUDA device reads them by itself, so that copying them needs no wait.
-
-    Yields:
-        The step; places in its batch; the images (n, 3, crop, crop); and files that could not be read, with the reason.
 
     Raises:
         UserError: none of the images can be read.
@@ -234,7 +253,7 @@ def batches(
             raise UserError(
                 f"none of the {len(crops)} images can be read; the first one: {next(iter(left_out.values()))}"
             )
-        yield step, places, images, left_out
+        yield Batch(step, places, images, batch, left_out)
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, dict[str, str]]:

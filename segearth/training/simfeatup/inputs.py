@@ -1,4 +1,4 @@
-"""What a step takes beside images and weights: the jitters' matrices, and everything that is drawn.
+"""The inputs of a step beside images and weights: the jitters' matrices, and all random numbers.
 
 All of it is made on the CPU before the step begins, so that it goes to a GPU in one copy. Only the dropout of single
 elements, as large as a pixel map, is drawn where it is used.
@@ -13,13 +13,15 @@ from torch import Tensor
 
 from segearth.models.simfeatup import JBU
 from segearth.training.simfeatup.draws import Purpose, generator
+from segearth.training.simfeatup.images import Batch
 from segearth.training.simfeatup.jitter import Blocks, Jitter, blocks, blur_matrix, draw_jitter, fit_matrix, support
 from segearth.training.simfeatup.kernels import Drops, draw_drops
 from segearth.training.simfeatup.losses import draw_kept, draw_projection
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
 
 
 class Matrices(NamedTuple):
-    """A jitter in the forms in which it is applied; each for rows and for columns.
+    """The matrices of a jitter, each for rows and for columns.
 
     Attributes:
         image: of the image.
@@ -35,7 +37,7 @@ class Matrices(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What is drawn for B images in one jitter.
+    """The random numbers of B images in one jitter.
 
     Attributes:
         drops: channel dropout, or None.
@@ -51,49 +53,47 @@ class Drawn(NamedTuple):
 
 
 class JitterInputs(NamedTuple):
-    """Of one jitter: its matrices, and what is drawn for each part of the batch."""
+    """The matrices of one jitter, and the random numbers of each part of the batch."""
 
     matrices: Matrices
     parts: list[Drawn]
 
 
 def step_inputs(
-    upsampler: JBU,
-    crop: int,
-    patch: int,
-    parts: list[list[int]],
-    jitters: int,
-    dropout: bool,
-    seed: int,
-    step: int,
-    device: torch.device,
+    upsampler: JBU, batch: Batch, parts: list[slice], patch: int, recipe: UpsamplerRecipe, seed: int
 ) -> list[JitterInputs]:
-    """Makes them all, on the CPU.
+    """Makes the inputs of every jitter of a step, on the CPU.
 
     Args:
         upsampler: the model.
-        crop: side of the images in pixels.
+        batch: the images; the element-wise dropout is drawn on their device.
+        parts: the images that are worked on at once.
         patch: the CLIP's patch side.
-        parts: the samples that are worked on at once, by which draws are keyed.
-        jitters: how many there are in a step.
-        dropout: whether channels and elements are dropped.
+        recipe: how many jitters there are, and whether channels and elements are dropped.
         seed: the run's.
-        step: number of the step.
-        device: of the element-wise dropout.
     """
+    crop, device = batch.images.shape[-1], batch.images.device
     doublings = len(upsampler.steps(patch))
     with torch.device("cpu"):  # whatever the caller's default device is
         return [
             JitterInputs(
                 jitter_matrices(
-                    draw_jitter(generator(seed, Purpose.JITTER, step, number), crop), patch, crop, doublings
+                    draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop), patch, crop, doublings
                 ),
                 [
-                    draw(upsampler, crop // patch, doublings, part, dropout, (seed, step, number), device)
+                    draw(
+                        upsampler,
+                        crop // patch,
+                        doublings,
+                        batch.samples[part],
+                        recipe.dropout,
+                        (seed, batch.step, number),
+                        device,
+                    )
                     for part in parts
                 ],
             )
-            for number in range(jitters)
+            for number in range(recipe.jitters)
         ]
 
 
@@ -123,7 +123,7 @@ def draw(
     numbers: tuple[int, int, int],
     device: torch.device,
 ) -> Drawn:
-    """Draws for some images, by keys of their own.
+    """Draws the random numbers of some images; each image has a generator of its own.
 
     Args:
         upsampler: the model.
@@ -136,15 +136,15 @@ def draw(
     """
     seed, step, jitter = numbers
 
-    def of(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
+    def generators(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
         return [generator(seed, purpose, step, sample, jitter, device=device) for sample in samples]
 
     width = upsampler.feat_dim
     assert width is not None  # what is trained has one
-    kept = [draw_kept(patches * patches, one) for one in of(Purpose.PATCHES)]
+    kept = [draw_kept(patches * patches, source) for source in generators(Purpose.PATCHES)]
     return Drawn(
-        draw_drops(upsampler, doublings, of(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
-        torch.stack([draw_projection(width, one) for one in of(Purpose.PROJECTION)]),
+        draw_drops(upsampler, doublings, generators(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
+        torch.stack([draw_projection(width, source) for source in generators(Purpose.PROJECTION)]),
         torch.stack(kept).view(-1, patches, patches),
-        of(Purpose.PIXEL_DROPOUT, device) if dropout else [],
+        generators(Purpose.PIXEL_DROPOUT, device) if dropout else [],
     )

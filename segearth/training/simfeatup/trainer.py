@@ -28,16 +28,8 @@ from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, check_folders, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
-from segearth.training.simfeatup.step import (
-    FEATURES,
-    IMAGE_WEIGHT,
-    STARTS,
-    Features,
-    Recipe,
-    Trainee,
-    accumulate,
-    check_crop,
-)
+from segearth.training.simfeatup.recipe import FEATURES, STARTS, UpsamplerRecipe
+from segearth.training.simfeatup.step import IMAGE_WEIGHT, Features, Trainee, accumulate, check_crop
 
 # all from SimFeatUp's training
 LEARNING_RATE = 1e-3
@@ -93,7 +85,7 @@ def train(
     images: Sequence[Path],
     out: Path,
     run: Run,
-    recipe: Recipe,
+    recipe: UpsamplerRecipe,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = print,
     ranks: Ranks = ALONE,
@@ -159,7 +151,7 @@ def _train(
     crops: Crops,
     files: Files,
     run: Run,
-    recipe: Recipe,
+    recipe: UpsamplerRecipe,
     ranks: Ranks,
     device: torch.device,
     warner: Warner,
@@ -203,16 +195,17 @@ def _train(
     started = saved_at = time.perf_counter()
     pinned = device.type == "cuda"
     order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers, pinned)
-    for step, samples, pictures, failed in order:
-        for unreadable in ranks.gather(failed):
+    for batch in order:
+        for unreadable in ranks.gather(batch.left_out):
             warner(unreadable)
-        pictures = pictures.to(device, non_blocking=pinned)
+        batch = batch._replace(images=batch.images.to(device, non_blocking=pinned))
+        step = batch.step
         if step == done:
-            say(_size(features(pictures[:1]), recipe.scale))
+            say(_size(features(batch.images[:1]), recipe.scale))
         optimiser.zero_grad(set_to_none=False)
-        found = accumulate(trainee, features, pictures, samples, recipe, run.seed, step, run.batch)
-        total = finish(trainee, found, optimiser, step, ranks)
-        reconstruction, image, norm = torch.cat([found, total[None]]).tolist()  # the only wait for a GPU
+        losses = accumulate(trainee, features, batch, recipe, run.seed)
+        gradient_norm = reduce_clip_step(trainee, losses, optimiser, step, ranks)
+        reconstruction, image, norm = torch.cat([losses, gradient_norm[None]]).tolist()  # the only wait for a GPU
         loss = reconstruction + IMAGE_WEIGHT * image
         late = log is not None and time.perf_counter() - saved_at > SAVE_SECONDS
         saved = late or (step + 1) % run.save_every == 0 or step + 1 == steps
@@ -234,14 +227,23 @@ def _train(
     return trainee
 
 
-def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks) -> Tensor:
-    """Adds up gradients and losses over the processes, and steps.
+def reduce_clip_step(
+    trainee: Trainee, losses: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks
+) -> Tensor:
+    """Sums gradients and losses over the processes, clips the gradient in the first steps, and takes a step.
+
+    Args:
+        trainee: with the gradients of this process.
+        losses: of this process; in place.
+        optimiser: of the trainee's weights.
+        step: number of the step.
+        ranks: the processes.
 
     Returns:
-        The gradient's norm before it is clipped, which it is in the first steps; on the device.
+        The gradient's norm before it is clipped, on the device.
     """
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
-    ranks.all_reduce([*gradients, found])
+    ranks.all_reduce([*gradients, losses])
     norm = nn.utils.get_total_norm(gradients)
     if step < WARM_UP:
         nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)
@@ -249,14 +251,14 @@ def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, st
     return norm
 
 
-def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
-    """Refuses what needs no model and no look into the images to be seen.
+def check(run: Run, recipe: UpsamplerRecipe, images: Sequence[Path], out: Path) -> Files:
+    """Checks everything that can be checked without the model and the images.
 
     Returns:
         The files that the run writes.
 
     Raises:
-        UserError: an option out of range, a folder that is none, files that would be overwritten.
+        UserError: an option out of range, a path that is not a folder, files that would be overwritten.
     """
     numbers: tuple[tuple[str, float | None, str | None], ...] = (
         ("steps", run.steps, None),
@@ -296,7 +298,7 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
     return files
 
 
-def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
+def begin_with(trainee: Trainee, path: Path, recipe: UpsamplerRecipe) -> None:
     """Loads an upsampler's checkpoint.
 
     Raises:
@@ -313,8 +315,8 @@ def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
     load_strictly(trainee.upsampler, state, str(path))
 
 
-def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> dict[str, Any]:
-    """What a run must agree in to be resumed; what changes no number (workers, processes) is left away."""
+def describe(model: str, run: Run, recipe: UpsamplerRecipe, images: Sequence[Path]) -> dict[str, Any]:
+    """The settings in which a resumed run must agree; those that change no number (workers, processes) are left out."""
     listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in images)
     facts = {
         "model": model,
@@ -335,20 +337,20 @@ def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> di
 
 
 def _places(paths: Sequence[Path]) -> str:
-    """Where images are: masks among them are seen here."""
+    """The folders of the images, for display: it shows whether masks are among them."""
     counts = Counter(path.parent for path in paths).most_common()
     shown = ", ".join(f"{count} in {folder}" for folder, count in counts[:4])
     return f"{shown} and {len(counts) - 4} folders more" if len(counts) > 4 else shown
 
 
 def _size(features: Tensor, scale: float) -> str:
-    """How large features are, and what to do where the losses are not made for it."""
+    """The size of the features, and advice where the losses are not made for such a size."""
     size = float(features.float().square().mean().sqrt())
-    said = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
+    size_text = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
     if USUAL_SIZE / 4 < size * scale < USUAL_SIZE * 4:
-        return said
+        return size_text
     better = option("scale", float(f"{USUAL_SIZE / max(size, 1e-6):.2g}"), "feature_scale")
-    return f"{said}; the recipe was made for {USUAL_SIZE}: use {better}"
+    return f"{size_text}; the recipe was made for {USUAL_SIZE}: use {better}"
 
 
 class Warner:
@@ -367,4 +369,4 @@ class Warner:
 
 
 def _silent(_: str) -> None:
-    """Says nothing: another process speaks."""
+    """Shows nothing: the first process shows everything."""

@@ -1,12 +1,12 @@
-// The REST interface of segearth web. Every failure is an ApiError whose message is a sentence for the user.
+// Client of the REST interface of segearth web. Every failure is an ApiError with a message for the user.
 
 const GONE = "The server does not answer. Is segearth web still running?";
 
 export class ApiError extends Error {
   /**
-   * @param {string} message a sentence
-   * @param {string|null} field what caused it: "classes", "file", "path", ...
-   * @param {number} status of HTTP; 0 where there was no answer
+   * @param {string} message a sentence for the user
+   * @param {string|null} field the field of the request that caused it: "classes", "file", "path", ...
+   * @param {number} status HTTP status; 0 without a response
    */
   constructor(message, field = null, status = 0) {
     super(message);
@@ -15,13 +15,13 @@ export class ApiError extends Error {
   }
 }
 
-/** The error in an answer that is none of success. */
+/** The error of a response without success. */
 function errorOf(status, text) {
   try {
     const { error, field } = JSON.parse(text);
     if (error) return new ApiError(error, field ?? null, status);
   } catch {
-    // Not from segearth's own code: a proxy, for example.
+    // Not from segearth: from a proxy, for example.
   }
   return new ApiError(`The server answers with error ${status}.`, null, status);
 }
@@ -64,7 +64,7 @@ export const api = {
 };
 
 /**
- * Sends a file; fetch cannot tell how much of it has gone.
+ * Uploads a file by XMLHttpRequest, as fetch has no upload progress.
  * @returns {{done: Promise<object>, cancel: () => void}} the image; cancelling rejects with null
  */
 export function upload(file, onProgress) {
@@ -88,11 +88,11 @@ export function upload(file, onProgress) {
 export const ended = (job) => !["queued", "running"].includes(job.state);
 
 /**
- * Follows a job until it ends; where server-sent events do not come through, it asks again and again.
- * @param {string} id of the job
- * @param {(job: object) => void} onJob at each change
- * @param {(error: ApiError) => void} onTrouble when the server cannot be reached
- * @returns {() => void} stops following
+ * Follows a job until it ends, by server-sent events, or by polling where these are blocked.
+ * @param {string} id id of the job
+ * @param {(job: object) => void} onJob called at each change
+ * @param {(error: ApiError) => void} onTrouble called when the server cannot be reached
+ * @returns {() => void} a function that stops following
  */
 export function follow(id, onJob, onTrouble) {
   const events = new EventSource(`api/jobs/${id}/events`);

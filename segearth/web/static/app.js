@@ -1,4 +1,4 @@
-// The page: which image and which map are shown, and what follows from that.
+// The page: selects the image and the map to show, and updates all parts.
 
 import { api, ended, follow } from "./api.js";
 import { announce, byId, element, throttled } from "./dom.js";
@@ -16,7 +16,7 @@ const state = {
   image: null,
   job: null,
   view: null, // how the job's map is shown: see classes.js
-  histogram: null, // of the whole image
+  histogram: null, // counts in the whole image
 };
 
 let map, images, mapping, legend, scores, downloads;
@@ -46,7 +46,7 @@ async function start() {
   }
 }
 
-/** What was shown before the page was loaded again, else a job that runs, else the newest image. */
+/** Restores the view before a reload, else shows a running job, else the newest image. */
 function showFirst() {
   const hash = new URLSearchParams(location.hash.slice(1));
   const job =
@@ -85,7 +85,7 @@ async function removeImage(image) {
   }
 }
 
-/** Shows an image with its newest map; one that is still being prepared is asked for again. */
+/** Shows an image with its newest map; polls while the image is being prepared. */
 function showImage(image, job = null) {
   state.image = image;
   complainAtAll(null);
@@ -119,7 +119,7 @@ async function lookAgain(image) {
 async function startJob(request) {
   const job = await api.map({ image: state.image.id, ...request });
   state.jobs = [job, ...state.jobs];
-  if (state.image.id !== job.image) return; // another image was chosen meanwhile
+  if (state.image.id !== job.image) return; // another image was selected meanwhile
   showJob(job);
   if (isSmall()) showPart("classes-part");
 }
@@ -135,7 +135,7 @@ async function cancelJob() {
   }
 }
 
-/** Shows the map of a job, or that there is none, and follows it while it runs. */
+/** Shows the map of a job, or none, and follows the job while it runs. */
 function showJob(job) {
   stopFollowing();
   stopFollowing = () => {};
@@ -155,7 +155,7 @@ function showJob(job) {
   if (!ended(job)) stopFollowing = follow(job.id, jobChanged, complainAtAll);
 }
 
-/** What the server says of the job that is shown. */
+/** Handles news of the shown job. */
 function jobChanged(job) {
   const before = state.job;
   complainAtAll(null);
@@ -173,7 +173,7 @@ function jobChanged(job) {
 }
 
 const getBlocks = throttled(800, () => {
-  if (!state.job) return; // an image without a map was chosen meanwhile
+  if (!state.job) return; // an image without a map was selected meanwhile
   map.classLayer?.refresh(state.job.revision);
   getHistogram();
 });
@@ -198,7 +198,7 @@ function showProgress() {
   byId("legend-caption").textContent = `Classes with their shares of the view and of ${part ? "what is mapped so far" : "the image"}`;
 }
 
-/** The maps of this image, where there is more than one. */
+/** Shows the list of maps of this image, if there are several. */
 function showJobs() {
   const own = state.jobs.filter((one) => one.image === state.image.id);
   byId("job-choice").hidden = own.length < 2;
@@ -214,9 +214,9 @@ function jobName(job) {
   return (names.length > 32 ? `${names.slice(0, 31)}…` : names) + (job.state === "done" ? "" : ` (${job.state})`);
 }
 
-// ---- how it is shown
+// ---- the view
 
-/** The threshold, colours and hidden classes of a job: those of before the page was loaded again, else its own. */
+/** The threshold, colours and hidden classes of a job: those before a reload, else those of the job. */
 function viewOf(job) {
   const kept = JSON.parse(sessionStorage.getItem(`view-${job.id}`) ?? "{}");
   return {
@@ -261,7 +261,7 @@ function showScores(row, column) {
   if (state.job) scores.ask(state.job, state.image, state.view, row, column);
 }
 
-/** The address says what is shown, so that it is found again. */
+/** Stores the shown image and map in the URL, so that a reload restores them. */
 function remember() {
   const hash = new URLSearchParams({ image: state.image.id });
   if (state.job) hash.set("job", state.job.id);

@@ -1,4 +1,4 @@
-// The map as tiles. Their bytes are kept, so that another threshold or colour needs no server.
+// The tiles of a map. Their bytes are cached, so that another threshold or colour needs no request.
 
 import { PIXELS, colourTable } from "./classes.js";
 import { decode } from "./png.js";
@@ -8,12 +8,12 @@ const SIZE = 256;
 
 export const ClassLayer = L.GridLayer.extend({
   /**
-   * @param {string} address of the tiles
+   * @param {string} address URL of the tiles
    * @param {object} options of L.GridLayer, and
-   *   zoomOffset: what is added to Leaflet's zoom for that of the server,
-   *   revision: grows with each block that is finished,
-   *   view: how the map is shown,
-   *   onPixels: called when other pixels are shown
+   *   zoomOffset: zoom of the server minus zoom of Leaflet,
+   *   revision: increases with each finished block,
+   *   view: thresholds and colours,
+   *   onPixels: called when the shown pixels change
    */
   initialize(address, options) {
     L.setOptions(this, options);
@@ -36,7 +36,7 @@ export const ClassLayer = L.GridLayer.extend({
     return canvas;
   },
 
-  /** Gets a tile's bytes and paints it; one that is not there yet, or does not come, stays as it is. */
+  /** Loads and paints a tile; a missing or failed tile stays unchanged. */
   async fetchTile(tile) {
     tile.request?.abort();
     tile.request = new AbortController();
@@ -54,7 +54,7 @@ export const ClassLayer = L.GridLayer.extend({
     this.options.onPixels();
   },
 
-  /** Another colour table for all tiles that are there. */
+  /** Repaints all loaded tiles with another colour table. */
   repaint(view) {
     performance.mark("repaint-start");
     this.table = colourTable(view);
@@ -73,7 +73,7 @@ export const ClassLayer = L.GridLayer.extend({
     context.putImageData(tile.image, 0, 0);
   },
 
-  /** Gets all tiles again, since blocks were finished. */
+  /** Loads all tiles again, as blocks were finished. */
   refresh(revision) {
     if (revision === this.options.revision) return;
     this.options.revision = revision;
@@ -81,9 +81,9 @@ export const ClassLayer = L.GridLayer.extend({
   },
 
   /**
-   * How often each pixel value is in a part of the map, at the zoom that is shown.
+   * Counts pixel values in a part of the map, at the shown zoom.
    * @param {{left: number, top: number, right: number, bottom: number}} part in pixels of the image
-   * @returns {Uint32Array} of PIXELS counts
+   * @returns {Uint32Array} PIXELS counts
    */
   histogram(part) {
     const counts = new Uint32Array(PIXELS);

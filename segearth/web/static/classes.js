@@ -1,31 +1,31 @@
-// What the bytes of a map mean: a pixel is class · 256 + confidence, where confidence 0 is nodata and 1 to 255 are
-// scores from 0 to 1. Below its threshold a pixel is the background, or unclassified where no class is that.
+// Pixel values of a map: class · 256 + confidence, where confidence 0 is nodata and 1 to 255 are scores from 0 to 1.
+// A pixel below its threshold is the background, or unclassified if there is no background.
 
 const STEPS = 254;
-const HALF_STEP = Math.fround(0.5 / STEPS + 1e-6); // what rounding hides, as in segearth relabel
-export const PIXELS = 1 << 16; // how many values a pixel can have
+const HALF_STEP = Math.fround(0.5 / STEPS + 1e-6); // tolerance of rounding, as in segearth relabel
+export const PIXELS = 1 << 16; // number of pixel values
 
-/** The score of a confidence byte, in the precision of the maps. */
+/** The score of a confidence byte, in float32 as in the maps. */
 const scoreOf = (byte) => Math.fround((byte - 1) / STEPS);
 
 /**
- * How a job's map is shown at this moment.
+ * The current view of a map.
  * @typedef {{classes: object[], first: number, threshold: number, moved: boolean, colours: string[], hidden: Set<number>}} View
- * classes as the server gives them; the threshold that the map was made with; the one of now, which is of all classes
- * once it was moved; a colour of each, "#rrggbb"
+ * classes as sent by the server; the threshold of the map; the current threshold, for all classes once it was moved;
+ * a colour "#rrggbb" for each class
  */
 
 export const thresholdOf = (one, view) => (view.moved ? view.threshold : (one.threshold ?? view.threshold));
 
 const backgroundOf = (view) => view.classes.findIndex((one) => one.background);
 
-/** Whether pixels can be unclassified. */
+/** Whether unclassified pixels are possible. */
 export const hasUnclassified = (view) =>
   backgroundOf(view) < 0 && view.classes.some((one) => thresholdOf(one, view) > 0);
 
 /**
- * Whether a pixel is its best class, as the files of the map have it: scores in files are rounded, and what the map was
- * made with stays where it is possible.
+ * Whether a pixel keeps its best class, as in the files of the map: their scores are rounded, and the original labels
+ * are kept where they are possible.
  */
 function isCertain(byte, first, threshold) {
   const score = scoreOf(byte);
@@ -33,7 +33,7 @@ function isCertain(byte, first, threshold) {
 }
 
 /**
- * The class that each confidence of a class gives.
+ * The shown class for each confidence of each class.
  * @returns {Int16Array[]} for each class 256 indices, -1 for nodata and C for unclassified
  */
 export function labelTable(view) {
@@ -47,7 +47,7 @@ export function labelTable(view) {
   });
 }
 
-/** The colour of every pixel value as a canvas keeps it; what is hidden, unclassified or nodata is clear. */
+/** The colour of every pixel value for ImageData; hidden, unclassified and nodata pixels are transparent. */
 export function colourTable(view) {
   const table = new Uint32Array(PIXELS);
   const colours = view.colours.map((colour, index) => (view.hidden.has(index) ? 0 : littleEndian(colour)));
@@ -57,16 +57,16 @@ export function colourTable(view) {
   return table;
 }
 
-/** "#rrggbb" as one opaque pixel of ImageData, on the little-endian processors that browsers run on. */
+/** "#rrggbb" as an opaque pixel of ImageData in little-endian order, as on all processors of browsers. */
 function littleEndian(colour) {
   const rgb = Number.parseInt(colour.slice(1), 16);
   return ((255 << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0;
 }
 
 /**
- * How many pixels each class has.
- * @param {(index: number, byte: number) => number} counts of a class and confidence
- * @returns {number[]} of the classes, and last of unclassified
+ * Counts the pixels of each class.
+ * @param {(index: number, byte: number) => number} counts pixels with a class and confidence
+ * @returns {number[]} counts of the classes, then of unclassified pixels
  */
 export function pixelsOfClasses(view, counts) {
   const pixels = new Array(view.classes.length + 1).fill(0);

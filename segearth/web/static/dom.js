@@ -1,11 +1,11 @@
-// The few ways in which the page is built. Text is only ever set as text: no name or message becomes HTML.
+// Helpers that build the page. Text is set as text only, so that names and messages never become HTML.
 
-/** The element of the page with this id. */
+/** The element with this id. */
 export const byId = (id) => document.getElementById(id);
 
 /**
- * A new element.
- * @param {string} tag its name
+ * Creates an element.
+ * @param {string} tag tag name
  * @param {object} properties of the element; `class` and names with "-" are attributes, null leaves one out
  * @param {...(Node|string)} children nodes, or strings as text
  */
@@ -22,7 +22,7 @@ export function element(tag, properties = {}, ...children) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** One of the symbols at the end of index.html. */
+/** An icon, from the symbols at the end of index.html. */
 export function icon(name) {
   const made = document.createElementNS(SVG, "svg");
   made.setAttribute("class", `icon icon-${name}`);
@@ -33,7 +33,7 @@ export function icon(name) {
   return made;
 }
 
-/** Shows a sentence beside the control that caused it; an empty one takes it away. */
+/** Shows an error beside the control that caused it; an empty text removes it. */
 export function complain(id, sentence = "") {
   byId(`${id}-error`).textContent = sentence;
   const control = byId(id);
@@ -47,7 +47,7 @@ export function list(target, sentences) {
   target.replaceChildren(...sentences.map((sentence) => element("li", {}, sentence)));
 }
 
-/** Says something to a screen reader, at most every few seconds, so that progress does not drown all else. */
+/** Announces a text to screen readers, at most every few seconds. */
 let last = 0;
 export function announce(sentence, always = true) {
   const now = performance.now();
@@ -56,7 +56,7 @@ export function announce(sentence, always = true) {
   byId("announcer").textContent = sentence;
 }
 
-/** Calls a function at most every `wait` ms, the last time included. */
+/** Throttles a function to one call per `wait` ms, including the last call. */
 export function throttled(wait, call) {
   let timer = null;
   let again = false;

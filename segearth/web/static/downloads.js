@@ -1,4 +1,4 @@
-// The files of a map, with the threshold and the colours of this moment.
+// Downloads of a map's files, with the current threshold and colours.
 
 import { api, ApiError } from "./api.js";
 import { announce, byId, complain, element, icon } from "./dom.js";
@@ -64,7 +64,7 @@ export class Downloads {
     }
   }
 
-  /** Has the server make the file, so that what is wrong is said here and not in a file of that name. */
+  /** Requests the file first, so that an error is shown here instead of being saved as the file. */
   async check(address) {
     let answer;
     try {

@@ -1,4 +1,4 @@
-// Numbers and sizes as people read them.
+// Formatting of numbers and sizes.
 
 const whole = new Intl.NumberFormat("en");
 
@@ -7,14 +7,14 @@ export const count = (number) => whole.format(number);
 /** "1 block", "2 blocks". */
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** A share from 0 to 1 in percent; what is there is never "0". */
+/** A share from 0 to 1 in percent; a positive share is never "0". */
 export function percent(share) {
   if (!Number.isFinite(share)) return "–";
   if (share > 0 && share < 0.0005) return "<0.1";
   return (100 * share).toFixed(1);
 }
 
-/** An area in the unit that needs the fewest digits. */
+/** An area in the unit with the fewest digits. */
 export function area(m2) {
   if (m2 >= 1e6) return `${significant(m2 / 1e6)} km²`;
   if (m2 >= 1e4) return `${significant(m2 / 1e4)} ha`;

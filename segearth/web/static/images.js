@@ -1,4 +1,4 @@
-// Choosing an image: the list of those that are open, an upload, a file below the server's folder.
+// Selecting an image: from the list of open images, by upload, or from the server's folder.
 
 import { api, upload } from "./api.js";
 import { announce, byId, complain, element, icon, list } from "./dom.js";
@@ -6,9 +6,9 @@ import { bytes, count, metres, plural } from "./format.js";
 
 export class Images {
   /**
-   * @param {object} about of the server
-   * @param {(image: object) => void} onOpen with an image that was uploaded or opened
-   * @param {(id: string) => void} onChoose with the id of another image of the list
+   * @param {object} about options of the server
+   * @param {(image: object) => void} onOpen called with an image that was uploaded or opened
+   * @param {(id: string) => void} onChoose called with the id of a selected image
    * @param {(image: object) => void} onRemove
    */
   constructor(about, onOpen, onChoose, onRemove) {
@@ -27,7 +27,7 @@ export class Images {
     if (about.root !== null) new Browser(onOpen);
   }
 
-  /** Shows the list, and what is known of the image that is shown. */
+  /** Shows the list of images, and the properties of the shown image. */
   show(images, shown) {
     this.shown = shown;
     byId("image").replaceChildren(
@@ -69,7 +69,7 @@ export class Images {
   }
 
   acceptDrops() {
-    let inside = 0; // each element under the pointer is entered and left
+    let inside = 0; // dragenter and dragleave events of nested elements are counted
     const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
     const enter = (change) => (event) => {
       if (!carriesFiles(event)) return;
@@ -102,7 +102,7 @@ function facts(image) {
   return parts.join(" · ") + (image.keeps_encoding ? "" : `. ${large}`);
 }
 
-/** The dialog with the folders and files below the server's folder. */
+/** The dialog with the folders and files in the server's folder. */
 class Browser {
   constructor(onOpen) {
     this.onOpen = onOpen;

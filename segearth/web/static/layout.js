@@ -1,8 +1,8 @@
-// Light and dark, and the panel as a sheet on small screens.
+// Light and dark colours, and the panel as a sheet on small screens.
 
 import { byId } from "./dom.js";
 
-const SNAPS = { low: 0.16, half: 0.5, high: 0.92 }; // of the screen's height
+const SNAPS = { low: 0.16, half: 0.5, high: 0.92 }; // relative to the height of the screen
 
 export function setUpTheme() {
   const button = byId("theme");
@@ -18,7 +18,7 @@ export function setUpTheme() {
     try {
       localStorage.setItem("theme", root.dataset.theme);
     } catch {
-      // Storage can be forbidden; then the choice lasts as long as the page.
+      // Storage may be disabled; then the choice lasts until a reload.
     }
     show();
   });
@@ -26,14 +26,14 @@ export function setUpTheme() {
   show();
 }
 
-/** Whether the keyboard was used last, for the map's crosshair: Leaflet moves the focus at clicks, too. */
+/** Records whether the keyboard was used last, for the crosshair of the map: Leaflet moves the focus at clicks, too. */
 export function watchInput() {
   const { dataset } = document.documentElement;
   addEventListener("keydown", () => (dataset.input = "keys"), true);
   addEventListener("pointerdown", () => (dataset.input = "pointer"), true);
 }
 
-/** On small screens the grip moves the panel, and the links above it lead to its parts. */
+/** On small screens, the grip resizes the panel, and the links above it scroll to its parts. */
 export function setUpSheet() {
   const [grip, body] = [byId("grip"), byId("panel-body")];
   let snap = "half";
@@ -73,7 +73,7 @@ export function setUpSheet() {
   byId("tabs").addEventListener("click", (event) => {
     const link = event.target.closest("a");
     if (!link) return;
-    event.preventDefault(); // the address keeps what is shown
+    event.preventDefault(); // the URL must keep the shown map
     if (snap === "low") go("half");
     showPart(link.getAttribute("href").slice(1));
     body.focus({ preventScroll: true });

@@ -5,7 +5,7 @@ import { byId, element, icon } from "./dom.js";
 import { area, percent } from "./format.js";
 
 export class Legend {
-  /** @param {() => void} onChange after the view was changed: a colour, a hidden class, the threshold */
+  /** @param {() => void} onChange called after a change of the view: a colour, a hidden class, the threshold */
   constructor(onChange) {
     this.onChange = onChange;
     this.view = null;
@@ -31,7 +31,7 @@ export class Legend {
   /**
    * Shows the classes of a job.
    * @param {object} job
-   * @param {object} view how it is shown; changed in place
+   * @param {object} view the view; modified in place
    */
   show(job, view) {
     this.job = job;
@@ -98,7 +98,7 @@ export class Legend {
 
   /**
    * Shows shares.
-   * @param {Uint32Array|undefined} inView counts of pixel values in the part that is shown
+   * @param {Uint32Array|undefined} inView counts of pixel values in the shown part
    * @param {{classes: number[][], area_m2_per_pixel: number|null}|null} inScene counts of the whole image
    */
   showShares(inView, inScene) {
@@ -126,7 +126,7 @@ function unclassifiedRow() {
   return { row: element("tr", { class: "unclassified" }, element("td"), swatch, name, inView, inScene), inView, inScene };
 }
 
-/** The part of a slider's track before its thumb. */
+/** Fills the track of a slider up to its thumb. */
 export function fill(slider) {
   slider.style.setProperty("--fill", `${(100 * (slider.value - slider.min)) / (slider.max - slider.min)}%`);
 }

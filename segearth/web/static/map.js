@@ -5,14 +5,14 @@ import { byId } from "./dom.js";
 import { count, metres, significant } from "./format.js";
 
 const L = globalThis.L;
-const MOST = 5; // zoom steps beyond one pixel of the image a pixel of the screen
-const FINE = (globalThis.devicePixelRatio ?? 1) > 1 ? 1 : 0; // screens with more pixels get tiles of the next zoom
+const MOST = 5; // zoom steps beyond one image pixel per screen pixel
+const FINE = (globalThis.devicePixelRatio ?? 1) > 1 ? 1 : 0; // screens of high resolution get tiles of the next zoom
 const PIXEL_CRS = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(1, 0, 1, 0) });
 
 export class ImageMap {
   /**
-   * @param {(row: number, column: number) => void} onPixel when a pixel is chosen
-   * @param {() => void} onView when another part, or other pixels, are shown
+   * @param {(row: number, column: number) => void} onPixel called when a pixel is selected
+   * @param {() => void} onView called when another part or other pixels are shown
    */
   constructor(onPixel, onView) {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -90,8 +90,8 @@ export class ImageMap {
   /**
    * Shows the map of a job, or none.
    * @param {object|null} job
-   * @param {string} tiles their address
-   * @param {object} view how it is shown
+   * @param {string} tiles URL of the tiles
+   * @param {object} view thresholds and colours
    */
   showJob(job, tiles = "", view = null) {
     this.classLayer?.remove();
@@ -120,7 +120,7 @@ export class ImageMap {
     ], { padding: [12, 12], animate: false });
   }
 
-  /** The counts of pixel values in the part that is shown. */
+  /** Counts of pixel values in the shown part. */
   histogram() {
     const bounds = this.leaflet.getBounds();
     return this.classLayer?.histogram({
@@ -131,7 +131,7 @@ export class ImageMap {
     });
   }
 
-  /** A ring around a pixel. */
+  /** Draws a ring around a pixel. */
   mark(at) {
     this.marker?.remove();
     this.marker =
@@ -162,7 +162,7 @@ export class ImageMap {
     this.onView();
   }
 
-  /** Row and column, and the place on the ground, of a point. */
+  /** Shows row, column and coordinates of a point. */
   showCoordinates(latlng) {
     const at = latlng && this.pixelAt(latlng);
     const parts = at ? [`row ${count(at.row)}, column ${count(at.column)}`] : [];
@@ -173,7 +173,7 @@ export class ImageMap {
     byId("coordinates").textContent = parts.join("  ·  ");
   }
 
-  /** A bar of a round length: metres where they are known, else pixels. */
+  /** Draws a scale bar of a round length: in metres if known, else in pixels. */
   showScale() {
     const bar = byId("scale-bar");
     bar.hidden = !this.image;
@@ -188,7 +188,7 @@ export class ImageMap {
   }
 }
 
-/** The coordinates of a point of the image, with the digits that its pixels are worth. */
+/** The coordinates of a point, rounded to the size of a pixel. */
 export function placeText(image, row, column) {
   const [a, b, c, d, e, f] = image.transform;
   const digits = Math.min(9, Math.max(0, 1 - Math.floor(Math.log10(Math.hypot(a, d)))));

@@ -1,4 +1,4 @@
-// The form that starts a map, its progress, and what it ended with.
+// The form that starts a map, its progress, and its result.
 
 import { ended } from "./api.js";
 import { announce, byId, complain, element, list } from "./dom.js";
@@ -9,23 +9,23 @@ const FIELDS = ["classes", "background", "scale"];
 export class Mapping {
   /**
    * @param {object[]} presets class lists with their names
-   * @param {(request: object) => Promise<void>} onMap with what the form says
+   * @param {(request: object) => Promise<void>} onMap called with the values of the form
    * @param {() => void} onCancel
    */
   constructor(presets, onMap, onCancel) {
-    this.own = ""; // the words before a class list was chosen
+    this.customText = ""; // the text before a class list was selected
     const [classes, preset] = [byId("classes"), byId("preset")];
     preset.append(
       element("option", { value: "" }, "Class lists"),
       ...presets.map((one, index) => element("option", { value: String(index) }, one.name)),
     );
     preset.addEventListener("change", () => {
-      classes.value = preset.value === "" ? this.own : lines(presets[Number(preset.value)].classes);
+      classes.value = preset.value === "" ? this.customText : lines(presets[Number(preset.value)].classes);
       this.changed();
     });
     classes.addEventListener("input", () => {
       preset.value = "";
-      this.own = classes.value;
+      this.customText = classes.value;
       this.changed();
     });
     classes.addEventListener("keydown", (event) => {
@@ -47,9 +47,9 @@ export class Mapping {
     byId("cancel").addEventListener("click", onCancel);
   }
 
-  /** The words of a map, unless the user has begun to write others. */
+  /** Shows the classes of a map, unless the user has started to edit the text. */
   suggest(text) {
-    if (byId("classes").value.trim() && this.own) return;
+    if (byId("classes").value.trim() && this.customText) return;
     byId("classes").value = lines(text);
   }
 
@@ -58,10 +58,10 @@ export class Mapping {
     sessionStorage.setItem("classes", byId("classes").value);
   }
 
-  /** The words that were in the box before the page was loaded again. */
+  /** Restores the text before a reload. */
   restore() {
-    this.own = sessionStorage.getItem("classes") ?? "";
-    byId("classes").value = this.own;
+    this.customText = sessionStorage.getItem("classes") ?? "";
+    byId("classes").value = this.customText;
   }
 
   request() {
@@ -85,9 +85,9 @@ export class Mapping {
   }
 
   /**
-   * Shows how far a job is, and what there is to say of it.
+   * Shows progress and remarks of a job.
    * @param {object|null} job
-   * @param {string[]} known what is said elsewhere
+   * @param {string[]} known remarks that are shown elsewhere
    */
   show(job, known = []) {
     const [meter, stage] = [byId("job-meter"), byId("stage-progress")];
@@ -110,7 +110,7 @@ export class Mapping {
   }
 }
 
-/** A class list as the box has it: one class a line. */
+/** A class list as text, one class per line. */
 function lines(text) {
   return text
     .split(/[;\n]/)

@@ -1,5 +1,5 @@
-// Reads the map's tiles: PNGs whose red is a class and whose green is its confidence. Not by way of an image and a
-// canvas, because browsers that protect their users from being recognised change the pixels that a canvas gives back.
+// Decodes the tiles of a map: PNGs with the class in red and its confidence in green. A canvas is not used, as browsers
+// with protection against fingerprinting change the pixels that are read from it.
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10];
 
@@ -14,7 +14,7 @@ export async function decode(buffer) {
   const packed = [];
   let width = 0;
   let height = 0;
-  let size = 0; // bytes of a pixel
+  let size = 0; // bytes per pixel
   for (let at = 8; at < buffer.byteLength; ) {
     const length = data.getUint32(at);
     const type = String.fromCharCode(...new Uint8Array(buffer, at + 4, 4));
@@ -49,7 +49,7 @@ function unfilter(filter, line, above, size) {
   else if (filter === 4) for (let i = 0; i < line.length; i++) line[i] += paeth(line[i - size] ?? 0, above[i], above[i - size] ?? 0);
 }
 
-/** Of the pixels to the left, above and between them the one nearest to left + above - corner. */
+/** The Paeth predictor: left, above or corner, the one nearest to left + above - corner. */
 function paeth(left, up, corner) {
   const toLeft = Math.abs(up - corner);
   const toUp = Math.abs(left - corner);

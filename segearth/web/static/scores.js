@@ -7,7 +7,7 @@ import { count } from "./format.js";
 import { placeText } from "./map.js";
 
 export class Scores {
-  /** @param {(at: {row: number, column: number}|null) => void} onMark when another pixel, or none, is shown */
+  /** @param {(at: {row: number, column: number}|null) => void} onMark called when another pixel, or none, is shown */
   constructor(onMark) {
     this.onMark = onMark;
     this.request = null;
@@ -28,7 +28,7 @@ export class Scores {
     this.onMark(null);
   }
 
-  /** Asks the server for the scores of a pixel of a job's map. */
+  /** Requests and shows the scores of a pixel. */
   async ask(job, image, view, row, column) {
     this.request?.abort();
     this.request = new AbortController();
@@ -44,7 +44,7 @@ export class Scores {
     }
   }
 
-  /** Draws the scores that are there once more, since a colour or the threshold changed. */
+  /** Redraws the scores after a change of a colour or the threshold. */
   draw() {
     if (!this.shown) return;
     const { scores, image, view } = this.shown;
