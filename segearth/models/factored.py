@@ -394,9 +394,8 @@ def _tiled(
             F.interpolate(doubled.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
             for doubled in _upsample2x_all(last, maps, picture, offsets, size)
         ]
-        return torch.stack([finish(i, window[0].permute(1, 2, 0)) for i, window in enumerate(pixels)]).permute(
-            0, 3, 1, 2
-        )
+        finished = [finish(i, window[0].permute(1, 2, 0)) for i, window in enumerate(pixels)]
+        return torch.stack(finished).permute(0, 3, 1, 2)
     done: Tensor | None = None
     for members, guidance, places in _shared(picture, offsets, size, size):
         for number, rows, tiles in upsample_tiles(last, [maps[i] for i in members], guidance, places):

@@ -83,11 +83,8 @@ def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> lis
     for path in paths:
         inner = path.relative_to(folder)
         names = {*inner.parts, *(part.as_posix() for part in (inner, *inner.parents[:-1]))}
-        fit = [
-            pattern
-            for pattern in exclude
-            if any(fnmatchcase(name, pattern.removeprefix("./").rstrip("/")) for name in names)
-        ]
+        plain = {pattern: pattern.removeprefix("./").rstrip("/") for pattern in exclude}
+        fit = [pattern for pattern in exclude if any(fnmatchcase(name, plain[pattern]) for name in names)]
         fitting.update(fit)
         if not fit:
             kept.append(path)

@@ -74,27 +74,17 @@ def step_inputs(
     """
     crop, device = batch.images.shape[-1], batch.images.device
     doublings = len(upsampler.steps(patch))
+    inputs = []
     with torch.device("cpu"):  # whatever the caller's default device is
-        return [
-            JitterInputs(
-                jitter_matrices(
-                    draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop), patch, crop, doublings
-                ),
-                [
-                    draw(
-                        upsampler,
-                        crop // patch,
-                        doublings,
-                        batch.samples[part],
-                        recipe.dropout,
-                        (seed, batch.step, number),
-                        device,
-                    )
-                    for part in parts
-                ],
-            )
-            for number in range(recipe.jitters)
-        ]
+        for number in range(recipe.jitters):
+            jitter = draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop)
+            numbers = (seed, batch.step, number)
+            drawn = [
+                draw(upsampler, crop // patch, doublings, batch.samples[part], recipe.dropout, numbers, device)
+                for part in parts
+            ]
+            inputs.append(JitterInputs(jitter_matrices(jitter, patch, crop, doublings), drawn))
+    return inputs
 
 
 def jitter_matrices(jitter: Jitter, patch: int, crop: int, doublings: int) -> Matrices:
