@@ -21,7 +21,9 @@ class Extra:
 
 
 EXTRAS: dict[str, Extra] = {
-    "eval": Extra("evaluation on data sets with labels", ("mmengine", "mmcv", "mmseg", "cv2", "pandas", "openpyxl")),
+    "eval": Extra(
+        "evaluation on data sets with labels", ("mmengine", "mmcv", "mmseg", "cv2", "jinja2", "pandas", "openpyxl")
+    ),
     "dask": Extra("blocks of scenes on the workers of a dask cluster", ("distributed",)),
     "geo": Extra("maps of georeferenced rasters of any size", ("rasterio", "pyogrio", "shapely", "pyproj")),
     "notebook": Extra("interactive maps and GeoDataFrames in notebooks", ("folium", "geopandas")),

@@ -69,15 +69,15 @@ def test_labels_of_another_set(tmp_path, name, pixels, message):
 
 
 def test_polygons_of_xbd(tmp_path):
-    of = DATASETS["xBD"]
+    spec = DATASETS["xBD"]
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
-    stem = of.examples[0]["stem"]
+    stem = spec.examples[0]["stem"]
     Image.new("RGB", (40, 30)).save(tmp_path / f"images/{stem}.png")
     ring = "POLYGON ((2.2 3.4, 10 3, 10 8, 2 8, 2.2 3.4), (4 4, 5 4, 5 5, 4 4))"
     (tmp_path / f"labels/{stem}.json").write_text(json.dumps({"features": {"xy": [{"wkt": ring}]}}))
     done = made("xBD", tmp_path, tmp_path / "data")
-    result = np.asarray(Image.open(tmp_path / "data" / of.out_labels / f"{stem}.png"))
+    result = np.asarray(Image.open(tmp_path / "data" / spec.out_labels / f"{stem}.png"))
     assert (result[3:9, 2:11] == 1).all()
     assert result.sum() == 54
     assert "JSON polygons" in done.manifest["warnings"][0]

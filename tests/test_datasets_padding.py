@@ -24,16 +24,16 @@ def inria(folder: Path, side: int) -> Path:
 
 def test_tiles_that_are_nearly_all_padding(tmp_path, capsys):
     """Windows of 1000 × 1000 around images of 300 × 300; of 320 × 320 there is enough."""
-    of, data = DATASETS["inria"], tmp_path / "data"
+    spec, data = DATASETS["inria"], tmp_path / "data"
     assert PREPARE.main(["inria", str(inria(tmp_path / "dl", 300)), "-o", str(data), "-j", "1"]) == 0
     said = "1 of 1 images are over 90% black, such as austin1_0_0_1000_1000"
     assert f"warning: {said}: expected the published images, such as of 5000 × 5000" in capsys.readouterr().err
-    assert "smaller than 1000 × 1000 is padded" in " ".join(check(of, data, quiet=True).warnings)
+    assert "smaller than 1000 × 1000 is padded" in " ".join(check(spec, data, quiet=True).warnings)
     assert CHECK.main(["inria", "--data-root", str(data)]) == 0
     assert f"warning: {said}.png" in capsys.readouterr().err
     enough = made("inria", inria(tmp_path / "larger", 320), tmp_path / "out")
     assert not any("black" in warning for warning in enough.manifest["warnings"])
-    assert not any("black" in warning for warning in check(of, tmp_path / "out", quiet=True).warnings)
+    assert not any("black" in warning for warning in check(spec, tmp_path / "out", quiet=True).warnings)
 
 
 def test_photographs_that_are_copied(tmp_path):
@@ -54,9 +54,9 @@ def test_a_warning_is_an_error_where_that_is_asked_for(tmp_path):
 
 
 def test_few_black_images_are_none_of_our_business():
-    of = DATASETS["iSAID"]
-    assert padding.black_warning(of, ["a"] * 10, 100) is None
-    assert "11 of 100" in (padding.black_warning(of, ["a"] * 11, 100) or "")
+    spec = DATASETS["iSAID"]
+    assert padding.black_warning(spec, ["a"] * 10, 100) is None
+    assert "11 of 100" in (padding.black_warning(spec, ["a"] * 11, 100) or "")
     image = np.full((10, 10, 3), 255, np.uint8)
     image[:9] = 0
     assert not padding.is_black(Image.fromarray(image))

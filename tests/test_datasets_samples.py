@@ -1,4 +1,4 @@
-"""From a drawn download of each of the 17 sets to a checked folder, every pixel compared with what was drawn."""
+"""From a drawn download of each of the sets to a checked folder, every pixel compared with what was drawn."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from segearth.datasets.samples.things import THINGS
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG", ".JPG": "JPEG"}
 
 
-def expected_windows(of, pairs):
+def expected_windows(spec, pairs):
     """The stem, image and label of everything that should be written, padded where a window ends beyond the image."""
     for key, pair in pairs.items():
-        for stem, w in cuts(key, pair.values.shape, of.windows):
+        for stem, w in cuts(key, pair.values.shape, spec.windows):
             image = np.zeros((w.bottom - w.top, w.right - w.left, 3), np.uint8)
-            label = np.full(image.shape[:2], of.ignore, np.uint8)
+            label = np.full(image.shape[:2], spec.ignore, np.uint8)
             part = pair.values[w.top : w.bottom, w.left : w.right]
             label[: part.shape[0], : part.shape[1]] = part
             image[: part.shape[0], : part.shape[1]] = pair.image[w.top : w.bottom, w.left : w.right]
@@ -34,24 +34,24 @@ def expected_windows(of, pairs):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_download_prepare_check(name, sample, tmp_path, capsys):
-    of, data = DATASETS[name], tmp_path / "data"
+    spec, data = DATASETS[name], tmp_path / "data"
     source, pairs = sample(name)
     assert PREPARE.main([name, str(source), "-o", str(data), "-j", "1"]) == 0
     stems = set()
-    for stem, pixels, label in expected_windows(of, pairs):
+    for stem, pixels, label in expected_windows(spec, pairs):
         stems.add(stem)
-        path = data / of.out_images / f"{stem}{of.image_suffix}"
-        with Image.open(path) as image, Image.open(data / of.out_labels / f"{stem}{of.label_suffix}") as result:
+        path = data / spec.out_images / f"{stem}{spec.image_suffix}"
+        with Image.open(path) as image, Image.open(data / spec.out_labels / f"{stem}{spec.label_suffix}") as result:
             assert (image.mode, result.mode) == ("RGB", "L")
-            assert (image.format, result.format) == (FORMATS[of.image_suffix], FORMATS[of.label_suffix[-4:]])
+            assert (image.format, result.format) == (FORMATS[spec.image_suffix], FORMATS[spec.label_suffix[-4:]])
             np.testing.assert_array_equal(np.asarray(result), label)
-            if of.image_suffix.lower() == ".jpg":  # copied as it is
+            if spec.image_suffix.lower() == ".jpg":  # copied as it is
                 assert path.read_bytes() == encoded(Image.fromarray(pixels), ".jpg")
             else:
                 np.testing.assert_array_equal(np.asarray(image), pixels)
-    for folder, suffix in ((of.out_images, of.image_suffix), (of.out_labels, of.label_suffix)):
+    for folder, suffix in ((spec.out_images, spec.image_suffix), (spec.out_labels, spec.label_suffix)):
         assert {path.name for path in (data / folder).iterdir()} == {stem + suffix for stem in stems}
-    manifest = json.loads((data / of.folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((data / spec.folder / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["complete"], manifest["images"], manifest["pairs"]) == (False, len(stems), 3)
     assert manifest["unknown_pixels"] == (10 if name == "iSAID" else 0)
     counted = np.bincount(np.concatenate([pair.values.ravel() for pair in pairs.values()]))
@@ -59,9 +59,9 @@ def test_download_prepare_check(name, sample, tmp_path, capsys):
     assert not list(data.rglob("*.part*"))
     assert CHECK.main([name, "--data-root", str(data)]) == 0
     captured = capsys.readouterr()
-    assert f"expected {of.expected[0]}" in captured.err
+    assert f"expected {spec.expected[0]}" in captured.err
     assert "error" not in captured.err
-    with Image.open(data / of.folder / "contact_sheet.jpg") as sheet:
+    with Image.open(data / spec.folder / "contact_sheet.jpg") as sheet:
         assert sheet.width >= 800
     assert PREPARE.main([name, str(source), "-o", str(tmp_path / "again"), "-j", "1", "--strict"]) == 1
     assert not (tmp_path / "again").exists()
@@ -69,11 +69,11 @@ def test_download_prepare_check(name, sample, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_samples_show_every_class_and_say_what_they_are(name, sample):
-    of = DATASETS[name]
+    spec = DATASETS[name]
     source, pairs = sample(name)
-    assert list(pairs) == [of.key.format(**example) for example in of.examples]
+    assert list(pairs) == [spec.key.format(**example) for example in spec.examples]
     shown = set(np.unique(np.concatenate([pair.values.ravel() for pair in pairs.values()])).tolist())
-    assert set(of.values) <= shown <= {*of.values, of.ignore}
+    assert set(spec.values) <= shown <= {*spec.values, spec.ignore}
     for pair in pairs.values():
         assert pair.image.shape == (*pair.values.shape, 3)
         assert pair.image.std() > 20
@@ -98,7 +98,7 @@ def test_names_of_sat_ii_are_in_gbk(sample):
 
 
 def test_things_are_those_of_the_sets():
-    assert set(THINGS) == {name for of in DATASETS.values() for name in of.classes if name in THINGS}
+    assert set(THINGS) == {name for spec in DATASETS.values() for name in spec.classes if name in THINGS}
 
 
 def test_the_tool(tmp_path, capsys):

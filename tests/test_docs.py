@@ -40,7 +40,7 @@ from segearth.datasets import DATASETS
 from segearth.datasets.samples import draw_pairs, drawing, write_sample
 from segearth.models.attention import METHODS
 from segearth.openmmlab import model_weights
-from segearth.paper.methods import select_methods
+from segearth.paper.table_rows import select_rows
 from segearth.synthetic import Scene
 from tiny_clip import evaluation, report
 
@@ -323,7 +323,7 @@ def segearth(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         elif "-j" in arguments:
             arguments = [*arguments, "-j", "1"]  # other processes would load the real tiny
         elif arguments[0] == "eval-all":
-            patch.setattr(eval_all_verb, "select_methods", lambda names: select_methods(names)[-1:])
+            patch.setattr(eval_all_verb, "select_rows", lambda names: select_rows(names)[-1:])
         return cli.main(arguments)
 
 

@@ -197,10 +197,10 @@ def test_thresholds_and_scales_of_classes_mark_the_row_and_stay_out_of_the_zero_
     assert "not a zero-shot result" not in str(remarks[0])
     assert "not a zero-shot result" in remarks[1]
 
-    (line,) = [one for one in compare(here / "out").rows if one["Dataset"] == "LoveDA"]
-    assert line["mIoU"] == plain["mIoU"]
-    assert "the newest row of" in line["Note"]
-    assert "is no zero-shot result" in line["Note"]
+    (entry,) = compare(here / "out").entries
+    assert (entry.column.title, entry.result) == ("LoveDA", plain["mIoU"])
+    assert "the newest row of" in entry.notes[0]
+    assert "is no zero-shot result" in entry.notes[0]
     with pytest.raises(UserError, match="expected names alone for a table of zero-shot results"):
         evaluate(CONFIG, folder, changes=ConfigChanges(model="tiny", options=[tuned]), zero_shot=True)
 

@@ -14,8 +14,9 @@ from PIL import Image
 from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.openmmlab.evaluate import evaluate
-from segearth.paper.comparison import line
-from segearth.paper.methods import METHODS
+from segearth.paper.columns import column
+from segearth.paper.comparison import Entry
+from segearth.paper.table_rows import ROWS
 from segearth.results.folder import run_text
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -94,7 +95,7 @@ def test_remarks(run, label, parts):
     sheet = openpyxl.load_workbook("out/results.xlsx")["runs"]
     cells = {cell.value: sheet.cell(2, cell.column).value for cell in sheet[1]}
     assert (cells["Remarks"] or "") == "; ".join(record.remarks)
-    assert all(remark in (line(METHODS["segearth-ov"], "loveda", record)["Note"] or "") for remark in record.remarks)
+    assert all(remark in Entry(ROWS["segearth-ov"], column("loveda"), record).notes for remark in record.remarks)
 
 
 def test_a_part_of_a_set_may_lack_classes(run):

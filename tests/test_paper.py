@@ -9,18 +9,21 @@ import openpyxl
 import pytest
 from safetensors.torch import save_file
 
+from segearth.config_files import ConfigChanges
 from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError
 from segearth.models import JBUOne, JBUStack
-from segearth.paper.comparison import CLASS_COLUMNS, COLUMNS, Comparison, line
-from segearth.paper.methods import METHODS, select_methods
+from segearth.paper.columns import column, dataset_order, own_columns, select_columns
+from segearth.paper.comparison import Comparison, Entry, averages, notes_of
 from segearth.paper.published import AVERAGED, published
-from segearth.paper.sweep import Settings, changes, dataset_order
-from segearth.paper.text import markdown, notes_of, plain
-from segearth.paper.workbook import grade, write_workbook
+from segearth.paper.report import html
+from segearth.paper.sweep import Settings, changes
+from segearth.paper.table_rows import ROWS, select_rows
+from segearth.paper.tables import CLASS_COLUMNS, COLUMNS, cells, results_markdown, results_text, write_comparison
 from segearth.results.record import Run
+from segearth.results.tables import FORMATS, cell_text, frame, markdown, write_workbook
 
-OV = METHODS["segearth-ov"]
+OV = ROWS["segearth-ov"]
 
 
 def row_of(dataset: str, **more) -> dict:
@@ -52,9 +55,13 @@ def run(dataset: str, **more) -> Run:
     return Run.from_json(row_of(dataset, **more))
 
 
+def entry(row, dataset: str, run: Run | None, failure: str | None = None) -> Entry:
+    return Entry(row, column(dataset), run, failure)
+
+
 def test_published_averages_are_those_of_the_published_numbers():
     checked = 0
-    for name in [*METHODS, "oracle", "clip-vit-b32", "remoteclip-vit-b32", "georsclip-vit-b32", "skyclip-vit-b32"]:
+    for name in [*ROWS, "oracle", "clip-vit-b32", "remoteclip-vit-b32", "georsclip-vit-b32", "skyclip-vit-b32"]:
         values = [published(name, dataset) for dataset in AVERAGED]
         if all(values) and (average := published(name, "average")) is not None:
             assert np.mean([one.value for one in values]) == pytest.approx(average.value, abs=0.051)
@@ -78,7 +85,7 @@ def test_editions():
 
 
 def test_steps_of_the_paper_end_where_its_main_table_is():
-    for dataset in METHODS["ablation-kernel"].datasets:
+    for dataset in ROWS["ablation-kernel"].datasets:
         assert published("ablation-kernel", dataset) == published("segearth-ov", dataset)
 
 
@@ -105,87 +112,157 @@ def test_steps_of_the_paper_end_where_its_main_table_is():
     ],
 )
 def test_what_can_be_compared(more, comparable, complete, kind):
-    row = line(OV, "whu_aerial", run("whu_aerial", **more))
+    line = entry(OV, "whu_aerial", run("whu_aerial", **more))
+    row = cells(line)
     assert list(row) == list(COLUMNS)
-    assert (row["Comparable"], row["Complete"], grade(row)) == (comparable, complete, kind)
+    assert (row["Comparable"], row["Complete"], line.grade) == (comparable, complete, kind)
     assert row["Difference"] == round(row["Result"] - 49.2, 2)
 
 
 def test_changes_of_the_method_itself_are_no_changes():
-    method = METHODS["clip"]
-    settings = Settings(Path(), Path(), model="tiny", upsampler="mine.safetensors")
-    options, upsampler = changes(method, settings)
-    assert upsampler is None  # it has none
-    assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
-    method = METHODS["ablation-featup"]
-    options, upsampler = changes(method, settings)
-    assert upsampler == "clip_jbu_stack_cocostuff"
-    options.append(f"model.upsampler={upsampler}")  # as a run notes it
-    assert line(method, "loveda", run("loveda", options=options))["Changed"] is None
-    assert changes(OV, settings) == ([], "mine.safetensors")
-    own = run("loveda", options=["model.upsampler=mine.safetensors"])
-    assert line(OV, "loveda", own)["Changed"] == "model.upsampler=mine.safetensors"
+    method = ROWS["clip"]
+    settings = Settings(Path(), ConfigChanges(model="tiny", upsampler="mine.safetensors"))
+
+    def changed(row, options):
+        return entry(row, "loveda", run("loveda", options=list(options))).changed
+
+    made = changes(method, settings)
+    assert made.upsampler is None  # it has none
+    assert changed(method, made.options) == ""
+    method = ROWS["ablation-featup"]
+    made = changes(method, settings)
+    assert made.upsampler == "clip_jbu_stack_cocostuff"
+    assert changed(method, (*made.options, f"model.upsampler={made.upsampler}")) == ""  # as a run notes it
+    made = changes(OV, settings)
+    assert (tuple(made.options), made.upsampler) == ((), "mine.safetensors")
+    assert changed(OV, ["model.upsampler=mine.safetensors"]) == "model.upsampler=mine.safetensors"
 
 
 def test_an_upsampler_of_another_kind_is_refused(tmp_path):
     """Each row of the ablation has one kind, whatever file bears its name."""
-    method = METHODS["ablation-last-block"]
+    method = ROWS["ablation-last-block"]
     path = tmp_path / "ablation-last-block.safetensors"
-    settings = Settings(Path(), Path(), upsamplers=tmp_path)
+    settings = Settings(Path(), upsamplers=tmp_path)
     save_file(JBUStack(8, radius=1).state_dict(), path)
-    assert changes(method, settings)[1] == str(path)
+    assert changes(method, settings).upsampler == str(path)
     save_file(JBUOne(8, radius=1).state_dict(), path)
     with pytest.raises(UserError, match="holds a jbu_one, but .* has a jbu_stack"):
         changes(method, settings)
 
 
 def test_openearthmap_without_its_images_of_xbd_is_another_set():
-    few, all_of_them = (line(METHODS["clip"], "openearthmap", run("openearthmap", images=n)) for n in (384, 500))
-    assert (few["Comparable"], few["Complete"]) == ("384 images, the published number is of 500", "yes")
-    assert all_of_them["Comparable"] == "yes"
+    few, whole = (entry(ROWS["clip"], "openearthmap", run("openearthmap", images=n)) for n in (384, 500))
+    assert (few.comparable, few.is_complete) == ("384 images, the published number is of 500", True)
+    assert whole.comparable == "yes"
 
 
 def test_nothing_to_compare_with():
-    row = line(METHODS["clip"], "potsdam", run("potsdam"))
-    assert (row["Published"], row["Difference"]) == (14.5, 25.5)
-    row = line(METHODS["clip"], "vaihingen", run("vaihingen", mIoU=None))
-    assert (row["Result"], row["Published"], row["Difference"], row["Comparable"], grade(row)) == (None,) * 5
+    line = entry(ROWS["clip"], "potsdam", run("potsdam"))
+    assert (line.published.value, line.difference) == (14.5, 25.5)
+    line = entry(ROWS["clip"], "vaihingen", run("vaihingen", mIoU=None))
+    assert (line.result, line.published, line.difference, line.comparable, line.grade) == (None,) * 5
 
 
 def test_text():
-    rows = [
-        line(OV, "whu_aerial", run("whu_aerial")),
-        line(OV, "udd5", None, "no data at data|UDD; give --data-root"),
-        line(METHODS["clip"], "loveda", run("loveda")),
-        line(METHODS["clip"], "uavid", run("uavid")),
-    ]
-    lines = markdown(rows).splitlines()
+    failed = entry(OV, "udd5", None, "no data at data|UDD; give --data-root")
+    shown = Comparison(
+        (
+            entry(OV, "whu_aerial", run("whu_aerial")),
+            failed,
+            entry(ROWS["clip"], "loveda", run("loveda")),
+            entry(ROWS["clip"], "uavid", run("uavid")),
+        )
+    )
+    lines = results_markdown(shown).splitlines()
     assert len({text.replace("\\|", "").count("|") for text in lines[:6]}) == 1
-    assert lines[2].startswith("| SegEarth-OV | WHU Aerial | IoU of building | 49.50 | 49.2 | C, J | +0.30 |")
+    assert lines[2].startswith("| SegEarth-OV | WHU Aerial | IoU of building | 49.50 | 49.2 | C, J | +0.30 | yes |")
     assert lines[3].startswith("| SegEarth-OV | UDD5 | mIoU | failed | 50.6 |")
-    notes = dict(notes_of(rows))
+    notes = dict(notes_of(shown.lines))
     assert [names for note, names in notes.items() if "not published" in note] == [["CLIP"]]
-    assert [note for note in notes if note.startswith("failed")] == [rows[1]["Note"]]
-    assert plain(rows).splitlines()[2].split()[:4] == ["SegEarth-OV", "UDD5", "mIoU", "failed"]
+    assert [note for note in notes if note.startswith("failed")] == [failed.notes[0]]
+    assert results_text(shown).splitlines()[2].split()[:4] == ["SegEarth-OV", "UDD5", "mIoU", "failed"]
 
 
-def test_select_methods():
-    assert [one.name for one in select_methods(["SCLIP", "clip", "sclip"])] == ["sclip", "clip"]
-    assert len(select_methods(["main"])) == 6
-    of_the_paper, beyond = select_methods(["all"]), select_methods(["beyond"])
-    assert [*of_the_paper, *beyond] == list(METHODS.values())
+def test_one_formatting_of_cells(tmp_path):
+    """A number has as many digits in text as a workbook shows of it."""
+    excel = {".1f": "0.0", ".2f": "0.00", ".3f": "0.000", "+.2f": "+0.00;-0.00;0.00", ",": "#,##0"}
+    write_workbook(tmp_path / "a.xlsx", {"a": frame(FORMATS, [dict.fromkeys(FORMATS, 1234.5678)])})
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["a"]
+    assert {cell.value: sheet.cell(2, cell.column).number_format for cell in sheet[1]} == {
+        name: excel[spec] for name, spec in FORMATS.items()
+    }
+    texts = [cell_text(name, 1234.5678) for name in ("mIoU", "Difference", "Published")]
+    assert texts == ["1234.57", "+1234.57", "1234.6"]
+    table = frame(["Images", "Note"], [{"Images": 1234, "Note": "a|b\nc"}])
+    assert markdown(table).splitlines()[2] == "| 1,234 | a\\|b c |"
+
+
+def test_an_average_needs_all_of_its_sets():
+    whole = {name: max(DATASETS[name].expected) for name in AVERAGED}
+    sets = [entry(OV, name, run(name, mIoU=float(i), images=whole[name])) for i, name in enumerate(AVERAGED)]
+    assert averages(sets[:-1]) == []
+    (average,) = averages(sets)
+    assert (average.result, average.published.value, average.comparable) == (3.5, 39.2, "yes")
+    (average,) = averages([*sets[1:], entry(OV, AVERAGED[0], run(AVERAGED[0], model="tiny"))])
+    assert average.comparable == "not comparable: OpenEarthMap"
+    assert averages([*sets[1:], entry(OV, AVERAGED[0], run(AVERAGED[0], mIoU=None))]) == []
+
+
+def test_the_report_has_results_before_failures_and_each_reason_once():
+    failed = [entry(row, name, None, "the weights are not there") for row in (OV, ROWS["clip"]) for name in AVERAGED]
+    page = html(Comparison((*failed, entry(OV, "whu_aerial", run("whu_aerial")))))
+    assert page.count("the weights are not there") == 1
+    assert page.index("All results") < page.index("the weights are not there")
+    assert "SegEarth-OV, LoveDA; " in page
+    assert "Average" not in page
+    assert "There are no results yet." in html(Comparison(()))
+
+
+def test_texts_of_others_are_no_html():
+    classes = [{**row_of("loveda")["per_class"][0], "name": "<script>a</script>"}] * 2
+    page = html(Comparison((entry(OV, "loveda", run("loveda", per_class=classes), "<b>&"),)))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "&lt;b&gt;&amp;" in page
+
+
+def test_select_rows():
+    assert [one.name for one in select_rows(["SCLIP", "clip", "sclip"])] == ["sclip", "clip"]
+    assert len(select_rows(["main"])) == 6
+    of_the_paper, beyond = select_rows(["all"]), select_rows(["beyond"])
+    assert [*of_the_paper, *beyond] == list(ROWS.values())
     assert all(published(one.name, name) is None for one in beyond for name in DATASETS)
-    assert [line(one, "loveda", run("loveda"))["Comparable"] for one in beyond] == [None] * len(beyond)
-    assert "beyond the paper" in line(beyond[0], "loveda", run("loveda"))["Note"]
+    assert [entry(one, "loveda", run("loveda")).comparable for one in beyond] == [None] * len(beyond)
+    assert "beyond the paper" in entry(beyond[0], "loveda", run("loveda")).notes
     with pytest.raises(UserError, match="unknown method 'x'"):
-        select_methods(["x"])
+        select_rows(["x"])
+
+
+def test_columns_are_data_sets_by_name_or_by_the_config_of_ones_own(tmp_path):
+    chosen = select_columns(["cfg_LoveDA.py", "loveda", "potsdam_journal"])
+    assert [one.name for one in chosen] == [
+        "loveda",
+        "potsdam_journal",
+    ]
+    assert column("potsdam_journal").title == "ISPRS Potsdam (J)"
+    path = tmp_path / "cfg_town.py"
+    path.touch()
+    (own,) = own_columns([str(path)])
+    assert (own.name, own.title, own.metric, own.path) == ("town", "town", "mIoU", path)
+    line = entry(OV, "town", run("loveda", images=5))
+    assert (line.is_complete, line.comparable, line.result) == (True, None, 40.0)
+    for wrong in ([str(path), str(path)], ["loveda"]):
+        with pytest.raises(UserError, match="there is another data set"):
+            own_columns(wrong)
 
 
 def test_a_class_is_no_formula_in_the_workbook(tmp_path):
     names = ["=1+1", "-1", "a\x1bb"]
-    classes = [dict.fromkeys(CLASS_COLUMNS) | {"Class": name, "IoU": -1.5} for name in names]
-    write_workbook(tmp_path / "a.xlsx", Comparison([], classes, {}, {}, {}))
+    classes = [{**row_of("loveda")["per_class"][0], "name": name, "IoU": -1.5} for name in names]
+    of_three = run("loveda", per_class=classes, prompts={"classes": names})
+    write_comparison(tmp_path / "a.xlsx", Comparison((entry(OV, "loveda", of_three),)))
     sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["classes"]
+    assert [cell.value for cell in sheet[1]] == list(CLASS_COLUMNS)
     columns = {cell.value: cell.column for cell in sheet[1]}
     found = [sheet.cell(line, columns["Class"]) for line in (2, 3, 4)]
     assert [(cell.value, cell.data_type) for cell in found] == [("=1+1", "s"), ("-1", "s"), (r"a\x1bb", "s")]

@@ -10,9 +10,11 @@ import pytest
 from test_paper import row_of
 
 from segearth.errors import UserError
-from segearth.paper.methods import METHODS
-from segearth.paper.reading import read_runs
-from segearth.paper.sweep import FAILURE, Settings, sweep
+from segearth.openmmlab.model_weights import MissingWeightsError
+from segearth.paper.columns import column
+from segearth.paper.reading import FAILURE, read_runs
+from segearth.paper.sweep import Settings, plan, sweep
+from segearth.paper.table_rows import ROWS
 from segearth.paper.tables import FILES, write_tables
 from segearth.results.record import Run
 
@@ -41,15 +43,15 @@ def test_a_row_that_lacks_something_is_a_failure(tmp_path, key):
     del row[key]
     put(tmp_path, row)
     tables = write_tables(tmp_path)
-    (failure,) = tables.failures.values()
+    (failure,) = tables.failures
     assert f"results.json has no {key}, expected a row as segearth eval-all writes it" in failure
-    assert tables.runs == {}
+    assert tables.runs == []
     assert all((tmp_path / name).is_file() for name in FILES)
     put(tmp_path, whole(), row)
     tables = write_tables(tmp_path)
-    assert tables.rows[0]["Result"] == 40.0
-    assert tables.rows[0]["Note"].startswith("failed: the newest row of")
-    assert "the result is that of an earlier run" in tables.rows[0]["Note"]
+    assert tables.lines[0].result == 40.0
+    assert tables.lines[0].notes[0].startswith("failed: the newest row of")
+    assert "the result is that of an earlier run" in tables.lines[0].notes[0]
     put(tmp_path, row, whole())
     assert write_tables(tmp_path).failures == {}
 
@@ -80,13 +82,13 @@ def test_messages_with_control_characters(tmp_path, monkeypatch, text):
         raise RuntimeError(text)
 
     monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
-    (failure,) = sweep(["loveda"], [METHODS["segearth-ov"]], Settings(tmp_path, tmp_path))
+    (failure,) = sweep(plan([ROWS["segearth-ov"]], [column("loveda")]), Settings(tmp_path))
     assert failure.isprintable()
     write_tables(tmp_path)
     note = openpyxl.load_workbook(tmp_path / "results.xlsx")["results"]
     assert any("failed: RuntimeError: a" in str(cell.value) for cell in note[2])
     (tmp_path / "segearth-ov/loveda" / FAILURE).write_text(json.dumps({"error": text}))  # not by us
-    assert next(iter(write_tables(tmp_path).failures.values())).isprintable()
+    assert next(iter(write_tables(tmp_path).failures)).isprintable()
 
 
 def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
@@ -97,8 +99,9 @@ def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
     (tmp_path / "segearth-ov").mkdir()
     (tmp_path / "segearth-ov/loveda").touch()
     said = []
-    failures = sweep(["loveda", "udd5"], [METHODS["segearth-ov"]], Settings(tmp_path, tmp_path), say=said.append)
-    assert len(failures) == 2
+    pairs = plan([ROWS["segearth-ov"]], [column("loveda"), column("udd5")])
+    failures = sweep(pairs, Settings(tmp_path), say=said.append)
+    assert failures == {"no data": ["SegEarth-OV, loveda", "SegEarth-OV, udd5"]}
     assert any(text.startswith("warning: why it failed is not kept in") for text in said)
     assert read_runs(tmp_path / "segearth-ov/udd5") == ([], "no data")
 
@@ -109,3 +112,27 @@ def test_a_damaged_note(tmp_path, text):
     (folder / FAILURE).write_text(text)
     runs, failure = read_runs(folder)
     assert (len(runs), failure) == (1, f"{folder / FAILURE} cannot be read")
+
+
+def test_what_needs_missing_weights_is_left_out_once_it_is_known(tmp_path, monkeypatch):
+    """The CLIP is that of all; an upsampler that of its methods."""
+    tried, kind = [], "upsampler"
+
+    def fails(_, folder, **__):
+        tried.append(folder.relative_to(tmp_path).as_posix())
+        raise MissingWeightsError(kind, f"no {kind}")
+
+    def run_all() -> tuple[list[str], list[str]]:
+        tried.clear()
+        said = []
+        rows = [ROWS[name] for name in ("segearth-ov", "segearth-ov-896", "ablation-featup", "clip")]
+        failures = sweep(plan(rows, [column("loveda"), column("udd5")]), Settings(tmp_path), say=said.append)
+        assert list(failures) == [f"no {kind}"]
+        return tried, [text for text in said if text.startswith("left out")]
+
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fails)
+    names, said = run_all()
+    assert names == ["segearth-ov/loveda", "ablation-featup/loveda", "clip/loveda"]
+    assert said[0] == "left out: 3 more, which need the same weights"
+    kind = "clip"
+    assert run_all() == (["segearth-ov/loveda"], ["left out: 7 more, which need the same weights"])

@@ -135,7 +135,7 @@ def test_a_local_system_has_its_unit():
     areas = pixel_areas(Affine(2, 0, 0, 0, -2, 0), crs, (3, 3))
     assert areas.values == pytest.approx(4 * 0.3048**2)
     ground = Georeference.from_rasterio(Affine(2, 0, 0, 0, -2, 0), crs)
-    assert ground.pixel_distance_m(1, 1) == pytest.approx(0.6096)
+    assert ground.distance_m(1, 1) == pytest.approx(0.6096)
     assert ground.north_angle(1, 1) is None
 
 
@@ -147,12 +147,12 @@ def test_heights_and_datum_shifts_do_not_matter():
 
 def test_metres_and_north():
     utm = Georeference.from_rasterio(Affine(0.5, 0, 500_000, 0, -0.5, 5_645_000), CRS.from_epsg(25832))
-    assert utm.pixel_distance_m(0, 0) == pytest.approx(0.5 / 0.9996, rel=1e-6)
+    assert utm.distance_m(0, 0) == pytest.approx(0.5 / 0.9996, rel=1e-6)
     assert utm.north_angle(0, 0) == pytest.approx(0, abs=1e-4)  # on the central meridian
     mercator = Georeference.from_rasterio(Affine(10, 0, 779_000, 0, -10, 6_600_000), CRS.from_epsg(3857))
-    assert mercator.pixel_distance_m(0, 0) == pytest.approx(10 * math.cos(math.radians(50.9)), rel=5e-3)
+    assert mercator.distance_m(0, 0) == pytest.approx(10 * math.cos(math.radians(50.9)), rel=5e-3)
     degrees = Georeference.from_rasterio(Affine(1e-5, 0, 180, 0, -1e-5, 60), CRS.from_epsg(4326))
-    assert degrees.pixel_distance_m(0, 0) == pytest.approx(0.5579, rel=2e-3)
+    assert degrees.distance_m(0, 0) == pytest.approx(0.5579, rel=2e-3)
     rotated = Georeference.from_rasterio(turned(30, 7, 0, 1e-3, 1e-3), CRS.from_epsg(4326))
     assert rotated.north_angle(0, 0) == pytest.approx(math.radians(30), abs=1e-6)
     upside_down = Georeference.from_rasterio(Affine(1e-3, 0, 7, 0, 1e-3, 0), CRS.from_epsg(4326))

@@ -133,7 +133,7 @@ def test_the_command_that_checks_this(tmp_path, monkeypatch, capsys):
 
 
 def test_a_difference_is_told(capsys):
-    report = check_scenes.Report(most_memory=100)
+    report = check_scenes.SceneReport(most_memory=100)
     report.add("one", check_scenes.Outcome({"a.tif": "1"}, [], peak_mb=200), idle=150)
     assert report.good
     report.add("two", check_scenes.Outcome({"a.tif": "2"}, ["a.segearth"], peak_mb=300), idle=150)

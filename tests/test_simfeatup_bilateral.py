@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from segearth.clips.upsamplers import upsampler_class
 from segearth.models import Bilinear, bilateral
-from segearth.training.simfeatup.step import Recipe, Trainee
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Trainee
 
 KINDS = ["jbu_one", "jbu_stack"]
 
@@ -16,7 +17,7 @@ KINDS = ["jbu_one", "jbu_stack"]
 @pytest.fixture(scope="module", params=KINDS)
 def begun(request):
     """Upsamplers as training begins with them."""
-    return Trainee(4, 16, Recipe(upsampler=request.param, start="bilateral")).upsampler.eval()
+    return Trainee(4, 16, UpsamplerRecipe(upsampler=request.param, start="bilateral")).upsampler.eval()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from segearth.errors import UserError, UserNotice
 from segearth.training.simfeatup import images as reading
-from segearth.training.simfeatup.images import Crops, batches, cut, find_images, normalise, usable_images
+from segearth.training.simfeatup.images import Crops, batches, cut, find_images, normalise_imagenet, usable_images
 
 
 def noise(*shape, seed=0):
@@ -90,8 +90,9 @@ def test_neither_processes_nor_workers_change_a_sample(folder, ranks, workers):
     steps = range(1, 3)
     found = {}
     for rank in range(ranks):
-        for step, places, images, _ in batches(crops, 4, steps, rank, ranks, workers):
-            found |= {(step, place): image for place, image in zip(places, images, strict=True)}
+        for batch in batches(crops, 4, steps, rank, ranks, workers):
+            found |= {(batch.step, place): image for place, image in zip(batch.samples, batch.images, strict=True)}
+            assert batch.total == 4
     assert sorted(found) == [(step, place) for step in steps for place in range(4)]
     for (step, place), image in found.items():
         assert torch.equal(image, crops[4 * step + place].image)
@@ -123,7 +124,7 @@ def test_crops():
 
 
 def test_normalised_as_imagenet():
-    image = normalise(np.full((2, 2, 3), 255, np.uint8))
+    image = normalise_imagenet(np.full((2, 2, 3), 255, np.uint8))
     assert image[:, 0, 0].tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
 
 

@@ -10,8 +10,10 @@ from torch.utils._pytree import tree_leaves
 
 from segearth.training.simfeatup import inputs, losses
 from segearth.training.simfeatup.draws import generator
+from segearth.training.simfeatup.images import Batch
 from segearth.training.simfeatup.inputs import step_inputs
-from segearth.training.simfeatup.step import Recipe, Trainee, accumulate
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Trainee, accumulate
 
 CPU = torch.device("cpu")
 
@@ -41,12 +43,12 @@ def test_a_step_on_a_gpu_takes_one_copy_and_waits_for_nothing(monkeypatch):
     """One jitter of two crops of 112 pixels; the features are narrow."""
     monkeypatch.setattr(inputs, "generator", lambda *numbers, device="cpu": generator(*numbers))
     monkeypatch.setattr(losses, "draw_pixels", lambda shape, _: torch.empty(shape, dtype=torch.bool, device="meta"))
-    recipe = Recipe(jitters=1)
+    recipe = UpsamplerRecipe(jitters=1)
     trainee, images = Trainee(8, 16, recipe).to("meta"), torch.empty(2, 3, 112, 112, device="meta")
 
     def count(step):
         with Operations() as operations:
-            accumulate(trainee, lambda x: x.new_empty(len(x), 8, 7, 7), images, [0, 1], recipe, 0, step, 2)
+            accumulate(trainee, lambda x: x.new_empty(len(x), 8, 7, 7), Batch(step, [0, 1], images, 2), recipe, 0)
         return operations
 
     count(0)  # the bicubic weights are copied once in a training
@@ -60,12 +62,14 @@ def test_a_step_on_a_gpu_takes_one_copy_and_waits_for_nothing(monkeypatch):
 
 @pytest.mark.parametrize("dropout", [True, False])
 def test_draws_belong_to_samples_and_not_to_parts(dropout):
-    upsampler = Trainee(8, 16, Recipe()).upsampler
+    recipe = UpsamplerRecipe(jitters=2, dropout=dropout)
+    upsampler = Trainee(8, 16, recipe).upsampler
 
-    def made(parts):
-        return step_inputs(upsampler, 48, 16, parts, 2, dropout, 5, 3, CPU)
+    def made(samples, *parts):
+        batch = Batch(3, samples, torch.empty(len(samples), 3, 48, 48, device=CPU), 2)
+        return step_inputs(upsampler, batch, [slice(*part) for part in parts], 16, recipe, 5)
 
-    for whole, apart in zip(made([[4, 7]]), made([[4], [7]]), strict=True):
+    for whole, apart in zip(made([4, 7], (0, 2)), made([4, 7], (0, 1), (1, 2)), strict=True):
         assert whole.matrices.window == apart.matrices.window
         (both,), pair = whole.parts, apart.parts
         for name in ("projection", "kept"):
@@ -74,7 +78,7 @@ def test_draws_belong_to_samples_and_not_to_parts(dropout):
         assert [one.initial_seed() for one in both.pixels] == seeds
         assert len(set(seeds)) == 2 * dropout
         assert (both.drops is not None) == dropout
-    first, second = made([[4]])
+    first, second = made([4], (0, 1))
     assert not torch.equal(first.parts[0].projection, second.parts[0].projection)
     with torch.device("meta"):
-        assert_close(made([[4]])[0].parts[0].kept, first.parts[0].kept, atol=0, rtol=0)
+        assert_close(made([4], (0, 1))[0].parts[0].kept, first.parts[0].kept, atol=0, rtol=0)

@@ -12,7 +12,8 @@ from segearth.training.simfeatup.draws import Purpose, generator
 from segearth.training.simfeatup.inputs import draw, jitter_matrices
 from segearth.training.simfeatup.jitter import Jitter
 from segearth.training.simfeatup.losses import ContentRetention, Downsampler, Uncertainty
-from segearth.training.simfeatup.step import Recipe, Trainee, jitter_losses
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Trainee, Views, jitter_losses
 from segearth.training.simfeatup.upload import upload
 
 JITTERS = [Jitter(1.0, 0, 40, True), Jitter(1.0, 17, 5, False), Jitter(1.37, 30, 63, True), Jitter(1.99, 3, 110, False)]
@@ -75,7 +76,7 @@ def test_uncertainty():
 
 
 def test_initial_values():
-    dims = Trainee(64, 16, Recipe())
+    dims = Trainee(64, 16, UpsamplerRecipe())
     assert dims.upsampler.up.range_temp == 0
     assert dims.upsampler.up.sigma_spatial == 1
     assert dims.downsampler.weight.mean().item() == pytest.approx(1, abs=0.005)
@@ -85,11 +86,11 @@ def test_initial_values():
 
 def test_initial_values_touch_no_generator(monkeypatch):
     """Neither of the CPU nor of a GPU; and the caller's default device changes nothing."""
-    expected = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+    expected = Trainee(8, 16, UpsamplerRecipe(start="bilateral"), seed=1).state_dict()
     before = torch.get_rng_state()
     monkeypatch.setattr(torch, "manual_seed", lambda _: pytest.fail("reseeds the generators of all devices"))
     with torch.device("meta"):
-        found = Trainee(8, 16, Recipe(start="bilateral"), seed=1).state_dict()
+        found = Trainee(8, 16, UpsamplerRecipe(start="bilateral"), seed=1).state_dict()
     assert_close(found, expected, atol=0, rtol=0)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -106,15 +107,15 @@ def losses_of(trainee, recipe, jitter, images, source, seen, target, drawn):
 
     crop = images.shape[-1]
     matrices = upload(jitter_matrices(jitter, crop // source.shape[-1], crop, 4), images.device, images.dtype)
-    maps = images, last(source), last(seen), last(target)
-    return jitter_losses(trainee, *maps, matrices, drawn, recipe, len(images))
+    views = Views(images, last(source), last(seen), last(target))
+    return jitter_losses(trainee, views, matrices, drawn, recipe, len(images))
 
 
 @pytest.mark.parametrize("jitter", JITTERS)
 @pytest.mark.parametrize(("kind", "patch"), [("jbu_one", 16), ("jbu_stack", 16), ("jbu_one", 14)])
 def test_a_jitter_and_its_gradients(kind, patch, jitter, monkeypatch):
     """From patch features to losses, and back to every weight, dropout included."""
-    recipe, crop = Recipe(upsampler=kind), 3 * patch
+    recipe, crop = UpsamplerRecipe(upsampler=kind), 3 * patch
     trainee = enliven(Trainee(4, patch, recipe))
     images, source, target = normal(2, 3, crop, crop), normal(2, 4, 3, 3, seed=1), normal(2, 4, 3, 3, seed=2)
     seen = plain.jittered(images, *jitter)
@@ -147,7 +148,7 @@ def test_a_jitter_and_its_gradients(kind, patch, jitter, monkeypatch):
 
 def test_single_precision():
     """In float32, in which training runs, the losses agree to 1e-5."""
-    recipe, jitter = Recipe(dropout=False), JITTERS[2]
+    recipe, jitter = UpsamplerRecipe(dropout=False), JITTERS[2]
     trainee = enliven(Trainee(4, 16, recipe))
     images, source, target = normal(1, 3, 64, 64), normal(1, 4, 4, 4, seed=1), normal(1, 4, 4, 4, seed=2)
     inputs = [images, source, plain.jittered(images, *jitter), target]
@@ -159,7 +160,7 @@ def test_single_precision():
 
 
 def test_without_image_loss():
-    recipe = Recipe(image_loss=False, upsampler="jbu_one", radius=3)
+    recipe = UpsamplerRecipe(image_loss=False, upsampler="jbu_one", radius=3)
     trainee = enliven(Trainee(4, 16, recipe))
     assert trainee.crn is None
     images, features = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1)
@@ -172,14 +173,22 @@ def test_without_image_loss():
 
 def test_scaled_features():
     """A scale is as if the CLIP gave smaller features; the upsampler's only constant term stays in the CLIP's units."""
-    scale, trainee = 0.1, enliven(Trainee(4, 16, Recipe()))
+    scale, trainee = 0.1, enliven(Trainee(4, 16, UpsamplerRecipe()))
     images, source, target = normal(1, 3, 48, 48), normal(1, 4, 3, 3, seed=1), normal(1, 4, 3, 3, seed=2)
     seen = plain.jittered(images, *JITTERS[2])
     inputs = images, source, seen, target
-    scaled = losses_of(trainee, Recipe(scale=scale), JITTERS[2], *inputs, drawn_for(trainee, Recipe(), [0], (0, 0, 0)))
+    scaled = losses_of(
+        trainee,
+        UpsamplerRecipe(scale=scale),
+        JITTERS[2],
+        *inputs,
+        drawn_for(trainee, UpsamplerRecipe(), [0], (0, 0, 0)),
+    )
     trainee.upsampler.fixup_proj[1].bias.data *= scale
     inputs = images, scale * source, seen, scale * target
-    smaller = losses_of(trainee, Recipe(), JITTERS[2], *inputs, drawn_for(trainee, Recipe(), [0], (0, 0, 0)))
+    smaller = losses_of(
+        trainee, UpsamplerRecipe(), JITTERS[2], *inputs, drawn_for(trainee, UpsamplerRecipe(), [0], (0, 0, 0))
+    )
     for one, other in zip(scaled, smaller, strict=True):
         assert_close(one, other, atol=1e-9, rtol=1e-9)
 

@@ -29,9 +29,10 @@ from segearth.errors import UserError, UserNotice
 from segearth.jobs.locks import locked
 from segearth.loading import load_clip, load_model, load_upsampler, read_upsampler
 from segearth.training.simfeatup import checkpoint, step, trainer
-from segearth.training.simfeatup.images import Crops, find_images
+from segearth.training.simfeatup.images import Batch, Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
-from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Features, Trainee, accumulate
 from segearth.training.simfeatup.trainer import Run, train
 
 CONFIG = {
@@ -40,7 +41,7 @@ CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 60, "width": 8, "heads": 2, "layers": 1},
 }
 RUN = Run(steps=4, batch=2, crop=48, save_every=2)
-RECIPE = Recipe(jitters=2, radius=3)
+RECIPE = UpsamplerRecipe(jitters=2, radius=3)
 
 
 def small_clip():
@@ -105,11 +106,12 @@ def test_a_run_writes_both_formats_and_a_table(images, tmp_path):
 def test_training_lowers_the_loss(images, tmp_path):
     """On one and the same step, with all its draws, before and after."""
     features, recipe = Features(small_clip()), _with(RECIPE, {"jitters": 4})
-    batch = torch.stack([Crops(find_images([images]), 48, 0)[number].image for number in range(5)])
+    crops = torch.stack([Crops(find_images([images]), 48, 0)[number].image for number in range(5)])
+    batch = Batch(99, [*range(5)], crops, 5)
     untrained = Trainee(8, 16, RECIPE)
     options = _with(RUN, {"steps": 40, "save_every": 40, "learning_rate": 3e-3})
     trained = train(small_clip(), "small", [images], tmp_path / "up.ckpt", options, RECIPE, say=lambda _: None)
-    before, after = (accumulate(one, features, batch, [*range(5)], recipe, 0, 99, 5) for one in (untrained, trained))
+    before, after = (accumulate(one, features, batch, recipe, 0) for one in (untrained, trained))
     assert after[0] < before[0] - 0.02
     assert after[1] < before[1] - 0.02
 
@@ -216,14 +218,14 @@ def test_nothing_foreign_is_overwritten(images, tmp_path):
 
 
 def test_a_run_that_diverges_writes_no_checkpoint(images, tmp_path, monkeypatch):
-    finish = trainer.finish
+    reduce_clip_step = trainer.reduce_clip_step
 
     def break_a_weight(trainee, *rest):
-        norm = finish(trainee, *rest)
+        norm = reduce_clip_step(trainee, *rest)
         trainee.upsampler.up.range_temp.data.fill_(float("nan"))
         return norm
 
-    monkeypatch.setattr(trainer, "finish", break_a_weight)
+    monkeypatch.setattr(trainer, "reduce_clip_step", break_a_weight)
     with pytest.raises(UserError, match="step 1 went wrong: .* smaller learning_rate"):
         run(images, tmp_path / "up.ckpt", steps=1)
     with pytest.raises(UserError, match="step 2 went wrong: its loss is nan"):
@@ -259,8 +261,7 @@ def gradients(images, recipe, parts):
     """Of one step, from its batch cut into parts."""
     trainee, clip = Trainee(8, 16, recipe), small_clip()
     found = [
-        accumulate(trainee, Features(clip), images[part], part, recipe, seed=0, step=3, total=len(images))
-        for part in parts
+        accumulate(trainee, Features(clip), Batch(3, part, images[part], len(images)), recipe, seed=0) for part in parts
     ]
     return sum(found), [p.grad for p in trainee.parameters()]
 
@@ -367,7 +368,7 @@ def test_a_clip_of_ones_own_from_training_to_a_map(weights, images, tmp_path):
             [images],
             tmp_path / "up.safetensors",
             replace(RUN, crop=48, batch=2, steps=2, save_every=100, clip=Path(clip), architecture=config, resume=True),
-            Recipe(jitters=1, radius=1),
+            UpsamplerRecipe(jitters=1, radius=1),
         )
 
 
@@ -542,9 +543,9 @@ def test_a_full_disk_loses_no_checkpoint(images, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "recipe",
     [
-        Recipe(upsampler="jbu_stack", jitters=1),
-        Recipe(upsampler="jbu_stack", radius=5, jitters=1),
-        Recipe(features="output", image_loss=False, jitters=1),
+        UpsamplerRecipe(upsampler="jbu_stack", jitters=1),
+        UpsamplerRecipe(upsampler="jbu_stack", radius=5, jitters=1),
+        UpsamplerRecipe(features="output", image_loss=False, jitters=1),
     ],
 )
 def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
@@ -573,7 +574,7 @@ def test_variants_are_loaded_as_what_they_are(images, tmp_path, recipe):
 )
 def test_mistakes(images, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        run(images, tmp_path / "up.ckpt", recipe=Recipe(jitters=1), **changes)
+        run(images, tmp_path / "up.ckpt", recipe=UpsamplerRecipe(jitters=1), **changes)
     with pytest.raises(UserError, match="expected .safetensors or .ckpt"):
         run(images, tmp_path / "up.pth")
 

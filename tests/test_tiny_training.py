@@ -271,7 +271,7 @@ def test_image_loss_counts_equal_captions_as_one(words, monkeypatch):
 
 
 def recipe(**options):
-    return training.Recipe(**{"steps": 6, "text_steps": 3, "batch": 4, "teacher": "hash", **options})
+    return training.ClipRecipe(**{"steps": 6, "text_steps": 3, "batch": 4, "teacher": "hash", **options})
 
 
 def losses_of(path):
@@ -380,7 +380,7 @@ def test_ablation_in_the_card(tmp_path):
     truth = evaluation.Truth("a", [image], [image[..., 0] // 128], (("road",), ("tree",)), long_sides=(96,))
     scores = [evaluation.ablate(clip, truth, tmp_path, step) for step in ablation.STEPS]
     assert [len(its) for its in scores] == [1, 0, 2, 0, 0, 0]
-    rows = card.ablation_section(evaluation.Report([truth], ablation={"a": scores})).splitlines()[-6:]
+    rows = card.ablation_section(evaluation.Evaluation([truth], ablation={"a": scores})).splitlines()[-6:]
     assert rows[0].endswith("| 1 | 32.4 | 22.7 | 46.9 |")
     assert rows[1].endswith("| - | 0 | 36.0 | 26.2 | 56.4 |")
     assert "±" in rows[2]
@@ -392,7 +392,7 @@ def test_gains_in_words():
     def scores(*values):
         return [evaluation.Score(np.array([0.5]), np.array([value])) for value in values]
 
-    found = evaluation.Report(
+    found = evaluation.Evaluation(
         [],
         grid={"a": {("SegEarth", "bilinear", -0.3): scores(0.5)[0]}},
         ablation={"a": [*(scores(0.1) for _ in range(4)), scores(0.7, 0.7), scores(0.6, 0.65)]},

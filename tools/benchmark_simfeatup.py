@@ -33,7 +33,9 @@ from segearth.errors import UserError
 from segearth.exits import run
 from segearth.json_files import write_json
 from segearth.outputs import atomic, writable_folder
-from segearth.training.simfeatup.step import Features, Recipe, Trainee, accumulate, check_crop
+from segearth.training.simfeatup.images import Batch
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
+from segearth.training.simfeatup.step import Features, Trainee, accumulate, check_crop
 
 # name -> whether all images are in memory at once (else as many as the device is best at), and kernels computed twice
 VARIANTS: dict[str, tuple[bool, bool]] = {
@@ -108,14 +110,15 @@ def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> di
     torch.manual_seed(0)
     clip = build_clip(clip_config(args.architecture), args.architecture)
     features = Features(clip).eval().requires_grad_(False).to(device)
-    recipe = Recipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
+    recipe = UpsamplerRecipe(jitters=args.jitters, recompute=recompute, at_once=args.batch if all_at_once else None)
     trainee = Trainee(features.encoder.dim, features.encoder.patch_size, recipe).to(device)
     check_crop(args.crop, features.encoder.patch_size, trainee.upsampler)
     images = torch.randn(args.batch, 3, args.crop, args.crop, device=device)
+    batch = Batch(0, list(range(args.batch)), images, args.batch)
     cuda, linux = device.type == "cuda", Path("/proc/self/clear_refs").exists()
 
     def step() -> None:
-        accumulate(trainee, features, images, list(range(args.batch)), recipe, 0, 0, args.batch)
+        accumulate(trainee, features, batch, recipe, 0)
         if cuda:
             torch.cuda.synchronize(device)
 

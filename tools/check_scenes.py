@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         write_raster(scene, (args.size, args.size))
     common = Run(str(scene), "", args.model, args.classes)
-    report = Report(args.most_memory)
+    report = SceneReport(args.most_memory)
     for way in args.only:
         run = replace(common, out=str(empty(args.out / way.replace(" ", "_"))), **WAYS[way])
         if run.dask and importlib.util.find_spec("distributed") is None:
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if report.good else 1
 
 
-class Report:
+class SceneReport:
     """Compares maps with the first one.
 
     Attributes:

@@ -27,14 +27,14 @@ from segearth.exits import run
 from segearth.outputs import atomic, writable_folder
 from tiny_clip.report import report_on
 from tiny_clip.sources import POOL_SEEDS, draw_samples, read_folder
-from tiny_clip.training import Recipe, train
+from tiny_clip.training import ClipRecipe, train
 
 CONFIG = Path(__file__).parents[1] / "segearth" / "data" / "tiny.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the training; returns the exit code."""
-    default = Recipe()
+    default = ClipRecipe()
     parser = argparse.ArgumentParser(description="Train `tiny`, the small CLIP, on open images and drawn scenes.")
     parser.add_argument("--data", type=Path, help="folder of the open image sets; without it, drawn scenes only")
     parser.add_argument(
@@ -64,7 +64,7 @@ def make(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: expected at least 1")
     writable_folder(args.out.parent)
     start = time.monotonic()
-    recipe = Recipe(args.steps, args.text_steps, args.batch, args.lr, args.muon_lr, args.seed, args.teacher)
+    recipe = ClipRecipe(args.steps, args.text_steps, args.batch, args.lr, args.muon_lr, args.seed, args.teacher)
     samples = [] if args.data is None else read_folder(args.data)
     samples += draw_samples(range(POOL_SEEDS, POOL_SEEDS + args.scenes), args.scene_size, args.workers)
     print(f"{len(samples)} images, {time.monotonic() - start:.0f} s", flush=True)

@@ -9,14 +9,14 @@ import argparse
 from pathlib import Path
 
 from segearth.cli.options import add_evaluation_options, check_evaluation_options, evaluation_changes
-from segearth.config_files import configs_folder
 from segearth.errors import UserError, option
 from segearth.exits import OK, SOME_FAILED, quiet, say
 from segearth.jobs.launchers import launch_name, launched_shard, one_message
 from segearth.jobs.team import Team
 from segearth.outputs import writable_folder
-from segearth.paper.methods import GROUPS, METHODS, select_methods
-from segearth.paper.sweep import Settings, dataset_order, select_datasets, sweep
+from segearth.paper.columns import dataset_order, own_columns, select_columns
+from segearth.paper.sweep import Settings, plan, sweep
+from segearth.paper.table_rows import GROUPS, ROWS, select_rows
 from segearth.paths import user_path
 
 HELP = "Evaluate SegEarth on all data sets, beside the paper's numbers."
@@ -24,15 +24,21 @@ HELP = "Evaluate SegEarth on all data sets, beside the paper's numbers."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which sets with which methods, where their data are, and where the tables go."""
-    parser.epilog = (
-        f"Data sets: {', '.join(dataset_order())}. Methods: {', '.join(METHODS)}; groups: {', '.join(GROUPS)}."
-    )
+    parser.epilog = f"Data sets: {', '.join(dataset_order())}. Methods: {', '.join(ROWS)}; groups: {', '.join(GROUPS)}."
     parser.add_argument(
         "--datasets",
+        nargs="*",
+        metavar="NAME",
+        help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation); without "
+        "a name: none of them, beside --config",
+    )
+    parser.add_argument(
+        "--config",
+        action="extend",
         nargs="+",
         default=[],
-        metavar="NAME",
-        help="configs without cfg_ (those of the method's table: all 17, or 3 for plug-and-play and ablation)",
+        metavar="PATH",
+        help="configs of your own data sets, which join the tables under the names of these files",
     )
     parser.add_argument(
         "--methods",
@@ -63,10 +69,15 @@ def run(args: argparse.Namespace) -> int:
         return SOME_FAILED if evaluate_all(args, Team(shard, launch_name(args.launcher))) else OK
 
 
-def evaluate_all(args: argparse.Namespace, team: Team) -> list[str]:
-    """Checks what can be checked at once, evaluates, writes and prints the tables; gives what failed."""
-    configs = configs_folder()
-    methods, datasets = select_methods(args.methods), select_datasets(args.datasets, configs)
+def evaluate_all(args: argparse.Namespace, team: Team) -> dict[str, list[str]]:
+    """Checks what can be checked at once, evaluates, writes and prints the tables; gives the reasons of failures."""
+    columns = None if args.datasets is None else select_columns(args.datasets)
+    pairs = plan(select_rows(args.methods), columns, own_columns(args.config))
+    if not pairs:
+        raise UserError(
+            f"{option('datasets')} without a name: expected a data set; give one, or {option('config')} with the "
+            "config of your own"
+        )
     check_evaluation_options(args)
     if args.pictures < 0:
         raise UserError(f"{option('pictures', args.pictures)}: expected 0 or more")
@@ -77,20 +88,17 @@ def evaluate_all(args: argparse.Namespace, team: Team) -> list[str]:
     if args.cfg_options and not args.tables_only:  # what no config can hold would fail for every set
         from segearth.openmmlab.config import read_config
 
-        first = configs / f"cfg_{(datasets or dataset_order())[0]}.py"
-        read_config(first, args.cfg_options)
+        read_config(pairs[0][1].path, args.cfg_options)
     work_dir = writable_folder(args.out)
 
     from segearth.models.onednn import use_onednn
-    from segearth.paper.tables import FILES, write_tables
-    from segearth.paper.text import plain
+    from segearth.paper.tables import FILES, results_text, write_tables
 
-    failures: list[str] = []
+    failures: dict[str, list[str]] = {}
     if not args.tables_only:
         use_onednn()
         team.gather(work_dir)
         settings = Settings(
-            configs,
             work_dir,
             changes=evaluation_changes(args),
             upsamplers=args.upsamplers,
@@ -99,17 +107,16 @@ def evaluate_all(args: argparse.Namespace, team: Team) -> list[str]:
             quiet=args.quiet,
         )
         failures = sweep(
-            datasets,
-            methods,
+            pairs,
             settings,
             team=team,
             say=quiet if args.quiet else say,
             after=lambda: write_tables(work_dir),
         )
     if team.is_main:
-        print(plain(write_tables(work_dir).rows))
-        for failure in failures:
-            print(f"failed: {failure}")
+        print(results_text(write_tables(work_dir)))
+        for reason, names in failures.items():
+            print(f"failed: {'; '.join(names)}: {reason}")
         print(f"\nwritten to {work_dir}: {', '.join(FILES)}")
     if team.has_met:
         team.gather(work_dir)  # a launcher ends all processes with the first one that reports a failure

@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
     if out.is_dir():
         write_table(out)
     print_table(outcome, len(paths) == 1)
-    for why in outcome.failed:
-        say(f"failed: {why}")
+    for reason in outcome.failed:
+        say(f"failed: {reason}")
     print(outcome.line(printable(out)))
     return outcome.code
 

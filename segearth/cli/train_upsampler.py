@@ -97,7 +97,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
     from segearth.compute import choose_device
     from segearth.loading import load_clip
     from segearth.training.simfeatup import trainer
-    from segearth.training.simfeatup.step import STARTS, Recipe
+    from segearth.training.simfeatup.recipe import STARTS, UpsamplerRecipe
 
     spec = resolve(args.model, args.architecture)
     is_named = args.init in STARTS
@@ -105,7 +105,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         raise UserError(
             f"{option('init', args.init)}: no such file, expected one, or {' or '.join(STARTS)}; correct it"
         )
-    recipe = Recipe(
+    recipe = UpsamplerRecipe(
         upsampler=args.upsampler,
         radius=args.radius,
         start=args.init if is_named else "random",

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
         print(polygon_line(vectorize(path, out, options, overwrite=args.overwrite, progress=progress)))
 
     failed = process_each(paths, make)
-    for why in failed:
-        say(f"failed: {why}")
+    for reason in failed:
+        say(f"failed: {reason}")
     return SOME_FAILED if failed else OK
 
 

@@ -60,7 +60,7 @@ def prepare(
         UserError: nothing found, unreadable, unpaired, not the set's labels, or a disk that cannot be written.
     """
     earlier = _manifests(spec, root)
-    found = find_pairs(spec, sources, _written(spec, root) if earlier else ())
+    found = find_pairs(spec, sources, _output_folders(spec, root) if earlier else ())
     if strict and found.warnings:
         raise UserError(f"{option('strict', True)}: {'; '.join(found.warnings)}. {spec.get}")
     _check_places(spec, root, earlier)
@@ -92,7 +92,7 @@ def prepare(
 
 
 def _convert_all(conversion: Conversion, job: Job, jobs: int, quiet: bool) -> dict[str, str]:
-    """Converts the pairs that are not done; gives the keys of those that failed, with the reasons."""
+    """Converts the pairs that are not done; returns the keys of those that failed, with the reasons."""
     keys, hidden = list(conversion.pairs), quiet or switched_off()
     for folder in conversion.folders:
         folder.mkdir(exist_ok=True)
@@ -105,7 +105,7 @@ def _convert_all(conversion: Conversion, job: Job, jobs: int, quiet: bool) -> di
 def _conclude(
     spec: Description, root: Path, records: Collection[Mapping[str, Any]], warnings: Sequence[str], strict: bool
 ) -> dict[str, Any]:
-    """Moves the result in place, and gives its manifest; may be repeated after a kill at any point.
+    """Moves the result to its place and returns its manifest; may be repeated after a kill at any point.
 
     Raises:
         UserError: it is not what `strict` asks for, or cannot be moved.
@@ -141,7 +141,7 @@ def _conclude(
 
 @contextmanager
 def _no_empty_folders(folder: Path) -> Iterator[None]:
-    """Removes a folder and its parents after the block, those that were not there before and are empty."""
+    """Removes a folder and its parents after the block, if they are new and empty."""
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         yield
@@ -153,7 +153,7 @@ def _no_empty_folders(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _discarded_after_a_mistake(job: Job) -> Iterator[None]:
-    """Removes the job where an error ends the block; after Ctrl-C it stays, as after a kill."""
+    """Removes the job if an error ends the block; after Ctrl-C it stays, as after a kill."""
     try:
         yield
     except KeyboardInterrupt:
@@ -164,7 +164,7 @@ def _discarded_after_a_mistake(job: Job) -> Iterator[None]:
 
 
 def _unpacked(pairs: Sequence[Pair], staging: Path, quiet: bool) -> list[Pair]:
-    """The pairs with temporary files in place of members that cannot be read in their archives.
+    """Unpacks members that cannot be read in their archives; returns the pairs with temporary files in their place.
 
     These are all members of tar files, which cannot be read in any order, and large ones of zip files, which would be
     held in memory whole.
@@ -197,7 +197,7 @@ def _staging(spec: Description, root: Path) -> Path:
 
 
 def _places(spec: Description, root: Path) -> tuple[tuple[str, Path, str], ...]:
-    """Name in the hidden folder, place, and suffix of what is written."""
+    """Of images and labels: the name in the hidden folder, the final folder, and the suffix of the files."""
     return (
         ("images", root / spec.out_images, spec.image_suffix),
         ("labels", root / spec.out_labels, spec.label_suffix),
@@ -205,18 +205,18 @@ def _places(spec: Description, root: Path) -> tuple[tuple[str, Path, str], ...]:
 
 
 def _manifests(spec: Description, root: Path) -> list[dict[str, Any]]:
-    """What earlier runs wrote; one that was killed may have moved files in place that its own manifest alone lists."""
+    """The manifests of earlier runs, also of one that was killed while it moved its files to their places."""
     folders = root / spec.folder, _staging(spec, root)
     return [manifest for folder in folders if (manifest := read_manifest(folder))]
 
 
-def _written(spec: Description, root: Path) -> list[Path]:
-    """Where a set is written, absolute: no part of a download, also where that lies in the same folder."""
+def _output_folders(spec: Description, root: Path) -> list[Path]:
+    """The absolute folders of images and labels, whose files are no part of a download that contains them."""
     return [place for _, place, _ in _places(spec, Path(os.path.normpath(root.absolute())))]
 
 
 def _check_places(spec: Description, root: Path, earlier: Sequence[dict[str, Any]]) -> None:
-    """Refuses to replace files that this tool did not write, as far as its manifests say."""
+    """Refuses to replace files that no manifest lists, which are not ours."""
     stems = [stem for manifest in earlier for stem in manifest["stems"]]
     for _, place, suffix in _places(spec, root):
         if place.exists() and not place.is_dir():

@@ -7,8 +7,9 @@ the record (`run_record`).
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from segearth.jobs.team import ALONE, Team
 from segearth.openmmlab import require
 from segearth.openmmlab.config import load_config, read_config
 from segearth.openmmlab.model_weights import fetch_weights
-from segearth.outputs import writable_folder
+from segearth.outputs import atomic, writable_folder
 from segearth.results import folder as results
 from segearth.results.record import Run
 from segearth.vocabulary import Vocabulary
@@ -39,6 +40,7 @@ def evaluate(
     show_dir: str | Path | None = None,
     shown: int | None = None,
     reuse: bool = False,
+    twins: Sequence[str | Path] = (),
     zero_shot: bool = False,
     team: Team = ALONE,
     say: Callable[[str], object] = lambda text: None,  # noqa: ARG005
@@ -59,6 +61,7 @@ def evaluate(
         shown: how many pictures, spread evenly over the images; None: one of every image.
         reuse: whether a row of the work dir that came from the same settings, prompts, weights, code and images is
             taken instead of a new run; it becomes the newest one. Pictures that it lacks are drawn.
+        twins: other folders of results, whose records count for `reuse` as the folder's own do, with their pictures.
         zero_shot: whether a class file that sets thresholds or scales of classes, which come from labels, is refused.
         team: the processes that do this together: each takes a share of the images, and the last one makes the record.
         say: told what takes a while.
@@ -77,7 +80,7 @@ def evaluate(
     if not team.has_met:
         team.gather(writable_folder(folder))
     plan = team.run_on_all_ranks(
-        folder, lambda: _prepare(path, folder, changes, limit, zero_shot, say if team.is_main else None)
+        folder, lambda: _prepare(path, folder, changes, limit, zero_shot, twins, say if team.is_main else None)
     )
     if len({tuple(identity) for identity in team.gather(folder, [plan.fingerprint, plan.listing])}) > 1:
         raise UserError(
@@ -97,6 +100,8 @@ def evaluate(
     try:
         with open_job(job_folder, plan.settings, shard=team.shard) as job:
             if reuse and plan.earlier is not None:
+                if pictures is not None and team.is_main and plan.origin != folder:
+                    pictures.take(plan.origin / Path(show_dir or "").name / below)
                 _draw_missing(plan, pictures, team)
                 job.discard()
                 return (_repeat(folder, replace(plan.earlier, **request)) if team.is_main else None), folder
@@ -121,7 +126,8 @@ class _Plan:
         fingerprint: of these settings.
         listing: digest of the images.
         metric: for this process's counts.
-        earlier: the newest run of the folder that is what this one would give.
+        earlier: the newest run that is what this one would give.
+        origin: the folder of results that has it.
     """
 
     config: Any
@@ -135,6 +141,7 @@ class _Plan:
     listing: str
     metric: Any
     earlier: Run | None
+    origin: Path
 
 
 def _prepare(
@@ -143,13 +150,17 @@ def _prepare(
     changes: ConfigChanges,
     limit: int | None,
     zero_shot: bool,
+    twins: Sequence[str | Path],
     say: Callable[[str], object] | None,
 ) -> _Plan:
     """Checks all that can be checked before images are predicted, the cheap things first; fetches the weights."""
     config = load_config(path, changes)
     if zero_shot:
         _refuse_class_settings(config.model["name_path"])
-    runs = results.read_runs(folder)
+    runs = {folder: results.read_runs(folder)}
+    for twin in twins:
+        with suppress(UserError):  # it is damaged, which is no fault of this run
+            runs[Path(twin)] = results.read_runs(Path(twin))
     if say is not None:
         say("loading mmsegmentation and the model ...")
     require()
@@ -173,7 +184,13 @@ def _prepare(
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     settings = identity.run_settings(config, dataset)
     fingerprint, listing = settings_hash(settings), identity.digest([item.key for item in items])
-    earlier = next((run for run in reversed(runs) if (run.fingerprint, run.listing) == (fingerprint, listing)), None)
+    same = (
+        (run, place)
+        for place, known in runs.items()
+        for run in reversed(known)
+        if (run.fingerprint, run.listing) == (fingerprint, listing)
+    )
+    earlier, origin = next(same, (None, folder))
     if say is not None:
         for remark in dataset.remarks:
             say(f"note: {remark}")
@@ -182,7 +199,9 @@ def _prepare(
             counts = labels.inspect_labels(dataset, metric.ignore_index, pipeline)
             for remark in counts.remarks(partial=counts.images < available):
                 say(f"warning: {remark}")
-    return _Plan(config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier)
+    return _Plan(
+        config, path, folder, dataset, available, items, settings, fingerprint, listing, metric, earlier, origin
+    )
 
 
 def _refuse_class_settings(name_path: str) -> None:
@@ -212,6 +231,13 @@ class _Pictures:
 
     folder: Path
     names: dict[str, str]
+
+    def take(self, folder: Path) -> None:
+        """Copies those that another folder has."""
+        for name in self.names.values():
+            if (folder / name).is_file() and not (self.folder / name).exists():
+                with atomic(self.folder / name) as part:
+                    shutil.copyfile(folder / name, part)
 
     def missing(self, since: int = 0) -> set[str]:
         """The images whose picture does not exist, or is older than `since` (in ns)."""

@@ -15,6 +15,19 @@ from segearth.errors import UserError, option
 from segearth.openmmlab import places
 
 
+class MissingWeightsError(UserError):
+    """Weights that cannot be had: whatever else needs them fails, too.
+
+    Args:
+        kind: "clip" or "upsampler".
+        message: see `UserError`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class ModelWeights:
     """The weights of a config's model.
@@ -33,10 +46,15 @@ class ModelWeights:
         """The files of "clip" and "upsampler", downloaded if they must be; None for an upsampler without weights.
 
         Raises:
-            UserError: a file that is not there, or a failed download.
+            MissingWeightsError: a file that is not there, or a failed download.
         """
-        upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)  # the small file first
-        return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        kind = "upsampler"  # the small file first
+        try:
+            upsampler = weights.upsampler_file(self.upsampler, self.source, progress=True)
+            kind = "clip"
+            return {"clip": weights.fetch(self.source.file), "upsampler": upsampler}
+        except UserError as error:
+            raise MissingWeightsError(kind, str(error)) from None
 
 
 def model_weights(model: Mapping[str, Any]) -> ModelWeights:
@@ -117,13 +135,17 @@ def fetch_weights(config: Any, path: Path) -> None:
         path: of its file.
 
     Raises:
-        UserError: weights that cannot be had.
+        MissingWeightsError: weights that cannot be had.
     """
     model = config.model
     used = model_weights(model).upsampler
     settings = model.get("feature_up_cfg") or {}
     if used is not None and model.get("upsampler") is None and used == settings.get("model_path"):
-        model["feature_up_cfg"] = {**settings, "model_path": str(resolve_weights(used, path.parent))}
+        try:
+            place = resolve_weights(used, path.parent)
+        except UserError as error:
+            raise MissingWeightsError("upsampler", str(error)) from None
+        model["feature_up_cfg"] = {**settings, "model_path": str(place)}
     model_weights(model).files()
 
 

@@ -44,7 +44,7 @@ def published(method: str, dataset: str) -> Published | None:
     """The number of a row and column of the paper's tables; None if none was seen.
 
     Args:
-        method: the name of a row, see `segearth.paper.methods`.
+        method: the name of a row, see `segearth.paper.table_rows`.
         dataset: the name of a config without `cfg_`, or "average".
     """
     return _numbers().get((method, dataset))

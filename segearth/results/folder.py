@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from segearth.cells import fitting, keep_texts
 from segearth.errors import UserError, option, printable
 from segearth.jobs.locks import locked
 from segearth.json_files import read_json, write_json
 from segearth.outputs import atomic
 from segearth.results.record import Run
-
-if TYPE_CHECKING:
-    from openpyxl.worksheet.worksheet import Worksheet
+from segearth.results.tables import cell_text, frame, plain_text, write_workbook
 
 JSON_NAME, XLSX_NAME = "results.json", "results.xlsx"
 
@@ -50,11 +47,8 @@ RUN_COLUMNS = {
     "segearth": "versions.segearth",
     "About": "about",
 }
-CLASS_COLUMNS = {
-    "Run": "run",
-    "Dataset": "Dataset",
-    "CLIP": "CLIP",
-    "MODEL": "MODEL",
+# Column of the sheet of classes -> key of an element of `per_class`.
+CLASS_FIGURES = {
     "Class": "name",
     "IoU": "IoU",
     "Acc": "Acc",
@@ -63,8 +57,6 @@ CLASS_COLUMNS = {
     "Predicted pixels": "prediction_pixels",
     "Label pixels": "label_pixels",
 }
-PERCENT = ("aAcc", "mIoU", "mAcc", "Foreground IoU", "IoU", "Acc")
-PIXELS = ("Intersection", "Union", "Predicted pixels", "Label pixels")
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -120,48 +112,46 @@ def append_run(folder: Path, run: Run) -> None:
         with atomic(folder / JSON_NAME) as part:
             write_json(part, rows)
         with atomic(folder / XLSX_NAME) as part:
-            write_workbook(part, rows)
+            write_runs(part, rows)
 
 
-def write_workbook(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run."""
-    import pandas as pd
+def write_runs(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes rows as a workbook: a sheet with a line a run, and one with a line a class and run.
 
-    runs, classes = [], []
-    for i, row in enumerate(rows, start=1):
+    Args:
+        path: of the workbook.
+        rows: of results.json; of one that is not usable the first sheet has what is there.
+    """
+    lines, classes = [], []
+    for number, row in enumerate(rows, start=1):
         run = usable(row)
-        runs.append({**row, "run": i, "remarks": "; ".join(run.warnings) or None if run else None})
-        classes += [{**runs[-1], **entry} for entry in row["per_class"]] if run else []
-    with pd.ExcelWriter(path, engine="openpyxl") as writer:
-        for sheet, columns, lines in (("runs", RUN_COLUMNS, runs), ("classes", CLASS_COLUMNS, classes)):
-            table = [[fitting(_pick(line, key)) for key in columns.values()] for line in lines]
-            pd.DataFrame(table, columns=list(columns), dtype=object).to_excel(writer, sheet_name=sheet, index=False)
-            keep_texts(writer.sheets[sheet])
-            _dress(writer.sheets[sheet], list(columns))
+        line = {name: _pick(row, key) for name, key in RUN_COLUMNS.items()}
+        lines.append(line | {"Run": number, "Remarks": "; ".join(run.warnings) or None if run else None})
+        for entry in row["per_class"] if run else ():
+            classes.append(lines[-1] | {name: entry[key] for name, key in CLASS_FIGURES.items()})
+    class_columns = ("Run", "Dataset", "CLIP", "MODEL", *CLASS_FIGURES)
+    write_workbook(path, {"runs": frame(RUN_COLUMNS, lines), "classes": frame(class_columns, classes)})
 
 
 def run_text(run: Run) -> str:
     """A run as text: a line a class with IoU, accuracy and labelled pixels, then the totals."""
-    width = max(len("class"), *(len(result.name) for result in run.per_class))
-    lines = [f"{'class':<{width}}  {'IoU %':>7}  {'Acc %':>7}  {'pixels':>15}"]
-    for result in run.per_class:
-        iou, accuracy = _figure(result.iou), _figure(result.accuracy)
-        lines.append(f"{result.name:<{width}}  {iou:>7}  {accuracy:>7}  {result.label_pixels:>15,}")
-    lines += ["", f"mIoU {_figure(run.miou)}   mAcc {_figure(run.macc)}   aAcc {_figure(run.aacc)}"]
+    classes = [
+        {"class": result.name, "IoU %": result.iou, "Acc %": result.accuracy, "pixels": result.label_pixels}
+        for result in run.per_class
+    ]
+    figures = {"mIoU": run.miou, "mAcc": run.macc, "aAcc": run.aacc}
     if run.foreground_iou is not None:
-        lines[-1] += f"   foreground IoU {_figure(run.foreground_iou)}"
-    lines.append(
+        figures["foreground IoU"] = run.foreground_iou
+    lines = [
+        plain_text(frame(("class", "IoU %", "Acc %", "pixels"), classes), empty="-"),
+        "",
+        "   ".join(f"{name} {cell_text(name, value) or '-'}" for name, value in figures.items()),
         f"{run.dataset}, {run.images} images in {run.seconds:.1f} s on {run.device}, "
-        f"CLIP: {run.clip}, method {run.method}"
-    )
-    if run.about:
-        lines.append(f"{run.model}: {run.about}")
-    lines.extend(f"warning: {warning}" for warning in run.warnings)
+        f"CLIP: {run.clip}, method {run.method}",
+        *([f"{run.model}: {run.about}"] if run.about else []),
+        *(f"warning: {warning}" for warning in run.warnings),
+    ]
     return printable("\n".join(lines), keep="\n")
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _pick(row: dict[str, Any], key: str) -> Any:
@@ -170,19 +160,3 @@ def _pick(row: dict[str, Any], key: str) -> Any:
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
-
-
-def _dress(sheet: Worksheet, columns: Sequence[str]) -> None:
-    """Freezes the header, and gives columns their widths and number formats."""
-    from openpyxl.utils import get_column_letter
-
-    sheet.freeze_panes = "A2"
-    for i, name in enumerate(columns, start=1):
-        cells = [sheet.cell(line, i) for line in range(2, sheet.max_row + 1)]
-        longest = max([len(name), *(len(str(cell.value)) for cell in cells if cell.value is not None)])
-        sheet.column_dimensions[get_column_letter(i)].width = min(longest + 3, 60)
-        for cell in cells:
-            if name in PERCENT:
-                cell.number_format = "0.00"
-            elif name in PIXELS:
-                cell.number_format = "#,##0"

@@ -84,21 +84,19 @@ def choose_bands(bands: Sequence[Band], selection: BandSelection, name: str) -> 
             f"{name} has the bands cyan, magenta, yellow and black: expected red, green and blue; convert it to RGB "
             f"first, or name bands with {option('bands', '1,2,3')}"
         )
-    found = _rgb_numbers({band.colour: band for band in reversed(candidates)}, COLOURS)
-    if found:
-        return found, []
+    if numbers := _rgb_numbers({band.colour: band for band in reversed(candidates)}, COLOURS):
+        return numbers, []
     by_name = {name: band for band in reversed(candidates) for name in band.names}
     for names in (COLOURS, _B432):
-        if found := _rgb_numbers(by_name, names):
-            return found, [
-                f"{name}: bands {_describe_bands(bands, found)} are red, green and blue by their descriptions"
-            ]
+        if numbers := _rgb_numbers(by_name, names):
+            described = _describe_bands(bands, numbers)
+            return numbers, [f"{name}: bands {described} are red, green and blue by their descriptions"]
     if len(candidates) in SENTINEL2:
         return SENTINEL2_RGB, [
             f"{name} has {len(candidates)} bands and does not say which are colours; 4, 3 and 2 are used as red, green "
             f"and blue, as in the order of Sentinel-2; say it with {option('bands', '4,3,2')} if it is another one"
         ]
-    first = (candidates[0].number, candidates[1].number, candidates[2].number)
+    first = candidates[0].number, candidates[1].number, candidates[2].number
     if len(candidates) == 3:
         return first, []
     return first, [
@@ -116,10 +114,8 @@ def _selected_bands(bands: Sequence[Band], selection: str | int | Sequence[str |
             f"{option('bands')} names {len(words)} bands: expected three, for red, green and blue, or one, such as "
             f"{option('bands', '4,3,2')}"
         )
-    selected = [_find_band(bands, word, name) for word in words]
-    if len(selected) == 1:
-        return _gray_numbers(selected[0])
-    return selected[0].number, selected[1].number, selected[2].number
+    red, green, blue = [_find_band(bands, word, name).number for word in words] * (3 // len(words))
+    return red, green, blue
 
 
 def _find_band(bands: Sequence[Band], word: str | int, name: str) -> Band:

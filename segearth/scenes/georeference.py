@@ -96,7 +96,7 @@ class Georeference:
             lon, lat = (np.asarray(values) * unit for values in transformer.transform(x, y))
         return lon, np.clip(lat, -math.pi / 2, math.pi / 2)
 
-    def pixel_distance_m(self, column: float, row: float, down: bool = False) -> float | None:
+    def distance_m(self, column: float, row: float, down: bool = False) -> float | None:
         """Computes the distance in metres between two neighbouring pixels, at a point in pixel coordinates.
 
         Args:

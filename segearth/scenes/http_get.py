@@ -34,8 +34,8 @@ def http_get(url: str, max_bytes: int, headers: dict[str, str] | None = None) ->
         The content, and the response headers.
 
     Raises:
-        Refused: it will not give it.
-        OSError, http.client.HTTPException, ValueError: it failed each time, or is no URL.
+        RequestRefused: the server refuses the request.
+        OSError, http.client.HTTPException, ValueError: all attempts failed, or the URL is invalid.
     """
     plain_url, authorization = _without_user(url)
     all_headers = {**_headers(), **authorization, **(headers or {})}

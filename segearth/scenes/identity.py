@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _DERIVED = (".aux.xml", ".ovr")  # derived files, such as statistics, that viewers may write
 _MAX_REQUESTS = 16  # simultaneous HTTP requests
-_MAX_HASHED_FILES = (
-    64  # with more files, only sizes are compared for each block: this takes a second at most, a block a minute
-)
+_MAX_HASHED_FILES = 64  # with more files, only their sizes are compared for each block, to take a second at most
 
 
 def raster_identity(raster: Raster) -> dict[str, Any]:

@@ -52,11 +52,7 @@ def pixel_size(transform: Affine, crs: CRS | None, size: tuple[int, int]) -> Pix
         return PixelSize(None, None, areas.method)
     ratio = math.hypot(transform.b, transform.e) / math.hypot(transform.a, transform.d)
     ground, middle = Georeference.from_rasterio(transform, crs), (size[1] / 2, size[0] / 2)
-    if (
-        ground is not None
-        and (wide := ground.pixel_distance_m(*middle))
-        and (tall := ground.pixel_distance_m(*middle, down=True))
-    ):
+    if ground is not None and (wide := ground.distance_m(*middle)) and (tall := ground.distance_m(*middle, down=True)):
         ratio = ratio if abs(tall / wide / ratio - 1) < _RATIO_TOLERANCE else tall / wide
     return PixelSize(math.sqrt(area * ratio), math.sqrt(area / ratio), areas.method)
 

@@ -77,15 +77,15 @@ def predict_scene(
     options, start = options or SceneOptions(), time.perf_counter()
     check_workers(workers)
     folder = writable_folder(output)
-    with open_scene(source, options.overview) as (raster, remarks):
-        plan = Plan.create(raster, predictor, options, remarks)
+    with open_scene(source, options.overview) as (raster, source_remarks):
+        plan = Plan.create(raster, predictor, options, source_remarks)
         files = SceneFiles(folder, name or scene_name(raster.address), plan, options)
         if not overwrite:
             if (result := files.finished()) is not None:
-                files.tidy(shard)
+                files.remove_job(shard)
                 return files.with_overlay(result, raster, predictor.vocabulary)
             if not is_job(files.job):  # a job that was started with overwrite is resumed
-                files.refuse_others(raster.name)
+                files.refuse_other_map(raster.name)
         refuse_changed_polygons(files.summary)
         side = fit_block_side(plan.frame, predictor.model, options)
         with open_job(
@@ -100,15 +100,13 @@ def predict_scene(
                 if not job.resumed:
                     job.discard()
                 return result
-            remarks_shown = plan.remarks
+            remarks = plan.remarks
             if options.block is not None and job.layout["block"] != side:
-                remarks_shown += (
-                    f"the blocks stay {job.layout['block']} pixels wide, as those that are done, not {side}",
-                )
+                remarks += (f"the blocks stay {job.layout['block']} pixels wide, as those that are done, not {side}",)
             all_blocks = {block.name: block for block in blocks(plan.area.window, job.layout["block"])}
             in_process = workers == 1 and executor is None
             load = (PredictorFactory.for_this_process if in_process else PredictorFactory.for_workers)(predictor)
-            reporter = None if progress is None else _ProgressReporter(all_blocks, remarks_shown, progress, start)
+            reporter = None if progress is None else _ProgressReporter(all_blocks, remarks, progress, start)
             task = BlockTask(
                 raster if in_process else plan.spec,
                 plan.frame,
@@ -133,7 +131,7 @@ def predict_scene(
             )
             result = job.finish(
                 list(all_blocks),
-                lambda done, failed: files.make(
+                lambda done, failed: files.write(
                     raster, predictor, job.path, all_blocks, done, failed, time.perf_counter() - start
                 ),
             )

@@ -1,7 +1,6 @@
 """Reading of rasters of any size and type, window by window, as colours from 0 to 255.
 
-A `RasterSpec` holds what is chosen once for the whole raster: all processes that open it with the same spec read the
-same values.
+A `RasterSpec` holds what is chosen once for the whole raster: all processes with the same spec read the same values.
 """
 
 from __future__ import annotations
@@ -327,11 +326,9 @@ def open_raster(
     """Opens a raster.
 
     Args:
-        source: an address, see `segearth.addresses`; an open rasterio dataset, which stays open; or a spec with
-            an address.
+        source: an address (see `segearth.addresses`); an open rasterio dataset, which stays open; or a spec.
         spec: how to read it; None: chosen at the first read.
-        overview: index of the overview to read instead of full resolution, from 0. Only for addresses; a spec contains
-            its own.
+        overview: index of the overview to read, from 0; None: full resolution, or the overview of the spec.
 
     Raises:
         UserError: rasterio is missing; there is no raster at the address; it contains several rasters; it is
@@ -391,8 +388,7 @@ def open_raster(
 
 def _with_properties(raster: Raster, dataset: DatasetReader) -> Raster:
     """Sets bands and transform of an overview from those of its dataset."""
-    # a GDAL overview has no descriptions, and no transform if the raster has none: rasterio would return
-    # uninitialised memory
+    # a GDAL overview has no descriptions; without a transform, rasterio would return uninitialised memory
     raster.bands = tuple(_read_band_info(dataset, number) for number in dataset.indexes)
     right, down = dataset.width / raster.size[1], dataset.height / raster.size[0]
     a, b, c, d, e, f = dataset.transform[:6]

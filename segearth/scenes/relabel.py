@@ -121,18 +121,17 @@ def relabel_scene(
     summary_file = folder / f"{source.name}.summary.json"
     picture = folder / f"{source.name}.overlay.png" if overlay or image is not None else None
     if not overwrite:
-        found = _finished_summary(summary_file, settings, source, [*paths.values(), *([picture] if picture else [])])
-        if found is not None and (image is None or found["overlay"].get("image")):
-            return _result(found, paths, [folder / name for name in found["files"]], summary_file)
+        existing = _finished_summary(summary_file, settings, source, [*paths.values(), *([picture] if picture else [])])
+        if existing is not None and (image is None or existing["overlay"].get("image")):
+            return _result(existing, paths, [folder / name for name in existing["files"]], summary_file)
     refuse_changed_polygons(summary_file)
     if image is not None:
         check_image(image, source.summary)
 
     folder.mkdir(parents=True, exist_ok=True)
     rules = make_rules(source.vocabulary, changed, threshold)
-    files, sums = _write_rasters(
-        source, rules, len(changed.vocabulary), layers, paths, settings, summary_file, progress
-    )
+    classes = len(changed.vocabulary)
+    files, sums = _write_rasters(source, rules, classes, layers, paths, settings, summary_file, progress)
     figures = map_statistics(paths["labels"], changed.vocabulary, unclassified, sums)
     table = csv_table([{"image": source.name, "classes": figures.rows}]).encode(errors="backslashreplace")
     writers: dict[Path, Callable[[Path], object]] = {folder / f"{source.name}.summary.csv": bytes_writer(table)}
@@ -218,9 +217,9 @@ def _finished_summary(
         UserError: there is a map with other settings, or there are files of other programs.
     """
     if summary.exists():
-        found = check_summary(summary, settings, source.scores)
-        complete = complete_files(found, summary.parent)
-        return found if complete and complete >= {*found["files"], *(path.name for path in paths)} else None
+        existing = check_summary(summary, settings, source.scores)
+        complete = complete_files(existing, summary.parent)
+        return existing if complete and complete >= {*existing["files"], *(path.name for path in paths)} else None
     refuse_foreign(paths, summary)
     return None
 

@@ -106,19 +106,11 @@ def resample(
     tall, wide = (max(1, int(_MAX_SIDE * min(1.0, new / old))) for old, new in zip(size, new_size, strict=True))
     strips = []
     for top in range(area.top, area.bottom, tall):
-        tiles = [
-            _resample_tile(
-                read,
-                size,
-                new_size,
-                Window(top, min(area.bottom, top + tall), left, min(area.right, left + wide)),
-                fill,
-                kind,
-            )
-            for left in range(area.left, area.right, wide)
-        ]
-        strips.append([np.concatenate(parts, axis=-1) for parts in zip(*tiles, strict=True)])
-    pixels, valid = (np.concatenate(parts, axis=-2) for parts in zip(*strips, strict=True))
+        bottom = min(area.bottom, top + tall)
+        parts = [Window(top, bottom, left, min(area.right, left + wide)) for left in range(area.left, area.right, wide)]
+        tiles = [_resample_tile(read, size, new_size, part, fill, kind) for part in parts]
+        strips.append([np.concatenate(arrays, axis=-1) for arrays in zip(*tiles, strict=True)])
+    pixels, valid = (np.concatenate(arrays, axis=-2) for arrays in zip(*strips, strict=True))
     return Resampled(pixels, valid)
 
 

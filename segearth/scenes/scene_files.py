@@ -60,7 +60,7 @@ class SceneFiles:
 
     @property
     def job(self) -> Path:
-        """The place of the job's folder."""
+        """Folder of the job."""
         return self.folder / f"{self.name}{JOB_SUFFIX}"
 
     @property
@@ -153,7 +153,7 @@ class SceneFiles:
         needed = parts + sum(layer.estimated_bytes(pixels) for layer in self.layers) * WITH_OVERVIEWS
         check_room(self.folder, needed, "the map and its parts need")
 
-    def tidy(self, shard: Shard) -> None:
+    def remove_job(self, shard: Shard) -> None:
         """Removes the job of a finished map: left by a killed run, or of block files that are no longer kept.
 
         Args:
@@ -164,7 +164,7 @@ class SceneFiles:
             with suppress(UserError), open_job(self.job, self.plan.settings, shard=shard, sole=True) as job:
                 job.discard()
 
-    def refuse_others(self, image: str) -> None:
+    def refuse_other_map(self, image: str) -> None:
         """Refuses to overwrite a map with other settings, or files of other programs.
 
         Args:
@@ -178,7 +178,7 @@ class SceneFiles:
             return
         refuse_foreign([*self.rasters.values(), self.overlay], self.summary)
 
-    def make(
+    def write(
         self,
         raster: Raster,
         predictor: Predictor,

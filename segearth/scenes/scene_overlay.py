@@ -161,7 +161,7 @@ def annotate(
     """
     annotated = enlarged(image)
     if ground is not None:
-        metres = ground.pixel_distance_m(*middle)
+        metres = ground.distance_m(*middle)
         pixel_m = metres and metres * reduction * image.width / annotated.width
         annotated = add_scale_bar(annotated, pixel_m, ground.north_angle(*middle))
     shares = [_describe_share(row) for row in rows]

@@ -41,9 +41,8 @@ def read_item(text: str) -> dict[str, Any] | None:
             f"the STAC Item {display_name(text)} cannot be read ({without_credentials(first_line(error))}): expected "
             "JSON; check the address, or give that of an image in it"
         ) from None
-    if not isinstance(content, dict) or content.get("type") != "Feature":
-        return None
-    return content if isinstance(content.get("assets"), dict) else None
+    is_feature = isinstance(content, dict) and content.get("type") == "Feature"
+    return content if is_feature and isinstance(content.get("assets"), dict) else None
 
 
 def rgb_addresses(item: Mapping[str, Any], address: str) -> list[str]:

@@ -85,7 +85,7 @@ def mosaic_vrt(addresses: Sequence[str | Path]) -> tuple[str, list[str]]:
         max(row + tile.size[0] for tile, (_, row) in zip(tiles, corners, strict=True)),
         max(column + tile.size[1] for tile, (column, _) in zip(tiles, corners, strict=True)),
     )
-    root = _add_dataset(first, size, (left, top))
+    root = _create_dataset(first, size, (left, top))
     for band in first.bands:
         if band.colour != "alpha":  # it becomes the mask
             element = _add_band(root, first, band, band.colour)
@@ -110,7 +110,7 @@ def stack_vrt(addresses: Sequence[str], colours: Sequence[str]) -> str:
     """
     tiles = [_Tile.read(address) for address in addresses]
     first = tiles[0]
-    root = _add_dataset(first, first.size, (0, 0))
+    root = _create_dataset(first, first.size, (0, 0))
     for number, (tile, colour) in enumerate(zip(tiles, colours, strict=True), start=1):
         shift = max(abs(value) for value in _corner_in(first, tile))
         if tile.size != first.size or tile.crs != first.crs or not _same_pixels(first, tile) or shift > _ON_GRID:
@@ -118,9 +118,8 @@ def stack_vrt(addresses: Sequence[str], colours: Sequence[str]) -> str:
                 f"{tile.name} and {first.name} do not have the same pixels: expected bands of one size and place; "
                 "bring them onto one grid first, such as with gdalwarp"
             )
-        _add_source(
-            _add_band(root, tile, replace(tile.bands[0], number=number), colour), tile, (0, 0), "1", tile.nodata(1)
-        )
+        element = _add_band(root, tile, replace(tile.bands[0], number=number), colour)
+        _add_source(element, tile, (0, 0), "1", tile.nodata(1))
     _add_mask(root, [(first, (0, 0))])
     return Xml.tostring(root, encoding="unicode")
 
@@ -143,8 +142,7 @@ def _check_compatible(first: _Tile, other: _Tile) -> None:
         what, first_value, other_value = differing[0]
         raise UserError(
             f"{first.name} and {other.name} cannot be one mosaic, as they have different {what}, {first_value} and "
-            f"{other_value}: expected tiles of one kind; convert them with gdalwarp or gdal_translate, or map them one "
-            "by one"
+            f"{other_value}: expected tiles of one kind; convert them with gdalwarp, or map them one by one"
         )
 
 
@@ -171,7 +169,7 @@ def _corner_in(first: _Tile, tile: _Tile) -> tuple[float, float]:
     return a * x + b * y + c, d * x + e * y + f
 
 
-def _add_dataset(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
+def _create_dataset(first: _Tile, size: tuple[int, int], corner: tuple[int, int]) -> Xml.Element:
     """Creates a VRT without bands; its upper left corner is at a column and row of the first tile."""
     root = Xml.Element("VRTDataset", rasterXSize=str(size[1]), rasterYSize=str(size[0]))
     if first.crs is not None:
@@ -203,12 +201,12 @@ def _add_band(root: Xml.Element, tile: _Tile, band: Band, colour: str) -> Xml.El
 
 
 def _add_source(
-    element: Xml.Element, tile: _Tile, corner: tuple[int, int], band: str, nodata: float | None = None
+    band: Xml.Element, tile: _Tile, corner: tuple[int, int], number: str, nodata: float | None = None
 ) -> None:
     """Adds the valid pixels of a tile as a source, with its corner at a column and row."""
-    source = Xml.SubElement(element, "ComplexSource")
+    source = Xml.SubElement(band, "ComplexSource")
     Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = tile.source
-    Xml.SubElement(source, "SourceBand").text = band
+    Xml.SubElement(source, "SourceBand").text = number
     size = {"xSize": str(tile.size[1]), "ySize": str(tile.size[0])}
     Xml.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0"} | size)
     Xml.SubElement(source, "DstRect", {"xOff": str(corner[0]), "yOff": str(corner[1])} | size)

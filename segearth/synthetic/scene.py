@@ -54,9 +54,7 @@ def draw_scene(seed: int, height: int = 1024, width: int = 1024) -> Scene:
     canvas = Canvas(rng, height, width)
     reach = float(np.hypot(height, width)) / 2 + 40
     blocks, roads = split_land(rng, Block(-reach, -reach, reach, reach))
-    blocks.sort(
-        key=lambda b: np.hypot(b.u0 + b.u1, b.v0 + b.v1)
-    )  # from the centre, so that a round of uses is in the image
+    blocks.sort(key=lambda b: np.hypot(b.u0 + b.u1, b.v0 + b.v1))  # the centre first, to show all land uses
     uses = [use for _ in range(1 + len(blocks) // len(LAND_USES)) for use in rng.permutation(LAND_USES)]
     for block, use in zip(blocks, uses, strict=False):
         draw_ground(canvas, block, use)

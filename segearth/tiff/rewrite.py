@@ -58,24 +58,20 @@ def as_plain_tiff(page: Page, file: BinaryIO | None = None) -> tuple[io.BytesIO,
             extra = 0
         elif colours != bands:
             bands = colours
-        tags[PHOTOMETRIC] = _pack_numbers(page, [RGB])
-        tags[BANDS] = _pack_numbers(page, [3 + extra])
-        tags[BITS] = _pack_numbers(page, [8] * (3 + extra))
+        tags[PHOTOMETRIC] = _pack(page, [RGB])
+        tags[BANDS] = _pack(page, [3 + extra])
+        tags[BITS] = _pack(page, [8] * (3 + extra))
         # 0: Pillow skips the band; 2 (alpha): Pillow keeps it, so that colours can be chosen from all four
         extra_samples = page.extra if extra and page.extra == (1,) else [0 if bands == (0, 1, 2) else 2] * extra
-        tags[EXTRA] = _pack_numbers(page, extra_samples)
+        tags[EXTRA] = _pack(page, extra_samples)
     elif page.planar and page.photometric in (None, MINISWHITE, MINISBLACK, PALETTE):
         tags = _band_tags(page, (0,))
-        tags |= {
-            BANDS: _pack_numbers(page, [1]),
-            BITS: _pack_numbers(page, page.bits[:1]),
-            EXTRA: _pack_numbers(page, []),
-        }
+        tags |= {BANDS: _pack(page, [1]), BITS: _pack(page, page.bits[:1]), EXTRA: _pack(page, [])}
     elif page.extra:
-        tags[EXTRA] = _pack_numbers(page, [0 if page.photometric == CMYK else 2] * len(page.extra))
+        tags[EXTRA] = _pack(page, [0 if page.photometric == CMYK else 2] * len(page.extra))
     if page.photometric is None and page.compression not in _FAX:
-        tags.setdefault(PHOTOMETRIC, _pack_numbers(page, [MINISBLACK]))
-    tags[FORMAT] = _pack_numbers(page, [1])
+        tags.setdefault(PHOTOMETRIC, _pack(page, [MINISBLACK]))
+    tags[FORMAT] = _pack(page, [1])
     out = io.BytesIO()
     out.write((b"II*\0" if page.order == "<" else b"MM\0*") + bytes(4))
     if file is not None:
@@ -92,7 +88,7 @@ def as_plain_tiff(page: Page, file: BinaryIO | None = None) -> tuple[io.BytesIO,
     return out, bands
 
 
-def _pack_numbers(page: Page, values: Iterable[int], kind: int = SHORT) -> tuple[int, bytes]:
+def _pack(page: Page, values: Iterable[int], kind: int = SHORT) -> tuple[int, bytes]:
     """Packs numbers as the value of a tag."""
     values = tuple(values)
     return kind, struct.pack(f"{page.order}{len(values)}{INTEGERS[kind]}", *values)
@@ -108,7 +104,7 @@ def _band_tags(page: Page, selected: tuple[int, ...]) -> dict[int, tuple[int, by
             if rest or not per_band:
                 raise Damaged(f"{len(values)} strips or tiles do not fit {len(page.bits)} bands")
             of_bands = [value for band in selected for value in values[band * per_band : (band + 1) * per_band]]
-            tags[tag] = _pack_numbers(page, of_bands, tags[tag][0])
+            tags[tag] = _pack(page, of_bands, tags[tag][0])
     return tags
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from segearth.outputs import atomic
-from segearth.paper.methods import METHODS
+from segearth.paper.table_rows import ROWS
 from tiny_clip import ablation
-from tiny_clip.evaluation import Report, Score, Truth
+from tiny_clip.evaluation import Evaluation, Score, Truth
 from tiny_clip.language import MODIFIERS, read_glossary
 from tiny_clip.methods import earlier_section
 from tiny_clip.tasks import ABSENT, UNSEEN
@@ -72,7 +72,7 @@ SIMFEATUP = """3. SimFeatUp, the upsampler, learns without labels on the finishe
 
 def write_card(
     path: Path,
-    report: Report,
+    report: Evaluation,
     about: Mapping[str, str],
     weights: Path,
     simfeatup: tuple[Path, Mapping[str, str]] | None = None,
@@ -121,7 +121,7 @@ LIMITS = """
 """
 
 
-def set_tables(truth: Truth, report: Report) -> str:
+def set_tables(truth: Truth, report: Evaluation) -> str:
     """The per-class table of the default method and the floor, and the grid of methods."""
     name = truth.name
     rows: list[tuple[str, Score]] = [
@@ -149,7 +149,7 @@ def set_tables(truth: Truth, report: Report) -> str:
     return text
 
 
-def names_section(report: Report) -> str:
+def names_section(report: Evaluation) -> str:
     """How names do that were never paired with an image."""
     if not report.unseen:
         return ""
@@ -174,7 +174,7 @@ def names_section(report: Report) -> str:
     return text
 
 
-def ablation_section(report: Report) -> str:
+def ablation_section(report: Evaluation) -> str:
     """What each part of SimFeatUp adds, here and in the paper."""
     if not report.ablation:
         return ""
@@ -182,10 +182,10 @@ def ablation_section(report: Report) -> str:
     text = (
         "\n### SimFeatUp, step by step\n\nmIoU and, in brackets, Boundary IoU in %, the mean over seeds ± half of "
         "their range; beside the paper's figures for CLIP ViT-B/16 (mIoU of OpenEarthMap, IoU of WHU Sat II and "
-        "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/methods.py` and seeds from 0. "
-        f"All begin as joint bilateral filters{last if any(report.random.values()) else ''}. "
+        "WBS-SI). Made as SimFeatUp was, with the rows' own options in `segearth/paper/table_rows.py` and seeds from "
+        f"0. All begin as joint bilateral filters{last if any(report.random.values()) else ''}. "
         "The paper's row for the stack is FeatUp's training on aerial images; FeatUp's own upsampler has "
-        f"{', '.join(ablation.in_the_paper(METHODS['ablation-featup']))} there.\n\n"
+        f"{', '.join(ablation.in_the_paper(ROWS['ablation-featup']))} there.\n\n"
     )
     rows = [
         (
@@ -211,7 +211,7 @@ def ablation_section(report: Report) -> str:
     )
 
 
-def gains(name: str, report: Report) -> str:
+def gains(name: str, report: Evaluation) -> str:
     """How SimFeatUp's Boundary IoU on a set compares with that of others, in words."""
     *_, seven, whole = (boundaries(scores) for scores in report.ablation[name])
     others = {

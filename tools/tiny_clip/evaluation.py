@@ -18,7 +18,7 @@ from segearth.loading import load_tokenizer, read_upsampler
 from segearth.metrics import boundary_counts, boundary_iou, confusion_matrix, iou_per_class
 from segearth.models import Bilinear, DenseCLIP, SegEarth, encode_text
 from segearth.models.attention import METHODS
-from segearth.paper.methods import Method
+from segearth.paper.table_rows import TableRow
 from segearth.predictor import Predictor
 from segearth.synthetic import CLASSES, DEMO_SEED, draw_scene
 from segearth.transfer import normalise
@@ -86,7 +86,7 @@ class Score:
 
 
 @dataclass
-class Report:
+class Evaluation:
     """All that was measured, by set: the grid of methods, the floor, the names, the whole images, the ablation.
 
     `upsampler` is the one that all is measured with where no other is named, "bilinear" or "SimFeatUp".
@@ -178,7 +178,7 @@ def evaluate(
     eurosat: list[Sample],
     simfeatup: nn.Module | None = None,
     upsamplers: Path | None = None,
-) -> Report:
+) -> Evaluation:
     """Measures everything.
 
     Args:
@@ -193,7 +193,7 @@ def evaluate(
     if simfeatup is not None:
         modules["SimFeatUp"] = simfeatup
     *_, (default, own) = modules.items()
-    report = Report(sets, default)
+    report = Evaluation(sets, default)
     for truth in sets:
         report.grid[truth.name] = {
             (method, upsampler, factor): measure(truth, mapper(clip, truth, method, module, factor))
@@ -231,7 +231,7 @@ def evaluate(
     return report
 
 
-def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method, share: float | None = None) -> list[Score]:
+def ablate(clip: nn.Module, truth: Truth, folder: Path, step: TableRow, share: float | None = None) -> list[Score]:
     """The scores of one of `ablation.STEPS`, one a seed; with another factor of the [CLS] token's share if given."""
     paths = ablation.files(folder, step)
     modules = [BILINEAR] if step is ablation.BASELINE else [read_upsampler(path) for path in paths]
@@ -239,7 +239,7 @@ def ablate(clip: nn.Module, truth: Truth, folder: Path, step: Method, share: flo
     return [measure(truth, mapper(clip, truth, upsampler=module, factor=share)) for module in modules]
 
 
-def measure_names(clip: nn.Module, truth: Truth, report: Report) -> None:
+def measure_names(clip: nn.Module, truth: Truth, report: Evaluation) -> None:
     """Replaces the names of a class by one that was never paired with an image, one at a time, then all.
 
     With bilinear upsampling: names are the text tower's affair.

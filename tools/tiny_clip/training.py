@@ -36,7 +36,7 @@ IMAGES_EMBEDDED = 6  # crops a step for it, each once more through the last bloc
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClipRecipe:
     """What decides the result, beside the data.
 
     Attributes:
@@ -58,7 +58,7 @@ class Recipe:
     teacher: str = "minilm"
 
 
-def train(config: Path, samples: list[Sample], recipe: Recipe, checkpoint: Path, every: int = 250) -> nn.Module:
+def train(config: Path, samples: list[Sample], recipe: ClipRecipe, checkpoint: Path, every: int = 250) -> nn.Module:
     """Trains a CLIP, or goes on where a checkpoint stands.
 
     Args:
@@ -118,7 +118,7 @@ def train(config: Path, samples: list[Sample], recipe: Recipe, checkpoint: Path,
     return clip.eval()
 
 
-def make_optimizers(clip: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer | LambdaLR]:
+def make_optimizers(clip: nn.Module, recipe: ClipRecipe) -> list[torch.optim.Optimizer | LambdaLR]:
     """Muon for the matrices of the blocks, AdamW for all else, and then the course of their learning rates.
 
     Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon) reaches a loss in some two thirds of the steps

@@ -10,5 +10,6 @@ brought down to patches again, must be the patch features of the copy; and its c
 | `jitter.py` | the jitter, as two sparse matrices |
 | `adaptive_conv.py`, `kernels.py` | the upsampler as it is trained: exact, tiled, no unfolded map |
 | `losses.py` | attention downsampler, uncertainty, image reconstruction |
+| `recipe.py` | what is trained, and how |
 | `step.py`, `trainer.py` | one optimiser step; the loop over steps, processes, checkpoints and the log |
 """

@@ -24,8 +24,8 @@ from segearth.images.files import SUFFIXES
 from segearth.training.simfeatup.draws import Purpose, key
 
 # SimFeatUp is trained with ImageNet's mean and standard deviation of RGB in [0, 1], not with CLIP's.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop would show little but its own mirrors
 
 
@@ -170,7 +170,7 @@ class Crops(Dataset[Sample]):
             except UserError as error:
                 left_out[str(path)] = str(error)
                 continue
-            return Sample(normalise(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
+            return Sample(normalise_imagenet(cut(pixels, self.crop, key(self.seed, Purpose.CROP, number))), left_out)
         return Sample(torch.empty(0), left_out)
 
     def index(self, number: int) -> int:
@@ -194,17 +194,35 @@ def cut(pixels: NDArray[np.uint8], crop: int, seed: int) -> NDArray[np.uint8]:
     return pixels[top : top + crop, left : left + crop]
 
 
-def normalise(pixels: NDArray[np.uint8]) -> Tensor:
+def normalise_imagenet(pixels: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32, minus ImageNet's mean, divided by its standard deviation."""
     image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return ((image - mean) / std).contiguous()
+
+
+class Batch(NamedTuple):
+    """The images of a step, or this process's part of them.
+
+    Attributes:
+        step: number of the step.
+        samples: number of each image in the step's batch, by which its random draws are keyed.
+        images: (n, 3, crop, crop), normalised.
+        total: images of the step in all processes; losses are means over all of them.
+        left_out: file -> why, for the files that could not be read.
+    """
+
+    step: int
+    samples: list[int]
+    images: Tensor
+    total: int
+    left_out: dict[str, str] = {}  # noqa: RUF012  (never changed)
 
 
 def batches(
     crops: Crops, batch: int, steps: range, rank: int, ranks: int, workers: int, pinned: bool = False
-) -> Iterator[tuple[int, list[int], Tensor, dict[str, str]]]:
-    """This process's part of each step's batch.
+) -> Iterator[Batch]:
+    """Yields this process's part of each step's batch.
 
     Args:
         crops: the samples.
@@ -214,9 +232,6 @@ def batches(
         ranks: how many there are; each takes every `ranks`-th image.
         workers: processes that read images ahead of time; 0 for none.
         pinned: whether the images are put where a CUDA device reads them by itself, so that copying them needs no wait.
-
-    Yields:
-        The step; places in its batch; the images (n, 3, crop, crop); and files that could not be read, with the reason.
 
     Raises:
         UserError: none of the images can be read.
@@ -234,7 +249,7 @@ def batches(
             raise UserError(
                 f"none of the {len(crops)} images can be read; the first one: {next(iter(left_out.values()))}"
             )
-        yield step, places, images, left_out
+        yield Batch(step, places, images, batch, left_out)
 
 
 def _collate(samples: list[Sample]) -> tuple[Tensor, dict[str, str]]:

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from segearth.models.simfeatup import JBU
 from segearth.training.simfeatup.draws import Purpose, generator
+from segearth.training.simfeatup.images import Batch
 from segearth.training.simfeatup.jitter import Blocks, Jitter, blocks, blur_matrix, draw_jitter, fit_matrix, support
 from segearth.training.simfeatup.kernels import Drops, draw_drops
 from segearth.training.simfeatup.losses import draw_kept, draw_projection
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
 
 
 class Matrices(NamedTuple):
@@ -58,42 +60,40 @@ class JitterInputs(NamedTuple):
 
 
 def step_inputs(
-    upsampler: JBU,
-    crop: int,
-    patch: int,
-    parts: list[list[int]],
-    jitters: int,
-    dropout: bool,
-    seed: int,
-    step: int,
-    device: torch.device,
+    upsampler: JBU, batch: Batch, parts: list[slice], patch: int, recipe: UpsamplerRecipe, seed: int
 ) -> list[JitterInputs]:
-    """Makes them all, on the CPU.
+    """Makes the inputs of every jitter of a step, on the CPU.
 
     Args:
         upsampler: the model.
-        crop: side of the images in pixels.
+        batch: the images; the element-wise dropout is drawn on their device.
+        parts: the images that are worked on at once.
         patch: the CLIP's patch side.
-        parts: the samples that are worked on at once, by which draws are keyed.
-        jitters: how many there are in a step.
-        dropout: whether channels and elements are dropped.
+        recipe: how many jitters there are, and whether channels and elements are dropped.
         seed: the run's.
-        step: number of the step.
-        device: of the element-wise dropout.
     """
+    crop, device = batch.images.shape[-1], batch.images.device
     doublings = len(upsampler.steps(patch))
     with torch.device("cpu"):  # whatever the caller's default device is
         return [
             JitterInputs(
                 jitter_matrices(
-                    draw_jitter(generator(seed, Purpose.JITTER, step, number), crop), patch, crop, doublings
+                    draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop), patch, crop, doublings
                 ),
                 [
-                    draw(upsampler, crop // patch, doublings, part, dropout, (seed, step, number), device)
+                    draw(
+                        upsampler,
+                        crop // patch,
+                        doublings,
+                        batch.samples[part],
+                        recipe.dropout,
+                        (seed, batch.step, number),
+                        device,
+                    )
                     for part in parts
                 ],
             )
-            for number in range(jitters)
+            for number in range(recipe.jitters)
         ]
 
 

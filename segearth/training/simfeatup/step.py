@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,47 +16,14 @@ from segearth.models.bilateral import begin_as_bilateral_filter
 from segearth.models.simfeatup import JBU, pointwise
 from segearth.training.simfeatup import losses
 from segearth.training.simfeatup.draws import Purpose, generator, key
+from segearth.training.simfeatup.images import Batch
 from segearth.training.simfeatup.inputs import Drawn, Matrices, step_inputs
 from segearth.training.simfeatup.jitter import PAD, resample
 from segearth.training.simfeatup.kernels import mix_channels, upsample
+from segearth.training.simfeatup.recipe import UpsamplerRecipe
 from segearth.training.simfeatup.upload import upload
 
 IMAGE_WEIGHT = 0.1  # of the image reconstruction: SimFeatUp's training
-
-FEATURES = ("input", "output")
-STARTS = ("random", "bilateral")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained and how; the defaults are those of the published SimFeatUp.
-
-    Attributes:
-        upsampler: "jbu_one" (one shared step) or "jbu_stack" (four, as in FeatUp).
-        radius: of the kernels; None for 5 with jbu_one and 3 with jbu_stack.
-        start: initial weights of the upsampler: "random" as published, or those of a "bilateral" filter.
-        features: of the last block's "input", or of its modified "output", which inference upsamples.
-        image_loss: whether the image is reconstructed as well.
-        jitters: jittered copies a step.
-        dropout: whether channels and features are dropped. Off, the downsampler still passes over a fifth of the
-            patches' logits, which it does as published in evaluation as well.
-        recompute: whether kernels are computed twice instead of being kept.
-        at_once: images whose pixel maps are in memory at the same time; None for one on a CPU, where that is fastest,
-            and the whole batch on a GPU. Results are the same.
-        scale: factor of the features in the losses. Those of OpenAI's CLIP have a root mean square of about 0.4, for
-            which the recipe was made: where they are many times larger, the uncertainty's logarithm swings out.
-    """
-
-    upsampler: str = "jbu_one"
-    radius: int | None = None
-    start: str = "random"
-    features: str = "input"
-    image_loss: bool = True
-    jitters: int = 5
-    dropout: bool = True
-    recompute: bool = False
-    at_once: int | None = None
-    scale: float = 1.0
 
 
 class Features(nn.Module):
@@ -83,7 +50,7 @@ class Features(nn.Module):
 class Trainee(nn.Module):
     """Everything with weights that learn: the upsampler, and what its loss needs."""
 
-    def __init__(self, dim: int, patch: int, recipe: Recipe, seed: int = 0) -> None:
+    def __init__(self, dim: int, patch: int, recipe: UpsamplerRecipe, seed: int = 0) -> None:
         """Draws initial weights.
 
         Args:
@@ -120,60 +87,59 @@ def check_crop(crop: int, patch: int, upsampler: JBU) -> None:
     upsampler.steps(patch)
 
 
+class Views(NamedTuple):
+    """Images before and after a jitter, and their patch features.
+
+    Attributes:
+        images: (B, 3, crop, crop), the guidance.
+        source: (B, h, w, D), the features of the images.
+        jittered: (B, crop, crop, 3), the jittered images.
+        target: (B, h, w, D), the features of the jittered images.
+    """
+
+    images: Tensor
+    source: Tensor
+    jittered: Tensor
+    target: Tensor
+
+    def part(self, images: slice) -> Views:
+        """The views of some of the images."""
+        return Views(*(view[images] for view in self))
+
+
 def accumulate(
-    trainee: Trainee,
-    features: Callable[[Tensor], Tensor],
-    images: Tensor,
-    samples: list[int],
-    recipe: Recipe,
-    seed: int,
-    step: int,
-    total: int,
+    trainee: Trainee, features: Callable[[Tensor], Tensor], batch: Batch, recipe: UpsamplerRecipe, seed: int
 ) -> Tensor:
     """Adds the gradients of a batch, or of this process's part of it, to the weights' `grad`.
 
     Args:
         trainee: what is trained.
         features: the frozen CLIP; see `Features`.
-        images: (B, 3, crop, crop), normalised.
-        samples: the number of each image in the step's batch, by which its random draws are keyed.
-        recipe: how.
+        batch: the images, on the device of the weights.
+        recipe: how it is trained.
         seed: the run's.
-        step: number of the step.
-        total: images of the step in all processes; losses are means over all of them.
 
     Returns:
         This part's shares of the two losses, (2,): reconstruction, and image reconstruction before its weight.
     """
-    found = images.new_zeros(2)
+    images = batch.images
+    shares = images.new_zeros(2)
     at_once = recipe.at_once or (1 if images.device.type == "cpu" else len(images))
-    crop = images.shape[-1]
     pixels = images.permute(0, 2, 3, 1).contiguous()
     source = _channels_last(features(images))
-    patch = crop // source.shape[1]
+    patch = images.shape[-1] // source.shape[1]
     parts = [slice(first, first + at_once) for first in range(0, len(images), at_once)]
-    inputs = step_inputs(
-        trainee.upsampler,
-        crop,
-        patch,
-        [samples[part] for part in parts],
-        recipe.jitters,
-        recipe.dropout,
-        seed,
-        step,
-        images.device,
-    )
+    inputs = step_inputs(trainee.upsampler, batch, parts, patch, recipe, seed)
     for matrices, drawn in upload(inputs, images.device, images.dtype):
-        seen = resample(pixels, *matrices.image)  # J(x), channels last
-        target = _channels_last(features(seen.permute(0, 3, 1, 2).contiguous()))
-        for part, own in zip(parts, drawn, strict=True):
-            pair = jitter_losses(
-                trainee, images[part], source[part], seen[part], target[part], matrices, own, recipe, total
-            )
+        jittered = resample(pixels, *matrices.image)  # J(x), channels last
+        target = _channels_last(features(jittered.permute(0, 3, 1, 2).contiguous()))
+        views = Views(images, source, jittered, target)
+        for part, part_drawn in zip(parts, drawn, strict=True):
+            pair = jitter_losses(trainee, views.part(part), matrices, part_drawn, recipe, batch.total)
             loss = (pair[0] + IMAGE_WEIGHT * pair[1]) / recipe.jitters
             loss.backward()
-            found += torch.stack(pair).detach() / recipe.jitters
-    return found
+            shares += torch.stack(pair).detach() / recipe.jitters
+    return shares
 
 
 def _channels_last(features: Tensor) -> Tensor:
@@ -182,32 +148,22 @@ def _channels_last(features: Tensor) -> Tensor:
 
 
 def jitter_losses(
-    trainee: Trainee,
-    images: Tensor,
-    source: Tensor,
-    seen: Tensor,
-    target: Tensor,
-    matrices: Matrices,
-    drawn: Drawn,
-    recipe: Recipe,
-    total: int,
+    trainee: Trainee, views: Views, matrices: Matrices, drawn: Drawn, recipe: UpsamplerRecipe, total: int
 ) -> tuple[Tensor, Tensor]:
     """The losses of one jitter of a batch, or of some of its images.
 
     Args:
         trainee: what is trained.
-        images: (B, 3, crop, crop), the guidance.
-        source: (B, h, w, D), their features.
-        seen: (B, crop, crop, 3), the jittered images.
-        target: (B, h, w, D), their features.
+        views: of these images.
         matrices: the jitter, the same for all images.
         drawn: all that is random in the rest.
-        recipe: how.
+        recipe: how it is trained.
         total: images of the step in all processes.
 
     Returns:
         Reconstruction and image reconstruction (0 without it), this batch's shares.
     """
+    images, source, jittered, target = views
     crop = images.shape[-1]
     h, _, dim = source.shape[1:]
     patch = crop // h
@@ -241,5 +197,5 @@ def jitter_losses(
     if trainee.crn is None:
         return reconstructed, reconstructed.new_zeros(())
     hidden = resample(maps.pop(), *showing)
-    painted = losses.image_reconstruction(hidden, hidden_shift, seen, trainee.crn, patch, total)
+    painted = losses.image_reconstruction(hidden, hidden_shift, jittered, trainee.crn, patch, total)
     return reconstructed, painted

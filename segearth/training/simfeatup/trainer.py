@@ -28,16 +28,8 @@ from segearth.training.simfeatup import checkpoint
 from segearth.training.simfeatup.checkpoint import Files
 from segearth.training.simfeatup.images import Crops, batches, check_folders, find_images, usable_images
 from segearth.training.simfeatup.log import Log, Row
-from segearth.training.simfeatup.step import (
-    FEATURES,
-    IMAGE_WEIGHT,
-    STARTS,
-    Features,
-    Recipe,
-    Trainee,
-    accumulate,
-    check_crop,
-)
+from segearth.training.simfeatup.recipe import FEATURES, STARTS, UpsamplerRecipe
+from segearth.training.simfeatup.step import IMAGE_WEIGHT, Features, Trainee, accumulate, check_crop
 
 # all from SimFeatUp's training
 LEARNING_RATE = 1e-3
@@ -93,7 +85,7 @@ def train(
     images: Sequence[Path],
     out: Path,
     run: Run,
-    recipe: Recipe,
+    recipe: UpsamplerRecipe,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = print,
     ranks: Ranks = ALONE,
@@ -159,7 +151,7 @@ def _train(
     crops: Crops,
     files: Files,
     run: Run,
-    recipe: Recipe,
+    recipe: UpsamplerRecipe,
     ranks: Ranks,
     device: torch.device,
     warner: Warner,
@@ -203,16 +195,17 @@ def _train(
     started = saved_at = time.perf_counter()
     pinned = device.type == "cuda"
     order = batches(crops, run.batch, range(done, steps), ranks.rank, ranks.size, run.workers, pinned)
-    for step, samples, pictures, failed in order:
-        for unreadable in ranks.gather(failed):
+    for batch in order:
+        for unreadable in ranks.gather(batch.left_out):
             warner(unreadable)
-        pictures = pictures.to(device, non_blocking=pinned)
+        batch = batch._replace(images=batch.images.to(device, non_blocking=pinned))
+        step = batch.step
         if step == done:
-            say(_size(features(pictures[:1]), recipe.scale))
+            say(_size(features(batch.images[:1]), recipe.scale))
         optimiser.zero_grad(set_to_none=False)
-        found = accumulate(trainee, features, pictures, samples, recipe, run.seed, step, run.batch)
-        total = finish(trainee, found, optimiser, step, ranks)
-        reconstruction, image, norm = torch.cat([found, total[None]]).tolist()  # the only wait for a GPU
+        losses = accumulate(trainee, features, batch, recipe, run.seed)
+        gradient_norm = reduce_clip_step(trainee, losses, optimiser, step, ranks)
+        reconstruction, image, norm = torch.cat([losses, gradient_norm[None]]).tolist()  # the only wait for a GPU
         loss = reconstruction + IMAGE_WEIGHT * image
         late = log is not None and time.perf_counter() - saved_at > SAVE_SECONDS
         saved = late or (step + 1) % run.save_every == 0 or step + 1 == steps
@@ -234,14 +227,23 @@ def _train(
     return trainee
 
 
-def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks) -> Tensor:
-    """Adds up gradients and losses over the processes, and steps.
+def reduce_clip_step(
+    trainee: Trainee, losses: Tensor, optimiser: torch.optim.Optimizer, step: int, ranks: Ranks
+) -> Tensor:
+    """Sums gradients and losses over the processes, clips the gradient in the first steps, and takes a step.
+
+    Args:
+        trainee: with the gradients of this process.
+        losses: of this process; in place.
+        optimiser: of the trainee's weights.
+        step: number of the step.
+        ranks: the processes.
 
     Returns:
-        The gradient's norm before it is clipped, which it is in the first steps; on the device.
+        The gradient's norm before it is clipped, on the device.
     """
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trainee.parameters()]
-    ranks.all_reduce([*gradients, found])
+    ranks.all_reduce([*gradients, losses])
     norm = nn.utils.get_total_norm(gradients)
     if step < WARM_UP:
         nn.utils.clip_grads_with_norm_(trainee.parameters(), WARM_UP_NORM, norm)
@@ -249,7 +251,7 @@ def finish(trainee: Trainee, found: Tensor, optimiser: torch.optim.Optimizer, st
     return norm
 
 
-def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
+def check(run: Run, recipe: UpsamplerRecipe, images: Sequence[Path], out: Path) -> Files:
     """Refuses what needs no model and no look into the images to be seen.
 
     Returns:
@@ -296,7 +298,7 @@ def check(run: Run, recipe: Recipe, images: Sequence[Path], out: Path) -> Files:
     return files
 
 
-def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
+def begin_with(trainee: Trainee, path: Path, recipe: UpsamplerRecipe) -> None:
     """Loads an upsampler's checkpoint.
 
     Raises:
@@ -313,7 +315,7 @@ def begin_with(trainee: Trainee, path: Path, recipe: Recipe) -> None:
     load_strictly(trainee.upsampler, state, str(path))
 
 
-def describe(model: str, run: Run, recipe: Recipe, images: Sequence[Path]) -> dict[str, Any]:
+def describe(model: str, run: Run, recipe: UpsamplerRecipe, images: Sequence[Path]) -> dict[str, Any]:
     """What a run must agree in to be resumed; what changes no number (workers, processes) is left away."""
     listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in images)
     facts = {

@@ -14,7 +14,7 @@ _NO_BIAS = {"model.cls_token_lambda": "0"}
 
 
 @dataclass(frozen=True)
-class Method:
+class TableRow:
     """A row of a table.
 
     Attributes:
@@ -39,27 +39,27 @@ class Method:
     note: str = ""
 
 
-def _baseline(name: str, title: str, model_type: str, *, ignore_residual: bool = True) -> Method:
+def _baseline(name: str, title: str, model_type: str, *, ignore_residual: bool = True) -> TableRow:
     """Another method of dense features, as it was before: without upsampler and bias alleviation."""
     own = {"model.model_type": model_type, "model.ignore_residual": str(ignore_residual)}
-    return Method(name, title, own | _NO_UPSAMPLER | _NO_BIAS, note=_THRESHOLD)
+    return TableRow(name, title, own | _NO_UPSAMPLER | _NO_BIAS, note=_THRESHOLD)
 
 
-def _plus(name: str, title: str, model_type: str) -> Method:
+def _plus(name: str, title: str, model_type: str) -> TableRow:
     """Another method with SimFeatUp and global bias alleviation."""
     changes = {"model.model_type": model_type}
-    return Method(name, title, changes, datasets=("openearthmap", "whu_aerial", "wbs-si"), note=_THRESHOLD)
+    return TableRow(name, title, changes, datasets=("openearthmap", "whu_aerial", "wbs-si"), note=_THRESHOLD)
 
 
-def _beyond(name: str, title: str, **changes: str) -> Method:
+def _beyond(name: str, title: str, **changes: str) -> TableRow:
     """SegEarth-OV with something that the paper does not have."""
-    return Method(name, title, {f"model.{key}": value for key, value in changes.items()}, note=_BEYOND)
+    return TableRow(name, title, {f"model.{key}": value for key, value in changes.items()}, note=_BEYOND)
 
 
-def _step(name: str, title: str, changes: dict[str, str], upsampler: str | None = None, **more: str) -> Method:
+def _step(name: str, title: str, changes: dict[str, str], upsampler: str | None = None, **more: str) -> TableRow:
     """A row of the ablation."""
     columns = ("openearthmap", "whu_sat_II", "wbs-si")
-    return Method(f"ablation-{name}", f"ablation: {title}", changes, upsampler, datasets=columns, **more)
+    return TableRow(f"ablation-{name}", f"ablation: {title}", changes, upsampler, datasets=columns, **more)
 
 
 MAIN = (
@@ -68,9 +68,9 @@ MAIN = (
     _baseline("sclip", "SCLIP", "SCLIP"),
     _baseline("gem", "GEM", "GEM"),
     _baseline("clearclip", "ClearCLIP", "ClearCLIP"),
-    Method("segearth-ov", "SegEarth-OV", {}),
+    TableRow("segearth-ov", "SegEarth-OV", {}),
 )
-LARGER = (Method("segearth-ov-896", "SegEarth-OV, 896", {"test_dataloader.dataset.pipeline.1.scale": "(896,896)"}),)
+LARGER = (TableRow("segearth-ov-896", "SegEarth-OV, 896", {"test_dataloader.dataset.pipeline.1.scale": "(896,896)"}),)
 PLUG_AND_PLAY = (
     _plus("maskclip-plus", "MaskCLIP + SimFeatUp + bias alleviation", "MaskCLIP"),
     _plus("sclip-plus", "SCLIP + SimFeatUp + bias alleviation", "SCLIP"),
@@ -134,25 +134,25 @@ BEYOND = (
     _beyond("tta-all", "SegEarth-OV, mean of 8 flips and turns", tta="all"),
 )
 PAPER = (*MAIN, *LARGER, *PLUG_AND_PLAY, *ABLATION)
-METHODS = {one.name: one for one in (*PAPER, *BEYOND)}
+ROWS = {one.name: one for one in (*PAPER, *BEYOND)}
 GROUPS = {"main": MAIN, "plug-and-play": PLUG_AND_PLAY, "ablation": ABLATION, "all": PAPER, "beyond": BEYOND}
 
 
-def select_methods(names: Sequence[str]) -> list[Method]:
-    """Methods by name or group, each once, in the order given; upper and lower case are the same.
+def select_rows(names: Sequence[str]) -> list[TableRow]:
+    """Rows by name or group, each once, in the order given; upper and lower case are the same.
 
     Raises:
         UserError: an unknown name.
     """
-    chosen: dict[str, Method] = {}
+    chosen: dict[str, TableRow] = {}
     for name in names:
         wanted = name.lower()
         if wanted in GROUPS:
             chosen.update((one.name, one) for one in GROUPS[wanted])
-        elif wanted in METHODS:
-            chosen[wanted] = METHODS[wanted]
+        elif wanted in ROWS:
+            chosen[wanted] = ROWS[wanted]
         else:
-            known = ", ".join([*METHODS, *GROUPS])
+            known = ", ".join([*ROWS, *GROUPS])
             raise UserError(
                 f"unknown method {name!r}: expected one of {known}; give such names for {option('methods')}"
             )
