@@ -202,7 +202,7 @@ def test_files_that_do_not_belong_together(scene, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(scene.scores.parent, folder)
     scores, summary = folder / "a.scores.tif", folder / "a.summary.json"
-    with pytest.raises(UserError, match=r"would be lost: expected another folder"):
+    with pytest.raises(UserError, match=r"would be overwritten: expected another folder"):
         relabel_scene(scores, folder)
     with pytest.raises(UserError, match=r"a\.labels\.tif is no raster of scores: expected NAME\.scores\.tif"):
         relabel_scene(folder / "a.labels.tif", tmp_path / "none")
