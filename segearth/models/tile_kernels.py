@@ -128,17 +128,9 @@ def step_weights(step: JBUStep) -> StepWeights:
     last, last_bias = pointwise(step.fixup_proj[3])
     spatial = step.spatial_kernel()
     taps = len(spatial)
-    return StepWeights(
-        step.radius,
-        step.key_bias,
-        step.range_temp.exp().clamp(1e-4, 1e4),
-        spatial,
-        first[:, :taps].T,
-        first[:, taps:].T,
-        first_bias,
-        0.1 * last.T,
-        0.1 * last_bias,
-    )
+    correction = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
+    temperature = step.range_temp.exp().clamp(1e-4, 1e4)
+    return StepWeights(step.radius, step.key_bias, temperature, spatial, *correction)
 
 
 def tile_kernels(
