@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmseg.evaluation import IoUMetric
@@ -14,7 +14,16 @@ from torch import Tensor
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
 from segearth.json_files import schema_error
-from segearth.results.record import ClassResult
+
+
+class ClassCounts(NamedTuple):
+    """Pixels of one class over all images, without those that the labels ignore."""
+
+    name: str
+    intersection: int
+    union: int
+    prediction_pixels: int
+    label_pixels: int
 
 
 @METRICS.register_module()
@@ -30,7 +39,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         on_records: told the new entries of `records` after every batch.
     """
 
-    counts: tuple[ClassResult, ...] = ()
+    counts: tuple[ClassCounts, ...] = ()
     summary: dict[str, float]
 
     def __init__(self, **settings: Any) -> None:
@@ -103,7 +112,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         areas = torch.zeros(4, len(names), dtype=torch.int64)
         for record in records.values():
             areas += torch.tensor(record["areas"])
-        self.counts = tuple(ClassResult.from_counts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
+        self.counts = tuple(ClassCounts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
         # in float64 sums of counts stay exact, in IoUMetric's float32 only below 2^24 pixels
         self.summary = dict(self.compute_metrics([tuple(areas.double())])) if records else {}
         return self.summary
