@@ -327,7 +327,7 @@ def test_configs_as_others_write_them_run(run, here):
         (["--cfg-options", "test_dataloader.dataset.type=LoveDataset"], ["'LoveDataset'", "LoveDADataset"]),
         (["--cfg-options", "test_dataloader.dataset.indices=[7]"], ["indices has 7", "expected 0 to 0"]),
         (["--cfg-options", "test_dataloader.dataset.type=MyFields"], ["'MyFields'", "or BaseSegDataset for a set of"]),
-        (["--cfg-options", "test_dataloader.dataset.type=ConcatDataset"], ["ConcatDataset", "a config of its own"]),
+        (["--cfg-options", "test_dataloader.dataset.type=ConcatDataset"], ["ConcatDataset", "with its own config"]),
         (["--cfg-options", "test_dataloader.dataset.pipeline.0.type=Foo"], ["cannot be opened", "Foo"]),
         (["--cfg-options", "test_dataloader.dataset.img_suffix=.tif"], ["no images in", ".tif", ".png"]),
         (["--launcher", "pytorch"], ["launcher pytorch", "torchrun"]),
