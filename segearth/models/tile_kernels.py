@@ -161,6 +161,7 @@ def tile_kernels(
     centres = ((halos[:, inner, inner] + weights.key_bias) * weights.temperature).reshape(n, PIXELS, -1)
     products = torch.bmm(centres, halos.reshape(n, side * side, -1).transpose(1, 2))
     kernel = _TakeTaps.apply(products, weights.radius).softmax(dim=-1)  # (n · 64, T)
+    del centres, products  # as large as what comes last
     reused = None if kernel.requires_grad else kernel  # without gradients each result replaces the one before
     kernel = torch.mul(kernel, weights.spatial, out=reused)
     kernel = torch.div(kernel, kernel.sum(dim=-1, keepdim=True).clamp(min=1e-7), out=reused)
@@ -169,6 +170,7 @@ def tile_kernels(
     if dropout is not None:
         hidden = (hidden.view(n, PIXELS, -1) * dropout[:, None]).view(n * PIXELS, -1)
     kernel = torch.add(kernel, weights.last_bias, out=reused).addmm_(hidden, weights.last)
+    del hidden
     return _ActOnSource.apply(kernel, across, down, weights.radius, scratch)
 
 
