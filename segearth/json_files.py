@@ -74,13 +74,12 @@ def json_line(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
 
 
-def misfit(values: Any, kinds: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> str | None:
+def schema_error(values: Any, kinds: Mapping[str, Kind]) -> str | None:
     """How a JSON object differs from a schema, as the end of a sentence; None if it agrees.
 
     Args:
         values: the parsed value.
         kinds: required entries, with the type or types of each.
-        optional: entries that may be missing or null, likewise.
     """
     if not isinstance(values, dict):
         return "is no JSON object"
@@ -88,9 +87,6 @@ def misfit(values: Any, kinds: Mapping[str, Kind], optional: Mapping[str, Kind] 
         if key not in values:
             return f"has no {key}"
         if not isinstance(values[key], kind):
-            return f"has {excerpt(values[key])} as {key}"
-    for key, kind in (optional or {}).items():
-        if values.get(key) is not None and not isinstance(values[key], kind):
             return f"has {excerpt(values[key])} as {key}"
     return None
 

@@ -64,7 +64,7 @@ def test_what_changes_the_digest(tmp_path, digest):
     before = digest()
     assert before == code_digest(*_DECIDING)
 
-    edit(copy / "checkpoints.py", '"""Reading weights from files', '"""How weights are read from files')
+    edit(copy / "checkpoints.py", '"""Reads weights from files', '"""How weights are read from files')
     edit(copy / "models" / "attention.py", "\nimport", "\n# a comment\nimport")
     edit(copy / "openmmlab" / "metric.py", "        self.clock =", "        'A text alone.'\n\n        self.clock =")
     windows = copy / "windows.py"

@@ -149,7 +149,7 @@ def test_a_data_set_is_two_files(tmp_path, monkeypatch, capsys):
     Path(name).write_text(text.replace("./configs/", "./"))
     with monkeypatch.context() as patch:
         patch.setitem(REGISTRY.module_dict, "FieldsDataset", dataset_class(spec))
-        config = load_config(name, model="tiny")
+        config = load_config(name)
         dataset = open_dataset(config.test_dataloader.dataset.to_dict())
     assert (len(dataset), dataset.metainfo["classes"], config.model.prob_thd) == (3, spec.classes, 0.2)
     assert set(np.unique(dataset[0]["data_samples"].gt_sem_seg.data)) <= {0, 1, 2}

@@ -71,5 +71,5 @@ def test_a_contact_sheet_that_cannot_be_written(small, tmp_path, capsys):
 
 def test_a_file_for_the_data_folder(small, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write to the output folder .*: give another folder"):
+    with pytest.raises(UserError, match="cannot write to the output folder .*: expected .*give another folder"):
         made("loveda", small, tmp_path / "file")

@@ -141,7 +141,9 @@ def test_a_page_from_top_to_bottom(page, request, monkeypatch, capfd):
         draw_downloads(monkeypatch)
     names: dict = {}
     for block in blocks(page):
-        assert block.language in ("bash", "python", "sbatch", "toml", "yaml", "text"), f"{block.language} in {page}"
+        assert block.language in ("bash", "python", "sbatch", "toml", "yaml", "text", "mermaid"), (
+            f"{block.language} in {page}"
+        )
         if block.file:
             Path(block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":

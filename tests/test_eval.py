@@ -197,10 +197,10 @@ def test_thresholds_and_scales_of_classes_mark_the_row_and_stay_out_of_the_zero_
     assert "not a zero-shot result" not in str(remarks[0])
     assert "not a zero-shot result" in remarks[1]
 
-    (entry,) = compare(here / "out").entries
-    assert (entry.column.title, entry.result) == ("LoveDA", plain["mIoU"])
-    assert "the newest row of" in entry.notes[0]
-    assert "is no zero-shot result" in entry.notes[0]
+    (line,) = compare(here / "out").results
+    assert (line.column.title, line.result) == ("LoveDA", plain["mIoU"])
+    assert "the newest row of" in line.notes[0]
+    assert "is no zero-shot result" in line.notes[0]
     with pytest.raises(UserError, match="expected names alone for a table of zero-shot results"):
         evaluate(CONFIG, folder, changes=ConfigChanges(model="tiny", options=[tuned]), zero_shot=True)
 
@@ -327,7 +327,7 @@ def test_configs_as_others_write_them_run(run, here):
         (["--cfg-options", "test_dataloader.dataset.type=LoveDataset"], ["'LoveDataset'", "LoveDADataset"]),
         (["--cfg-options", "test_dataloader.dataset.indices=[7]"], ["indices has 7", "expected 0 to 0"]),
         (["--cfg-options", "test_dataloader.dataset.type=MyFields"], ["'MyFields'", "or BaseSegDataset for a set of"]),
-        (["--cfg-options", "test_dataloader.dataset.type=ConcatDataset"], ["ConcatDataset", "a config of its own"]),
+        (["--cfg-options", "test_dataloader.dataset.type=ConcatDataset"], ["ConcatDataset", "with its own config"]),
         (["--cfg-options", "test_dataloader.dataset.pipeline.0.type=Foo"], ["cannot be opened", "Foo"]),
         (["--cfg-options", "test_dataloader.dataset.img_suffix=.tif"], ["no images in", ".tif", ".png"]),
         (["--launcher", "pytorch"], ["launcher pytorch", "torchrun"]),

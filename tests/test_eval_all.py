@@ -19,7 +19,7 @@ from preparing import made
 from segearth.datasets import PAPER_DATASETS, describe
 from segearth.models import SegEarth
 from segearth.paper.columns import TableColumn, column, dataset_order, select_columns
-from segearth.paper.comparison import Entry
+from segearth.paper.comparison import result_line
 from segearth.paper.sweep import plan
 from segearth.paper.table_rows import GROUPS, ROWS
 from segearth.paper.tables import CLASS_COLUMNS, COLUMNS, FILES
@@ -267,7 +267,7 @@ def test_a_split_is_whole_if_all_its_images_were_seen(run):
         row = latest("segearth-ov", "udd5")
         assert (row["images"], row["available"]) == (min(limit, 3), available)
         udd5, seen = replace(column("udd5"), expected=(1, 3)), replace(Run.from_json(row), data=None)
-        assert Entry(ROWS["segearth-ov"], udd5, seen).is_complete == (limit > 1)
+        assert result_line(ROWS["segearth-ov"], udd5, seen).is_complete == (limit > 1)
 
 
 def test_each_method_has_the_sets_of_its_table():

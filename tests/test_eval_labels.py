@@ -15,7 +15,7 @@ from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
 from segearth.openmmlab.evaluate import evaluate
 from segearth.paper.columns import column
-from segearth.paper.comparison import Entry
+from segearth.paper.comparison import result_line
 from segearth.paper.table_rows import ROWS
 from segearth.results.folder import run_text
 
@@ -95,7 +95,7 @@ def test_remarks(run, label, parts):
     sheet = openpyxl.load_workbook("out/results.xlsx")["runs"]
     cells = {cell.value: sheet.cell(2, cell.column).value for cell in sheet[1]}
     assert (cells["Remarks"] or "") == "; ".join(record.remarks)
-    assert all(remark in Entry(ROWS["segearth-ov"], column("loveda"), record).notes for remark in record.remarks)
+    assert all(remark in result_line(ROWS["segearth-ov"], column("loveda"), record).notes for remark in record.remarks)
 
 
 def test_a_part_of_a_set_may_lack_classes(run):

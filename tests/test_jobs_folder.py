@@ -124,7 +124,7 @@ def test_a_share_that_was_killed_is_done_by_the_same_or_by_all(path):
 
 def test_a_job_that_another_process_has_concluded(path):
     with open_job(path, SETTINGS, shard=Shard(0, 2)) as one, open_job(path, SETTINGS, shard=Shard(1, 2)) as other:
-        assert (one.resumed, other.resumed) == (False, True)
+        assert (one.existed, other.existed) == (False, True)
         for job in (one, other):
             job.run(KEYS, partial(work, path=path))
         assert one.finish(KEYS, partial(assemble, path=path)) == KEYS
@@ -196,9 +196,9 @@ def test_the_layout_is_that_of_the_first_run(path):
     with open_job(path, SETTINGS, layout={"block": 448}) as job:
         assert job.layout == {"block": 448}
     with open_job(path, SETTINGS, layout={"block": 1008}) as job:
-        assert (job.resumed, job.layout) == (True, {"block": 448})
+        assert (job.existed, job.layout) == (True, {"block": 448})
     with open_job(path, SETTINGS, layout={"block": 1008}, overwrite=True) as job:
-        assert (job.resumed, job.layout) == (False, {"block": 1008})
+        assert (job.existed, job.layout) == (False, {"block": 1008})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"hash": "1", "settings": {}}', '{"hash": 1, "settings": {}}'])

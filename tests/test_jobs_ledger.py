@@ -50,16 +50,6 @@ def test_when_it_began(tmp_path):
     assert before <= Ledger(tmp_path).begun() <= between
 
 
-def test_removing_leaves_other_jobs(tmp_path):
-    one, other = (Ledger(tmp_path / "progress" / name) for name in "ab")
-    one.add([("a", 1)])
-    other.add([("b", 1)])
-    one.remove()
-    assert [path.name for path in (tmp_path / "progress").iterdir()] == ["b"]
-    other.remove()
-    assert not (tmp_path / "progress").exists()
-
-
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*: free some space; what was finished is kept"):

@@ -106,7 +106,7 @@ def test_with_triton_even_fewer(monkeypatch, launches):
     pytest.importorskip("triton")
     from segearth.models import triton_kernels
 
-    for name in ("keys", "taps", "fold", "double", "norms"):
+    for name in ("keys", "taps", "fold", "upsample2x", "norms"):
         monkeypatch.setattr(triton_kernels, f"{name}_kernel", Kernel(launches))
     monkeypatch.setattr(factored, "operations_for", lambda *_: triton_kernels.TritonOperations())
     on, gpu_of = [], triton_kernels.gpu_of

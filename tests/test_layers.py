@@ -35,6 +35,17 @@ def test_prediction_needs_neither_cv2_nor_openmmlab():
     assert not {"cv2", "mmseg", "mmengine", "mmcv", *GEO} & loaded
 
 
+def test_tables_need_nothing_that_evaluates():
+    """From the records alone: no model, no test loop, and not the module that runs evaluations."""
+    code = (
+        "import segearth.paper.tables, sys\n"
+        "print(*[name for name in sys.modules if name.startswith(('torch', 'mm', 'segearth.openmmlab'))"
+        " or name in ('segearth.paper.sweep', 'segearth.models')])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == []
+
+
 def test_polygons_need_no_torch(tmp_path):
     pytest.importorskip("pyogrio", reason="vectors need the extra geo")
     loaded = modules_after(

@@ -62,7 +62,7 @@ def operations(request, monkeypatch):
         pytest.importorskip("triton")
         from segearth.models import triton_kernels
 
-        for name in ("keys", "taps", "fold", "double", "norms"):
+        for name in ("keys", "taps", "fold", "upsample2x", "norms"):
             kernel = type("Kernel", (), {"__getitem__": lambda self, _: lambda *_, **__: None})()
             monkeypatch.setattr(triton_kernels, f"{name}_kernel", kernel)
         made = lambda *_: triton_kernels.TritonOperations()  # noqa: E731

@@ -31,6 +31,7 @@ from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.model_weights import resolve_weights
 from segearth.openmmlab.places import resolve
 from segearth.openmmlab.segmentor import SegEarthSegmentation
+from segearth.results.record import ClassResult
 from segearth.vocabulary import Vocabulary
 
 CLASSES = CONFIGS / "cls_loveda.txt"
@@ -311,8 +312,10 @@ def test_counts_equal_a_confusion_matrix():
     assert [count.prediction_pixels for count in metric.counts] == matrix.sum(axis=0).tolist()
     assert [count.label_pixels for count in metric.counts] == matrix.sum(axis=1).tolist()
     ious = iou_per_class(matrix)
-    assert [count.iou for count in metric.counts[:4]] == pytest.approx(100 * ious[:4], abs=1e-4)
-    assert metric.counts[4].iou is None
+    assert [ClassResult.from_counts(*count).iou for count in metric.counts[:4]] == pytest.approx(
+        100 * ious[:4], abs=1e-4
+    )
+    assert ClassResult.from_counts(*metric.counts[4]).iou is None
     assert metric.summary["mIoU"] == pytest.approx(100 * np.nanmean(ious), abs=0.005)
 
 

@@ -14,7 +14,7 @@ from segearth.datasets import DATASETS, PAPER_DATASETS
 from segearth.errors import UserError
 from segearth.models import JBUOne, JBUStack
 from segearth.paper.columns import column, dataset_order, own_columns, select_columns
-from segearth.paper.comparison import Comparison, Entry, averages, notes_of
+from segearth.paper.comparison import Comparison, Line, average_lines, changed_options, notes_of, result_line
 from segearth.paper.published import AVERAGED, published
 from segearth.paper.report import html
 from segearth.paper.sweep import Settings, changes
@@ -55,8 +55,8 @@ def run(dataset: str, **more) -> Run:
     return Run.from_json(row_of(dataset, **more))
 
 
-def entry(row, dataset: str, run: Run | None, failure: str | None = None) -> Entry:
-    return Entry(row, column(dataset), run, failure)
+def line_of(row, dataset: str, run: Run | None, failure: str | None = None) -> Line:
+    return result_line(row, column(dataset), run, failure)
 
 
 def test_published_averages_are_those_of_the_published_numbers():
@@ -112,7 +112,7 @@ def test_steps_of_the_paper_end_where_its_main_table_is():
     ],
 )
 def test_what_can_be_compared(more, comparable, complete, kind):
-    line = entry(OV, "whu_aerial", run("whu_aerial", **more))
+    line = line_of(OV, "whu_aerial", run("whu_aerial", **more))
     row = cells(line)
     assert list(row) == list(COLUMNS)
     assert (row["Comparable"], row["Complete"], line.grade) == (comparable, complete, kind)
@@ -124,7 +124,7 @@ def test_changes_of_the_method_itself_are_no_changes():
     settings = Settings(Path(), ConfigChanges(model="tiny", upsampler="mine.safetensors"))
 
     def changed(row, options):
-        return entry(row, "loveda", run("loveda", options=list(options))).changed
+        return changed_options(row, run("loveda", options=list(options)))
 
     made = changes(method, settings)
     assert made.upsampler is None  # it has none
@@ -151,26 +151,26 @@ def test_an_upsampler_of_another_kind_is_refused(tmp_path):
 
 
 def test_openearthmap_without_its_images_of_xbd_is_another_set():
-    few, whole = (entry(ROWS["clip"], "openearthmap", run("openearthmap", images=n)) for n in (384, 500))
+    few, whole = (line_of(ROWS["clip"], "openearthmap", run("openearthmap", images=n)) for n in (384, 500))
     assert (few.comparable, few.is_complete) == ("384 images, the published number is of 500", True)
     assert whole.comparable == "yes"
 
 
 def test_nothing_to_compare_with():
-    line = entry(ROWS["clip"], "potsdam", run("potsdam"))
+    line = line_of(ROWS["clip"], "potsdam", run("potsdam"))
     assert (line.published.value, line.difference) == (14.5, 25.5)
-    line = entry(ROWS["clip"], "vaihingen", run("vaihingen", mIoU=None))
+    line = line_of(ROWS["clip"], "vaihingen", run("vaihingen", mIoU=None))
     assert (line.result, line.published, line.difference, line.comparable, line.grade) == (None,) * 5
 
 
 def test_text():
-    failed = entry(OV, "udd5", None, "no data at data|UDD; give --data-root")
+    failed = line_of(OV, "udd5", None, "no data at data|UDD; give --data-root")
     shown = Comparison(
         (
-            entry(OV, "whu_aerial", run("whu_aerial")),
+            line_of(OV, "whu_aerial", run("whu_aerial")),
             failed,
-            entry(ROWS["clip"], "loveda", run("loveda")),
-            entry(ROWS["clip"], "uavid", run("uavid")),
+            line_of(ROWS["clip"], "loveda", run("loveda")),
+            line_of(ROWS["clip"], "uavid", run("uavid")),
         )
     )
     lines = results_markdown(shown).splitlines()
@@ -199,18 +199,18 @@ def test_one_formatting_of_cells(tmp_path):
 
 def test_an_average_needs_all_of_its_sets():
     whole = {name: max(DATASETS[name].expected) for name in AVERAGED}
-    sets = [entry(OV, name, run(name, mIoU=float(i), images=whole[name])) for i, name in enumerate(AVERAGED)]
-    assert averages(sets[:-1]) == []
-    (average,) = averages(sets)
+    sets = [line_of(OV, name, run(name, mIoU=float(i), images=whole[name])) for i, name in enumerate(AVERAGED)]
+    assert average_lines(sets[:-1]) == []
+    (average,) = average_lines(sets)
     assert (average.result, average.published.value, average.comparable) == (3.5, 39.2, "yes")
-    (average,) = averages([*sets[1:], entry(OV, AVERAGED[0], run(AVERAGED[0], model="tiny"))])
+    (average,) = average_lines([*sets[1:], line_of(OV, AVERAGED[0], run(AVERAGED[0], model="tiny"))])
     assert average.comparable == "not comparable: OpenEarthMap"
-    assert averages([*sets[1:], entry(OV, AVERAGED[0], run(AVERAGED[0], mIoU=None))]) == []
+    assert average_lines([*sets[1:], line_of(OV, AVERAGED[0], run(AVERAGED[0], mIoU=None))]) == []
 
 
 def test_the_report_has_results_before_failures_and_each_reason_once():
-    failed = [entry(row, name, None, "the weights are not there") for row in (OV, ROWS["clip"]) for name in AVERAGED]
-    page = html(Comparison((*failed, entry(OV, "whu_aerial", run("whu_aerial")))))
+    failed = [line_of(row, name, None, "the weights are not there") for row in (OV, ROWS["clip"]) for name in AVERAGED]
+    page = html(Comparison((*failed, line_of(OV, "whu_aerial", run("whu_aerial")))))
     assert page.count("the weights are not there") == 1
     assert page.index("All results") < page.index("the weights are not there")
     assert "SegEarth-OV, LoveDA; " in page
@@ -220,7 +220,7 @@ def test_the_report_has_results_before_failures_and_each_reason_once():
 
 def test_texts_of_others_are_no_html():
     classes = [{**row_of("loveda")["per_class"][0], "name": "<script>a</script>"}] * 2
-    page = html(Comparison((entry(OV, "loveda", run("loveda", per_class=classes), "<b>&"),)))
+    page = html(Comparison((line_of(OV, "loveda", run("loveda", per_class=classes), "<b>&"),)))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "&lt;b&gt;&amp;" in page
@@ -232,8 +232,8 @@ def test_select_rows():
     of_the_paper, beyond = select_rows(["all"]), select_rows(["beyond"])
     assert [*of_the_paper, *beyond] == list(ROWS.values())
     assert all(published(one.name, name) is None for one in beyond for name in DATASETS)
-    assert [entry(one, "loveda", run("loveda")).comparable for one in beyond] == [None] * len(beyond)
-    assert "beyond the paper" in entry(beyond[0], "loveda", run("loveda")).notes
+    assert [line_of(one, "loveda", run("loveda")).comparable for one in beyond] == [None] * len(beyond)
+    assert "beyond the paper" in line_of(beyond[0], "loveda", run("loveda")).notes
     with pytest.raises(UserError, match="unknown method 'x'"):
         select_rows(["x"])
 
@@ -249,7 +249,7 @@ def test_columns_are_data_sets_by_name_or_by_the_config_of_ones_own(tmp_path):
     path.touch()
     (own,) = own_columns([str(path)])
     assert (own.name, own.title, own.metric, own.path) == ("town", "town", "mIoU", path)
-    line = entry(OV, "town", run("loveda", images=5))
+    line = line_of(OV, "town", run("loveda", images=5))
     assert (line.is_complete, line.comparable, line.result) == (True, None, 40.0)
     for wrong in ([str(path), str(path)], ["loveda"]):
         with pytest.raises(UserError, match="there is another data set"):
@@ -260,7 +260,7 @@ def test_a_class_is_no_formula_in_the_workbook(tmp_path):
     names = ["=1+1", "-1", "a\x1bb"]
     classes = [{**row_of("loveda")["per_class"][0], "name": name, "IoU": -1.5} for name in names]
     of_three = run("loveda", per_class=classes, prompts={"classes": names})
-    write_comparison(tmp_path / "a.xlsx", Comparison((entry(OV, "loveda", of_three),)))
+    write_comparison(tmp_path / "a.xlsx", Comparison((line_of(OV, "loveda", of_three),)))
     sheet = openpyxl.load_workbook(tmp_path / "a.xlsx")["classes"]
     assert [cell.value for cell in sheet[1]] == list(CLASS_COLUMNS)
     columns = {cell.value: cell.column for cell in sheet[1]}

@@ -113,6 +113,7 @@ def program""",
 
 def test_ctrl_c_comes_twice_and_ends_all_at_once(tmp_path):
     body = """
+time.sleep(1)  # until the other one has joined as well
 try:
     os.kill(os.getpid(), signal.SIGINT)  # from the terminal
     time.sleep(600)
@@ -177,16 +178,24 @@ def test_what_one_alone_says_is_heard_under_torchrun(tmp_path):
     assert "error: not enough memory" in done.stderr
 
 
-def test_ctrl_c_while_one_waits_for_the_others(tmp_path):
-    """One has done its part and the other has not: it is said once, and no second Ctrl-C disturbs the end."""
-    body = """
+@pytest.mark.parametrize("late", [0, 3])
+def test_ctrl_c_while_one_waits_for_the_others(tmp_path, late):
+    """One has done its part and the other has not: it is said once, and no second Ctrl-C disturbs the end.
+
+    That which waits may notice the end of the other one before it gets the signal.
+    """
+    body = (
+        f"late = {late}"
+        + """
 import threading
-threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-threading.Timer(2.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+first = 1 + late * ranks.rank
+threading.Timer(first, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Timer(first + 0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 if ranks.rank == 0:
     time.sleep(600)
 ranks.gather(1)
 """
+    )
     said = [(code, err.strip()) for code, _, err in pair(joined(body), tmp_path)]
     assert said == [(130, "interrupted: nothing more is written"), (130, "")]
 

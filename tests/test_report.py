@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from browsing import browser
 from PIL import Image
-from test_paper import OV, entry, run
+from test_paper import OV, line_of, run
 
-from segearth.paper.comparison import Comparison, Entry
+from segearth.paper.columns import column
+from segearth.paper.comparison import Comparison, result_line
 from segearth.paper.report import html
 from segearth.paper.table_rows import ROWS
 
@@ -19,9 +20,9 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     Image.fromarray(np.zeros((300, 1600, 3), np.uint8)).save(folder / "a.png")
     changes = ["test_dataloader.dataset.pipeline.1.scale=(896,896)", "model.prob_thd=0.2"]
-    entries = [entry(row, "whu_sat_II", run("whu_sat_II", options=changes)) for row in ROWS.values()]
-    entries += [Entry(OV, entry(OV, "loveda", None).column, run("loveda"), "no/path" * 40, (folder / "a.png",))]
-    (folder / "report.html").write_text(html(Comparison(tuple(entries))), encoding="utf-8")
+    lines = [line_of(row, "whu_sat_II", run("whu_sat_II", options=changes)) for row in ROWS.values()]
+    lines += [result_line(OV, column("loveda"), run("loveda"), "no/path" * 40, [folder / "a.png"])]
+    (folder / "report.html").write_text(html(Comparison(lines)), encoding="utf-8")
     with browser() as chromium:
         tab = chromium.new_page()
         tab.goto((folder / "report.html").as_uri())

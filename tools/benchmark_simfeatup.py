@@ -78,15 +78,15 @@ def measure(args: argparse.Namespace, options: list[str]) -> None:
     writable_folder(args.out.parent)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for _ in range(args.rounds):
-        for name, found in runs.items():
+        for name, steps in runs.items():
             command = [sys.executable, __file__, *options, "--variant", name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                said = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
-                raise UserError(f"measuring {name!r} failed: {said[-1].removeprefix('error: ')}")
-            found.append(json.loads(done.stdout))
+                lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+                raise UserError(f"measuring {name!r} failed: {lines[-1].removeprefix('error: ')}")
+            steps.append(json.loads(done.stdout))
     median = {
-        name: {key: statistics.median(one[key] for one in found) for key in found[0]} for name, found in runs.items()
+        name: {key: statistics.median(step[key] for step in steps) for key in steps[0]} for name, steps in runs.items()
     }
     settings = {key: getattr(args, key) for key in ("architecture", "batch", "crop", "jitters", "rounds", "device")}
     result = {"machine": machine(), "settings": settings, "steps": median}
@@ -136,9 +136,9 @@ def one_step(args: argparse.Namespace, all_at_once: bool, recompute: bool) -> di
     return {"first": first, "seconds": seconds, "processor": processor, "encoder": encoder, "memory": peak}
 
 
-def report(found: dict[str, Any]) -> str:
+def report(result: dict[str, Any]) -> str:
     """The measurements as text."""
-    facts, settings = found["machine"], found["settings"]
+    facts, settings = result["machine"], result["settings"]
     lines = [
         f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, {facts['date']}",
         f"{settings['architecture']}, {settings['batch']} crops of {settings['crop']} pixels, "
@@ -147,8 +147,8 @@ def report(found: dict[str, Any]) -> str:
         f"{'':<36}{'s/step':>8}{'CPU s':>8}{'of it CLIP':>12}{'memory':>11}",
     ]
     lines += [
-        f"{name:<36}{one['seconds']:>8.2f}{one['processor']:>8.2f}{one['encoder']:>12.2f}{one['memory']:>8.0f} MB"
-        for name, one in found["steps"].items()
+        f"{name:<36}{step['seconds']:>8.2f}{step['processor']:>8.2f}{step['encoder']:>12.2f}{step['memory']:>8.0f} MB"
+        for name, step in result["steps"].items()
     ]
     return "\n".join(lines)
 

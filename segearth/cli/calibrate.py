@@ -219,7 +219,7 @@ def _from_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task
     vocabulary = _check_classes(Vocabulary.from_file(model["name_path"], uncertain), model["name_path"], args.out)
     tell(f"images of the split {split}: labels in {folder}")
 
-    from segearth.openmmlab.labelled import open_split, scores_and_labels
+    from segearth.openmmlab.calibration_split import open_split, scores_and_labels
 
     dataset = open_split(config, args.limit)
     _check_number(len(dataset))

@@ -194,14 +194,12 @@ def _member(path: Path) -> Member:
 def _label_warnings(spec: Description, counts: LabelCounts) -> list[str]:
     """Describes what is unusual in all labels together."""
     if spec.encoding == "palette" and spec.reduce_zero_label and counts.ignored == 0 < counts.images:
-        boundaries = (
-            f"no pixel is {spec.ignore}, ignored: these are the labels with boundaries, which published figures"
-        )
-        return [f"{boundaries} leave out", *counts.remarks()]
+        found = f"no pixel is {spec.ignore}, ignored"
+        return [f"{found}: these are the labels with boundaries, which published figures leave out", *counts.remarks()]
     return counts.remarks()
 
 
-def _note(to: list[str], names: Sequence[str], what: str) -> None:
+def _note(sentences: list[str], names: Sequence[str], what: str) -> None:
     """Adds a sentence if there are names."""
     if names:
-        to.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}")
+        sentences.append(f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}")

@@ -18,7 +18,7 @@ from segearth.datasets.padding import is_black
 from segearth.datasets.pairing import Pair
 from segearth.errors import UserError
 from segearth.jobs.settings import settings_hash
-from segearth.json_files import misfit
+from segearth.json_files import schema_error
 from segearth.outputs import atomic
 from segearth.windows import Window, starts
 
@@ -63,7 +63,7 @@ class Conversion:
             key: of the pair.
             record: what a ledger says that the call returned; it may be anything.
         """
-        if misfit(record, _RECORD) is not None or record["hash"] != self._hashes.get(key):
+        if schema_error(record, _RECORD) is not None or record["hash"] != self._hashes.get(key):
             return False
         suffixes = self.spec.image_suffix, self.spec.label_suffix
         places = list(zip(self.folders, suffixes, strict=True))

@@ -9,7 +9,7 @@ from typing import Any
 
 from segearth.datasets.description import Description
 from segearth.errors import UserError
-from segearth.json_files import misfit, read_json
+from segearth.json_files import read_json, schema_error
 
 MANIFEST = "manifest.json"
 VERSION = 2  # of what is written
@@ -53,7 +53,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / MANIFEST
     try:
         content = read_json(path)
-        if (problem := misfit(content, _KINDS)) is not None:
+        if (problem := schema_error(content, _KINDS)) is not None:
             raise ValueError(f"it {problem}")
     except (FileNotFoundError, NotADirectoryError):
         return None

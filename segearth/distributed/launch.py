@@ -31,13 +31,15 @@ def joined(*, gpus: bool = True) -> Iterator[Ranks]:
     if shard.count == 1:
         yield ALONE
         return
-    ranks, complete = _join(shard, gpus), False
+    ranks, complete = None, False
     try:
         with one_message(shard):
+            ranks = _join(shard, gpus)
             yield ranks
         complete = True
     finally:
-        ranks.close(complete)
+        if ranks is not None:
+            ranks.close(complete)
 
 
 def _join(shard: Shard, gpus: bool) -> Ranks:
@@ -56,6 +58,8 @@ def _join(shard: Shard, gpus: bool) -> Ranks:
         torch.cuda.set_device(shard.local)
     try:
         dist.init_process_group("nccl" if available else "gloo", timeout=JOIN)
+        objects = dist.new_group(backend="gloo")
+        tensors = dist.new_group(backend="nccl") if available else None
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
@@ -63,6 +67,4 @@ def _join(shard: Shard, gpus: bool) -> Ranks:
             f"expected all {shard.count} to be started within a minute, MASTER_ADDR and MASTER_PORT (or PORT) the same "
             "for all, a port that is free; set them, and start again"
         ) from None
-    objects = dist.new_group(backend="gloo")
-    tensors = dist.new_group(backend="nccl") if available else None
     return Ranks(shard.index, shard.count, shard.local, objects, tensors)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from segearth.errors import UserError, first_line, notice, option, printable
-from segearth.json_files import misfit, read_json
+from segearth.json_files import read_json, schema_error
 
 TIMEOUT_S = 30  # until a scheduler answers
 _PAUSE_S = 0.1
@@ -91,7 +91,7 @@ def _address(scheduler: str) -> str:
     while not file.exists() and time.monotonic() < latest:
         time.sleep(_PAUSE_S)
     content = read_json(file)
-    if (problem := misfit(content, {"address": str})) is not None:
+    if (problem := schema_error(content, {"address": str})) is not None:
         raise ValueError(f"{file} {problem}")
     return str(content["address"])
 

@@ -20,7 +20,7 @@ from segearth.jobs.ledger import Ledger
 from segearth.jobs.locks import locked
 from segearth.jobs.settings import first_difference, settings_hash
 from segearth.jobs.shards import WHOLE, Shard
-from segearth.json_files import json_line, misfit, read_json, write_json
+from segearth.json_files import json_line, read_json, schema_error, write_json
 from segearth.outputs import writable_folder, write_all
 
 _JOB, _LEDGER = "job.json", "ledger"
@@ -35,16 +35,16 @@ class Job:
     Attributes:
         path: its folder, in which tasks may keep files of their own.
         layout: how its files are laid out, of the run that began it.
-        resumed: whether an earlier run, or another process, began it.
+        existed: whether an earlier run, or another process, began it.
         shard: the share of this process.
         is_done: whether a key that was finished with a value still is, such as whether its file is there; to be set
             before anything is run. Without it, all are.
     """
 
     def __init__(
-        self, path: Path, layout: dict[str, Any], resumed: bool, shard: Shard, ledger: Ledger, keep: bool
+        self, path: Path, layout: dict[str, Any], existed: bool, shard: Shard, ledger: Ledger, keep: bool
     ) -> None:
-        self.path, self.layout, self.resumed, self.shard = path, layout, resumed, shard
+        self.path, self.layout, self.existed, self.shard = path, layout, existed, shard
         self.is_done: Callable[[str, Any], bool] = lambda *_: True
         self._ledger, self._keep = ledger, keep
 
@@ -55,9 +55,9 @@ class Job:
         """
         done, failed = {}, {}
         for key, entry in self._ledger.read().items():
-            if misfit(entry, {"failed": str}) is None:
+            if schema_error(entry, {"failed": str}) is None:
                 failed[key] = entry["failed"]
-            elif misfit(entry, {"done": object}) is None and self.is_done(key, entry["done"]):
+            elif schema_error(entry, {"done": object}) is None and self.is_done(key, entry["done"]):
                 done[key] = entry["done"]
         return done, failed
 
@@ -155,8 +155,8 @@ def open_job(
 ) -> Iterator[Job]:
     """Begins a job, or goes on with it, while the block runs.
 
-    No two processes have the same share of it. What has finished meanwhile is not looked for: look whether the results
-    are there before opening and, as another process may have concluded the job while this one waited, after it.
+    No two processes have the same share of it. The caller checks for existing results before opening and again after
+    it: another process may have concluded the job in the meantime.
 
     Args:
         path: of its folder, beside the results.
@@ -170,8 +170,8 @@ def open_job(
         way_out: what to do where other settings are in the way; the end of a sentence.
 
     Raises:
-        UserError: a job with other settings is there, or something else that is none; another process works on
-            this share, or on another one where none may; or the folder cannot be written.
+        UserError: the path has a job with other settings, or something that is not a job; another process works on
+            this share, or with `sole` on any share; or the folder cannot be written.
     """
     if overwrite and shard.count > 1:
         raise UserError(
@@ -188,9 +188,9 @@ def open_job(
             way_out = way_out or f"use another output folder, or {option('overwrite', True)} to begin anew"
             if overwrite:
                 _make_room(path)
-            known, resumed = _begin(path, settings, layout or {}, way_out)
+            known, existed = _begin(path, settings, layout or {}, way_out)
         with Ledger(path / _LEDGER, "free some space, and start again") as ledger:
-            yield Job(path, known, resumed, shard, ledger, keep)
+            yield Job(path, known, existed, shard, ledger, keep)
 
 
 @contextmanager
@@ -232,8 +232,8 @@ def _begin(
         return json.loads(json_line(layout)), False
     try:
         before = read_json(file)
-        problem = misfit(before, {"hash": str, "settings": dict, "layout": dict})
-        problem = problem or misfit(before["layout"], {key: type(value) for key, value in layout.items()})
+        problem = schema_error(before, {"hash": str, "settings": dict, "layout": dict})
+        problem = problem or schema_error(before["layout"], {key: type(value) for key, value in layout.items()})
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({first_line(error)})"
     if problem is not None:
@@ -248,7 +248,7 @@ def _refuse_foreign(path: Path, way_out: str) -> None:
     """Refuses a path that exists and is not a job; hidden files, which killed runs leave, are no reason.
 
     Raises:
-        UserError: there is.
+        UserError: the path exists and is not a job.
     """
     if is_job(path) or not os.path.lexists(path):
         return
@@ -264,7 +264,7 @@ def _make_room(path: Path) -> None:
     """Removes a job.
 
     Raises:
-        UserError: it cannot be removed, or is none.
+        UserError: the folder cannot be removed, or is not a job.
     """
     _refuse_foreign(path, "use another output folder")
     try:

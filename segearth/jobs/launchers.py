@@ -137,15 +137,23 @@ def one_message(shard: Shard) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        if SPEAKS in os.environ or shard.index > 0:
-            sys.stdout.flush()
-            os._exit(exit_code(error))
+        _end_in_silence(error, shard)
         raise
     except BaseException:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it has cleaned up: let the launcher end it
-        if shard.index > 0:
-            time.sleep(HEAD_START_S)
+        try:
+            time.sleep(HEAD_START_S if shard.index > 0 else 0)
+        except KeyboardInterrupt as error:  # which ended the others, so that this process failed
+            _end_in_silence(error, shard)
+            raise
         raise
+
+
+def _end_in_silence(error: KeyboardInterrupt, shard: Shard) -> None:
+    """Ends this process if another one, or the launcher, says that it was interrupted."""
+    if SPEAKS in os.environ or shard.index > 0:
+        sys.stdout.flush()
+        os._exit(exit_code(error))
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (of signal handlers)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -80,13 +78,6 @@ class Ledger:
                 f"cannot write to {self.folder} ({error.strerror}), where a job keeps what it has finished: "
                 f"{self._advice}; what was finished is kept"
             ) from None
-
-    def remove(self) -> None:
-        """Deletes it: the job's results are safe elsewhere."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # other jobs' ledgers may be beside it
-            self.folder.parent.rmdir()
 
     def close(self) -> None:
         """Closes this process's file, if it wrote anything."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from segearth.errors import UserError, is_out_of_memory, notice
 from segearth.jobs.attempt import reason
 from segearth.jobs.shards import WHOLE, Shard
-from segearth.json_files import misfit, read_json, write_json
+from segearth.json_files import read_json, schema_error, write_json
 from segearth.outputs import atomic
 
 MEETING_S = 180.0  # until all processes have reached the shared folder for the first time; imports take up to a minute
@@ -151,7 +151,7 @@ def _read(file: Path) -> dict[str, Any] | None:
         content = read_json(file)
     except (OSError, ValueError):
         return None
-    return content if misfit(content, {"number": str, "value": object, "read": list}) is None else None
+    return content if schema_error(content, {"number": str, "value": object, "read": list}) is None else None
 
 
 ALONE = Team()

@@ -31,7 +31,7 @@ from segearth.models.simfeatup import JBUStep, LinearUpsampler, pool
 from segearth.models.tile_kernels import TILE
 from segearth.models.tiles import untile, upsample2x, upsample_tiles
 
-# number of a window and its upsampled channels (..., C) to what is kept of them (..., K)
+# number of a window, and its upsampled channels (..., C): the channels (..., K) that are made of them
 Finish: TypeAlias = Callable[[int, Tensor], Tensor]
 
 
@@ -122,7 +122,7 @@ def rotate(vectors: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     return (lengths * lower).to(vectors), projected.to(vectors)
 
 
-@torch.no_grad()  # for inference: what is trained is trained on the plain upsampler
+@torch.no_grad()  # for prediction; training has `segearth.training.simfeatup.kernels`
 @true_float32()
 def cosine_logits(
     upsampler: nn.Module,
@@ -164,7 +164,7 @@ def cosine_logits(
     reduced = reduce(features, upsampler, queries)
     return _upsample(
         upsampler,
-        [one.source for one in reduced],
+        [window.source for window in reduced],
         picture,
         offsets,
         patch,
@@ -218,8 +218,7 @@ def joined_logits(
     if is_linear(upsampler) and (flat := _flat(upsampler, features, *where, queries, scratch_mb)) is not None:
         norms, products = flat
         return products.div_(norms)
-    own = features.split([len(offsets) for offsets in places])
-    parts = zip(own, pictures, places, strict=True)
+    parts = zip(features.split([len(offsets) for offsets in places]), pictures, places, strict=True)
     return torch.cat([cosine_logits(upsampler, *part, queries, patch, scratch_mb) for part in parts])
 
 
@@ -247,7 +246,7 @@ def pixel_norms(
     if (flat := _flat(upsampler, features, [picture], [offsets], patch, none, scratch_mb)) is not None:
         return flat[0]
     reduced = reduce(features, upsampler, none)
-    sources = [one.source for one in reduced]
+    sources = [window.source for window in reduced]
     return _upsample(upsampler, sources, picture, offsets, patch, lambda i, pixels: reduced[i].norms(pixels))
 
 
@@ -306,7 +305,7 @@ def _flat(
         return None
     size = (h * patch, w * patch)
     guides = [_guides(picture, offsets, size) for picture, offsets in zip(pictures, places, strict=True)]
-    windows = torch.stack([window for own in guides for window in own])
+    windows = torch.stack([window for picture_windows in guides for window in picture_windows])
     tokens, bias = upsampler.fold(features)
     vectors = torch.cat([tokens, bias.expand(n, 1, -1)], dim=1)
     if not norms:
@@ -314,19 +313,19 @@ def _flat(
     elif h * w + 1 < dim:
         vectors, _ = rotate(vectors, queries.new_empty(n, dim, 0))
     # channels of zeros change nothing, and matrix products like multiples of 16
-    vectors, products = (F.pad(part, [0, -part.shape[2] % 16]) for part in (vectors, tokens @ queries.T))
+    vectors, projected = (F.pad(part, [0, -part.shape[2] % 16]) for part in (vectors, tokens @ queries.T))
     rank, shift = vectors.shape[2], vectors[:, -1]
-    maps = torch.cat([vectors[:, :-1], products], dim=2).unflatten(1, (h, w))
+    maps = torch.cat([vectors[:, :-1], projected], dim=2).unflatten(1, (h, w))
     scale = None
     if features.dtype != torch.float32:  # each window within the range of float16; undone below
         scale = maps.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-20)
         maps, shift = (maps / scale).half(), shift / scale[:, 0, 0]
     pixels = Upsampled(upsampler, maps, windows, tuple(map(tuple, places)), operations)
     lengths = pixels.norms(shift) if norms else tokens.new_zeros(n, 1, 1, 1)
-    found = pixels.channels(slice(rank, rank + len(queries)))
+    products = pixels.channels(slice(rank, rank + len(queries)))
     if scale is not None:
-        lengths, found = lengths * scale, found * scale
-    return lengths.clamp_(min=1e-12), found.add_((bias @ queries.T)[:, None, None])
+        lengths, products = lengths * scale, products * scale
+    return lengths.clamp_(min=1e-12), products.add_((bias @ queries.T)[:, None, None])
 
 
 def _upsample(
@@ -346,8 +345,8 @@ def _upsample(
         picture: (3, H, W).
         offsets: (top, left) of each window.
         patch: side of a patch in pixels.
-        finish: what is made of upsampled channels, pixel by pixel.
-        before_last: what is made of a map before the last step.
+        finish: makes the result of the upsampled channels, pixel by pixel.
+        before_last: changes a map before the last step; None: it stays.
     """
     h, w = sources[0].shape[:2]
     size = (h * patch, w * patch)
@@ -392,10 +391,11 @@ def _tiled(
     height, width = 2 * maps[0].shape[0], 2 * maps[0].shape[1]
     if (height, width) != size:
         pixels = [
-            F.interpolate(one.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
-            for one in _upsample2x_all(last, maps, picture, offsets, size)
+            F.interpolate(doubled.permute(2, 0, 1)[None], size=size, mode="bilinear", align_corners=False)
+            for doubled in _upsample2x_all(last, maps, picture, offsets, size)
         ]
-        return torch.stack([finish(i, one[0].permute(1, 2, 0)) for i, one in enumerate(pixels)]).permute(0, 3, 1, 2)
+        finished = [finish(i, window[0].permute(1, 2, 0)) for i, window in enumerate(pixels)]
+        return torch.stack(finished).permute(0, 3, 1, 2)
     done: Tensor | None = None
     for members, guidance, places in _shared(picture, offsets, size, size):
         for number, rows, tiles in upsample_tiles(last, [maps[i] for i in members], guidance, places):
@@ -417,16 +417,16 @@ def _upsample2x_all(
     """Doubles the maps of all windows, in the groups that share kernels."""
     doubled = (2 * maps[0].shape[0], 2 * maps[0].shape[1])
     return [
-        one
+        source
         for members, guidance, places in _shared(picture, offsets, size, doubled)
-        for one in upsample2x(step, [maps[i] for i in members], guidance, places)
+        for source in upsample2x(step, [maps[i] for i in members], guidance, places)
     ]
 
 
 def _shared(
     picture: Tensor, offsets: list[tuple[int, int]], size: tuple[int, int], doubled: tuple[int, int]
 ) -> list[tuple[list[int], Tensor, list[tuple[int, int]]]]:
-    """Which windows can share kernels in a step: all, where pooling and tiles fall alike in them; else none.
+    """Groups the windows that share kernels in a step: all where pooling and tiles are aligned, else each alone.
 
     Args:
         picture: (3, H, W).

@@ -1,4 +1,4 @@
-"""Joint bilateral upsampling of many windows at once, for a GPU: what `tiles` computes, in few large operations.
+"""Joint bilateral upsampling of many windows at once, for a GPU: the result of `tiles`, in few large operations.
 
 On a processor small bands of tiles stay in its cache. A GPU wants the opposite: here all tiles of all windows of all
 images are one list, and every operation works on as much of it as the memory allows.
@@ -25,15 +25,15 @@ from segearth.models.tile_kernels import PIXELS, TILE, StepWeights, axis, projec
 Places = tuple[tuple[tuple[int, int], ...], ...]
 """(top, left) of the windows in each picture, in pixels."""
 
-# Operands that are gathered for the tiles that are computed at once, where the caller does not say how many MB they may
-# take: enough for all tiles of a 448 × 448 image.
+# Default memory of the operands that are gathered for the tiles that are computed at once: enough for all tiles of a
+# 448 × 448 image.
 SCRATCH_MB = 1536
 
 MOST_PIXELS = 1 << 22  # of a window: each takes 1.1 kB in a step (4.6 GB); more is for the bands of `tiles`
 
 
 class Plan(NamedTuple):
-    """Which tiles there are in a step, and which kernels they use. Tiles are numbered window by window, row by row.
+    """The tiles of a step and the kernels that they use. Tiles are numbered window by window, row by row.
 
     Attributes:
         jobs: (J,), a tile for each set of kernels to be computed.
@@ -56,7 +56,7 @@ class Operations(Protocol):
     """The parts of a step; written for PyTorch here and as Triton kernels in `triton_kernels`.
 
     Attributes:
-        fixed: bytes that they take once, however many tiles there are; None: they gather for as many tiles as they may.
+        fixed: bytes that they take for any number of tiles; None: they gather for as many tiles as the memory allows.
     """
 
     fixed: int | None
@@ -94,15 +94,15 @@ def make_plan(
     ty = torch.arange(rows, device=cpu)[:, None].expand(rows, columns)
     tx = torch.arange(columns, device=cpu).expand(rows, columns)
     border = (ty == 0) + 2 * (ty == rows - 1) + 4 * (tx == 0) + 8 * (tx == columns - 1)
-    found, first = [], 0
+    keys, first = [], 0  # tiles with the same key share kernels
     for offsets in places:
         shared = whole and all(offset % (TILE * factor) == 0 for pair in offsets for offset in pair)
         for number, (top, left) in enumerate(offsets, start=first):
             y, x = (top // (TILE * factor), left // (TILE * factor)) if shared else (0, 0)
             picture = torch.full_like(ty, first if shared else number)
-            found.append(torch.stack([picture, ty + y, tx + x, border]).flatten(1))
+            keys.append(torch.stack([picture, ty + y, tx + x, border]).flatten(1))
         first += len(offsets)
-    _, slots = torch.cat(found, dim=1).unique(dim=1, return_inverse=True)
+    _, slots = torch.cat(keys, dim=1).unique(dim=1, return_inverse=True)
     jobs = torch.full((int(slots.max()) + 1,), len(slots), device=cpu)
     jobs.scatter_reduce_(0, slots, torch.arange(len(slots), device=cpu), reduce="amin")
     windows = torch.arange(len(slots) // (rows * columns), device=cpu)
@@ -114,7 +114,7 @@ class TorchOperations:
     """`Operations` on any device that PyTorch knows."""
 
     def __init__(self, scratch_mb: float = SCRATCH_MB) -> None:
-        """Takes the bound of what is gathered for the tiles that are computed at once."""
+        """Sets the most memory that is gathered for the tiles that are computed at once."""
         self.fixed: int | None = None
         self.scratch = int(scratch_mb * 2**20)
         self.weights: dict[JBUStep, StepWeights] = {}
@@ -148,12 +148,12 @@ class TorchOperations:
     def norms(self, matrices: Tensor, radius: int, source: Tensor, shift: Tensor, plan: Plan) -> Tensor:
         """See `Operations`."""
         n, h, w, _ = source.shape
-        out, found = shift.new_empty(n, 2 * h, 2 * w, 1), []
+        out, lengths = shift.new_empty(n, 2 * h, 2 * w, 1), []
         for part in self._parts(len(plan.slots), matrices, source):
             vectors = torch.bmm(*_operands(matrices, radius, source, plan, part)) + shift[plan.places[part, :1]]
-            found.append(torch.linalg.vector_norm(vectors, dim=-1, keepdim=True))
+            lengths.append(torch.linalg.vector_norm(vectors, dim=-1, keepdim=True))
             del vectors  # not held while the next ones are gathered
-        _untile(found[0] if len(found) == 1 else torch.cat(found), plan, out)
+        _untile(lengths[0] if len(lengths) == 1 else torch.cat(lengths), plan, out)
         return out[..., 0]
 
     def _parts(self, tiles: int, matrices: Tensor, source: Tensor) -> Iterator[slice]:
@@ -180,12 +180,12 @@ def _untile(tiles: Tensor, plan: Plan, out: Tensor) -> None:
 
 
 def operations_for(device: torch.device, dtype: torch.dtype, scratch_mb: float = SCRATCH_MB) -> Operations | None:
-    """What is fastest on a GPU with maps in `dtype`: Triton's kernels where they run, else PyTorch's. Else None.
+    """Chooses the fastest operations on a GPU: Triton's where they run, else PyTorch's. None on other devices.
 
     Args:
         device: the model's.
-        dtype: float32 or float16.
-        scratch_mb: bound of what is gathered for the tiles that are computed at once.
+        dtype: of the maps, float32 or float16.
+        scratch_mb: most memory that is gathered for the tiles that are computed at once.
     """
     if device.type not in ("cuda", "mps"):
         return None
@@ -198,7 +198,7 @@ def operations_for(device: torch.device, dtype: torch.dtype, scratch_mb: float =
 
 
 class Upsampled:
-    """Maps of windows, doubled up to the last step, which is taken for what is asked for."""
+    """Maps of windows, doubled by all steps but the last; the last step gives lengths or channels on request."""
 
     def __init__(
         self,
@@ -235,11 +235,11 @@ class Upsampled:
         """Lengths (n, 1, H, W) of the vectors of the first r channels after `shift`, (n, r), is added."""
         rank = shift.shape[1]
         if self.resized:
-            found = [
-                torch.linalg.vector_norm(pixels + own[:, None, None], dim=0)
-                for pixels, own in zip(self._resize(slice(rank)), shift, strict=True)
+            lengths = [
+                torch.linalg.vector_norm(pixels + window_shift[:, None, None], dim=0)
+                for pixels, window_shift in zip(self._resize(slice(rank)), shift, strict=True)
             ]
-            return torch.stack(found)[:, None]
+            return torch.stack(lengths)[:, None]
         return self.operations.norms(self.matrices, self.radius, self.maps[..., :rank], shift, self.plan)[:, None]
 
     def channels(self, channels: slice) -> Tensor:
@@ -252,8 +252,8 @@ class Upsampled:
         return out
 
     def _resize(self, channels: slice) -> Iterator[Tensor]:
-        for one in self.maps[..., channels]:
-            planes = one.permute(2, 0, 1)[None].float()
+        for source in self.maps[..., channels]:
+            planes = source.permute(2, 0, 1)[None].float()
             yield F.interpolate(planes, size=self.size, mode="bilinear", align_corners=False)[0]
 
     def _kernels(self, step: JBUStep, maps: Tensor, windows: Tensor, places: Places) -> tuple[Tensor, Plan]:

@@ -20,7 +20,7 @@ class ListMemory(NamedTuple):
         logits: of one window.
         scratch: what an operation on all tiles of one window gathers; only as many tiles are computed at once as the
             memory leaves room for.
-        fixed: what is taken once, however many windows there are.
+        fixed: taken once, for any number of windows.
     """
 
     encoder: int
@@ -99,16 +99,16 @@ def list_memory(
     kernels = item * doubled * source_side(radius) ** 2
     guide = 4 * doubled * (KEY_DIM + 2 * GUIDANCE_DIM)
     copies = 2 if fixed is None else 1  # tiles, and what is made of them
-    found = 4 * pixels * (queries + 2)  # with the lengths
+    results = 4 * pixels * (queries + 2)  # with the lengths
     phases = [
         (tokens + 1) * (28 * dim + 24 * tokens),  # vectors and their Gram matrix, in float64
         maps // 16 + kernels // 4 + copies * maps // 4,
         maps // 4 + kernels + guide,
     ]
     if doubled == pixels:
-        phases.append(maps // 4 + kernels + copies * found)
+        phases.append(maps // 4 + kernels + copies * results)
     else:
-        phases += [maps // 4 + kernels + copies * maps, maps + 2 * found]
+        phases += [maps // 4 + kernels + copies * maps, maps + 2 * results]
     beside = 12 * pixels + 16 * tokens * dim  # normalised pixels; features and tokens
     resized = 0 if doubled == pixels else 4 * rank * (doubled + 2 * pixels)  # one window after another
     logits = 4 * queries * pixels

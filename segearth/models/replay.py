@@ -1,4 +1,4 @@
-"""An encoder's work as a CUDA graph: one launch instead of some 160, where a GPU waits for the processor."""
+"""An encoder as a CUDA graph: one launch instead of some 160, for a GPU that waits for the processor."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class Replay:
             weights,
         )  # fmt: skip
         with self.lock:
-            found = self.graphs.pop(key, None)
-            if found is None:
+            graph = self.graphs.pop(key, None)
+            if graph is None:
                 self.seen = {key: self.seen.get(key, 0) + 1}  # only the last: graphs are for runs of one shape
                 if self.seen[key] <= SEEN_BEFORE:
                     return encoder(image)
-                found = _capture(encoder, image)
-            self.graphs[key] = found  # the last one used is the last to go
+                graph = _capture(encoder, image)
+            self.graphs[key] = graph  # the last one used is the last to go
             while len(self.graphs) > MOST_GRAPHS:
                 del self.graphs[next(iter(self.graphs))]
-            found.image.copy_(image)
-            found.graph.replay()
-            return found.features.clone(), None if found.cls is None else found.cls.clone()
+            graph.image.copy_(image)
+            graph.graph.replay()
+            return graph.features.clone(), None if graph.cls is None else graph.cls.clone()
 
 
 @torch.inference_mode(False)  # what a graph works on outlives the call: ordinary tensors

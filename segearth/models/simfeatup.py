@@ -113,8 +113,8 @@ class JBUStep(nn.Module):
     def keys(self, guidance: Tensor) -> Tensor:
         """The projected guidance without the projection's last bias: (B, 3, H, W) to (B, 32, H, W).
 
-        In the keys of all neighbours alike the bias changes no softmax; without it there is less to round. Where a
-        pixel itself is meant, `key_bias` is added.
+        A bias that all neighbours have in common changes no softmax, and without it rounding errors are smaller. It is
+        added to the key of the pixel itself; see `key_bias`.
         """
         last = self.range_proj[3]
         return F.conv2d(self.range_proj[:3](guidance), last.weight)  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ class LinearUpsampler(nn.Module):
     that is called as `forward` serves as well, without it.
 
     Attributes:
-        linear: by which these are told from others.
+        linear: marks these upsamplers.
         feat_dim: D, the width of the features that it takes; None: any.
         radius: of the kernels of `steps`; None where there are none.
         min_patches: along each side, that the steps need.
@@ -178,7 +178,7 @@ class LinearUpsampler(nn.Module):
     min_patches = 1
 
     def fold(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left to be interpolated, and then to be added to every pixel.
+        """Folds all that acts on channels into the patch features and a constant.
 
         Args:
             features: (n, D, h, w).
@@ -198,9 +198,9 @@ class LinearUpsampler(nn.Module):
 
 
 class JBU(LinearUpsampler):
-    """What `JBUOne` and `JBUStack` share: z = U(guidance) · source, then z + 0.1 · W z.
+    """The base of `JBUOne` and `JBUStack`: z = U(guidance) · source, then z + 0.1 · W z.
 
-    W alone has the width of a CLIP's features, the kernels of U depend on the image: without W they serve any CLIP.
+    W has the width of a CLIP's features. U depends on the image alone: without W it serves any CLIP.
 
     Args:
         feat_dim: D, the width of the features; None: any, and there is no W.
@@ -267,13 +267,17 @@ class JBU(LinearUpsampler):
 
 
 def check_width(upsampler: nn.Module, width: int) -> None:
-    """Refuses an upsampler of a CLIP whose features have another width; one without a `feat_dim` takes any."""
-    own = getattr(upsampler, "feat_dim", None)
-    if own is not None and own != width:
+    """Refuses features of another width than the upsampler's; one without a `feat_dim` takes any.
+
+    Raises:
+        UserError: another width.
+    """
+    expected = getattr(upsampler, "feat_dim", None)
+    if expected is not None and expected != width:
         raise UserError(
-            f"the upsampler was made for features of width {own}, this CLIP gives {width}: expected the upsampler that "
-            'was trained for this CLIP; or use the kernels of that one alone ("kernels:" before its name or path), '
-            "'bilateral' or 'bilinear'"
+            f"the upsampler was made for features of width {expected}, this CLIP gives {width}: expected the upsampler "
+            'that was trained for this CLIP; or use the kernels of that one alone ("kernels:" before its name or '
+            "path), 'bilateral' or 'bilinear'"
         )
 
 
@@ -307,8 +311,8 @@ class JBUStack(JBU):
 
     def steps(self, factor: float) -> list[JBUStep]:
         """The first ⌈log₂ factor⌉ steps; the fourth again where there are more."""
-        own = [self.up1, self.up2, self.up3, self.up4]
-        return [own[min(i, 3)] for i in range(math.ceil(math.log2(factor)))]
+        steps = [self.up1, self.up2, self.up3, self.up4]
+        return [steps[min(i, 3)] for i in range(math.ceil(math.log2(factor)))]
 
 
 class Bilinear(LinearUpsampler):

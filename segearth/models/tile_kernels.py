@@ -128,17 +128,9 @@ def step_weights(step: JBUStep) -> StepWeights:
     last, last_bias = pointwise(step.fixup_proj[3])
     spatial = step.spatial_kernel()
     taps = len(spatial)
-    return StepWeights(
-        step.radius,
-        step.key_bias,
-        step.range_temp.exp().clamp(1e-4, 1e4),
-        spatial,
-        first[:, :taps].T,
-        first[:, taps:].T,
-        first_bias,
-        0.1 * last.T,
-        0.1 * last_bias,
-    )
+    correction = (first[:, :taps].T, first[:, taps:].T, first_bias, 0.1 * last.T, 0.1 * last_bias)
+    temperature = step.range_temp.exp().clamp(1e-4, 1e4)
+    return StepWeights(step.radius, step.key_bias, temperature, spatial, *correction)
 
 
 def tile_kernels(
@@ -164,6 +156,12 @@ def tile_kernels(
     Returns:
         (n, 64, A' · A), on source pixels in (x, y) order.
     """
+    taps = _tile_taps(weights, halos, colours, dropout)  # all else that it makes is freed here
+    return _ActOnSource.apply(taps, across, down, weights.radius, scratch)
+
+
+def _tile_taps(weights: StepWeights, halos: Tensor, colours: Tensor, dropout: Tensor | None) -> Tensor:
+    """The kernels (n · 64, T) on enlarged pixels: `JBUStep.kernel`."""
     n, side = halos.shape[:2]
     inner = slice(weights.radius, weights.radius + TILE)
     centres = ((halos[:, inner, inner] + weights.key_bias) * weights.temperature).reshape(n, PIXELS, -1)
@@ -176,8 +174,7 @@ def tile_kernels(
     hidden = F.gelu(hidden.addmm_(kernel, weights.on_taps))
     if dropout is not None:
         hidden = (hidden.view(n, PIXELS, -1) * dropout[:, None]).view(n * PIXELS, -1)
-    kernel = torch.add(kernel, weights.last_bias, out=reused).addmm_(hidden, weights.last)
-    return _ActOnSource.apply(kernel, across, down, weights.radius, scratch)
+    return torch.add(kernel, weights.last_bias, out=reused).addmm_(hidden, weights.last)
 
 
 def _diagonals(products: Tensor, radius: int) -> Tensor:

@@ -64,9 +64,9 @@ class TileKernels:
 
 
 class BorderKernels:
-    """The kernels of the tiles along a window's border, where it lies inside of a larger picture.
+    """The kernels of the tiles along a window's border, where the window lies inside a larger picture.
 
-    There the reflected border makes them its own; everywhere else they are the picture's.
+    These kernels depend on the window's reflected border; those of all other tiles are the picture's.
     """
 
     def __init__(self, shared: TileKernels, top: int, left: int, height: int, width: int) -> None:
@@ -87,24 +87,24 @@ class BorderKernels:
         self.height, self.width = -(-height // TILE), -(-width // TILE)
         self.rows = [0] * (top > 0) + [self.height - 1] * (top + height < whole_height)
         columns = [0] * (left > 0) + [self.width - 1] * (left + width < whole_width)
-        self.own: TileKernels | None = None
+        self.window_kernels: TileKernels | None = None
         if (self.rows or columns) and any(side % TILE for side in (top, left, height, width)):
             raise ValueError(f"a window of {height} × {width} at ({top}, {left}) is not made of tiles of {TILE} pixels")
         if self.rows or columns:
-            self.own = shared.crop(top, left, height, width)
-            self.columns = {c: self.own.kernels(slice(None), slice(c, c + 1))[:, 0] for c in columns}
+            self.window_kernels = shared.crop(top, left, height, width)
+            self.columns = {c: self.window_kernels.kernels(slice(None), slice(c, c + 1))[:, 0] for c in columns}
 
     def cuts(self) -> set[int]:
-        """Tile rows of the picture at which a band may not reach across: the window's ends and its own rows."""
+        """Tile rows of the picture that no band may cross: the window's ends, and the ends of its border rows."""
         ends = {0, self.height} | {row + side for row in self.rows for side in (0, 1)}
         return {self.top + end for end in ends}
 
     def band(self, rows: slice, common: Tensor) -> Tensor:
         """Kernels (rows, columns, 64, A · A) of the window's tile rows, from the picture's kernels of that band."""
-        if self.own is None:
+        if self.window_kernels is None:
             return common
         if rows.start in self.rows:
-            return self.own.kernels(rows, slice(None))
+            return self.window_kernels.kernels(rows, slice(None))
         band = common[:, self.left : self.left + self.width]
         if self.columns:
             band = band.clone()
@@ -137,11 +137,11 @@ def upsample_tiles(
     for band in _bands(set().union(*(window.cuts() for window in borders)), len(shared.columns.positions)):
         common = shared.kernels(band, slice(None))
         for number, window in enumerate(borders):
-            own = slice(band.start - window.top, band.stop - window.top)
-            if 0 <= own.start < window.height:
-                kernels = window.band(own, common)
-                tiles = apply_kernels(kernels, sources[number], rows.positions[own], columns.positions)
-                yield number, slice(own.start * TILE, own.stop * TILE), tiles
+            inside = slice(band.start - window.top, band.stop - window.top)
+            if 0 <= inside.start < window.height:
+                kernels = window.band(inside, common)
+                tiles = apply_kernels(kernels, sources[number], rows.positions[inside], columns.positions)
+                yield number, slice(inside.start * TILE, inside.stop * TILE), tiles
 
 
 def _bands(cuts: set[int], columns: int) -> Iterator[slice]:
@@ -185,4 +185,4 @@ def upsample2x(step: JBUStep, sources: list[Tensor], guidance: Tensor, offsets: 
     doubled = [source.new_empty(height, width, channels) for source in sources]
     for number, rows, tiles in upsample_tiles(step, sources, guidance, offsets):
         doubled[number][rows] = untile(tiles)
-    return [one[: 2 * h, : 2 * w] for one in doubled]
+    return [pixels[: 2 * h, : 2 * w] for pixels in doubled]

@@ -137,8 +137,8 @@ def fold_kernel(
         dy = sy - py
         band = inside & ((dy >= 0) & (dy < SIDE))[:, None]
         row = tl.dot(tl.load(taps + dy[:, None] * SIDE, mask=band, other=0.0), weight, input_precision=PREC)
-        own = tl.load(down + sy * AY + a, mask=a < AY, other=0.0)
-        acc += own[None, :, None] * row[:, None, :]
+        row_weight = tl.load(down + sy * AY + a, mask=a < AY, other=0.0)
+        acc += row_weight[None, :, None] * row[:, None, :]
     at = (a[:, None] * AX + a[None, :])[None, :, :] + ((job * 64 + i) * (AY * AX))[:, None, None]
     known = ((a < AY)[:, None] & (a < AX)[None, :])[None, :, :] & (i < 64)[:, None, None]
     tl.store(out + at, acc.to(out.dtype.element_ty), mask=known)

@@ -131,7 +131,7 @@ def check_change(change: str, config: Mapping[str, Any]) -> None:
         config: as its file has it, with the changes before this one.
 
     Raises:
-        UserError: the place is none.
+        UserError: evaluation does not read the key, or it does not exist.
     """
     parts = change.partition("=")[0].split(".")
     problem = None if parts[0] in CONFIG.keys else f"evaluation reads no key {parts[0]!r}: {_place(parts, config)}"

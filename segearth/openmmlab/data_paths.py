@@ -10,7 +10,7 @@ from typing import Any
 
 from segearth.datasets.places import near_name, other_places
 from segearth.errors import UserError, command, option
-from segearth.openmmlab.labelled import check_apart, other_split
+from segearth.openmmlab.calibration_split import check_apart, other_split
 from segearth.openmmlab.places import places_of, resolve
 from segearth.paths import user_path
 

@@ -105,7 +105,7 @@ def evaluate(
                 _draw_missing(plan, pictures, team)
                 job.discard()
                 return (_repeat(folder, replace(plan.earlier, **request)) if team.is_main else None), folder
-            return _evaluate(plan, job, pictures, request, team, quiet), folder
+            return _evaluate(plan, job, pictures, request, team, say, quiet), folder
     finally:
         with suppress(OSError):  # other runs may be unfinished
             job_folder.parent.rmdir()
@@ -183,7 +183,7 @@ def _prepare(
     items = identity.list_items(dataset)
     available = len(dataset) if limit is None else len(dataset.load_data_list())
     settings = identity.run_settings(config, dataset)
-    fingerprint, listing = settings_hash(settings), identity.digest([item.key for item in items])
+    fingerprint, listing = settings_hash(settings), settings_hash({"images": [item.key for item in items]})
     same = (
         (run, place)
         for place, known in runs.items()
@@ -293,7 +293,13 @@ def _log_folder(plan: _Plan, team: Team) -> Path:
 
 
 def _evaluate(
-    plan: _Plan, job: Job, pictures: _Pictures | None, request: dict[str, Any], team: Team, quiet: bool
+    plan: _Plan,
+    job: Job,
+    pictures: _Pictures | None,
+    request: dict[str, Any],
+    team: Team,
+    say: Callable[[str], object],
+    quiet: bool,
 ) -> Run | None:
     """Predicts this process's share of the images that are left; makes the record where no image is left at all."""
     from segearth.openmmlab import eval_runner, hooks, labels
@@ -303,6 +309,8 @@ def _evaluate(
     keys = {item.image: item.key for item in plan.items}
     job.is_done = lambda key, record: plan.metric.is_record(record)  # noqa: ARG005
     done = job.read()[0]
+    if team.is_main and (finished := sum(key in done for key in keys.values())):
+        say(f"going on: {finished} of {len(keys)} images are in {job.path}, where the same settings were begun")
     missing = set() if pictures is None else pictures.missing(job.begun)
     indices = _indices(plan, team, {item.key for item in plan.items if item.key in done and item.image not in missing})
     segmentor = eval_runner.build_segmentor(plan.config, team.shard)

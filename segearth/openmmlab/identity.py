@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, versions
 from segearth.vocabulary import Vocabulary
 
-# Not of what segearth itself is: `_DECIDING` tells that; and products of a CPU say nothing of a GPU's figures.
+# Left out: the version of segearth, as `code` covers it, and float32 products of the CPU, as `device` covers them.
 _NO_VERSIONS = ("segearth", "python", "float32 products")
 # Keys of a config's model that change no figure, and those that name files, whose content is looked at.
 _ELSEWHERE = (
@@ -53,11 +52,6 @@ def list_items(dataset: Any) -> list[Item]:
         stamp = " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats)
         items.append(Item(str(image), f"{name.as_posix()} {stamp}"))
     return items
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of what JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str, allow_nan=False).encode()).hexdigest()
 
 
 def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmseg.evaluation import IoUMetric
@@ -13,8 +13,17 @@ from torch import Tensor
 
 from segearth.datasets.places import lossy_label
 from segearth.errors import UserError
-from segearth.json_files import misfit
-from segearth.results.record import ClassResult
+from segearth.json_files import schema_error
+
+
+class ClassCounts(NamedTuple):
+    """Pixels of one class over all images, without those that the labels ignore."""
+
+    name: str
+    intersection: int
+    union: int
+    prediction_pixels: int
+    label_pixels: int
 
 
 @METRICS.register_module()
@@ -30,7 +39,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         on_records: told the new entries of `records` after every batch.
     """
 
-    counts: tuple[ClassResult, ...] = ()
+    counts: tuple[ClassCounts, ...] = ()
     summary: dict[str, float]
 
     def __init__(self, **settings: Any) -> None:
@@ -47,7 +56,7 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
                 values would count against the prediction without being counted as labels.
         """
         for sample in data_samples:
-            self._check(sample)
+            check_sample(sample, len((self.dataset_meta or {})["classes"]), self.ignore_index)
         super().process(data_batch, data_samples)
         now = time.perf_counter()
         seconds, self.clock = (now - self.clock) / len(data_samples), now
@@ -103,32 +112,43 @@ class CountingIoUMetric(IoUMetric):  # type: ignore[misc]
         areas = torch.zeros(4, len(names), dtype=torch.int64)
         for record in records.values():
             areas += torch.tensor(record["areas"])
-        self.counts = tuple(ClassResult.from_counts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
+        self.counts = tuple(ClassCounts(str(name), *areas[:, i].tolist()) for i, name in enumerate(names))
         # in float64 sums of counts stay exact, in IoUMetric's float32 only below 2^24 pixels
         self.summary = dict(self.compute_metrics([tuple(areas.double())])) if records else {}
         return self.summary
 
     def is_record(self, record: Any) -> bool:
         """Whether a value that was read from a file can be one of `records`."""
-        if misfit(record, {"areas": list, "ignored": int, "seconds": (int, float)}) is not None:
+        if schema_error(record, {"areas": list, "ignored": int, "seconds": (int, float)}) is not None:
             return False
         lengths = [len(counts) for counts in record["areas"] if isinstance(counts, list)]
         classes = len((self.dataset_meta or {})["classes"])
         return lengths == [classes] * 4 and record["ignored"] >= 0 and record["seconds"] >= 0
 
-    def _check(self, sample: dict[str, Any]) -> None:
-        """Refuses labels that would give wrong figures without an error."""
-        name = sample.get("seg_map_path", "a label map")
-        if "gt_sem_seg" not in sample:
-            raise UserError(f"{name} was not loaded: add dict(type='LoadAnnotations') to the config's pipeline")
-        label, prediction = sample["gt_sem_seg"]["data"], sample["pred_sem_seg"]["data"]
-        if label.squeeze().shape != prediction.squeeze().shape:
-            raise UserError(
-                f"{name} has the shape {tuple(label.squeeze().shape)}, its image {tuple(prediction.squeeze().shape)}: "
-                "expected one class index a pixel, height × width as the image; convert the labels"
-            )
-        classes = len((self.dataset_meta or {})["classes"])
-        check_values(name, label.unique().tolist(), classes, self.ignore_index, bool(sample.get("reduce_zero_label")))
+
+def check_sample(sample: Mapping[str, Any], classes: int, ignore: int) -> None:
+    """Refuses labels that would give wrong figures without an error.
+
+    Args:
+        sample: of the test loop, with its prediction.
+        classes: how many there are.
+        ignore: the index that the metric leaves out.
+
+    Raises:
+        UserError: labels that were not loaded, have another size than the prediction, or values that are no class.
+    """
+    name = sample.get("seg_map_path", "a label map")
+    if "gt_sem_seg" not in sample:
+        raise UserError(
+            f"{name} was not loaded: expected dict(type='LoadAnnotations') in the config's pipeline; add it"
+        )
+    label, prediction = sample["gt_sem_seg"]["data"], sample["pred_sem_seg"]["data"]
+    if label.squeeze().shape != prediction.squeeze().shape:
+        raise UserError(
+            f"{name} has the shape {tuple(label.squeeze().shape)}, its image {tuple(prediction.squeeze().shape)}: "
+            "expected one class index a pixel, height × width as the image; convert the labels"
+        )
+    check_values(name, label.unique().tolist(), classes, ignore, bool(sample.get("reduce_zero_label")))
 
 
 def check_values(name: str, values: Iterable[int], classes: int, ignore: int, reduced: bool) -> None:

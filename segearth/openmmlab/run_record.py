@@ -16,7 +16,7 @@ from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
-from segearth.results.record import PreparedData, Prompts, Run, WeightFile, Weights, finite, foreground_iou
+from segearth.results.record import ClassResult, PreparedData, Prompts, Run, WeightFile, Weights, finite, foreground_iou
 
 
 def clip_name(source: Spec) -> str:
@@ -51,6 +51,7 @@ def run_record(
     """
     source, net, vocabulary = segmentor.source, segmentor.net, segmentor.vocabulary
     files = {kind: None if file is None else WeightFile(**file) for kind, file in weight_files(config.model).items()}
+    per_class = tuple(ClassResult.from_counts(*counts) for counts in metric.counts)
     return Run(
         clip=clip_name(source),
         vit=source.vit_type,
@@ -59,8 +60,8 @@ def run_record(
         aacc=finite(metric.summary["aAcc"]),
         miou=finite(metric.summary["mIoU"]),
         macc=finite(metric.summary["mAcc"]),
-        foreground_iou=foreground_iou(metric.counts, net.bg_idx),
-        per_class=metric.counts,
+        foreground_iou=foreground_iou(per_class, net.bg_idx),
+        per_class=per_class,
         images=len(dataset),
         data=preparation(dataset),
         model=source.name,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segearth.paper.columns import TableColumn, column, dataset_order
@@ -37,47 +35,33 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
 
 
-@dataclass(frozen=True)
-class Line(ABC):
+@dataclass(frozen=True, kw_only=True)
+class Line:
     """A number of the tables beside the published one.
 
     Attributes:
         row: the method.
-        column: the data set.
+        column: the data set, or the average.
+        run: the newest usable record; None: there is none.
+        failure: why the newest run gave no record.
+        pictures: that are there.
+        result: this machine's number in percent, rounded; None: there is none.
+        figures: other figures, by columns of tables.
+        is_complete: whether the whole split was seen, as far as that is known.
+        caveats: why the result cannot be compared with the paper; empty if it can.
+        notes: why there is no newer result, and what a reader of the difference should know.
     """
 
     row: TableRow
     column: TableColumn
-
-    @property
-    @abstractmethod
-    def result(self) -> float | None:
-        """This machine's number in percent, rounded; None: there is none."""
-
-    @property
-    @abstractmethod
-    def caveats(self) -> list[str]:
-        """Why it cannot be compared with the paper; empty if it can."""
-
-    @property
-    @abstractmethod
-    def is_complete(self) -> bool:
-        """Whether the whole split was seen."""
-
-    @property
-    @abstractmethod
-    def images(self) -> int | None:
-        """How many images were evaluated."""
-
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """Other figures, by columns of tables."""
-        return {"Images": self.images}
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the difference should know."""
-        return [self.row.note] if self.row.note else []
+    run: Run | None = None
+    failure: str | None = None
+    pictures: tuple[Path, ...] = ()
+    result: float | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    is_complete: bool = False
+    caveats: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def published(self) -> Published | None:
@@ -85,20 +69,15 @@ class Line(ABC):
         return published(self.row.name, self.column.name)
 
     @property
-    def edition(self) -> str | None:
-        """Where the paper's number is printed."""
-        return (self.published.edition or "not stated") if self.published else None
-
-    @property
     def difference(self) -> float | None:
         """Result minus published, in points."""
-        known = self.published is not None and self.result is not None
-        return round(self.result - self.published.value, 2) if known else None  # type: ignore[operator, union-attr]
+        paper = self.published
+        return None if paper is None or self.result is None else round(self.result - paper.value, 2)
 
     @property
     def comparable(self) -> str | None:
         """Whether it can be compared: "yes", or why not; None where there is nothing to compare."""
-        return None if self.published is None or self.images is None else "; ".join(self.caveats) or "yes"
+        return None if self.published is None or not self.figures else "; ".join(self.caveats) or "yes"
 
     @property
     def grade(self) -> str | None:
@@ -111,126 +90,88 @@ class Line(ABC):
         return "close" if size <= CLOSE else "near" if size <= NEAR else "far"
 
 
-@dataclass(frozen=True)
-class Entry(Line):
-    """A method on a data set.
-
-    Attributes:
-        run: the newest usable record; None: there is none.
-        failure: why the newest run gave no record.
-        pictures: that are there.
-    """
-
-    run: Run | None = None
-    failure: str | None = None
-    pictures: tuple[Path, ...] = ()
-
-    @property
-    def result(self) -> float | None:
-        """What the paper compares: mIoU, or IoU of the foreground."""
-        if self.run is None:
-            return None
-        return rounded(self.run.miou if self.column.metric == "mIoU" else self.run.foreground_iou)
-
-    @property
-    def images(self) -> int | None:
-        """How many images were evaluated."""
-        return None if self.run is None else self.run.images
-
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """Other figures, by columns of tables."""
-        if (run := self.run) is None:
-            return {}
-        shares = {"aAcc": run.aacc, "mIoU": run.miou, "mAcc": run.macc, "Foreground IoU": rounded(run.foreground_iou)}
-        return {**shares, **super().figures, "Seconds an image": run.seconds_per_image}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the run saw the whole split, as far as that is known."""
-        if self.run is None:
-            return False
-        whole = self.run.data is None or self.run.data.complete is not False
-        limited = self.run.images < (self.run.available or 0)
-        return whole and not limited and self.run.images in (self.column.expected or (self.run.images,))
-
-    @property
-    def caveats(self) -> list[str]:
-        """Why the run cannot be compared with the paper; empty if it can."""
-        if self.run is None:
-            return []
-        reasons, images, expected = [], self.run.images, self.column.expected
-        if self.run.model != PAPER_MODEL:
-            reasons.append(f"model {self.run.model}")
-        if images not in expected:
-            reasons.append(f"{images} of {' or '.join(map(str, expected))} images")
-        elif not self.is_complete:
-            reasons.append("data set not complete")
-        elif self.column.name == "openearthmap" and images < max(expected):
-            reasons.append(f"{images} images, the published number is of {max(expected)}")
-        return [*reasons, *([f"changed: {self.changed}"] if self.changed else [])]
-
-    @property
-    def changed(self) -> str:
-        """The changes to the config that are not the method's own."""
-        options = self.run.options if self.run else ()
-        own = {f"{key}={value}" for key, value in self.row.changes.items()}
-        if self.row.weights is not None:
-            own |= {option for option in options if option.startswith("model.upsampler=")}
-        return " ".join(option for option in options if option not in own and not option.startswith(_HARMLESS))
-
-    @property
-    def notes(self) -> list[str]:
-        """Why there is no result, or what a reader of the difference should know."""
-        notes = super().notes
-        if self.row.name == "segearth-ov" and self.column.name in NOTES:
-            notes.append(NOTES[self.column.name])
-        if self.failure is not None:
-            notes.insert(0, f"failed: {self.failure}" + ("; the result is that of an earlier run" if self.run else ""))
-        return [*notes, *(self.run.warnings if self.run else ())]
+def result_line(
+    row: TableRow,
+    column: TableColumn,
+    run: Run | None,
+    failure: str | None = None,
+    pictures: Sequence[Path] = (),
+) -> Line:
+    """The line of a method on a data set; see `Line`."""
+    notes = [row.note, NOTES.get(column.name, "") if row.name == "segearth-ov" else ""]
+    if failure is not None:
+        notes.insert(0, f"failed: {failure}" + ("; the result is that of an earlier run" if run else ""))
+    line = Line(row=row, column=column, run=run, failure=failure, pictures=tuple(pictures))
+    if run is None:
+        return replace(line, notes=tuple(filter(None, notes)))
+    whole = run.data is None or run.data.complete is not False
+    return replace(
+        line,
+        result=rounded(run.miou if column.metric == "mIoU" else run.foreground_iou),
+        figures={
+            "aAcc": run.aacc,
+            "mIoU": run.miou,
+            "mAcc": run.macc,
+            "Foreground IoU": rounded(run.foreground_iou),
+            "Images": run.images,
+            "Seconds an image": run.seconds_per_image,
+        },
+        is_complete=(is_complete := whole and run.images >= (run.available or 0) and _is_split(column, run.images)),
+        caveats=tuple(_caveats(row, column, run, is_complete)),
+        notes=tuple(filter(None, [*notes, *run.warnings])),
+    )
 
 
-@dataclass(frozen=True)
-class Average(Line):
-    """The paper's average of mIoU over a method's sets, all of which have a result.
+def _is_split(column: TableColumn, images: int) -> bool:
+    """Whether the split has so many images; true where its size is not known."""
+    return not column.expected or images in column.expected
 
-    Attributes:
-        entries: of the sets in `AVERAGED`.
-    """
 
-    entries: tuple[Entry, ...]
+def _caveats(row: TableRow, column: TableColumn, run: Run, is_complete: bool) -> list[str]:
+    """Why a run cannot be compared with the paper."""
+    reasons = [] if run.model == PAPER_MODEL else [f"model {run.model}"]
+    if not _is_split(column, run.images):
+        reasons.append(f"{run.images} of {' or '.join(map(str, column.expected))} images")
+    elif not is_complete:
+        reasons.append("data set not complete")
+    elif column.name == "openearthmap" and run.images < max(column.expected):
+        reasons.append(f"{run.images} images, the published number is of {max(column.expected)}")
+    if changed := changed_options(row, run):
+        reasons.append(f"changed: {changed}")
+    return reasons
 
-    @property
-    def result(self) -> float | None:
-        """Mean of the sets' mIoU as they were recorded."""
-        values = [entry.run.miou for entry in self.entries if entry.run and entry.run.miou is not None]
-        return rounded(sum(values) / len(values))
 
-    @property
-    def images(self) -> int | None:
-        """Of all sets."""
-        return sum(entry.images or 0 for entry in self.entries)
+def changed_options(row: TableRow, run: Run) -> str:
+    """The changes to the config that are not the method's own."""
+    own = {f"{key}={value}" for key, value in row.changes.items()}
+    if row.weights is not None:
+        own |= {option for option in run.options if option.startswith("model.upsampler=")}
+    return " ".join(option for option in run.options if option not in own and not option.startswith(_HARMLESS))
 
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """Other figures, by columns of tables."""
-        return {"mIoU": self.result, **super().figures}
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all sets are."""
-        return all(entry.is_complete for entry in self.entries)
-
-    @property
-    def caveats(self) -> list[str]:
-        """Which sets cannot be compared."""
-        weak = [entry.column.title for entry in self.entries if entry.caveats]
-        return [f"not comparable: {'all of them' if len(weak) == len(self.entries) else ', '.join(weak)}"] * bool(weak)
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the difference should know."""
-        return [*super().notes, "with C's prompts"]
+def average_lines(lines: Sequence[Line]) -> list[Line]:
+    """The paper's averages of mIoU, of methods that have a result for all of its sets."""
+    averages = []
+    for row in ROWS.values():
+        by_name = {line.column.name: line for line in lines if line.row == row and line.result is not None}
+        sets = [by_name[name] for name in AVERAGED if name in by_name]
+        if row.datasets or len(sets) < len(AVERAGED):
+            continue
+        result = rounded(sum(line.figures["mIoU"] or 0 for line in sets) / len(sets))
+        weak = [line.column.title for line in sets if line.caveats]
+        caveat = f"not comparable: {'all of them' if len(weak) == len(sets) else ', '.join(weak)}"
+        averages.append(
+            Line(
+                row=row,
+                column=TableColumn("average", AVERAGE),
+                result=result,
+                figures={"mIoU": result, "Images": sum(line.figures["Images"] or 0 for line in sets)},
+                is_complete=all(line.is_complete for line in sets),
+                caveats=(caveat,) if weak else (),
+                notes=tuple(filter(None, [row.note, "with C's prompts"])),
+            )
+        )
+    return averages
 
 
 @dataclass(frozen=True)
@@ -238,22 +179,22 @@ class Comparison:
     """All that the tables of a work dir are made from.
 
     Attributes:
-        entries: by methods, then sets, in the paper's order; one's own sets last.
-        averages: of the methods that have all sets of the average.
+        results: lines by methods, then sets, in the paper's order; one's own sets last.
+        averages: lines of the methods that have all sets of the average.
     """
 
-    entries: tuple[Entry, ...]
-    averages: tuple[Average, ...] = ()
+    results: Sequence[Line]
+    averages: Sequence[Line] = ()
 
     @property
     def lines(self) -> list[Line]:
         """Lines of the table of results."""
-        return [*self.entries, *self.averages]
+        return [*self.results, *self.averages]
 
-    @cached_property
+    @property
     def runs(self) -> list[Run]:
         """The records that results are from."""
-        return [entry.run for entry in self.entries if entry.run is not None]
+        return [line.run for line in self.results if line.run is not None]
 
     @property
     def models(self) -> list[str]:
@@ -263,16 +204,16 @@ class Comparison:
     @property
     def failures(self) -> dict[str, list[str]]:
         """Reasons of failures, each once -> the methods and sets that failed for it."""
-        found: dict[str, list[str]] = {}
-        for entry in self.entries:
-            if entry.failure is not None:
-                found.setdefault(entry.failure, []).append(f"{entry.row.title}, {entry.column.title}")
-        return found
+        reasons: dict[str, list[str]] = {}
+        for line in self.results:
+            if line.failure is not None:
+                reasons.setdefault(line.failure, []).append(f"{line.row.title}, {line.column.title}")
+        return reasons
 
 
 def compare(work_dir: Path) -> Comparison:
     """Reads the folders of all methods and sets, METHOD/SET in a work dir."""
-    entries: list[Entry] = []
+    lines: list[Line] = []
     order = dataset_order()
     for row in ROWS.values():
         folders = {path.name for path in (work_dir / row.name).glob("*") if path.is_dir()}
@@ -281,20 +222,9 @@ def compare(work_dir: Path) -> Comparison:
             runs, failure = read_runs(folder)
             if runs or failure is not None:
                 pictures = [folder / PICTURES / picture for picture in (runs[-1].pictures if runs else ())]
-                found = tuple(path for path in pictures if path.is_file())
-                entries.append(Entry(row, column(name), runs[-1] if runs else None, failure, found))
-    return Comparison(tuple(entries), tuple(averages(entries)))
-
-
-def averages(entries: Sequence[Entry]) -> list[Average]:
-    """The paper's averages, of methods that have all of its sets."""
-    found = []
-    for row in ROWS.values():
-        by_name = {entry.column.name: entry for entry in entries if entry.row == row and entry.run}
-        sets = tuple(by_name[name] for name in AVERAGED if name in by_name)
-        if not row.datasets and len(sets) == len(AVERAGED) and all(entry.result is not None for entry in sets):
-            found.append(Average(row, TableColumn("average", AVERAGE), sets))
-    return found
+                shown = [path for path in pictures if path.is_file()]
+                lines.append(result_line(row, column(name), runs[-1] if runs else None, failure, shown))
+    return Comparison(lines, average_lines(lines))
 
 
 def notes_of(lines: Sequence[Line]) -> list[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segearth.errors import UserError, command
-from segearth.json_files import misfit, read_json, write_json
+from segearth.json_files import read_json, schema_error, write_json
 from segearth.outputs import atomic
 from segearth.results.folder import JSON_NAME, read_rows
 from segearth.results.record import Run
@@ -44,7 +44,7 @@ def read_runs(folder: Path) -> tuple[list[Run], str | None]:
         return runs, None
     except (OSError, ValueError):
         note = None
-    is_note = misfit(note, {"error": str}) is None
+    is_note = schema_error(note, {"error": str}) is None
     return runs, one_line(note["error"]) if is_note else f"{folder / FAILURE} cannot be read"
 
 

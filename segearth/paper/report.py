@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from segearth.paper.comparison import AVERAGE, GRADES, PAPER_MODEL, Comparison, Entry, Line, notes_of
+from segearth.paper.comparison import AVERAGE, GRADES, PAPER_MODEL, Comparison, Line, notes_of
 from segearth.paper.published import AVERAGED
 from segearth.results.tables import cell_text
 
@@ -29,7 +29,7 @@ def html(comparison: Comparison) -> str:
         undefined=StrictUndefined,
     )
     environment.filters.update(signed=signed, cell=lambda value, name: cell_text(name, value))
-    lines = [line for line in comparison.lines if line.images is not None]
+    lines = [line for line in comparison.lines if line.figures]
     return environment.get_template(TEMPLATE).render(
         facts=_facts(comparison),
         other_models=[name for name in comparison.models if name != PAPER_MODEL],
@@ -39,7 +39,7 @@ def html(comparison: Comparison) -> str:
         average=AVERAGE,
         notes=[(note, names) for note, names in notes_of(lines) if not note.startswith("failed: ")],
         failures=comparison.failures,
-        sets=_by_set(entry for entry in comparison.entries if entry.run is not None),
+        sets=_by_set(line for line in comparison.results if line.run is not None),
         embed=lambda path: _embed(path, path.stat().st_mtime_ns),
     )
 
@@ -64,31 +64,26 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _by_set(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """Titles of sets, in their order, -> the entries of each."""
-    found: dict[str, list[Entry]] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.column.order, entry.column.title)):
-        found.setdefault(entry.column.title, []).append(entry)
-    return found
+def _by_set(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Titles of sets, in their order, -> the lines of each."""
+    sets: dict[str, list[Line]] = {}
+    for line in sorted(lines, key=lambda line: (line.column.order, line.column.title)):
+        sets.setdefault(line.column.title, []).append(line)
+    return sets
 
 
 def _grids(comparison: Comparison) -> list[tuple[str, list[str], dict[str, list[Line | None]]]]:
     """Tables as the paper has them: a heading, titles of sets across, and titles of methods with their lines down."""
     grids = []
     for heading, is_mean in (("mIoU over all classes, background included", True), ("IoU of the foreground", False)):
-        sets = _by_set(
-            entry for entry in comparison.entries if entry.run and (entry.column.metric == "mIoU") == is_mean
-        )
-        if not sets:
-            continue
-        names = {entry.column.name for entries in sets.values() for entry in entries}
-        averages = comparison.averages if is_mean and names & set(AVERAGED) else ()
-        columns = [*sets.values(), *([averages] if averages else [])]
-        methods = dict.fromkeys(entry.row.title for entry in comparison.entries if entry.column.title in sets)
-        cells = [{line.row.title: line for line in lines} for lines in columns]
-        down = {method: [cell.get(method) for cell in cells] for method in methods}
-        down = {method: lines for method, lines in down.items() if any(lines)}
-        grids.append((heading, [*sets, *(["Average"] if averages else [])], down))
+        lines = [line for line in comparison.results if line.run and (line.column.metric == "mIoU") == is_mean]
+        sets = _by_set(lines)
+        if {line.column.name for line in lines} & set(AVERAGED) and is_mean and comparison.averages:
+            sets["Average"] = list(comparison.averages)
+        cells = [{line.row.title: line for line in column} for column in sets.values()]
+        methods = dict.fromkeys(line.row.title for line in lines)
+        if lines:
+            grids.append((heading, list(sets), {method: [cell.get(method) for cell in cells] for method in methods}))
     return grids
 
 

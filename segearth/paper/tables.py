@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from segearth.jobs.locks import locked
 from segearth.json_files import json_text
 from segearth.outputs import atomic
-from segearth.paper.comparison import GRADES, Average, Comparison, Entry, Line, compare, notes_of, rounded
+from segearth.paper.comparison import AVERAGE, GRADES, Comparison, Line, changed_options, compare, notes_of, rounded
 from segearth.paper.report import html
+from segearth.paper.table_rows import TableRow
 from segearth.results.record import Run
 from segearth.results.tables import DARK, FONT, frame, markdown, plain_text, write_csv, write_workbook
 
@@ -119,7 +120,7 @@ def results_markdown(comparison: Comparison) -> str:
 def _shown(line: Line) -> dict[str, Any]:
     """A line of a table that people read, where a failed run has "failed" as its result."""
     row = cells(line)
-    return row | {"Result": "failed"} if line.result is None and getattr(line, "failure", None) else row
+    return row | {"Result": "failed"} if line.result is None and line.failure else row
 
 
 def cells(line: Line) -> dict[str, Any]:
@@ -130,16 +131,16 @@ def cells(line: Line) -> dict[str, Any]:
         "Metric": line.column.metric,
         "Result": line.result,
         "Published": line.published.value if line.published else None,
-        "Edition": line.edition,
+        "Edition": (line.published.edition or "not stated") if line.published else None,
         "Difference": line.difference,
         "Comparable": line.comparable,
-        "Complete": None if line.images is None else "yes" if line.is_complete else "no",
+        "Complete": None if not line.figures else "yes" if line.is_complete else "no",
         "Note": "; ".join(line.notes) or None,
     }
-    return row | line.figures | (_circumstances(line.run, line.changed) if isinstance(line, Entry) and line.run else {})
+    return {**row, **line.figures, **(_circumstances(line.row, line.run) if line.run else {})}
 
 
-def _circumstances(run: Run, changed: str) -> dict[str, Any]:
+def _circumstances(row: TableRow, run: Run) -> dict[str, Any]:
     """Everything that the figures of a run depend on."""
     clip, upsampler = run.weights.clip, run.weights.upsampler
     return {
@@ -153,7 +154,7 @@ def _circumstances(run: Run, changed: str) -> dict[str, Any]:
         "Method in code": run.method,
         **{key: run.settings.get(key) for key in ("ignore_residual", "prob_thd", "cls_token_lambda")},
         "Long side": max(run.scale) if run.scale else None,
-        "Changed": changed or None,
+        "Changed": changed_options(row, run) or None,
         "Precision": run.settings.get("precision"),
         "Device": run.device,
         "Processes": run.processes,
@@ -167,8 +168,8 @@ def class_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Lines of the table of classes, keys as in `CLASS_COLUMNS`."""
     return [
         {
-            "Method": entry.row.title,
-            "Dataset": entry.column.title,
+            "Method": line.row.title,
+            "Dataset": line.column.title,
             "Class": result.name,
             "Prompt": prompt,
             "IoU": rounded(result.iou),
@@ -178,9 +179,9 @@ def class_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "Predicted pixels": result.prediction_pixels,
             "Label pixels": result.label_pixels,
         }
-        for entry in comparison.entries
-        if entry.run is not None
-        for result, prompt in zip(entry.run.per_class, entry.run.prompts.classes, strict=True)
+        for line in comparison.results
+        if line.run is not None
+        for result, prompt in zip(line.run.per_class, line.run.prompts.classes, strict=True)
     ]
 
 
@@ -206,12 +207,12 @@ def _colour(sheets: Mapping[str, Worksheet], comparison: Comparison) -> None:
 
     difference = list(COLUMNS).index("Difference") + 1
     for i, line in enumerate(comparison.lines, start=2):
-        is_average = isinstance(line, Average)
+        is_average = line.column.title == AVERAGE
         cell = sheets["results"].cell(i, difference)
         for one in sheets["results"][i]:
             if is_average:
                 one.font, one.border = Font(FONT, bold=True), Border(top=Side("thin", color=DARK))
-            elif getattr(line, "failure", None):
+            elif line.failure:
                 one.font = Font(FONT, color="A32A1E")
         if line.grade is not None:
             cell.fill = PatternFill("solid", fgColor=GRADES[line.grade][0])

@@ -97,7 +97,7 @@ def predict_scene(
             keep=options.keep_parts,
         ) as job:
             if not overwrite and (result := files.finished()) is not None:  # another shard has just finished it
-                if not job.resumed:
+                if not job.existed:
                     job.discard()
                 return result
             remarks = plan.remarks

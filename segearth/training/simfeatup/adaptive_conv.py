@@ -31,7 +31,7 @@ Positions = tuple[tuple[int, ...], ...]
 
 @lru_cache(maxsize=64)
 def axis_positions(length: int, radius: int) -> tuple[Positions, Positions]:
-    """What tiles read along the enlarged axis, and along the source axis of `length`; see `axis`."""
+    """The positions that tiles read along the enlarged axis, and along the source axis of `length`; see `axis`."""
     tables = axis(length, radius, torch.device("cpu"))
     enlarged, source = (tuple(map(tuple, table.tolist())) for table in (tables.enlarged, tables.positions))
     return enlarged, source
@@ -55,8 +55,8 @@ def reads(positions: Positions, device: torch.device) -> Reads:
     """The tensors for an axis or a part of it; they are brought to the device once."""
     turns: list[list[tuple[int, int, int]]] = []
     times: dict[int, int] = {}
-    for tile, own in enumerate(positions):
-        for number, position in enumerate(own):
+    for tile, read in enumerate(positions):
+        for number, position in enumerate(read):
             turn = times[position] = times.get(position, -1) + 1
             if turn == len(turns):
                 turns.append([])

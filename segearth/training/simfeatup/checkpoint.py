@@ -1,4 +1,4 @@
-"""What training writes: the upsampler, in two formats, and all that is needed to go on.
+"""The files that training writes: the upsampler in two formats, and the state from which a run is resumed.
 
 Beside the file that was asked for, FILE.ckpt or FILE.safetensors, there are the other one and FILE.resume.pt. Each is
 replaced whole or stays as it was, so neither a kill nor a full disk costs an earlier checkpoint.
@@ -132,16 +132,16 @@ def restore(files: Files, trainee: Trainee, optimiser: torch.optim.Optimizer, fa
             if archive.testzip() is not None:
                 raise ValueError("its checksums do not fit")
         content = torch.load(path, map_location="cpu", weights_only=True)
-        step, found = int(content["step"]), dict(content["facts"])
+        step, saved_facts = int(content["step"]), dict(content["facts"])
     except Exception as error:  # a damaged file can raise anything
         raise UserError(
             f"cannot resume from {path} ({type(error).__name__}: {' '.join(str(error).split())[:200]}): expected what "
             "an earlier run wrote; delete it and begin anew"
         ) from None
-    if differing := [name for name in facts if facts[name] != found.get(name)]:
+    if differing := [name for name in facts if facts[name] != saved_facts.get(name)]:
         listed = ", ".join(
             {"images_sha256": "other images", "clip_sha256": "other weights of the CLIP"}.get(
-                name, f"{name} was {found.get(name)!r} and is {facts[name]!r}"
+                name, f"{name} was {saved_facts.get(name)!r} and is {facts[name]!r}"
             )
             for name in differing
         )

@@ -1,4 +1,4 @@
-"""A folder of images to crops for training: what a sample shows depends on its number alone.
+"""Crops of the images in folders, for training: the crop of a sample depends on its number alone.
 
 No labels are needed, and files that cannot be used are left out, each with one sentence that says why.
 """
@@ -30,7 +30,7 @@ LEAST_SHARE = 4  # an image whose short side is under a quarter of the crop woul
 
 
 class Sample(NamedTuple):
-    """A crop, and what went wrong on the way to it.
+    """A crop, and the files that could not be read for it.
 
     Attributes:
         image: (3, crop, crop) float32, normalised.
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool = True) -> list[Path]:
-    """All files of some folders, and of those in them, that end like images, in the order of their names.
+    """Finds the image files in some folders and in their subfolders, sorted by name.
 
     Args:
         folders: where to look.
@@ -55,18 +55,18 @@ def find_images(folders: Sequence[Path], exclude: Sequence[str] = (), warn: bool
     """
     check_folders(folders)
     fitting: set[str] = set()
-    found = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
+    paths = [path for folder in folders for path in _find_images(folder, exclude, fitting)]
     for pattern in exclude:
         if warn and pattern not in fitting:
             warnings.warn(f"{option('exclude', pattern)} fits no image that was found", UserNotice, stacklevel=2)
-    return found
+    return paths
 
 
 def check_folders(folders: Sequence[Path]) -> None:
-    """Refuses what is no folder.
+    """Refuses paths that are not folders.
 
     Raises:
-        UserError: which one.
+        UserError: a path is a file or does not exist.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -83,14 +83,15 @@ def _find_images(folder: Path, exclude: Sequence[str], fitting: set[str]) -> lis
     for path in paths:
         inner = path.relative_to(folder)
         names = {*inner.parts, *(part.as_posix() for part in (inner, *inner.parents[:-1]))}
-        fit = [one for one in exclude if any(fnmatchcase(name, one.removeprefix("./").rstrip("/")) for name in names)]
+        plain = {pattern: pattern.removeprefix("./").rstrip("/") for pattern in exclude}
+        fit = [pattern for pattern in exclude if any(fnmatchcase(name, plain[pattern]) for name in names)]
         fitting.update(fit)
         if not fit:
             kept.append(path)
     if not kept:
-        found = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
+        reason = f"{len(paths)} were found and all of them excluded" if paths else "it holds none"
         raise UserError(
-            f"no images in {folder} ({found}): expected files such as .png, .jpg or .tif, in it or in folders in it; "
+            f"no images in {folder} ({reason}): expected files such as .png, .jpg or .tif, in it or in folders in it; "
             "give the folder that holds them"
         )
     return kept
@@ -110,7 +111,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, str]]:
-    """Looks at the files' headers, and sorts out what can be seen not to be usable there.
+    """Reads the headers of image files, and leaves out those that cannot be used.
 
     Args:
         paths: image files.
@@ -130,7 +131,7 @@ def usable_images(paths: list[Path], crop: int) -> tuple[list[Path], dict[str, s
 
 
 def _flaw(path: Path, crop: int) -> str | None:
-    """Why a file cannot be used, as far as its header tells; None if it seems to be sound."""
+    """The reason why a file cannot be used, as its header shows it; None where there is none."""
     try:
         height, width = check_image(path)
     except UserError as error:
@@ -144,7 +145,7 @@ def _flaw(path: Path, crop: int) -> str | None:
 
 
 class Crops(Dataset[Sample]):
-    """Sample number -> crop; every image is shown once before any is shown again."""
+    """Crops by sample number; every image is used once before any is used again."""
 
     def __init__(self, paths: list[Path], crop: int, seed: int) -> None:
         """Takes the images.

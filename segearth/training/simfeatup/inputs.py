@@ -1,4 +1,4 @@
-"""What a step takes beside images and weights: the jitters' matrices, and everything that is drawn.
+"""The inputs of a step beside images and weights: the jitters' matrices, and all random numbers.
 
 All of it is made on the CPU before the step begins, so that it goes to a GPU in one copy. Only the dropout of single
 elements, as large as a pixel map, is drawn where it is used.
@@ -21,7 +21,7 @@ from segearth.training.simfeatup.recipe import UpsamplerRecipe
 
 
 class Matrices(NamedTuple):
-    """A jitter in the forms in which it is applied; each for rows and for columns.
+    """The matrices of a jitter, each for rows and for columns.
 
     Attributes:
         image: of the image.
@@ -37,7 +37,7 @@ class Matrices(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What is drawn for B images in one jitter.
+    """The random numbers of B images in one jitter.
 
     Attributes:
         drops: channel dropout, or None.
@@ -53,7 +53,7 @@ class Drawn(NamedTuple):
 
 
 class JitterInputs(NamedTuple):
-    """Of one jitter: its matrices, and what is drawn for each part of the batch."""
+    """The matrices of one jitter, and the random numbers of each part of the batch."""
 
     matrices: Matrices
     parts: list[Drawn]
@@ -74,27 +74,17 @@ def step_inputs(
     """
     crop, device = batch.images.shape[-1], batch.images.device
     doublings = len(upsampler.steps(patch))
+    inputs = []
     with torch.device("cpu"):  # whatever the caller's default device is
-        return [
-            JitterInputs(
-                jitter_matrices(
-                    draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop), patch, crop, doublings
-                ),
-                [
-                    draw(
-                        upsampler,
-                        crop // patch,
-                        doublings,
-                        batch.samples[part],
-                        recipe.dropout,
-                        (seed, batch.step, number),
-                        device,
-                    )
-                    for part in parts
-                ],
-            )
-            for number in range(recipe.jitters)
-        ]
+        for number in range(recipe.jitters):
+            jitter = draw_jitter(generator(seed, Purpose.JITTER, batch.step, number), crop)
+            numbers = (seed, batch.step, number)
+            drawn = [
+                draw(upsampler, crop // patch, doublings, batch.samples[part], recipe.dropout, numbers, device)
+                for part in parts
+            ]
+            inputs.append(JitterInputs(jitter_matrices(jitter, patch, crop, doublings), drawn))
+    return inputs
 
 
 def jitter_matrices(jitter: Jitter, patch: int, crop: int, doublings: int) -> Matrices:
@@ -123,7 +113,7 @@ def draw(
     numbers: tuple[int, int, int],
     device: torch.device,
 ) -> Drawn:
-    """Draws for some images, by keys of their own.
+    """Draws the random numbers of some images; each image has a generator of its own.
 
     Args:
         upsampler: the model.
@@ -136,15 +126,15 @@ def draw(
     """
     seed, step, jitter = numbers
 
-    def of(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
+    def generators(purpose: Purpose, device: torch.device | str = "cpu") -> list[torch.Generator]:
         return [generator(seed, purpose, step, sample, jitter, device=device) for sample in samples]
 
     width = upsampler.feat_dim
     assert width is not None  # what is trained has one
-    kept = [draw_kept(patches * patches, one) for one in of(Purpose.PATCHES)]
+    kept = [draw_kept(patches * patches, source) for source in generators(Purpose.PATCHES)]
     return Drawn(
-        draw_drops(upsampler, doublings, of(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
-        torch.stack([draw_projection(width, one) for one in of(Purpose.PROJECTION)]),
+        draw_drops(upsampler, doublings, generators(Purpose.UPSAMPLER_DROPOUT)) if dropout else None,
+        torch.stack([draw_projection(width, source) for source in generators(Purpose.PROJECTION)]),
         torch.stack(kept).view(-1, patches, patches),
-        of(Purpose.PIXEL_DROPOUT, device) if dropout else [],
+        generators(Purpose.PIXEL_DROPOUT, device) if dropout else [],
     )

@@ -26,7 +26,7 @@ KEY_DROPOUT, FIXUP_DROPOUT, CHANNEL_DROPOUT = 0.1, 0.1, 0.2  # as in the modules
 
 
 class Drops(NamedTuple):
-    """Which channels live in one pass, as factors: 0, or 1 / (1 - p).
+    """The factors of channel dropout in one pass: 0, or 1 / (1 - p).
 
     Attributes:
         keys: for each doubling (B, 32), inside of its range_proj.
@@ -51,7 +51,7 @@ def draw_drops(upsampler: JBU, doublings: int, generators: list[torch.Generator]
     assert upsampler.feat_dim is not None  # what is trained has a width
     sizes = [KEY_DIM] * doublings + [taps] * doublings + [upsampler.feat_dim]
     rates = [KEY_DROPOUT] * doublings + [FIXUP_DROPOUT] * doublings + [CHANNEL_DROPOUT]
-    uniform = torch.stack([torch.rand(sum(sizes), generator=one) for one in generators])
+    uniform = torch.stack([torch.rand(sum(sizes), generator=source) for source in generators])
     factors = [(part >= rate) / (1 - rate) for part, rate in zip(uniform.split(sizes, dim=1), rates, strict=True)]
     return Drops(factors[:doublings], factors[doublings:-1], factors[-1])
 

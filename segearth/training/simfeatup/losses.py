@@ -1,4 +1,4 @@
-"""What the upsampled features are held against: the patch features of the jittered image, and its colours.
+"""The losses: upsampled features against the patch features of the jittered image, and against its colours.
 
 Pixel maps of D channels are the largest thing in training. Losses on them are sums over rows of patches, so they are
 computed row by row, each with its gradient at once (`streamed`): what lies between map and loss is never kept.
@@ -142,8 +142,8 @@ def reconstruction(
         shift, sigma, *parameters = shared
         features = _patches(slab + shift, patch)
         drops = None if pixels is None else _patches(pixels(row), patch) * (2**16 / (2**16 - _THRESHOLD))
-        own = dict(zip(names, parameters, strict=True))
-        down = torch.func.functional_call(downsampler, own, (features, kept[:, row, :, None], drops))
+        named = dict(zip(names, parameters, strict=True))
+        down = torch.func.functional_call(downsampler, named, (features, kept[:, row, :, None], drops))
         error = torch.bmm(down - target[:, row], projection)
         s = sigma[:, row]
         return ((error**2).mean(dim=-1) / (2 * s**2) + s.log()).sum() * per_patch
@@ -172,8 +172,8 @@ def image_reconstruction(
 
     def part(row: int, slab: Tensor, shared: list[Tensor]) -> Tensor:
         shift, *parameters = shared
-        own = dict(zip((name for name, _ in named), parameters, strict=True))
-        colours = torch.func.functional_call(crn, own, (slab + shift,))
+        weights = dict(zip((name for name, _ in named), parameters, strict=True))
+        colours = torch.func.functional_call(crn, weights, (slab + shift,))
         return ((colours - image[:, row * patch : (row + 1) * patch]) ** 2).sum() * scale
 
     return streamed(part, patch, hidden, [shift, *(parameter for _, parameter in named)])
@@ -197,26 +197,28 @@ def streamed(
 class _Streamed(Function):
     @staticmethod
     def forward(ctx: Any, part: Any, side: int, maps: Tensor, *shared: Tensor) -> Tensor:
-        own = [one.detach().requires_grad_() for one in shared]
-        total, gradients = maps.new_zeros(()), [torch.zeros_like(one) for one in shared]
+        leaves = [tensor.detach().requires_grad_() for tensor in shared]
+        total, gradients = maps.new_zeros(()), [torch.zeros_like(tensor) for tensor in shared]
         d_maps = torch.empty_like(maps)
         for number in range(maps.shape[1] // side):
             rows = slice(number * side, (number + 1) * side)
             with torch.enable_grad():
                 band = maps[:, rows].detach().requires_grad_()
-                share = part(number, band, own)
-                found = torch.autograd.grad(share, [band, *own], allow_unused=True)
+                share = part(number, band, leaves)
+                band_gradients = torch.autograd.grad(share, [band, *leaves], allow_unused=True)
             total += share.detach()
-            d_maps[:, rows] = found[0]
-            for gradient, one in zip(gradients, found[1:], strict=True):
-                if one is not None:
-                    gradient += one
+            d_maps[:, rows] = band_gradients[0]
+            for gradient, addend in zip(gradients, band_gradients[1:], strict=True):
+                if addend is not None:
+                    gradient += addend
         ctx.gradients = [d_maps, *gradients]
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = [one.mul_(grad) for one in ctx.gradients]  # in place: there is no other use, and one is large
+        gradients = [
+            gradient.mul_(grad) for gradient in ctx.gradients
+        ]  # in place: there is no other use, and one is large
         del ctx.gradients
         return None, None, *gradients
 

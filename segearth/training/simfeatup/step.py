@@ -43,8 +43,8 @@ class Features(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W), normalised, to (B, D, h, w) float32."""
-        found = self.encoder.input_features(images) if self.at == "input" else self.encoder(images)[0]
-        return found.float()
+        features = self.encoder.input_features(images) if self.at == "input" else self.encoder(images)[0]
+        return features.float()
 
 
 class Trainee(nn.Module):
@@ -189,7 +189,7 @@ def jitter_losses(
         drawn.kept,
         trainee.downsampler,
         total,
-        (lambda _: torch.stack([losses.draw_pixels((patch, crop, dim), one) for one in drawn.pixels]))
+        (lambda _: torch.stack([losses.draw_pixels((patch, crop, dim), source) for source in drawn.pixels]))
         if recipe.dropout
         else None,
     )

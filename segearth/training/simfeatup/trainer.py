@@ -252,13 +252,13 @@ def reduce_clip_step(
 
 
 def check(run: Run, recipe: UpsamplerRecipe, images: Sequence[Path], out: Path) -> Files:
-    """Refuses what needs no model and no look into the images to be seen.
+    """Checks everything that can be checked without the model and the images.
 
     Returns:
         The files that the run writes.
 
     Raises:
-        UserError: an option out of range, a folder that is none, files that would be overwritten.
+        UserError: an option out of range, a path that is not a folder, files that would be overwritten.
     """
     numbers: tuple[tuple[str, float | None, str | None], ...] = (
         ("steps", run.steps, None),
@@ -316,7 +316,7 @@ def begin_with(trainee: Trainee, path: Path, recipe: UpsamplerRecipe) -> None:
 
 
 def describe(model: str, run: Run, recipe: UpsamplerRecipe, images: Sequence[Path]) -> dict[str, Any]:
-    """What a run must agree in to be resumed; what changes no number (workers, processes) is left away."""
+    """The settings in which a resumed run must agree; those that change no number (workers, processes) are left out."""
     listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in images)
     facts = {
         "model": model,
@@ -337,20 +337,20 @@ def describe(model: str, run: Run, recipe: UpsamplerRecipe, images: Sequence[Pat
 
 
 def _places(paths: Sequence[Path]) -> str:
-    """Where images are: masks among them are seen here."""
+    """The folders of the images, for display: it shows whether masks are among them."""
     counts = Counter(path.parent for path in paths).most_common()
     shown = ", ".join(f"{count} in {folder}" for folder, count in counts[:4])
     return f"{shown} and {len(counts) - 4} folders more" if len(counts) > 4 else shown
 
 
 def _size(features: Tensor, scale: float) -> str:
-    """How large features are, and what to do where the losses are not made for it."""
+    """The size of the features, and advice where the losses are not made for such a size."""
     size = float(features.float().square().mean().sqrt())
-    said = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
+    size_text = f"features of size {size:.2g} (root mean square), in the losses {size * scale:.2g}"
     if USUAL_SIZE / 4 < size * scale < USUAL_SIZE * 4:
-        return said
+        return size_text
     better = option("scale", float(f"{USUAL_SIZE / max(size, 1e-6):.2g}"), "feature_scale")
-    return f"{said}; the recipe was made for {USUAL_SIZE}: use {better}"
+    return f"{size_text}; the recipe was made for {USUAL_SIZE}: use {better}"
 
 
 class Warner:
@@ -369,4 +369,4 @@ class Warner:
 
 
 def _silent(_: str) -> None:
-    """Says nothing: another process speaks."""
+    """Shows nothing: the first process shows everything."""

@@ -25,15 +25,15 @@ def upload(tree: T, device: torch.device, dtype: torch.dtype) -> T:
     Returns:
         The same with its tensors there.
     """
-    here = [one.to(dtype) for one in _tensors(tree)]
+    here = [tensor.to(dtype) for tensor in _tensors(tree)]
     if device.type == "cpu" or not here:
         return cast(T, _rebuilt(tree, iter(here)))
-    flat = [F.pad(one.flatten(), (0, -one.numel() % ALIGNED)) for one in here]
+    flat = [F.pad(tensor.flatten(), (0, -tensor.numel() % ALIGNED)) for tensor in here]
     packed = torch.cat(flat)
     if device.type == "cuda":
         packed = packed.pin_memory()  # a copy from other memory would wait for all that the GPU has to do before it
-    parts = packed.to(device, non_blocking=True).split([len(one) for one in flat])
-    there = (part[: one.numel()].view(one.shape) for part, one in zip(parts, here, strict=True))
+    parts = packed.to(device, non_blocking=True).split([len(part) for part in flat])
+    there = (part[: tensor.numel()].view(tensor.shape) for part, tensor in zip(parts, here, strict=True))
     return cast(T, _rebuilt(tree, there))
 
 

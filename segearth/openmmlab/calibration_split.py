@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from segearth.errors import UserError, command, option
+from segearth.errors import UserError, option
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _SPLITS = ("val", "valid", "validation", "test")  # folders of what tables are made of
@@ -99,25 +98,12 @@ def scores_and_labels(config: Any, dataset: Any) -> Iterator[tuple[str, NDArray[
         UserError: as `segearth.openmmlab.evaluate.evaluate`.
     """
     from segearth.openmmlab.eval_runner import build_segmentor
-    from segearth.openmmlab.metric import check_values
+    from segearth.openmmlab.metric import check_sample
 
     classes = dataset.metainfo["classes"]
     segmentor = build_segmentor(config)
     for i in range(len(dataset)):
         packed = dataset[i]
-        (found,) = segmentor.test_step({"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]})
-        if "gt_sem_seg" not in found:
-            raise UserError(
-                f"{found.seg_map_path} was not loaded: expected dict(type='LoadAnnotations') in the config's pipeline; "
-                "add it"
-            )
-        truth = found.gt_sem_seg.data[0].cpu().numpy()
-        reduced = bool(found.metainfo.get("reduce_zero_label"))
-        check_values(found.seg_map_path, np.unique(truth).tolist(), len(classes), 255, reduced)
-        scores = found.seg_logits.data.cpu().numpy()
-        if scores.shape[1:] != truth.shape:
-            raise UserError(
-                f"{found.seg_map_path} has the shape {truth.shape}, its image {scores.shape[1:]}: expected one class "
-                f"index a pixel; {command('check')} tells what is wrong with a set, convert the labels"
-            )
-        yield found.img_path, scores, truth
+        (sample,) = segmentor.test_step({"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]})
+        check_sample(sample.to_dict(), len(classes), 255)
+        yield sample.img_path, sample.seg_logits.data.cpu().numpy(), sample.gt_sem_seg.data[0].cpu().numpy()
