@@ -117,7 +117,7 @@ def test_bad_images(tmp_path, capsys, name):
         (["--classes", " "], "no classes"),
         (["--classes", "road; tree, Road"], "duplicate"),
         (["--classes", "none.txt"], "no class file"),
-        (["--model", "nothing"], "segearth weights list shows all names"),
+        (["--model", "nothing"], "segearth weights list describes"),
         (["--device", "cuda"], "sees 0 CUDA devices"),
         (["--device", "abacus"], "unknown device"),
         (["--long-side", "-3"], "--long-side -3"),

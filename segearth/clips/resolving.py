@@ -189,7 +189,7 @@ def _on_the_hub(address: str) -> File:
 def _no_model(text: str) -> UserError:
     """The error for a model that is neither a name nor a file."""
     near = difflib.get_close_matches(text.lower(), known(), n=1, cutoff=0.6)
-    advice = f"did you mean {near[0]}?" if near else "give one of these; segearth weights list tells more of them"
+    advice = f"did you mean {near[0]}?" if near else "give one of these, which segearth weights list describes"
     return UserError(
         f"unknown model {text!r}: expected a name ({', '.join(known())}), or the path of CLIP weights or "
         f"hf://owner/name/file with their architecture; {advice}"
