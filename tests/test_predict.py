@@ -290,7 +290,7 @@ def test_another_method_and_test_time_averaging(tmp_path, photo, capsys):
     assert predict("scene.png", *WORDS, "-o", "no", "--method", "Foo") == 2
     said = capsys.readouterr().err
     assert 'was made with tta "flips", not nothing: expected the same settings' in said
-    assert "error: unknown method 'Foo': use one of vanilla, " in said
+    assert "error: unknown method 'Foo': expected one of vanilla, " in said
     assert not (tmp_path / "no").exists()
 
 
