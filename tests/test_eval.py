@@ -161,7 +161,7 @@ def test_a_run(run, here):
     ious = [entry["IoU"] for entry in row["per_class"]]
     assert row["mIoU"] == pytest.approx(np.mean(ious), abs=0.006)
     for entry in row["per_class"]:
-        assert f"{entry['name']:<12}  {entry['IoU']:>7.2f}" in out
+        assert f"{entry['name']:<12}  {entry['IoU']:>5.2f}" in out
         assert entry["union"] == entry["prediction_pixels"] + entry["label_pixels"] - entry["intersection"]
     labels = [np.asarray(Image.open(here / f"data/LoveDA/ann_dir/val/{i}.png")) for i in range(3)]
     assert [entry["label_pixels"] for entry in row["per_class"]] == [
