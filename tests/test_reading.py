@@ -12,7 +12,7 @@ from test_paper import row_of
 from segearth.errors import UserError
 from segearth.openmmlab.model_weights import MissingWeightsError
 from segearth.paper.columns import column
-from segearth.paper.reading import FAILURE, read_runs
+from segearth.paper.reading import FAILURE, read_table_runs
 from segearth.paper.sweep import Settings, plan, sweep
 from segearth.paper.table_rows import ROWS
 from segearth.paper.tables import FILES, write_tables
@@ -34,7 +34,7 @@ def put(work_dir: Path, *rows: object) -> Path:
 
 
 def test_a_sound_row(tmp_path):
-    assert read_runs(put(tmp_path, whole())) == ([Run.from_json(whole())], None)
+    assert read_table_runs(put(tmp_path, whole())) == ([Run.from_json(whole())], None)
 
 
 @pytest.mark.parametrize("key", ["MODEL", "mIoU", "IoU_fg", "images", "per_class", "prompts", "versions", "upsampler"])
@@ -71,7 +71,7 @@ def test_a_row_that_lacks_something_is_a_failure(tmp_path, key):
 def test_values_of_another_kind(tmp_path, more, flaw):
     put(tmp_path, whole() | more)
     write_tables(tmp_path)
-    runs, failure = read_runs(tmp_path / "segearth-ov/loveda")
+    runs, failure = read_table_runs(tmp_path / "segearth-ov/loveda")
     assert runs == []
     assert f"results.json {flaw}, expected" in failure
 
@@ -103,14 +103,14 @@ def test_a_failure_that_cannot_be_kept_stops_no_sweep(tmp_path, monkeypatch):
     failures = sweep(pairs, Settings(tmp_path), say=said.append)
     assert failures == {"no data": ["SegEarth-OV, loveda", "SegEarth-OV, udd5"]}
     assert any(text.startswith("warning: why it failed is not kept in") for text in said)
-    assert read_runs(tmp_path / "segearth-ov/udd5") == ([], "no data")
+    assert read_table_runs(tmp_path / "segearth-ov/udd5") == ([], "no data")
 
 
 @pytest.mark.parametrize("text", ["[", "{}", "[1]", '{"error": 7}', "\x00"])
 def test_a_damaged_note(tmp_path, text):
     folder = put(tmp_path, whole())
     (folder / FAILURE).write_text(text)
-    runs, failure = read_runs(folder)
+    runs, failure = read_table_runs(folder)
     assert (len(runs), failure) == (1, f"{folder / FAILURE} cannot be read")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segearth.paper.columns import TableColumn, column, dataset_order
 from segearth.paper.published import AVERAGED, NOTES, Published, published
-from segearth.paper.reading import PICTURES, read_runs
+from segearth.paper.reading import PICTURES, read_table_runs
 from segearth.paper.table_rows import ROWS, TableRow
 from segearth.results.record import Run
 
@@ -219,7 +219,7 @@ def compare(work_dir: Path) -> Comparison:
         folders = {path.name for path in (work_dir / row.name).glob("*") if path.is_dir()}
         for name in [*order, *sorted(folders - set(order))]:
             folder = work_dir / row.name / name
-            runs, failure = read_runs(folder)
+            runs, failure = read_table_runs(folder)
             if runs or failure is not None:
                 pictures = [folder / PICTURES / picture for picture in (runs[-1].pictures if runs else ())]
                 shown = [path for path in pictures if path.is_file()]

@@ -14,7 +14,7 @@ from segearth.results.record import Run
 FAILURE, TRACEBACK, PICTURES = "failure.json", "traceback.txt", "pictures"
 
 
-def read_runs(folder: Path) -> tuple[list[Run], str | None]:
+def read_table_runs(folder: Path) -> tuple[list[Run], str | None]:
     """Reads the folder of a method and set.
 
     Returns:

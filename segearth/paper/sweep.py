@@ -15,7 +15,7 @@ from segearth.errors import UserError, command, option
 from segearth.exits import reraise_if_ending
 from segearth.jobs.team import ALONE, Team
 from segearth.paper.columns import TableColumn, column
-from segearth.paper.reading import FAILURE, PICTURES, TRACEBACK, one_line, read_runs, write_failure
+from segearth.paper.reading import FAILURE, PICTURES, TRACEBACK, one_line, read_table_runs, write_failure
 from segearth.paper.table_rows import ROWS, TableRow
 
 
@@ -163,7 +163,7 @@ def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> 
     if failure is None:
         (folder / FAILURE).unlink(missing_ok=True)
         (folder / TRACEBACK).unlink(missing_ok=True)
-        run = read_runs(folder)[0][-1]
+        run = read_table_runs(folder)[0][-1]
         name, figure = ("mIoU", run.miou) if run.foreground_iou is None else ("foreground IoU", run.foreground_iou)
         say(f"{name}: {figure}, {run.images} images")
         for remark in run.remarks:
