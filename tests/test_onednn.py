@@ -120,7 +120,7 @@ def test_workers_of_a_map_compute_as_the_process_that_asks_for_it(monkeypatch):
         assert onednn_is_used() == used
     monkeypatch.setenv("SEGEARTH_ONEDNN", "0")
     plain()
-    with pytest.raises(UserError, match="here they cannot be: SEGEARTH_ONEDNN is 0"):
+    with pytest.raises(UserError, match="which is not possible here: SEGEARTH_ONEDNN is 0"):
         fast()
 
 

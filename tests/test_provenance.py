@@ -37,7 +37,7 @@ def own(tmp_path, monkeypatch) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("upsampler", "kind", "has_file"),
     [
-        ("default", "bilinear", False),
+        ("default", "bilateral", False),
         ("bilinear", "bilinear", False),
         ("up.safetensors", "up.safetensors", True),
         (None, None, False),
@@ -69,7 +69,7 @@ def test_the_demo_says_which_upsampler_it_used(own):
     given = ["--model", str(own["clip"]), "--architecture", "mine.json", "--classes", "road; tree", "--long-side", "64"]
     assert main(["demo", *given, "--out", "out", "--device", "cpu"]) == 0
     summary = json.loads(Path("out/summary.json").read_text(encoding="utf-8"))
-    assert summary["upsampler"] == summary["settings"]["upsampler"] == "bilinear"
+    assert summary["upsampler"] == summary["settings"]["upsampler"] == "bilateral"
     assert summary["settings"]["weights_sha256"] == sha256(own["clip"])
 
 
