@@ -259,6 +259,6 @@ def test_the_outputs_folder_vanishes(raster, tmp_path, predictor, undisturbed, a
         if step.done == at:
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
-    with pytest.raises(UserError, match=r"cannot write .*/out|/out/a.segearth, where .*, is gone: "):
+    with pytest.raises(UserError, match=r"cannot write .*/out|/out/a.segearth, the folder of .*, is gone: "):
         run(raster, tmp_path / "out", predictor, progress=remove)
     assert hashes(run(raster, tmp_path / "out", predictor)) == undisturbed
