@@ -137,7 +137,11 @@ def load_upsampler(choice: str | Path | None, row: Spec | None = None, progress:
     kind = weights.upsampler_kind(choice, row)
     if kind is None:
         return None
-    module: nn.Module = build_untrained(kind)
+    module = build_untrained(kind)
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"the upsampler {kind} is a {type(module).__name__}: expected a torch.nn.Module; correct its class"
+        )
     return module.eval().requires_grad_(False)
 
 

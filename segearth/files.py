@@ -108,7 +108,7 @@ class File:
         if self.size is not None:
             return path.stat().st_size == self.size
         if self.name.endswith(".safetensors"):
-            return is_whole_safetensors(path)
+            return self.may_have(path.stat().st_size) and is_whole_safetensors(path)
         return self.may_have(path.stat().st_size) and is_whole_zip(path) is not False
 
     def damage(self, path: Path, sha256: Callable[[Path], str] | None = None) -> str | None:

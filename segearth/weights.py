@@ -113,6 +113,8 @@ def find(file: Source | str) -> Path | None:
                 f"cannot read {path} ({error.strerror}): expected a file that you may read; change its permissions, "
                 "or set SEGEARTH_HOME to another folder"
             ) from None
+        if problem is not None and path != cache_path(file):
+            continue  # another program's, of another version
         if problem is not None:
             raise UserError(f"{path} is damaged: {problem}; delete it, and it is downloaded again when needed")
         return path

@@ -221,3 +221,13 @@ def test_hashes_are_hashes():
         assert sha256 is None or re.fullmatch("[0-9a-f]{64}", sha256)
     known_hashes = [row.file.sha256 for row in CLIPS.values() if row.file.sha256]
     assert len(set(known_hashes)) == len(known_hashes) == 12
+
+
+def test_addresses_of_the_hub_have_files_of_their_own():
+    addresses = ("hf://o/n@v1/w.pt", "hf://o/n/v1/w.pt", "hf://o/n/v1--w.pt", "hf://o/n-/w.pt")
+    assert len({resolve(address, "ViT-B-16").file.name for address in addresses}) == len(addresses)
+
+
+def test_a_file_with_the_name_of_a_row_does_not_pass_as_that(tmp_path):
+    (tmp_path / "clip-vit-b16").touch()
+    assert resolve(str(tmp_path / "clip-vit-b16"), "ViT-L-14").name == str(tmp_path / "clip-vit-b16")

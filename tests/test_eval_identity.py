@@ -75,6 +75,16 @@ def test_a_named_file_that_is_used_is_recorded(config):
     assert row["weights"]["upsampler"] == {"file": "mine.safetensors", "sha256": sha256}
 
 
+def test_kernels_alone_are_another_run(config):
+    draw_upsampler(config.parent / "weights" / "mine.safetensors")
+    whole, kernels = (
+        evaluate(config, "out", changes=ConfigChanges(upsampler=f"{kind}weights/mine.safetensors"), quiet=True)[0]
+        for kind in ("", "kernels:")
+    )
+    assert whole.fingerprint != kernels.fingerprint
+    assert (whole.upsampler, kernels.upsampler) == ("jbu_one (mine.safetensors)", "kernels:jbu_one (mine.safetensors)")
+
+
 def test_who_multiplies_counts_on_a_cpu_alone(config, monkeypatch):
     """Figures of oneDNN's products are not mixed with those of others; those of a GPU have none of either."""
     settings = load_config(config, changes=ConfigChanges(options=["model.feature_up=False"]))

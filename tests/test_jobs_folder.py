@@ -244,3 +244,37 @@ def test_lines_of_no_meaning(path):
     with open_job(path, SETTINGS) as job, Ledger(path / "ledger") as ledger:
         ledger.add([("k0", 1), ("k1", {"failed": 2}), ("k2", {}), ("k3", None), ("k4", {"done": {"size": 1}})])
         assert job.read() == ({"k4": {"size": 1}}, {})
+
+
+def test_a_job_that_was_concluded_is_not_made_again(path):
+    """By a process that still has a key of it, such as one that draws what was counted before."""
+    with open_job(path, SETTINGS, shard=Shard(0, 2)) as one, open_job(path, SETTINGS, shard=Shard(1, 2)) as other:
+        one.add(dict.fromkeys(KEYS, 1))
+        assert one.finish(KEYS, lambda done, _: list(done)) == KEYS
+        other.add({KEYS[0]: 1})
+        assert other.finish(KEYS, lambda done, _: list(done)) is None
+    assert not path.exists()
+
+
+def test_a_ledger_that_is_left_alone_is_of_no_job(path):
+    with open_job(path, SETTINGS, keep=True) as job:
+        job.add({KEYS[0]: 1})
+    (path / "job.json").unlink()
+    with open_job(path, SETTINGS) as job:
+        assert (job.existed, job.read()) == (False, ({}, {}))
+
+
+def test_a_run_of_fewer_keys_leaves_what_others_have_finished(path):
+    """The others were killed, or are still at work."""
+    with open_job(path, SETTINGS, shard=Shard(0, 2)) as job:
+        job.add({KEYS[0]: 1, KEYS[4]: 1})
+    with open_job(path, SETTINGS) as job:
+        job.add({KEYS[1]: 1})
+        assert job.finish(KEYS[:2], lambda done, _: list(done)) == KEYS[:2]
+        assert set(job.read()[0]) == {KEYS[0], KEYS[1], KEYS[4]}
+    with open_job(path, SETTINGS, shard=Shard(0, 2)) as running:
+        with open_job(path, SETTINGS) as job:
+            job.add(dict.fromkeys(KEYS, 1))
+            assert job.finish(KEYS, lambda done, _: len(done)) == len(KEYS)
+        assert running.finish(KEYS, lambda done, _: len(done)) == len(KEYS)
+    assert not path.exists()

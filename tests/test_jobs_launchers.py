@@ -61,4 +61,9 @@ def test_launches_at_one_time_have_names_of_their_own(monkeypatch):
         monkeypatch.setenv("MASTER_PORT", port)
         names |= {launch_name("pytorch"), launch_name("pytorch")}
     assert len(names) == 2
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    for node in ("one", "other"):
+        monkeypatch.setattr("platform.node", lambda node=node: node)
+        names.add(launch_name("pytorch"))
+    assert len(names) == 4
     assert launch_name("none") == ""

@@ -13,7 +13,7 @@ import pytest
 from segearth.errors import UserError
 from segearth.jobs import team as module
 from segearth.jobs.shards import Shard
-from segearth.jobs.team import ALONE, Team
+from segearth.jobs.team import ALONE, Team, TeamError
 
 
 def run(count: int, work: Callable[[Team], Any], launches: int = 1) -> list[Any]:
@@ -80,7 +80,7 @@ def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
         team.gather(tmp_path / str(team.shard.index))
 
     for rank, error in enumerate(run(2, work)):
-        assert isinstance(error, UserError)
+        assert isinstance(error, TeamError)
         assert f"process {rank} of 2 does not find process {1 - rank} in {tmp_path / str(rank)}" in str(error)
         assert "give a folder on a shared disk" in str(error)
 

@@ -170,7 +170,7 @@ def test_a_file_without_a_place():
 
 
 def test_find_in_the_cache_of_the_hub(cache, tmp_path):
-    file = UNPINNED
+    file = replace(UNPINNED, about_size=0)
     assert weights.find(file) is None
     path = hub_copy(tmp_path / "hub", file)
     assert weights.find(file) == weights.fetch(file) == path
@@ -199,6 +199,21 @@ def test_a_pinned_revision_in_the_cache_of_the_hub(cache, tmp_path):
     assert list(weights.copies(pinned)) == [cache / file.name, path]
     assert weights.find(pinned) == path
     assert weights.find(replace(pinned, size=7)) is None
+
+
+def test_a_stand_in_of_another_size_is_not_found(cache):
+    """Also where the size is known by about alone, and the file is complete in itself."""
+    save_file({"w": torch.rand(3)}, cache / UNPINNED.name)
+    assert UNPINNED.about_size
+    assert weights.find(UNPINNED) is None
+
+
+def test_another_version_in_the_cache_of_the_hub_is_passed_over(cache, tmp_path):
+    """It is another program's, and no damage of ours."""
+    file = File("mine.safetensors", hub=("o/r", "w.safetensors"), revision="1" * 40, sha256="0" * 64)
+    path = hub_copy(tmp_path / "hub", file, "2" * 40, main="2" * 40)
+    assert list(weights.copies(file)) == [cache / file.name, path]
+    assert weights.find(file) is None
 
 
 def test_a_failed_fetch_says_what_to_do(monkeypatch, cache, small):

@@ -47,7 +47,7 @@ PARTS: Parts = {
     "reading": ((Raster, "read"),),
     "model": ((SegEarth, "_encode"), (PixelLogits, "of_group")),
     "blending": ((Blend, "add"), (Blend, "take")),
-    "labels and scores": ((blocks_module, "classify"), (blocks_module, "labelled"), (ClassSums, "of")),
+    "labels and scores": ((blocks_module, "classify"), (blocks_module, "apply_thresholds"), (ClassSums, "from_arrays")),
     "writing": ((BlockWriter, "_open"), (BlockWriter, "write"), (BlockWriter, "_close"), (BlockWriter, "_check")),
     "assembly": ((rasterio.shutil, "copy"),),
     "overlay": ((scene_files, "scene_overlay"), (Image.Image, "save")),  # as large for every scene

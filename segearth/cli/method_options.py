@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 # Names of `segearth.models.attention`, which needs torch.
-METHODS = "vanilla, MaskCLIP, SCLIP, GEM, ClearCLIP, SegEarth, NACLIP"
+METHOD_NAMES = "vanilla, MaskCLIP, SCLIP, GEM, ClearCLIP, SegEarth, NACLIP"
 VIEWS = ("flips", "turns", "all")
 
 
@@ -20,7 +20,7 @@ def add_method_options(parser: argparse.ArgumentParser, default: str = "SegEarth
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help=f"how features are read out: {METHODS} ({default})",
+        help=f"how features are read out: {METHOD_NAMES} ({default})",
     )
     parser.add_argument(
         "--tta",

@@ -98,10 +98,11 @@ def resolve(model: Model, architecture: str | Path | None = None) -> Spec:
             raise _no_model(text)
     if architecture is None:
         raise _no_architecture(text)
+    is_address, file_name = text.startswith(HUB), Path(text).name
     facts = own_facts(str(architecture), file if isinstance(file, Path) else None)
     return Spec(
-        name=text if text.startswith(HUB) else Path(text).name,
-        family=Path(text).name,
+        name=text if is_address or file_name.lower() in known() else file_name,  # never that of a row
+        family=file_name,
         vit_type=Path(architecture).name,
         architecture=str(architecture),
         file=file,
@@ -176,9 +177,9 @@ def _on_the_hub(address: str) -> File:
             "hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K/open_clip_pytorch_model.bin; correct it"
         )
     repository, revision, name = match.groups()
-    kept = [*repository.split("/"), *([revision] if revision else []), *name.split("/")]
+    parts = [*repository.split("/"), *([f"@{revision}"] if revision else []), *name.split("/")]
     return File(
-        name="--".join(kept),
+        name="--".join(part.replace("-", "%2D") if "--" in f"-{part}-" else part for part in parts),  # of one address
         hub=(repository, name),
         revision=revision or "main",
         licence="see its page",

@@ -74,7 +74,8 @@ class Job:
         Raises:
             UserError: the disk is full.
         """
-        self._ledger.add([(key, {"done": value}) for key, value in done.items()])
+        if is_job(self.path):  # else another process has concluded it, and nobody needs them
+            self._ledger.add([(key, {"done": value}) for key, value in done.items()])
 
     def run(self, keys: Sequence[str], task: Task, **options: Any) -> Outcome:
         """Runs a task for this process's share of the keys, without those that are done.
@@ -125,15 +126,25 @@ class Job:
                 return None
             result = conclude(done, failed)
             if not failed and not self._keep:
-                with suppress(OSError):  # the results are safe elsewhere
-                    _remove(self.path)
+                self._remove_unless_used(keys)
             return result
 
-    def discard(self) -> None:
-        """Removes the job, because its results exist."""
+    def discard(self, keys: Sequence[str] | None = None) -> None:
+        """Removes the job, because its results exist.
+
+        Args:
+            keys: of the whole job; None: whatever it has finished.
+        """
         self._ledger.close()
-        with _alone(self.path), suppress(OSError):
-            _remove(self.path)
+        with _alone(self.path):
+            self._remove_unless_used(list(self._ledger.read()) if keys is None else keys)
+
+    def _remove_unless_used(self, keys: Sequence[str]) -> None:
+        """Removes the folder, unless a run of other keys, or of another number of shares, needs what is in it."""
+        others = [share for share, count in _shares(self.path) if count != self.shard.count and _is_locked(share)]
+        if not others and set(self._ledger.read()) <= set(keys):
+            with suppress(OSError):  # the results are safe elsewhere
+                _remove(self.path)
 
 
 def is_job(path: Path) -> bool:
@@ -212,11 +223,26 @@ def _refuse_shares(path: Path, own: Path, busy: str) -> None:
     Raises:
         UserError: there are some.
     """
-    for lock in path.parent.glob(f".{glob.escape(path.name.lstrip('.'))}.*-of-*.lock"):
-        share = path.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+    for share, _ in _shares(path):
         if share.name != own.name.lstrip("."):
             with locked(share, 0, busy):
                 pass
+
+
+def _shares(path: Path) -> Iterator[tuple[Path, int]]:
+    """What the processes that work on shares of a job lock, and how many shares each of them takes as all."""
+    for lock in path.parent.glob(f".{glob.escape(path.name.lstrip('.'))}.*-of-*.lock"):
+        name = lock.name.removeprefix(".").removesuffix(".lock")
+        yield path.with_name(name), int(name.rpartition("-")[2])
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of a path."""
+    try:
+        with locked(path, 0):
+            return False
+    except UserError:
+        return True
 
 
 def _begin(
@@ -228,6 +254,7 @@ def _begin(
     if not file.exists():
         _refuse_foreign(path, way_out)
         path.mkdir(exist_ok=True)
+        shutil.rmtree(path / _LEDGER, ignore_errors=True)  # of no job any more
         write_all({file: partial(write_json, value=wanted)})
         return json.loads(json_line(layout)), False
     try:
@@ -252,7 +279,7 @@ def _refuse_foreign(path: Path, way_out: str) -> None:
     """
     if is_job(path) or not os.path.lexists(path):
         return
-    if path.is_dir() and all(entry.name.startswith(".") for entry in path.iterdir()):
+    if path.is_dir() and all(entry.name.startswith(".") or entry.name == _LEDGER for entry in path.iterdir()):
         return
     raise UserError(
         f"{path} is no folder of a job, for it has no {_JOB}: expected one, or nothing there; move it away, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import signal
 import sys
 import time
@@ -97,6 +98,8 @@ def launch_name(launcher: str) -> str:
     if launcher == "none":
         return ""
     values = [os.environ.get(name, "") for name in _LAUNCHERS[launcher].launch]
+    if values[0] in ("", "localhost", "127.0.0.1", "::1"):  # the same on other machines
+        values.append(platform.node())
     return hashlib.sha256("\n".join(values).encode()).hexdigest()[:8]
 
 

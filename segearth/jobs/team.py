@@ -28,6 +28,10 @@ _POLL_S, _SLOW_POLL_S = 0.05, 1.0
 T = TypeVar("T")
 
 
+class TeamError(UserError):
+    """A process cannot exchange values with the others, and has to end."""
+
+
 class Team:
     """The processes of one launch, as one of them sees them.
 
@@ -64,7 +68,8 @@ class Team:
             value: what JSON can hold.
 
         Raises:
-            UserError: at the first call, another process does not come: the folder is not shared.
+            TeamError: at the first call, another process does not come: the folder is not shared; or it cannot be
+                written.
         """
         if self.shard.count == 1:
             return [value]
@@ -86,7 +91,7 @@ class Team:
                 break
             waited = time.monotonic() - started
             if waited > patience:
-                raise UserError(
+                raise TeamError(
                     f"process {me} of {self.shard.count} does not find process {missing[0]} in {folder}: expected all "
                     f"processes to use one folder within {patience:.0f} s; on several machines, give a folder on a "
                     "shared disk"
@@ -129,12 +134,15 @@ class Team:
         """Shows the others what this process has to say, and whom it has heard."""
         try:
             meeting.mkdir(parents=True, exist_ok=True)
+            with atomic(meeting / f"{self.shard.index}.json") as part:
+                write_json(part, content)
+        except UserError as error:
+            raise TeamError(str(error)) from None
         except OSError as error:
-            raise UserError(
-                f"cannot write to {meeting} ({error.strerror}): give a folder that can be written"
+            raise TeamError(
+                f"cannot make the folder {meeting} ({error.strerror}): expected one that can be written; give another "
+                "folder for results"
             ) from None
-        with atomic(meeting / f"{self.shard.index}.json") as part:
-            write_json(part, content)
 
     def _leave(self, meeting: Path, numbers: dict[int, str]) -> None:
         """Removes the files of a meeting, if all other processes have read them."""

@@ -82,7 +82,8 @@ def evaluate(
     plan = team.run_on_all_ranks(
         folder, lambda: _prepare(path, folder, changes, limit, zero_shot, twins, say if team.is_main else None)
     )
-    if len({tuple(identity) for identity in team.gather(folder, [plan.fingerprint, plan.listing])}) > 1:
+    plans = team.gather(folder, [plan.fingerprint, plan.listing, plan.earlier is not None])
+    if len({tuple(identity) for *identity, _ in plans}) > 1:
         raise UserError(
             "the processes see different data, code, weights or versions: expected the same on all machines; use one "
             "shared folder, or copies that keep file times (cp -p, rsync -a), and the same environment"
@@ -98,14 +99,22 @@ def evaluate(
     }
     job_folder = folder / PROGRESS / plan.fingerprint[:16]
     try:
-        with open_job(job_folder, plan.settings, shard=team.shard) as job:
-            if reuse and plan.earlier is not None:
+        way_out = f"delete it, or give another {option('work_dir')}"
+        with open_job(job_folder, plan.settings, shard=team.shard, way_out=way_out) as job:
+            if reuse and plans[0][2]:  # of all processes the first one decides: another run may end in between
                 if pictures is not None and team.is_main and plan.origin != folder:
                     pictures.take(plan.origin / Path(show_dir or "").name / below)
                 _draw_missing(plan, pictures, team)
-                job.discard()
-                return (_repeat(folder, replace(plan.earlier, **request)) if team.is_main else None), folder
-            return _evaluate(plan, job, pictures, request, team, say, quiet), folder
+                job.discard([item.key for item in plan.items])
+                earlier = plan.earlier if team.is_main else None
+                return None if earlier is None else _repeat(folder, replace(earlier, **request)), folder
+            run = _evaluate(plan, job, pictures, request, team, say, quiet)
+            if run is None and team.shard.count == 1:
+                raise UserError(
+                    f"another process has ended the run {job_folder} and made its row: expected one process for a run; "
+                    "start again"
+                )
+            return run, folder
     finally:
         with suppress(OSError):  # other runs may be unfinished
             job_folder.parent.rmdir()

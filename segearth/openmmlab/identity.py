@@ -85,7 +85,7 @@ def run_settings(config: Any, dataset: Any) -> dict[str, Any]:
         "model": model,
         "source": [used.source.name, used.source.statistics],
         "architecture": config_of(used.source),
-        "upsampler": used.kind,
+        "upsampler": [used.kind, used.kernels],
         "prompts": [prompts.classes, prompts.thresholds, prompts.scales],
         "weights": weight_files(config.model),
         "data": data,

@@ -42,6 +42,11 @@ class ModelWeights:
     kind: str | None
     upsampler: str | Path | None
 
+    @property
+    def kernels(self) -> bool:
+        """Whether the upsampler's kernels are used alone, without its last convolution."""
+        return self.upsampler is not None and named_weights(self.upsampler)[1]
+
     def files(self) -> dict[str, Path | None]:
         """The files of "clip" and "upsampler", downloaded if they must be; None for an upsampler without weights.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segearth.building import build_model
 from segearth.clips import Statistics
-from segearth.clips.upsamplers import TRAINED, upsampler_class
+from segearth.clips.upsamplers import KERNELS, TRAINED, upsampler_class
 from segearth.compute import Compute
 from segearth.errors import UserError
 from segearth.labels import thresholds_of
@@ -138,7 +138,7 @@ class SegEarthSegmentation(BaseSegmentor):  # type: ignore[misc]
                 "change model_name or model_path"
             )
         kind = kind or next((name for name in TRAINED if isinstance(self.net.upsampler, upsampler_class(name))), None)
-        self.upsampler = kind if path is None else f"{kind} ({path.name})"
+        self.upsampler = kind if path is None else f"{KERNELS * used.kernels}{kind} ({path.name})"
         self.precision = compute.precision
         self.max_memory_mb = compute.max_memory_mb
         self.to(compute.device)

@@ -88,7 +88,7 @@ def own_columns(configs: Sequence[str]) -> list[TableColumn]:
         UserError: no such file, or one whose name another set has.
     """
     chosen: dict[str, TableColumn] = {}
-    taken = {name.lower() for name in dataset_order()}
+    taken = {"average", *(name.lower() for name in dataset_order())}
     for config in configs:
         path = find_config(config)
         name = path.stem.removeprefix("cfg_")

@@ -220,7 +220,9 @@ def compare(work_dir: Path) -> Comparison:
         for name in [*order, *sorted(folders - set(order))]:
             folder = work_dir / row.name / name
             runs, failure = read_table_runs(folder)
-            if runs or failure is not None:
+            if name not in order:  # of a config of one's own; a copy of another folder is none
+                runs = [run for run in runs if Path(run.config).stem.removeprefix("cfg_") == name]
+            if runs or (failure is not None and (name in order or " " not in name)):
                 pictures = [folder / PICTURES / picture for picture in (runs[-1].pictures if runs else ())]
                 shown = [path for path in pictures if path.is_file()]
                 lines.append(result_line(row, column(name), runs[-1] if runs else None, failure, shown))

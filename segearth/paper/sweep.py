@@ -13,7 +13,7 @@ from segearth.config_files import UNCHANGED, ConfigChanges
 from segearth.datasets import PAPER_DATASETS
 from segearth.errors import UserError, command, option
 from segearth.exits import reraise_if_ending
-from segearth.jobs.team import ALONE, Team
+from segearth.jobs.team import ALONE, Team, TeamError
 from segearth.paper.columns import TableColumn, column
 from segearth.paper.reading import FAILURE, PICTURES, TRACEBACK, one_line, read_table_runs, write_failure
 from segearth.paper.table_rows import ROWS, TableRow
@@ -142,6 +142,8 @@ def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Tea
             team=team,
             quiet=settings.quiet,
         )
+    except TeamError:  # nothing more can be said to the other processes
+        raise
     except MissingWeightsError as error:
         return {"error": one_line(str(error)), "weights": error.kind}
     except UserError as error:
@@ -163,7 +165,11 @@ def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> 
     if failure is None:
         (folder / FAILURE).unlink(missing_ok=True)
         (folder / TRACEBACK).unlink(missing_ok=True)
-        run = read_table_runs(folder)[0][-1]
+        runs = read_table_runs(folder)[0]
+        if not runs:
+            say("failed: another process has removed the counts; start again")
+            return
+        run = runs[-1]
         name, figure = ("mIoU", run.miou) if run.foreground_iou is None else ("foreground IoU", run.foreground_iou)
         say(f"{name}: {figure}, {run.images} images")
         for remark in run.remarks:
