@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from safetensors.torch import save_file
 
 from segearth.config_files import ConfigChanges
 from segearth.errors import UserError
-from segearth.models import JBUOne
+from segearth.models import JBUOne, attention
 from segearth.openmmlab.config import load_config
 from segearth.openmmlab.datasets import open_dataset
 from segearth.openmmlab.evaluate import evaluate
-from segearth.openmmlab.identity import run_settings, weight_files
+from segearth.openmmlab.identity import _plug_in_code, run_settings, weight_files
 from segearth.openmmlab.model_weights import model_weights
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -146,3 +147,16 @@ def test_the_same_weights_by_two_ways():
 def test_keys_that_name_no_weights(model, message):
     with pytest.raises(UserError, match=message):
         model_weights({"clip_type": "tiny", "vit_type": "tiny", **model}).files()
+
+
+def test_the_code_of_a_plug_in_counts(tmp_path, monkeypatch):
+    """Edited, its figures are of another run."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "their_method.py"
+    file.write_text("def mix(heads, values):\n    return values\n")
+    method = attention.replacing(importlib.import_module("their_method").mix)
+    monkeypatch.setitem(attention.METHODS, "Theirs", method)
+    (before,) = _plug_in_code("Theirs", "bilateral")
+    file.write_text("def mix(heads, values):\n    return 2 * values\n")
+    assert _plug_in_code("Theirs", "bilateral") != [before]
+    assert _plug_in_code("SegEarth", "bilateral") == _plug_in_code("GEM", None) == []

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 HELP = "Fit thresholds and scales of classes to a few labelled images."
 
+MOST_IMAGES = 100  # of a split that are taken unasked: the time of leave-one-out grows with their square
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds images with labels or a config, classes, model, and the output file."""
@@ -55,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--classes", help="class names in the order of the labels; or a class file")
     parser.add_argument("--config", help="instead of images: a config file, or the name of one of ours, such as loveda")
     parser.add_argument("--split", help="of the config's set, a folder beside that of its table (train)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help=f"only the first N images (all that are given; {MOST_IMAGES} of a split)"
+    )
     parser.add_argument("--data-root", type=Path, help="a folder that stands for the leading data/ of data paths")
     parser.add_argument(
         "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="changes to the config"
@@ -221,7 +225,9 @@ def _from_config(args: argparse.Namespace, tell: Callable[[str], None]) -> _Task
 
     from segearth.openmmlab.calibration_split import open_split, scores_and_labels
 
-    dataset = open_split(config, args.limit)
+    dataset = open_split(config, args.limit or MOST_IMAGES)
+    if args.limit is None and len(dataset) == MOST_IMAGES:
+        tell(f"the first {MOST_IMAGES} images: {option('limit', 'N')} takes more, or fewer")
     _check_number(len(dataset))
     fetch_weights(config, path)
     named = Vocabulary.from_file(model["name_path"]).background == uncertain
@@ -255,7 +261,11 @@ def _calibrate(task: _Task, out: Path, tell: Callable[[str], None]) -> None:
     _check_number(len(samples))
     start = unchanged(len(task.vocabulary), task.threshold)
     setting = fit(samples, start, task.uncertain, task.with_thresholds)
-    left_out = list(leave_one_out(samples, start, task.uncertain, task.with_thresholds))
+    left_out = []
+    for matrix in leave_one_out(samples, start, task.uncertain, task.with_thresholds):
+        left_out.append(matrix)
+        if len(left_out) % 10 == 0:
+            tell(f"leave-one-out: {len(left_out)} of {len(samples)}")
     alone = [mean_iou_of(confusion([scored], start, task.uncertain)) for scored in samples]
     better = sum(mean_iou_of(matrix) > before for matrix, before in zip(left_out, alone, strict=True))
     before, after = (mean_iou_of(confusion(samples, values, task.uncertain)) for values in (start, setting))

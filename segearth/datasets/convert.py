@@ -16,7 +16,7 @@ from segearth.datasets.labels import histogram, image_size, opened, read_label
 from segearth.datasets.manifest import VERSION
 from segearth.datasets.padding import is_black
 from segearth.datasets.pairing import Pair
-from segearth.errors import UserError
+from segearth.errors import UserError, option
 from segearth.jobs.settings import settings_hash
 from segearth.json_files import schema_error
 from segearth.outputs import atomic
@@ -54,7 +54,13 @@ class Conversion:
 
     def __call__(self, key: str) -> dict[str, Any]:
         """What `convert` returns, and the `hash` of all that it depends on."""
-        return {"hash": self._hashes[key], **convert(self.pairs[key], self.spec, *self.folders)}
+        try:
+            return {"hash": self._hashes[key], **convert(self.pairs[key], self.spec, *self.folders)}
+        except MemoryError:
+            raise UserError(
+                f"not enough memory for {self.pairs[key].image}: expected some times its size uncompressed; use fewer "
+                f"processes ({option('jobs', 1)}), or end other programs"
+            ) from None
 
     def is_done(self, key: str, record: Any) -> bool:
         """Whether a pair that was converted still is: the download has the same one, and its files are there.

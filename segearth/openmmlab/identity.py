@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segearth.architectures import config_of
+from segearth.clips.upsamplers import build_untrained, is_untrained
 from segearth.code_digest import code_digest
 from segearth.compute import arithmetic
 from segearth.errors import UserNotice, without_warnings
+from segearth.models.attention import find_method
 from segearth.openmmlab.devices import device_of
 from segearth.openmmlab.model_weights import model_weights
 from segearth.provenance import checksum, versions
@@ -62,6 +65,20 @@ def weight_files(model: dict[str, Any]) -> dict[str, dict[str, str] | None]:
     }
 
 
+def _plug_in_code(method: str, upsampler: str | None) -> list[str]:
+    """SHA-256 of the source files of a method and an upsampler that other packages or a config's modules add."""
+    read_out = find_method(method).read_out
+    parts = [read_out, *(cell.cell_contents for cell in getattr(read_out, "__closure__", None) or ())]
+    if upsampler is not None and is_untrained(upsampler):
+        parts.append(type(build_untrained(upsampler)))
+    names = {getattr(part, "__module__", None) or "segearth" for part in parts}
+    modules = [
+        sys.modules.get(name) for name in sorted(names) if name.partition(".")[0] not in ("segearth", "builtins")
+    ]
+    files = [getattr(module, "__file__", None) for module in modules]
+    return [checksum(Path(file)) for file in files if file is not None]
+
+
 def run_settings(config: Any, dataset: Any) -> dict[str, Any]:
     """Everything but the images that decides a run's counts; JSON can hold it.
 
@@ -94,7 +111,7 @@ def run_settings(config: Any, dataset: Any) -> dict[str, Any]:
         "preprocessing": config.get("data_preprocessor"),
         "batch": config.test_dataloader.get("batch_size", 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else arithmetic(device),
-        "code": code_digest(*_DECIDING),
+        "code": [code_digest(*_DECIDING), *_plug_in_code(config.model.get("model_type", "SegEarth"), used.kind)],
         "versions": {name: text for name, text in versions().items() if name not in _NO_VERSIONS},
     }
     return dict(json.loads(json.dumps(settings, default=str, allow_nan=False)))

@@ -90,8 +90,11 @@ def _grids(comparison: Comparison) -> list[tuple[str, list[str], dict[str, list[
 @cache
 def _embed(path: Path, changed: int) -> str:  # noqa: ARG001 (part of the key)
     """A picture as a part of the page, small enough for many of them; made once, though reports are made often."""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
+    try:
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+    except (OSError, ValueError):  # damaged: the tables are made without it
+        small = Image.new("RGB", (1, 1), "white")
     small.thumbnail((_PICTURE_WIDTH, 2 * _PICTURE_WIDTH))
     data = BytesIO()
     small.save(data, "JPEG", quality=_QUALITY)
