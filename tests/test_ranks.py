@@ -21,7 +21,7 @@ from segearth.cli import eval as eval_verb
 from segearth.cli import eval_all, train_upsampler
 from segearth.config_files import ConfigChanges
 from segearth.distributed import launch, torchrun
-from segearth.distributed.ranks import ALONE
+from segearth.distributed.ranks import ONE_RANK
 from segearth.errors import UserError
 from segearth.jobs.launchers import SPEAKS
 from segearth.openmmlab.evaluate import evaluate
@@ -231,9 +231,9 @@ def test_processes_that_do_not_meet(tmp_path):
 
 
 def test_alone():
-    assert (ALONE.is_main, ALONE.gather(3)) == (True, [3])
+    assert (ONE_RANK.is_main, ONE_RANK.gather(3)) == (True, [3])
     with launch.joined() as ranks:
-        assert ranks is ALONE
+        assert ranks is ONE_RANK
 
 
 def dist_test(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:

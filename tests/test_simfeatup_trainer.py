@@ -33,14 +33,14 @@ from segearth.training.simfeatup.images import Batch, Crops, find_images
 from segearth.training.simfeatup.log import Log, Row, duration
 from segearth.training.simfeatup.recipe import UpsamplerRecipe
 from segearth.training.simfeatup.step import Features, Trainee, accumulate
-from segearth.training.simfeatup.trainer import Run, train
+from segearth.training.simfeatup.trainer import TrainingRun, train
 
 CONFIG = {
     "embed_dim": 8,
     "vision_cfg": {"image_size": 48, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 60, "width": 8, "heads": 2, "layers": 1},
 }
-RUN = Run(steps=4, batch=2, crop=48, save_every=2)
+RUN = TrainingRun(steps=4, batch=2, crop=48, save_every=2)
 RECIPE = UpsamplerRecipe(jitters=2, radius=3)
 
 

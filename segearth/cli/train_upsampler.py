@@ -116,7 +116,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> None:
         recompute=args.recompute,
         scale=args.feature_scale,
     )
-    options = trainer.Run(
+    options = trainer.TrainingRun(
         steps=args.steps,
         batch=args.batch,
         crop=args.crop,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from segearth.distributed.ranks import ALONE, Ranks
+from segearth.distributed.ranks import ONE_RANK, Ranks
 from segearth.errors import UserError, first_line
 from segearth.jobs.launchers import launched_shard, launcher_here, one_message
 from segearth.jobs.shards import Shard
@@ -29,7 +29,7 @@ def joined(*, gpus: bool = True) -> Iterator[Ranks]:
     """
     shard = launched_shard(launcher_here())
     if shard.count == 1:
-        yield ALONE
+        yield ONE_RANK
         return
     ranks, complete = None, False
     try:

@@ -105,7 +105,7 @@ class Ranks:
             dist.destroy_process_group()
 
 
-ALONE = Ranks()
+ONE_RANK = Ranks()
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def check_config(config: Any, path: Path, changes: Sequence[str]) -> None:
         problem = next(problems(imported, CONFIG), None)
     except ImportError as error:
         raise UserError(
-            f"{path} imports what is not here ({one_line(error)}): expected modules that Python finds; install the "
+            f"{path} imports what is not here ({short_line(error)}): expected modules that Python finds; install the "
             "package, or set PYTHONPATH to the folder that holds it"
         ) from None
     if problem is not None:
@@ -97,12 +97,12 @@ def _import_modules(config: Any, path: Path) -> None:
         import_modules_from_strings(**wanted)
     except Exception as error:
         raise UserError(
-            f"custom_imports of {path} cannot be imported ({one_line(error)}): expected modules that Python finds; "
+            f"custom_imports of {path} cannot be imported ({short_line(error)}): expected modules that Python finds; "
             "set PYTHONPATH to the folder that holds them, or remove custom_imports if nothing of theirs is needed"
         ) from None
 
 
-def one_line(error: BaseException) -> str:
+def short_line(error: BaseException) -> str:
     """The message of an error in one short line; libraries may print a whole config."""
     return shorten(str(error), 300, placeholder=" ...")
 

@@ -16,7 +16,7 @@ from typing import Any
 from segearth.config_files import UNCHANGED, ConfigChanges, check_source, check_syntax
 from segearth.errors import UserError, option
 from segearth.openmmlab import require
-from segearth.openmmlab.checks import check_change, check_config, one_line
+from segearth.openmmlab.checks import check_change, check_config, short_line
 from segearth.openmmlab.data_paths import place_classes, place_data, place_split
 from segearth.openmmlab.model_weights import placed
 
@@ -86,7 +86,7 @@ def _read(path: Path, options: Sequence[str]) -> Any:
     try:
         config = Config.fromfile(str(path), import_custom_modules=False)
     except (Exception, SystemExit) as error:  # a config is a program: it can end in any way
-        reason = one_line(error) or "a package that a config imports cannot be used in it: write the value itself"
+        reason = short_line(error) or "a package that a config imports cannot be used in it: write the value itself"
         raise UserError(
             f"cannot read the config {path} ({_line(error)}{type(error).__name__}: {reason}): expected a "
             "Python config of mmengine; mend the file, or use one of configs/"
@@ -98,7 +98,7 @@ def _read(path: Path, options: Sequence[str]) -> Any:
         try:
             config.merge_from_dict(parser.parse_args(["--cfg-options", change]).cfg_options)
         except Exception as error:
-            why = "its brackets are no pairs" if isinstance(error, RecursionError) else one_line(error)
+            why = "its brackets are no pairs" if isinstance(error, RecursionError) else short_line(error)
             raise UserError(
                 f"{option('options', change[:200], 'cfg_options')} does not fit {path} ({why}): expected "
                 "key=value with nested keys by dots, for example model.prob_thd=0.2"

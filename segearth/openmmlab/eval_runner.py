@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 
 from segearth.errors import UserError, first_line, option
 from segearth.jobs.shards import WHOLE, Shard
-from segearth.openmmlab.checks import one_line
+from segearth.openmmlab.checks import short_line
 from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
 
@@ -68,7 +68,7 @@ def build_segmentor(config: Any, shard: Shard = WHOLE) -> SegEarthSegmentation:
             settings["data_preprocessor"] = MODELS.build(wanted)
         except Exception as error:  # the config's options go to code of many authors
             raise UserError(
-                f"data_preprocessor cannot be built ({one_line(error)}): correct it in the config"
+                f"data_preprocessor cannot be built ({short_line(error)}): correct it in the config"
             ) from None
     return SegEarthSegmentation(**settings)
 
@@ -156,6 +156,6 @@ def _runner(
     except (AssertionError, AttributeError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
         raise UserError(  # the config's options go to code of many authors
             "mmengine cannot use the config's hooks, test_dataloader, test_cfg, env_cfg or log_processor "
-            f"({one_line(error)}): correct that one, or remove it"
+            f"({short_line(error)}): correct that one, or remove it"
         ) from None
     return runner

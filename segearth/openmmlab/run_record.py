@@ -16,7 +16,16 @@ from segearth.openmmlab.identity import weight_files
 from segearth.openmmlab.keys import type_name
 from segearth.openmmlab.metric import CountingIoUMetric
 from segearth.openmmlab.segmentor import SegEarthSegmentation
-from segearth.results.record import ClassResult, PreparedData, Prompts, Run, WeightFile, Weights, finite, foreground_iou
+from segearth.results.record import (
+    ClassResult,
+    PreparedData,
+    Prompts,
+    Run,
+    RunWeights,
+    WeightFile,
+    finite,
+    foreground_iou,
+)
 
 
 def clip_name(source: Spec) -> str:
@@ -67,7 +76,7 @@ def run_record(
         model=source.name,
         architecture=provenance.architecture_of(source),
         upsampler=segmentor.upsampler,
-        weights=Weights(**files),
+        weights=RunWeights(**files),
         settings={
             **{key: getattr(net, key) for key in ("prob_thd", "bg_idx", "cls_token_lambda", "logit_scale")},
             **{key: getattr(net, key) for key in ("slide_crop", "slide_stride")},

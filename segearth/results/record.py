@@ -84,7 +84,7 @@ class WeightFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class RunWeights:
     """The weights of a run; None where none were used."""
 
     clip: WeightFile | None = None
@@ -166,7 +166,7 @@ class Run:
     model: str
     architecture: str | None = None
     upsampler: str | None
-    weights: Weights = field(default_factory=Weights)
+    weights: RunWeights = field(default_factory=RunWeights)
     settings: dict[str, Any]
     config: str
     scale: tuple[float, ...] | None = None

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from segearth.checkpoints import load_strictly, read_state_dict
 from segearth.clips.upsamplers import TRAINED, identify_upsampler
 from segearth.compute import PRECISIONS
-from segearth.distributed.ranks import ALONE, Ranks
+from segearth.distributed.ranks import ONE_RANK, Ranks
 from segearth.errors import UserError, UserNotice, option
 from segearth.jobs.locks import locked
 from segearth.models.simfeatup import radius_of
@@ -44,7 +44,7 @@ FEW_STEPS = 1000
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A training run, but for the model and the images.
 
     Attributes:
@@ -84,11 +84,11 @@ def train(
     model: str,
     images: Sequence[Path],
     out: Path,
-    run: Run,
+    run: TrainingRun,
     recipe: UpsamplerRecipe,
     device: torch.device | str = "cpu",
     say: Callable[[str], None] = print,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = ONE_RANK,
 ) -> Trainee:
     """Trains an upsampler and writes it.
 
@@ -150,7 +150,7 @@ def _train(
     model: str,
     crops: Crops,
     files: Files,
-    run: Run,
+    run: TrainingRun,
     recipe: UpsamplerRecipe,
     ranks: Ranks,
     device: torch.device,
@@ -251,7 +251,7 @@ def reduce_clip_step(
     return norm
 
 
-def check(run: Run, recipe: UpsamplerRecipe, images: Sequence[Path], out: Path) -> Files:
+def check(run: TrainingRun, recipe: UpsamplerRecipe, images: Sequence[Path], out: Path) -> Files:
     """Checks everything that can be checked without the model and the images.
 
     Returns:
@@ -315,7 +315,7 @@ def begin_with(trainee: Trainee, path: Path, recipe: UpsamplerRecipe) -> None:
     load_strictly(trainee.upsampler, state, str(path))
 
 
-def describe(model: str, run: Run, recipe: UpsamplerRecipe, images: Sequence[Path]) -> dict[str, Any]:
+def describe(model: str, run: TrainingRun, recipe: UpsamplerRecipe, images: Sequence[Path]) -> dict[str, Any]:
     """The settings in which a resumed run must agree; those that change no number (workers, processes) are left out."""
     listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in images)
     facts = {
