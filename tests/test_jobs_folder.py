@@ -264,17 +264,14 @@ def test_a_ledger_that_is_left_alone_is_of_no_job(path):
         assert (job.existed, job.read()) == (False, ({}, {}))
 
 
-def test_a_run_of_fewer_keys_leaves_what_others_have_finished(path):
-    """The others were killed, or are still at work."""
-    with open_job(path, SETTINGS, shard=Shard(0, 2)) as job:
-        job.add({KEYS[0]: 1, KEYS[4]: 1})
-    with open_job(path, SETTINGS) as job:
-        job.add({KEYS[1]: 1})
-        assert job.finish(KEYS[:2], lambda done, _: list(done)) == KEYS[:2]
-        assert set(job.read()[0]) == {KEYS[0], KEYS[1], KEYS[4]}
+def test_a_run_of_fewer_keys_leaves_what_others_need(path):
+    """They are at work, as another number of processes."""
     with open_job(path, SETTINGS, shard=Shard(0, 2)) as running:
+        running.add({KEYS[0]: 1, KEYS[4]: 1})
         with open_job(path, SETTINGS) as job:
-            job.add(dict.fromkeys(KEYS, 1))
-            assert job.finish(KEYS, lambda done, _: len(done)) == len(KEYS)
+            job.add(dict.fromkeys(KEYS[:2], 1))
+            assert job.finish(KEYS[:2], lambda done, _: list(done)) == KEYS[:2]
+        assert set(running.read()[0]) == {KEYS[0], KEYS[1], KEYS[4]}
+        running.add(dict.fromkeys(KEYS, 1))
         assert running.finish(KEYS, lambda done, _: len(done)) == len(KEYS)
     assert not path.exists()

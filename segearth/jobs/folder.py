@@ -126,23 +126,18 @@ class Job:
                 return None
             result = conclude(done, failed)
             if not failed and not self._keep:
-                self._remove_unless_used(keys)
+                self._remove_unless_used()
             return result
 
-    def discard(self, keys: Sequence[str] | None = None) -> None:
-        """Removes the job, because its results exist.
-
-        Args:
-            keys: of the whole job; None: whatever it has finished.
-        """
+    def discard(self) -> None:
+        """Removes the job, because its results exist."""
         self._ledger.close()
         with _alone(self.path):
-            self._remove_unless_used(list(self._ledger.read()) if keys is None else keys)
+            self._remove_unless_used()
 
-    def _remove_unless_used(self, keys: Sequence[str]) -> None:
-        """Removes the folder, unless a run of other keys, or of another number of shares, needs what is in it."""
-        others = [share for share, count in _shares(self.path) if count != self.shard.count and _is_locked(share)]
-        if not others and set(self._ledger.read()) <= set(keys):
+    def _remove_unless_used(self) -> None:
+        """Removes the folder, unless a run with another number of shares is at work in it."""
+        if not any(count != self.shard.count and _is_locked(share) for share, count in _shares(self.path)):
             with suppress(OSError):  # the results are safe elsewhere
                 _remove(self.path)
 

@@ -105,7 +105,7 @@ def evaluate(
                 if pictures is not None and team.is_main and plan.origin != folder:
                     pictures.take(plan.origin / Path(show_dir or "").name / below)
                 _draw_missing(plan, pictures, team)
-                job.discard([item.key for item in plan.items])
+                job.discard()
                 earlier = plan.earlier if team.is_main else None
                 return None if earlier is None else _repeat(folder, replace(earlier, **request)), folder
             run = _evaluate(plan, job, pictures, request, team, say, quiet)
