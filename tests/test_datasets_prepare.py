@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import random
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 import kills
 import numpy as np
 import pytest
+from dying import Dying
 from PIL import Image
 from preparing import CHECK, PREPARE, ROOT, made, tree
 
@@ -207,15 +207,6 @@ def test_a_pair_that_changed_in_the_download_is_converted_again(small, tmp_path,
     made("loveda", small, tmp_path / "whole")
     assert set(converted(monkeypatch, small, tmp_path / "out")).intersection(done) == {done[0]}
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
-
-
-class Dying(convert.Conversion):
-    """Converts; the process of one of the pairs dies."""
-
-    def __call__(self, key: str) -> dict:
-        if key == min(self.pairs) and multiprocessing.parent_process() is not None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(key)
 
 
 def test_a_process_that_dies(small, tmp_path, monkeypatch):
