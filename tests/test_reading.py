@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import openpyxl
 import pytest
 from test_paper import row_of
 
+from segearth import exits
 from segearth.errors import UserError
+from segearth.exits import record_signal
+from segearth.jobs.team import NOT_MADE
 from segearth.openmmlab.model_weights import MissingWeightsError
 from segearth.paper.columns import column
 from segearth.paper.reading import FAILURE, read_table_runs
@@ -136,3 +140,23 @@ def test_what_needs_missing_weights_is_left_out_once_it_is_known(tmp_path, monke
     assert said[0] == "left out: 3 more, which need the same weights"
     kind = "clip"
     assert run_all() == (["segearth-ov/loveda"], ["left out: 7 more, which need the same weights"])
+
+
+def test_a_run_that_another_launch_has_ended_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", lambda _, folder, **__: (None, folder))
+    assert sweep(plan([ROWS["segearth-ov"]], [column("loveda")]), Settings(tmp_path)) == {
+        NOT_MADE: ["SegEarth-OV, loveda"]
+    }
+
+
+def test_an_interruption_is_no_missing_file(tmp_path, monkeypatch):
+    """Also where a library has made another error of it."""
+
+    def fetch(*_: object, **__: object) -> None:
+        record_signal(signal.SIGINT)
+        raise MissingWeightsError("clip", "the download was cut off")
+
+    monkeypatch.setattr("segearth.openmmlab.evaluate.evaluate", fetch)
+    monkeypatch.setattr(exits, "_received", [])
+    with pytest.raises(KeyboardInterrupt):
+        sweep(plan([ROWS["segearth-ov"]], [column("loveda")]), Settings(tmp_path))

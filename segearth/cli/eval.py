@@ -15,7 +15,7 @@ from segearth.config_files import find_config
 from segearth.errors import UserError, option
 from segearth.exits import OK, quiet, say
 from segearth.jobs.launchers import launch_name, launched_shard, one_message
-from segearth.jobs.team import Team
+from segearth.jobs.team import NOT_MADE, Team
 
 HELP = "Evaluate SegEarth on a data set with labels."
 
@@ -74,7 +74,9 @@ def evaluate_config(args: argparse.Namespace, team: Team) -> None:
         say=quiet if args.quiet else say,
         quiet=args.quiet,
     )
-    if run is None:  # another process makes it
+    if not any(team.gather(folder, run is not None)):
+        raise UserError(NOT_MADE)
+    if run is None:  # another process has made it
         return
     print("\n" + run_text(run))
     print(f"\nwritten to {folder}: results.json, results.xlsx")

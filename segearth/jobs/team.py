@@ -25,6 +25,8 @@ MEETING_S = 180.0  # until all processes have reached the shared folder for the 
 _NOTICE_S = 60.0  # of waiting, before it is said
 _POLL_S, _SLOW_POLL_S = 0.05, 1.0
 
+NOT_MADE = "another launch has ended this run and made its record: expected one at a time; start again"
+
 T = TypeVar("T")
 
 

@@ -108,13 +108,7 @@ def evaluate(
                 job.discard()
                 earlier = plan.earlier if team.is_main else None
                 return None if earlier is None else _repeat(folder, replace(earlier, **request)), folder
-            run = _evaluate(plan, job, pictures, request, team, say, quiet)
-            if run is None and team.shard.count == 1:
-                raise UserError(
-                    f"another process has ended the run {job_folder} and made its row: expected one process for a run; "
-                    "start again"
-                )
-            return run, folder
+            return _evaluate(plan, job, pictures, request, team, say, quiet), folder
     finally:
         with suppress(OSError):  # other runs may be unfinished
             job_folder.parent.rmdir()

@@ -13,7 +13,7 @@ from segearth.config_files import UNCHANGED, ConfigChanges
 from segearth.datasets import PAPER_DATASETS
 from segearth.errors import UserError, command, option
 from segearth.exits import reraise_if_ending
-from segearth.jobs.team import ALONE, Team, TeamError
+from segearth.jobs.team import ALONE, NOT_MADE, Team, TeamError
 from segearth.paper.columns import TableColumn, column
 from segearth.paper.reading import FAILURE, PICTURES, TRACEBACK, one_line, read_table_runs, write_failure
 from segearth.paper.table_rows import ROWS, TableRow
@@ -84,8 +84,10 @@ def sweep(
         folder = settings.work_dir / row.name / dataset.name
         if team.is_main:
             say(f"[{i}/{len(pairs)}] {row.title}, {dataset.name}")
-        failure = _evaluate(row, dataset, settings, team)
-        failure = next(filter(None, team.gather(settings.work_dir, failure)), None)
+        ends = team.gather(settings.work_dir, _evaluate(row, dataset, settings, team))
+        failure = next((end for end in ends if end["error"] is not None), None)
+        if failure is None and not any(end["made"] for end in ends):
+            failure = {"error": NOT_MADE, "weights": None}
         if failure is not None:
             failures.setdefault(failure["error"], []).append(f"{row.title}, {dataset.name}")
         if team.is_main:
@@ -117,11 +119,12 @@ def _weights_key(kind: str, row: TableRow, dataset: TableColumn, settings: Setti
     return (kind, config, (row.weights or settings.changes.upsampler or "default") if uses_upsampler else "none")
 
 
-def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Team) -> dict[str, Any] | None:
+def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Team) -> dict[str, Any]:
     """Evaluates a method on a set.
 
     Returns:
-        None, or why that failed: "error", a sentence, and "weights", the kind of weights that cannot be had, if any.
+        "made", whether this process made the record; "error", why it failed, in a sentence, or None; and "weights",
+        the kind of weights that cannot be had, if that is why.
     """
     from segearth.openmmlab.evaluate import evaluate
     from segearth.openmmlab.model_weights import MissingWeightsError
@@ -129,7 +132,7 @@ def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Tea
     folder = settings.work_dir / row.name / dataset.name
     twins = [settings.work_dir / name / dataset.name for name in ROWS if name != row.name]
     try:
-        evaluate(
+        run, _ = evaluate(
             dataset.path,
             folder,
             changes=team.run_on_all_ranks(folder, lambda: changes(row, settings)),
@@ -144,11 +147,10 @@ def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Tea
         )
     except TeamError:  # nothing more can be said to the other processes
         raise
-    except MissingWeightsError as error:
-        return {"error": one_line(str(error)), "weights": error.kind}
     except UserError as error:
         reraise_if_ending(error)
-        return {"error": one_line(str(error)), "weights": None}
+        kind = error.kind if isinstance(error, MissingWeightsError) else None
+        return {"made": False, "error": one_line(str(error)), "weights": kind}
     except Exception as error:
         reraise_if_ending(error)
         with suppress(OSError):
@@ -156,8 +158,8 @@ def _evaluate(row: TableRow, dataset: TableColumn, settings: Settings, team: Tea
             text = "".join(traceback.format_exception(error))
             (folder / TRACEBACK).write_text(text, encoding="utf-8", errors="replace")
         sentence = f"{type(error).__name__}: {one_line(str(error))} (see {folder / TRACEBACK})"
-        return {"error": sentence, "weights": None}
-    return None
+        return {"made": False, "error": sentence, "weights": None}
+    return {"made": run is not None, "error": None, "weights": None}
 
 
 def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> None:
@@ -165,11 +167,7 @@ def _report(folder: Path, failure: str | None, say: Callable[[str], object]) -> 
     if failure is None:
         (folder / FAILURE).unlink(missing_ok=True)
         (folder / TRACEBACK).unlink(missing_ok=True)
-        runs = read_table_runs(folder)[0]
-        if not runs:
-            say("failed: another process has removed the counts; start again")
-            return
-        run = runs[-1]
+        run = read_table_runs(folder)[0][-1]
         name, figure = ("mIoU", run.miou) if run.foreground_iou is None else ("foreground IoU", run.foreground_iou)
         say(f"{name}: {figure}, {run.images} images")
         for remark in run.remarks:
